@@ -1,0 +1,155 @@
+"""Everything that can go wrong for a caller, each with its own HTTP status.
+
+    TertuliaError                 500
+    +-- BadRequest                400  well-formed, but not possible now
+    +-- Unauthorized              401  who are you?
+    +-- Forbidden                 403  you may not
+    +-- NotFound                  404
+    +-- RequestTimeout            408  the request's body stalled
+    +-- Conflict                  409  a related operation is running, or the state has moved on
+    +-- PayloadTooLarge           413
+    +-- UnsupportedMedia          415
+    +-- Unprocessable             422  a field is wrong; names it
+    +-- TooManyRequests           429
+    +-- Unavailable               503  try again later
+    +-- ModelError                500  a language model failed; `error` event of a stream
+        +-- ModelUnavailable      503  it cannot be reached, is overloaded or limits us
+        +-- ModelTimeout          503  it stalled
+        +-- ModelRefused          500  it does not accept the request (its key, name, ...)
+        +-- ModelMisbehaved       500  its answer is empty or not of the asked form
+
+The text goes to the caller as it is: it never holds a model's own words, a key, a path or a stack trace.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+
+class TertuliaError(Exception):
+    """Base of all errors that a caller sees. `detail` is the text for the caller."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that belong to the answer, beside its body."""
+        return {}
+
+
+class BadRequest(TertuliaError):
+    status = 400
+
+
+class Unauthorized(TertuliaError):
+    status = 401
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(TertuliaError):
+    status = 403
+
+
+class NotFound(TertuliaError):
+    status = 404
+
+
+class RequestTimeout(TertuliaError):
+    status = 408
+
+
+class Conflict(TertuliaError):
+    status = 409
+
+
+class PayloadTooLarge(TertuliaError):
+    status = 413
+
+
+class UnsupportedMedia(TertuliaError):
+    status = 415
+
+
+class Unprocessable(TertuliaError):
+    """A field that is wrong: `location` is its path, e.g. `("body", "states", 2, "next_state")`."""
+
+    status = 422
+
+    def __init__(self, detail: str, location: Sequence[str | int]) -> None:
+        super().__init__(detail)
+        self.problems: list[dict[str, Any]] = [problem(detail, location)]
+
+    @classmethod
+    def of(cls, problems: Sequence[tuple[Sequence[str | int], str]]) -> "Unprocessable":
+        """One error for several wrong fields, each a location and a text."""
+        error = cls(problems[0][1], problems[0][0])
+        error.problems = [problem(text, location) for location, text in problems]
+        return error
+
+
+class TooManyRequests(TertuliaError):
+    """Over the rate limit; `retry_after` is in whole seconds."""
+
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class Unavailable(TertuliaError):
+    """Not now; `retry_after` is in whole seconds."""
+
+    status = 503
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class ModelError(TertuliaError):
+    """A language model failed. `reason` is for our log alone."""
+
+    status = 500
+    text: ClassVar[str] = "The language model failed."
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(self.text)
+        self.reason = reason
+
+
+class ModelUnavailable(ModelError):
+    status = 503
+    text = "The language model cannot be reached or is overloaded."
+
+
+class ModelTimeout(ModelError):
+    status = 503
+    text = "The language model did not answer in time."
+
+
+class ModelRefused(ModelError):
+    text = "The language model did not accept the request."
+
+
+class ModelMisbehaved(ModelError):
+    text = "The language model gave no usable answer."
+
+
+def problem(text: str, location: Sequence[str | int]) -> dict[str, Any]:
+    """An item of a 422 body, in FastAPI's form."""
+    return {"type": "value_error", "loc": list(location), "msg": text}

@@ -1,0 +1,109 @@
+"""The events of a stream, field for field as the contract names them, and their encoding: one JSON object a line.
+
+conversation-created      the first line of a created conversation
+user-message-available    the first line of an interaction that brings a message
+current-agent-action      a step of the agent's thinking; `action` is one of the types below
+new-message               a piece of the reply
+interaction-complete      the last line: committed
+error                     the last line: nothing happened
+"""
+
+from typing import Literal
+
+import msgspec
+
+VersionInfo = tuple[str, int]
+"""The identifier of a context graph (or agent) and the number of its version."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    """Base of all events; `type` is each class's tag."""
+
+
+class ConversationCreated(Event, frozen=True, gc=False, tag="conversation-created"):
+    conversation_id: str
+
+
+class UserMessageAvailable(Event, frozen=True, gc=False, tag="user-message-available"):
+    message_id: str
+    user_message: str
+
+
+class NewMessage(Event, frozen=True, gc=False, tag="new-message"):
+    """A piece of the agent's message. `message_metadata` is always empty; clients of 2025 require the key."""
+
+    message: str
+    stop: bool
+    sequence_number: int
+    message_id: str
+    transcript_alignment: list[tuple[int, str]] | None = None
+    message_metadata: tuple[()] = ()
+
+
+class InteractionComplete(Event, frozen=True, gc=False, tag="interaction-complete"):
+    message_id: str
+    interaction_id: str
+    full_message: str
+    conversation_completed: bool
+
+
+class Error(Event, frozen=True, gc=False, tag="error"):
+    http_error_code: int
+    error_description: str
+
+
+class Action(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
+    """Base of the agent's actions; the tag is the type that `current_agent_action_type` filters on."""
+
+
+class CurrentAgentAction(Event, frozen=True, gc=False, tag="current-agent-action"):
+    action: Action
+
+
+class ActionSelected(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-action-state-action-selected"
+):
+    action: str
+
+
+class DecisionStarted(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-decision-state-decision-started"
+):
+    pass
+
+
+class ExitConditionSelected(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-exit-condition-selected"
+):
+    exit_condition: str
+    next_state_state_machine_version_info: VersionInfo
+    next_state_name: str
+
+
+class AnnotationRetrieved(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-annotation-state-annotation-retrieved"
+):
+    annotation: str
+
+
+class StateTransitioned(Action, frozen=True, gc=False, tag="navigate-state-machine-state-transitioned"):
+    prev_state: str
+    prev_state_state_machine_version_info: VersionInfo
+    next_state: str
+    next_state_state_machine_version_info: VersionInfo
+
+
+MessageType = Literal["user-message", "agent-message", "agent-inner-thought", "external-event"]
+MessageFormat = Literal["text", "voice"]
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """One line of NDJSON, its newline included."""
+    return _encoder.encode(event) + b"\n"
+
+
+def action_type(action: Action) -> str:
+    """The wire's name of an action."""
+    return str(type(action).__struct_config__.tag)

@@ -1,0 +1,1 @@
+"""Language models (and, later, voices), each behind a small protocol."""

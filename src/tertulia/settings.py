@@ -1,0 +1,133 @@
+"""Settings: from the environment (prefix `TERTULIA_`), else from a TOML file, else the defaults here.
+
+The file is `tertulia.toml` in the data folder, or the one that `TERTULIA_CONFIG` names. A group is a table of the file and
+a part of the variable's name: `[scripted] delay_ms` is `TERTULIA_SCRIPTED_DELAY_MS`. docs/reference/settings.md lists all.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(Group):
+    """The default storage cluster."""
+
+    url: str = ""
+    """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; empty: `tertulia.db` in the data folder."""
+    pool_size: Annotated[int, Field(ge=1, le=200)] = 8
+    """Connections, and threads that use them, per process and PostgreSQL cluster."""
+
+
+class ScriptedSettings(Group):
+    """The deterministic model that needs no weights."""
+
+    pieces: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Pieces of a reply."""
+    delay_ms: Annotated[float, Field(ge=0, le=60_000)] = 0
+    """Pause before each piece, in milliseconds."""
+
+
+class OpenAISettings(Group):
+    """Any server that speaks OpenAI's chat completions."""
+
+    api_key: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("OPENAI_API_KEY", "")))
+    """Sent as a bearer token; empty: none is sent. `OPENAI_API_KEY` is read too."""
+    base_url: str = Field(
+        default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    )
+    """The address below which `/chat/completions` is. `OPENAI_BASE_URL` is read too."""
+
+
+class TurnSettings(Group):
+    """Limits of a turn: one message and its answer."""
+
+    stall_s: Annotated[float, Field(gt=0, le=3600)] = 60
+    """A model that gives nothing for so many seconds has failed."""
+    lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
+    """How long a conversation stays claimed after its worker died."""
+    history: Annotated[int, Field(ge=1, le=1000)] = 40
+    """Messages of the conversation that a model is shown."""
+
+
+class LimitSettings(Group):
+    """Bounds on what comes in."""
+
+    body_bytes: Annotated[int, Field(ge=1024)] = 2_000_000
+    """The largest request body; 413 beyond."""
+    body_stall_s: Annotated[float, Field(gt=0, le=600)] = 20
+    """A body that pauses for so many seconds is answered with 408."""
+
+
+class Settings(BaseSettings):
+    """All settings of a process; frozen after it has started."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TERTULIA_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    data: Path = Path(".data")
+    """The folder of the embedded database, the secret key and downloaded weights."""
+    secret_key: SecretStr = SecretStr("")
+    """Encrypts secrets in the database; empty: the file `secret.key` in the data folder, made by `init`."""
+    model: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
+    """`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`; several, separated by commas, are tried in
+    order until one gives its first piece."""
+    rate_limits: Literal["contract", "off"] = "contract"
+    """Whether each endpoint has the limit that the contract names."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged to standard error."""
+    database: DatabaseSettings = DatabaseSettings()
+    clusters: dict[str, str] = {}
+    """More storage clusters: name to URL. `TERTULIA_CLUSTERS_EU=postgresql://...` adds `eu`."""
+    scripted: ScriptedSettings = ScriptedSettings()
+    openai: OpenAISettings = Field(default_factory=OpenAISettings)
+    turn: TurnSettings = TurnSettings()
+    limit: LimitSettings = LimitSettings()
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @property
+    def cluster_urls(self) -> dict[str, str]:
+        """Every storage cluster by name, `default` first."""
+        return {"default": self.database.url or f"sqlite:///{self.data / 'tertulia.db'}", **self.clusters}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def _config_file() -> Path:
+    named = os.environ.get("TERTULIA_CONFIG")
+    return Path(named) if named else Path(os.environ.get("TERTULIA_DATA", ".data")) / "tertulia.toml"

@@ -1,0 +1,1 @@
+"""Storage: one module per resource, each a set of plain functions over a synchronous connection."""

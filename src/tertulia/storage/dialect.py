@@ -1,0 +1,131 @@
+"""The only file that knows SQLite from PostgreSQL."""
+
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from tertulia import clock
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a SQLite writer waits for another process's write."""
+
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+"""A JSON document: text on SQLite, JSONB on PostgreSQL."""
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as microseconds since the epoch: exact, and in order, on both databases."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else clock.to_microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else clock.from_microseconds(value)
+
+
+class json_kind(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+    """The kind of the value under a key of a JSON object: `'null'` for null, SQL NULL where the key is absent."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+@compiles(json_kind, "sqlite")
+def _json_kind_sqlite(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"json_type({compiler.process(column, **kw)}, '$.\"' || {compiler.process(key, **kw)} || '\"')"
+
+
+@compiles(json_kind, "postgresql")
+def _json_kind_postgresql(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"jsonb_typeof({compiler.process(column, **kw)} -> CAST({compiler.process(key, **kw)} AS TEXT))"
+
+
+class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+    """The text under a key of a JSON object."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+@compiles(json_text, "sqlite")
+def _json_text_sqlite(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"json_extract({compiler.process(column, **kw)}, '$.\"' || {compiler.process(key, **kw)} || '\"')"
+
+
+@compiles(json_text, "postgresql")
+def _json_text_postgresql(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"({compiler.process(column, **kw)} ->> CAST({compiler.process(key, **kw)} AS TEXT))"
+
+
+def is_sqlite(url: str) -> bool:
+    return sa.make_url(url).get_backend_name() == "sqlite"
+
+
+def create_engine(url: str, pool_size: int) -> Engine:
+    """An engine for a `sqlite:///...` or `postgresql://...` URL, set up for short durable writes."""
+    json = {"json_serializer": _dumps, "json_deserializer": msgspec.json.decode}
+    if is_sqlite(url):
+        return _sqlite_engine(url, pool_size, json)
+    parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+    return sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, **json)
+
+
+def begin_write(connection: Connection) -> None:
+    """Take SQLite's write lock now: a transaction that reads first can fail when it writes, for no fault of its own."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let one process at a time migrate."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305806193)")
+
+
+def _sqlite_engine(url: str, pool_size: int, json: dict[str, Any]) -> Engine:
+    path = sa.make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # One connection for the writer, the others for readers.
+    engine = sa.create_engine(
+        url,
+        pool_size=pool_size + 1,
+        max_overflow=0,
+        poolclass=sa.QueuePool,
+        connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 256},
+        **json,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _dumps(value: object) -> str:
+    return msgspec.json.encode(value).decode()
