@@ -60,21 +60,15 @@ class CurrentAgentAction(Event, frozen=True, gc=False, tag="current-agent-action
     action: Action
 
 
-class ActionSelected(
-    Action, frozen=True, gc=False, tag="navigate-state-machine-action-state-action-selected"
-):
+class ActionSelected(Action, frozen=True, gc=False, tag="navigate-state-machine-action-state-action-selected"):
     action: str
 
 
-class DecisionStarted(
-    Action, frozen=True, gc=False, tag="navigate-state-machine-decision-state-decision-started"
-):
+class DecisionStarted(Action, frozen=True, gc=False, tag="navigate-state-machine-decision-state-decision-started"):
     pass
 
 
-class ExitConditionSelected(
-    Action, frozen=True, gc=False, tag="navigate-state-machine-exit-condition-selected"
-):
+class ExitConditionSelected(Action, frozen=True, gc=False, tag="navigate-state-machine-exit-condition-selected"):
     exit_condition: str
     next_state_state_machine_version_info: VersionInfo
     next_state_name: str

@@ -45,9 +45,7 @@ class OpenAISettings(Group):
 
     api_key: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("OPENAI_API_KEY", "")))
     """Sent as a bearer token; empty: none is sent. `OPENAI_API_KEY` is read too."""
-    base_url: str = Field(
-        default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
-    )
+    base_url: str = Field(default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1"))
     """The address below which `/chat/completions` is. `OPENAI_BASE_URL` is read too."""
 
 
@@ -105,11 +103,7 @@ class Settings(BaseSettings):
     @field_validator("model", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def cluster_urls(self) -> dict[str, str]:

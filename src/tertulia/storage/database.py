@@ -44,9 +44,7 @@ class Database(Protocol):
 def open_database(url: str, pool_size: int) -> Database:
     """The cluster at a `sqlite:///...` or `postgresql://...` URL."""
     engine = dialect.create_engine(url, pool_size)
-    return (
-        SqliteDatabase(engine, pool_size) if dialect.is_sqlite(url) else PostgresDatabase(engine, pool_size)
-    )
+    return SqliteDatabase(engine, pool_size) if dialect.is_sqlite(url) else PostgresDatabase(engine, pool_size)
 
 
 class PostgresDatabase:
