@@ -1,7 +1,8 @@
 """Settings: from the environment (prefix `TERTULIA_`), else from a TOML file, else the defaults here.
 
-The file is `tertulia.toml` in the data folder, or the one that `TERTULIA_CONFIG` names. A group is a table of the file and
-a part of the variable's name: `[scripted] delay_ms` is `TERTULIA_SCRIPTED_DELAY_MS`. docs/reference/settings.md lists all.
+The file is `tertulia.toml` in the data folder, or the one that `TERTULIA_CONFIG` names. A group is a table of the
+file and a part of the variable's name: `[scripted] delay_ms` is `TERTULIA_SCRIPTED_DELAY_MS`.
+docs/reference/settings.md lists all.
 """
 
 import os

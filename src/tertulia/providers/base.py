@@ -19,8 +19,8 @@ class Turn:
 class Prompt:
     """A question to a model: who it is and what to do (`system`), then what was said.
 
-    `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's own
-    parameters from the version set (`temperature`, ...).
+    `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
+    own parameters from the version set (`temperature`, ...).
     """
 
     interaction: str

@@ -1,7 +1,8 @@
 """A storage cluster: units of work, each a plain function over a connection, run whole in one hop off the event loop.
 
-`read` and `write` give a unit its connection; the only commit of the product is here. On SQLite one thread writes and lets the
-units that wait share a commit, a savepoint each; on PostgreSQL each unit is a transaction on a pooled connection.
+`read` and `write` give a unit its connection; the only commit of the product is here. On SQLite one thread writes and
+lets the units that wait share a commit, a savepoint each; on PostgreSQL each unit is a transaction on a pooled
+connection.
 """
 
 import asyncio

@@ -240,7 +240,7 @@ conversations = Table(
     _text("lease_owner", nullable=True),
     _time("lease_expires_at", nullable=True),
     Index(None, "org_id", "created_at"),
-    Index(None, "user_id", "service_id"),
+    Index(None, "user_id", "service_id", "is_finished"),
     Index(None, "lease_expires_at"),
 )
 # One unfinished conversation for a user and a service.
@@ -274,12 +274,11 @@ messages = Table(
     _text("org_id"),
     _text("conversation_id"),
     _text("interaction_id"),
-    _number("position"),  # 1 for the first of its conversation
     _text("message_type"),
     _text("format"),
     _text("sender"),
     _text("content"),
-    _time("created_at"),
-    UniqueConstraint("conversation_id", "position"),
+    _time("created_at"),  # no two of a conversation are the same: this is their order
+    UniqueConstraint("conversation_id", "created_at"),
     ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
 )

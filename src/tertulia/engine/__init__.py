@@ -1,0 +1,1 @@
+"""The conversation: what an agent does between a message and its answer."""
