@@ -1,6 +1,6 @@
 """What the engine asks of a language model."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -32,10 +32,25 @@ class Prompt:
 class LanguageModel(Protocol):
     """A language model. Both methods raise `tertulia.errors.ModelError` and its kinds, nothing else."""
 
-    def stream(self, prompt: Prompt) -> AsyncIterator[str]:
-        """The pieces of a reply, each as soon as the model has it; never an empty piece."""
+    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        """The pieces of a reply, each as soon as the model has it; never an empty piece.
+
+        Whoever stops early closes it (`contextlib.aclosing`): only then does the model stop too.
+        """
         ...
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         """A JSON value (already decoded) that satisfies a JSON schema."""
         ...
+
+
+class ProviderError(Exception):
+    """A model that the settings name cannot be opened. The text is one line for whoever runs the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifespan:
+    """What an opened model wants done before it is first used, and after it was last."""
+
+    starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
+    closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])

@@ -1,0 +1,130 @@
+"""The part of JSON Schema that the engine asks answers in: one table of kinds, two uses.
+
+Known keywords: type, enum, const, anyOf, properties, required, additionalProperties (false or a schema), items,
+minItems, maxItems, minLength, maxLength, minimum, maximum. Others are passed on to the model and not checked here.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": lambda value: _is_number(value) and float(value).is_integer(),
+    "number": _is_number,
+    "null": lambda value: value is None,
+}
+
+
+def fits(value: object, schema: Schema) -> bool:
+    """Whether a decoded JSON value satisfies a schema."""
+    kinds = _kinds(schema)
+    return (
+        (not kinds or any(_KINDS[kind](value) for kind in kinds))
+        and ("enum" not in schema or any(_same(value, other) for other in schema["enum"]))
+        and ("const" not in schema or _same(value, schema["const"]))
+        and ("anyOf" not in schema or any(fits(value, option) for option in schema["anyOf"]))
+        and _inside_fits(value, schema)
+    )
+
+
+def example(schema: Schema, pick: Callable[[Sequence[Any]], Any], texts: Sequence[str]) -> Any:
+    """A small value that satisfies a schema: `pick` chooses from each enum, `texts` are used for strings in turn."""
+    return _Example(pick, texts).of(schema)
+
+
+def _inside_fits(value: object, schema: Schema) -> bool:
+    if isinstance(value, dict):
+        return _object_fits(value, schema)  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, list):
+        items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return _within(len(items), schema, "minItems", "maxItems") and all(
+            fits(item, schema.get("items", {})) for item in items
+        )
+    if isinstance(value, str):
+        return _within(len(value), schema, "minLength", "maxLength")
+    return not _is_number(value) or _within(value, schema, "minimum", "maximum")
+
+
+def _object_fits(value: dict[str, Any], schema: Schema) -> bool:
+    properties: Schema = schema.get("properties", {})
+    others: Schema | bool = schema.get("additionalProperties", True)
+    return all(name in value for name in schema.get("required", ())) and all(
+        fits(item, properties[name]) if name in properties else _other_fits(item, others)
+        for name, item in value.items()
+    )
+
+
+def _other_fits(value: object, others: Schema | bool) -> bool:
+    return others if isinstance(others, bool) else fits(value, others)
+
+
+class _Example:
+    def __init__(self, pick: Callable[[Sequence[Any]], Any], texts: Sequence[str]) -> None:
+        self._pick = pick
+        self._texts = texts
+        self._used = 0
+
+    def of(self, schema: Schema) -> Any:
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return self._pick(schema["enum"])
+        if "anyOf" in schema:
+            return self.of({**schema["anyOf"][0], **{key: item for key, item in schema.items() if key != "anyOf"}})
+        kinds = _kinds(schema) or ("null",)
+        return _MAKERS[kinds[0]](self, schema)
+
+    def an_object(self, schema: Schema) -> dict[str, Any]:
+        properties: Schema = schema.get("properties", {})
+        return {name: self.of(properties.get(name, {})) for name in schema.get("required", ())}
+
+    def an_array(self, schema: Schema) -> list[Any]:
+        count = schema.get("minItems", min(3, schema.get("maxItems", 3)))
+        return [self.of(schema.get("items", {})) for _ in range(count)]
+
+    def a_string(self, schema: Schema) -> str:
+        text = self._texts[self._used % len(self._texts)]
+        self._used += 1
+        return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
+
+    def a_number(self, schema: Schema) -> float:
+        return schema.get("minimum", min(0, schema.get("maximum", 0)))
+
+    def an_integer(self, schema: Schema) -> int:
+        return math.ceil(schema["minimum"]) if "minimum" in schema else math.floor(self.a_number(schema))
+
+
+_MAKERS: dict[str, Callable[[_Example, Schema], Any]] = {
+    "object": _Example.an_object,
+    "array": _Example.an_array,
+    "string": _Example.a_string,
+    "boolean": lambda _example, _schema: True,
+    "integer": _Example.an_integer,
+    "number": _Example.a_number,
+    "null": lambda _example, _schema: None,
+}
+
+
+def _kinds(schema: Schema) -> Sequence[str]:
+    kinds = schema.get("type", ())
+    return (kinds,) if isinstance(kinds, str) else kinds
+
+
+def _within(size: Any, schema: Schema, low: str, high: str) -> bool:
+    return schema.get(low, size) <= size <= schema.get(high, size)
+
+
+def _same(value: object, other: object) -> bool:
+    """Equality as JSON knows it, where true is not 1."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
