@@ -9,7 +9,7 @@ stack of frames.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -186,7 +186,7 @@ def tool_ids(graph: ContextGraph) -> list[tuple[Location, str]]:
     found: list[tuple[Location, str]] = []
     for index, state in enumerate(graph.states):
         for field, value in state:
-            specs: list[Any] = value if isinstance(value, list) else [value]
+            specs = cast("list[Any]", value) if isinstance(value, list) else [value]
             found += [(("states", index, field), spec.tool_id) for spec in specs if isinstance(spec, ToolCallSpec)]
     return found
 

@@ -1,0 +1,184 @@
+"""Conversations: one, many, finish, tags. What a turn writes is in turn.py."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.sql.elements import ColumnElement
+
+from tertulia import clock
+from tertulia.errors import BadRequest, Conflict, NotFound
+from tertulia.storage.dialect import json_kind, json_text
+from tertulia.storage.tables import conversations, messages, roles, users
+
+Authorize = Callable[[RowMapping], None]
+"""Raises Forbidden when the caller may not act on the conversation of this row."""
+
+COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "org_id": conversations.c.org_id,
+    "conversation_id": conversations.c.id,
+    "conversation_user_id": conversations.c.user_id,
+    "service_id": conversations.c.service_id,
+    "conversations_visible_to_admins": users.c.conversations_visible_to_admins,
+}
+"""The attributes of a conversation that a permission's conditions can name."""
+
+
+_CONVERSATION = (
+    sa.select(
+        conversations,
+        users.c.first_name,
+        users.c.last_name,
+        users.c.preferences,
+        users.c.additional_context,
+        users.c.conversations_visible_to_admins,
+        users.c.user_model_visible_to_admins,
+        roles.c.name.label("user_role_name"),
+    )
+    .join(users, users.c.id == conversations.c.user_id)
+    .join(roles, roles.c.id == users.c.role_id)
+    .where(conversations.c.org_id == bindparam("org_id"), conversations.c.id == bindparam("conversation_id"))
+)
+
+
+def get_conversation(connection: Connection, org_id: str, conversation_id: str) -> RowMapping:
+    """A conversation with what its owner's row says.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(_CONVERSATION, {"org_id": org_id, "conversation_id": conversation_id}).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no conversation {conversation_id}.")
+    return row
+
+
+def is_live(lease_expires_at: datetime | None) -> bool:
+    """Whether a lease holds at this moment."""
+    return lease_expires_at is not None and lease_expires_at > clock.now()
+
+
+def refuse_unless_idle(row: RowMapping) -> None:
+    """Raise Conflict when a conversation is finished, or a turn of it is running."""
+    if row["is_finished"]:
+        raise Conflict("The conversation is finished.")
+    if is_live(row["lease_expires_at"]):
+        raise Conflict("Another operation on this conversation is running.")
+
+
+def finish(connection: Connection, org_id: str, conversation_id: str, authorize: Authorize) -> None:
+    """Finish a conversation; one that has no messages is removed.
+
+    Raises:
+        NotFound, Forbidden.
+        Conflict: it is finished, or a turn of it is running.
+    """
+    row = get_conversation(connection, org_id, conversation_id)
+    authorize(row)
+    refuse_unless_idle(row)
+    idle = sa.and_(conversations.c.id == conversation_id, conversations.c.lease_token == row["lease_token"])
+    if not row["num_interactions"]:
+        connection.execute(sa.delete(conversations).where(idle))
+        return
+    now = clock.now()
+    done = connection.execute(
+        sa.update(conversations)
+        .where(idle, sa.not_(conversations.c.is_finished))
+        .values(is_finished=True, finished_at=now, lease_owner=None, lease_expires_at=None)
+    )
+    if not done.rowcount:
+        raise Conflict("Another operation on this conversation is running.")
+
+
+def modify_tags(
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    updates: Mapping[str, str | None],
+    deletes: Sequence[str],
+    authorize: Authorize,
+) -> None:
+    """Add, change and remove tags.
+
+    Raises:
+        NotFound, Forbidden.
+        BadRequest: there would be more than 20.
+    """
+    locked = _CONVERSATION.with_for_update(of=conversations)
+    row = connection.execute(locked, {"org_id": org_id, "conversation_id": conversation_id}).mappings().first()
+    if row is None:
+        raise NotFound(f"There is no conversation {conversation_id}.")
+    authorize(row)
+    tags = {key: value for key, value in row["tags"].items() if key not in deletes} | dict(updates)
+    if len(tags) > 20:
+        raise BadRequest("A conversation cannot have more than 20 tags.")
+    connection.execute(sa.update(conversations).where(conversations.c.id == conversation_id).values(tags=tags))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationFilter:
+    """What a list of conversations is narrowed to; an empty field narrows nothing."""
+
+    id: Sequence[str] = ()
+    user_id: Sequence[str] = ()
+    service_id: Sequence[str] = ()
+    is_finished: bool | None = None
+    tag: Sequence[tuple[str, str]] = ()
+    """Pairs of a key and a value, where the value `*` stands for any, and an empty one for null."""
+
+
+def list_conversations(
+    connection: Connection,
+    org_id: str,
+    visible: ColumnElement[bool],
+    narrow: ConversationFilter,
+    order: Sequence[ColumnElement[Any]],
+    offset: int,
+    limit: int,
+) -> Sequence[RowMapping]:
+    """Settled conversations with their last message; newest first by default."""
+    query = (
+        sa.select(
+            conversations,
+            users.c.conversations_visible_to_admins,
+            messages.c.content.label("final_message"),
+            messages.c.message_type.label("final_message_type"),
+        )
+        .join(users, users.c.id == conversations.c.user_id)
+        .join(
+            messages,
+            sa.and_(
+                messages.c.conversation_id == conversations.c.id,
+                messages.c.created_at == conversations.c.last_message_time,
+            ),
+        )
+        .where(conversations.c.org_id == org_id, conversations.c.num_interactions > 0, visible, *_narrowed(narrow))
+        .order_by(*order, conversations.c.created_at.desc(), conversations.c.id.desc())
+        .offset(offset)
+        .limit(limit)
+    )
+    return connection.execute(query).mappings().all()
+
+
+def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [
+        conversations.c[name].in_(values)
+        for name in ("id", "user_id", "service_id")
+        if (values := getattr(narrow, name))
+    ]
+    if narrow.is_finished is not None:
+        conditions.append(conversations.c.is_finished.is_(narrow.is_finished))
+    return [*conditions, *(tag_condition(conversations.c.tags, key, value) for key, value in narrow.tag)]
+
+
+def tag_condition(column: sa.Column[Any], key: str, value: str) -> ColumnElement[bool]:
+    """Whether a JSON object of tags has a key with a value (`*`: any; empty: null)."""
+    if value == "*":
+        return json_kind(column, key).is_not(None)
+    if not value:
+        return json_kind(column, key) == "null"
+    return json_text(column, key) == value
