@@ -1,0 +1,55 @@
+"""Errors as answers: `{"detail": text}`, and for 422 the list of problems in FastAPI's form."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tertulia.errors import ModelError, TertuliaError, Unprocessable
+
+_log = structlog.get_logger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an application in the one form."""
+    app.add_exception_handler(TertuliaError, _tertulia_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unknown_error)
+
+
+def answer(error: TertuliaError) -> JSONResponse:
+    """The answer to an error of ours."""
+    detail: Any = error.problems if isinstance(error, Unprocessable) else error.detail
+    return JSONResponse({"detail": detail}, error.status, error.headers)
+
+
+async def _tertulia_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TertuliaError)  # noqa: S101 - for the type checker
+    if isinstance(error, ModelError):
+        _log.warning("model failed", kind=type(error).__name__, reason=error.reason)
+    return answer(error)
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    """What is wrong and where, but never what was sent: it may be a secret."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
+    return JSONResponse({"detail": jsonable_encoder(problems)}, 422)
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    """An error of the framework; it wraps ours when reading a body raised one."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    if isinstance(error.__cause__, TertuliaError):
+        return answer(error.__cause__)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _unknown_error(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("request failed", exc_info=error)
+    return JSONResponse({"detail": "Internal error."}, 500)

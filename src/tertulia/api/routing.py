@@ -1,0 +1,73 @@
+"""Routes as the contract has them: with and without a trailing slash, and bodies of plain JSON only."""
+
+import json
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import msgspec
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from tertulia.errors import Unprocessable
+
+_NUL = "\0"
+_DEEP = "This JSON is nested too deeply."
+
+
+class ContractRoute(APIRoute):
+    """A route that serves both slash forms itself: clients do not follow a redirected POST safely.
+
+    Put such routes straight into an application (`FastAPI(routes=...)`): one that is included through another router is
+    matched by a pattern of that router's own.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$").removesuffix("/") + "/?$")
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_contract_request(request: Request) -> Response:
+            _refuse_nul(request)
+            return await handle(ContractRequest(request.scope, request.receive))
+
+        return handle_contract_request
+
+
+class ContractRequest(Request):
+    """A request whose JSON holds only text that every database can keep."""
+
+    async def json(self) -> Any:
+        """The decoded body.
+
+        Raises:
+            json.JSONDecodeError: it is not JSON (the kind of error that FastAPI turns into a 422).
+            Unprocessable: it is nested too deeply, or holds the NUL character, which PostgreSQL refuses.
+        """
+        body = await self.body()
+        try:
+            value = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+        except RecursionError as error:
+            raise Unprocessable(_DEEP, ("body",)) from error
+        if b"\\u0000" in body and _has_nul(value):
+            raise Unprocessable("The character NUL is not allowed in text.", ("body",))
+        return value
+
+
+def _refuse_nul(request: Request) -> None:
+    if _NUL in request.scope["path"]:
+        raise Unprocessable("The character NUL is not allowed in a path.", ("path",))
+    if "%00" in request.scope["query_string"].decode("latin-1"):
+        raise Unprocessable("The character NUL is not allowed in a query.", ("query",))
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return _NUL in value
+    if isinstance(value, dict):
+        return _has_nul([*cast("dict[str, object]", value).keys(), *cast("dict[str, object]", value).values()])
+    return isinstance(value, list) and any(_has_nul(item) for item in cast("list[object]", value))

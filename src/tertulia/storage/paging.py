@@ -1,0 +1,58 @@
+"""One page of a list: so many rows from an offset, and whether there are more."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Row, Select
+from sqlalchemy.engine import Connection
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a list that is asked for; a limit of 0 only asks whether there is anything."""
+
+    limit: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """A field to sort by."""
+
+    field: str
+    descending: bool = False
+
+
+Sort = Sequence[SortKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows of a window. `continuation_token` is the offset of the next page, none after the last."""
+
+    items: Sequence[T]
+    has_more: bool
+    continuation_token: int | None
+
+
+def page(connection: Connection, query: Select[Any], window: Window) -> Page[Row[Any]]:
+    """The rows of a query in a window. The query must be in a total order, or pages overlap."""
+    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).all()
+    return cut(rows, window)
+
+
+def cut(rows: Sequence[T], window: Window) -> Page[T]:
+    """A page of rows that were fetched with a limit of one more than the window's."""
+    has_more = len(rows) > window.limit
+    return Page(rows[: window.limit], has_more, window.offset + window.limit if has_more else None)
+
+
+def ordering(
+    sort: Sort, columns: Mapping[str, ColumnElement[Any]], *otherwise: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
+    """Terms for `order_by`: the asked fields first, then the given ones, which must make the order total."""
+    asked = [columns[key.field].desc() if key.descending else columns[key.field].asc() for key in sort]
+    return [*asked, *otherwise]
