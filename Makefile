@@ -4,43 +4,51 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .data
 PORT ?= 8000
-MODEL ?= local
+MODEL ?=
 
-.PHONY: setup lock run test check format bench demo clean
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check format bench lock clean
 
-setup: $(VENV)/.done
+help: ## This list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(VENV)/.done ## Make .venv with everything in it
+	@:
 
 $(VENV)/.done: requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tertulia needs Python 3.11 or newer: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: setup ## Start a server with a demo organization and a small local model
-	@$(BIN)/tertulia run --data $(DATA) --port $(PORT) --model $(MODEL)
+run: setup ## Start a server with a demo organization (MODEL=scripted, PORT=8000, DATA=.data)
+	@$(BIN)/tertulia run --data "$(DATA)" --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
 
 demo: setup ## One conversation over the HTTP API, every event shown
 	@$(BIN)/tertulia demo
 
-test: setup
+test: setup ## Run the tests (ARGS="-k name")
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup
+check: setup ## Format, lint, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
 
-format: setup
+format: setup ## Format, and repair what lint can repair
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup
+bench: setup ## Measure
 	@$(BIN)/python -m bench
 
 lock: setup ## Pin every dependency with its hashes
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
 
-clean:
+clean: ## Remove the environment and caches; data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache
