@@ -8,13 +8,20 @@ connection.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+import structlog
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from tertulia.errors import Unavailable
 from tertulia.storage import dialect
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +55,16 @@ def open_database(url: str, pool_size: int) -> Database:
     return SqliteDatabase(engine, pool_size) if dialect.is_sqlite(url) else PostgresDatabase(engine, pool_size)
 
 
+@contextmanager
+def reported() -> Generator[None]:
+    """Tell the caller in plain words that the database is out of reach, and the log why."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        log.error("database unavailable", reason=str(error.orig if isinstance(error, DBAPIError) else error))
+        raise Unavailable("The database cannot be reached.") from error
+
+
 class PostgresDatabase:
     """Units on a pool of threads, a connection and a transaction each."""
 
@@ -60,7 +77,7 @@ class PostgresDatabase:
 
     async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def transaction() -> T:
-            with self.engine.begin() as connection:
+            with reported(), self.engine.begin() as connection:
                 return unit(connection, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
@@ -80,7 +97,7 @@ class SqliteDatabase:
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def transaction() -> T:
-            with self.engine.connect() as connection:
+            with reported(), self.engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN")
                 return unit(connection, *args, **kwargs)
 
@@ -161,7 +178,7 @@ class _Writer:
 
     def _commit_together(self, jobs: list[_Job]) -> None:
         try:
-            with self._engine.connect() as connection:
+            with reported(), self._engine.connect() as connection:
                 dialect.begin_write(connection)
                 for job in jobs:
                     _run_in_savepoint(connection, job)
@@ -174,7 +191,8 @@ class _Writer:
 def _run_in_savepoint(connection: Connection, job: _Job) -> None:
     connection.exec_driver_sql("SAVEPOINT unit")
     try:
-        job.outcome = (job.unit(connection), None)
+        with reported():
+            job.outcome = (job.unit(connection), None)
     except Exception as error:  # noqa: BLE001 - the caller's, to whom it is given
         job.outcome = (None, error)
         connection.exec_driver_sql("ROLLBACK TO unit")

@@ -1,0 +1,139 @@
+"""What an interaction knows when it begins, and what it has made when it ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tertulia import clock
+from tertulia.engine.context_graph import Graphs, Position
+from tertulia.events import MessageType
+from tertulia.ids import new_id
+from tertulia.storage.turn import Message
+
+IncomingType = Literal["user-message", "external-event", "skip"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class RelationshipToDeveloper(_Part):
+    ownership: str
+    type: str
+    conversation_visibility: str
+    thought_visibility: str
+
+
+class Identity(_Part):
+    name: str
+    role: str
+    developed_by: str
+    default_spoken_language: str
+    relationship_to_developer: RelationshipToDeveloper
+
+
+class Agent(_Part):
+    """A version of an agent, as the engine reads it from its stored body."""
+
+    identity: Identity
+    background: str
+    behaviors: list[str]
+    communication_patterns: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The user, as the agent knows them."""
+
+    name: str
+    language: str | None
+    """ISO 639-3; None: the agent's own."""
+    timezone: str
+    """A name of the IANA database."""
+    additional_context: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalEvent:
+    """Something that happened outside the conversation, before the message that it comes with."""
+
+    content: str
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What an interaction answers; `skip` brings nothing."""
+
+    type: IncomingType
+    text: str = ""
+    external_events: Sequence[ExternalEvent] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that an interaction knows when it begins. `incoming` is None when the agent opens the conversation."""
+
+    agent: Agent
+    graphs: Graphs
+    position: Position
+    person: Person
+    history: Sequence[Message]
+    incoming: Incoming | None
+    llm_model_preferences: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an interaction has made so far; committed whole, or not at all."""
+
+    position: Position
+    last_time: datetime | None
+    """Of the newest message so far."""
+    began: datetime = field(default_factory=clock.now)
+    interaction_id: str = field(default_factory=new_id)
+    message_id: str = field(default_factory=new_id)
+    messages: list[Message] = field(default_factory=list[Message])
+    transitions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    action: str = ""
+    objective: str = ""
+    full_message: str = ""
+    finished: bool = False
+
+    def next_time(self, at_least: datetime | None = None) -> datetime:
+        """A time for the next message: now, but later than every message before it."""
+        moment = at_least or clock.now()
+        if self.last_time is not None and moment <= self.last_time:
+            moment = self.last_time + clock.MICROSECOND
+        self.last_time = moment
+        return moment
+
+    def add(self, kind: MessageType, sender: str, content: str, created_at: datetime | None = None) -> Message:
+        """Add a message to those that will be committed."""
+        message = Message(
+            id=self.message_id if kind == "agent-message" else new_id(),
+            message_type=kind,
+            format="text",
+            sender=sender,
+            content=content,
+            created_at=created_at or self.next_time(),
+        )
+        self.messages.append(message)
+        return message
+
+    @property
+    def insights(self) -> dict[str, Any]:
+        """What `insights` of the interaction answers, except the reflections, which are messages."""
+        return {
+            "current_state_name": self.position.top.state,
+            "current_state_action": self.action,
+            "current_state_objective": self.objective,
+            "state_transition_logs": self.transitions,
+            "working_memory": [],
+            "triggered_dynamic_behavior_set_version_info": None,
+            "select_next_action_tool_call_logs": [],
+            "engage_user_tool_call_logs": [],
+        }
