@@ -1,0 +1,54 @@
+"""The caller of a request: a user, the role they have, and so what they may do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.engine import Connection
+
+from tertulia.auth import grants
+from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant
+from tertulia.auth.permissions import Permission
+from tertulia.errors import Forbidden, Unauthorized
+from tertulia.storage import user
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user of an organization and what their role grants."""
+
+    org_id: str
+    user_id: str
+    role_id: str
+    role_name: str
+    grants: tuple[Grant, ...]
+
+    def may(self, permission: Permission, target: Mapping[str, object]) -> bool:
+        """Whether they have a permission on a target with these attributes."""
+        return grants.decide(self.grants, permission, target, self._self)
+
+    def require(self, permission: Permission, target: Mapping[str, object]) -> None:
+        """Raise Forbidden unless they have a permission on a target with these attributes."""
+        if not self.may(permission, target):
+            raise Forbidden(f"You need the permission {permission}.")
+
+    def visible(self, permission: Permission, columns: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:
+        """The rows on which they have a permission; `columns` are a row's attributes."""
+        return grants.visible(self.grants, permission, columns, self._self)
+
+    @property
+    def _self(self) -> dict[str, str]:
+        return {SELF_ORG_ID: self.org_id, SELF_USER_ID: self.user_id}
+
+
+def load_actor(connection: Connection, org_id: str, user_id: str) -> Actor:
+    """The user that a token names, with the role they have now.
+
+    Raises:
+        Unauthorized: there is no such user any more.
+    """
+    row = user.find_role(connection, org_id, user_id)
+    if row is None:
+        raise Unauthorized("The user of this token does not exist.")
+    return Actor(org_id, user_id, row["role_id"], row["role_name"], grants.parse(row["permission_grants"]))

@@ -1,0 +1,85 @@
+"""API keys: 256 random bits that let a program sign in as users of lower rank than the key's role."""
+
+import hashlib
+import hmac
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.auth import grants
+from tertulia.errors import Unauthorized
+from tertulia.storage import api_key, user
+from tertulia.storage.api_key import NewApiKey
+
+LONGEST_LIFE = timedelta(days=90)
+
+_REFUSED = "The API key or the user is not valid."
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """Who makes a key."""
+
+    org_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A new key; this is the only time that `api_key` is known."""
+
+    api_key_id: str
+    api_key: str
+    expires_at: datetime
+
+
+def issue(
+    connection: Connection,
+    org_id: str,
+    role_id: str,
+    creator: Creator,
+    name: str | None = None,
+    life: timedelta = LONGEST_LIFE,
+) -> IssuedKey:
+    """Make and store a key."""
+    key = secrets.token_urlsafe(32)
+    issued = IssuedKey(str(uuid.uuid4()), key, clock.now() + life)
+    api_key.insert_api_key(
+        connection,
+        NewApiKey(
+            org_id=org_id,
+            key_id=issued.api_key_id,
+            key_hash=_hash(key),
+            name=name,
+            role_id=role_id,
+            creator_org_id=creator.org_id,
+            creator_user_id=creator.user_id,
+            expires_at=issued.expires_at,
+        ),
+    )
+    return issued
+
+
+def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, user_id: str) -> None:
+    """See that a key may sign in as a user.
+
+    Raises:
+        Unauthorized: the key is unknown, wrong or expired, the user unknown, or not of lower rank than the key. The
+            contract knows no 403 here, and one text for all keeps strangers from learning which keys and users exist.
+    """
+    # Whatever is wrong, the same work is done.
+    stored = api_key.find_api_key(connection, org_id, key_id)
+    role = user.find_role(connection, org_id, user_id)
+    right = hmac.compare_digest(stored["key_hash"] if stored else _hash(""), _hash(key))
+    if stored is None or role is None or not right or stored["expires_at"] <= clock.now():
+        raise Unauthorized(_REFUSED)
+    if not grants.outranks(grants.parse(stored["permission_grants"]), grants.parse(role["permission_grants"])):
+        raise Unauthorized(_REFUSED)
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""What a role allows: grants, each a permission and conditions that its target must meet.
+
+A grant holds for a target when every condition does; a permission is given when one of its grants holds. There is no
+other way to get one. The three kinds of condition are one thing, a set of values that an attribute must be in or must
+not be in, and all that is asked of grants comes from it: `decide` for one target, `visible` for the rows of a query,
+`outranks` for two roles. An attribute that the target lacks, or that is null, meets no condition, and no value equals
+one of another type.
+
+Values may be templates: `{self_org_id}` and `{self_user_id}` stand for the caller's own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+
+SELF_ORG_ID = "{self_org_id}"
+SELF_USER_ID = "{self_user_id}"
+TEMPLATES = frozenset({SELF_ORG_ID, SELF_USER_ID})
+
+Caller = Mapping[str, str]
+"""What the templates stand for."""
+
+
+class Equals(msgspec.Struct, frozen=True, tag_field="type", tag="Equals"):
+    value: Any
+
+
+class NotEquals(msgspec.Struct, frozen=True, tag_field="type", tag="NotEquals"):
+    value: Any
+
+
+class In(msgspec.Struct, frozen=True, tag_field="type", tag="In"):
+    values: tuple[Any, ...]
+
+
+Condition = Equals | NotEquals | In
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A permission, and by attribute of the target what must be so for it to hold."""
+
+    permission_name: str
+    conditions: dict[str, Condition] = {}
+
+
+Grants = Sequence[Grant]
+
+
+def parse(stored: object) -> tuple[Grant, ...]:
+    """Grants as a role's document has them."""
+    return msgspec.convert(stored, tuple[Grant, ...])
+
+
+def dump(grants: Grants) -> list[dict[str, Any]]:
+    """Grants as a role's document has them."""
+    return msgspec.to_builtins(grants)
+
+
+def decide(grants: Grants, permission: str, target: Mapping[str, object], caller: Caller) -> bool:
+    """Whether the grants give a permission on a target with these attributes."""
+    return any(
+        all(_holds(condition, target.get(name), caller) for name, condition in grant.conditions.items())
+        for grant in _of(grants, permission)
+    )
+
+
+def visible(
+    grants: Grants, permission: str, columns: Mapping[str, ColumnElement[Any]], caller: Caller
+) -> ColumnElement[bool]:
+    """The rows for which `decide` says yes, as a condition of a query. `columns` are the attributes of a row."""
+    return sa.or_(
+        sa.false(),
+        *(
+            sa.and_(
+                sa.true(), *(_clause(condition, columns.get(name), caller) for name, condition in conditions.items())
+            )
+            for conditions in (grant.conditions for grant in _of(grants, permission))
+        ),
+    )
+
+
+def outranks(above: Grants, below: Grants) -> bool:
+    """Whether one role may do all that the other may, and more."""
+    return _covers(above, below) and not _covers(below, above)
+
+
+def _of(grants: Grants, permission: str) -> Iterator[Grant]:
+    return (grant for grant in grants if grant.permission_name == permission)
+
+
+def _values(condition: Condition) -> tuple[bool, tuple[Any, ...]]:
+    """The table: a kind of condition as whether the attribute must be in the values, and the values."""
+    match condition:
+        case Equals(value):
+            return True, (value,)
+        case NotEquals(value):
+            return False, (value,)
+        case In(values):
+            return True, values
+
+
+def _holds(condition: Condition, actual: object, caller: Caller) -> bool:
+    wanted, values = _values(condition)
+    return actual is not None and _contains(_filled(values, caller), actual) is wanted
+
+
+def _clause(condition: Condition, column: ColumnElement[Any] | None, caller: Caller) -> ColumnElement[bool]:
+    if column is None:
+        return sa.false()
+    wanted, values = _values(condition)
+    comparable = [value for value in _filled(values, caller) if type(value) is column.type.python_type]
+    return column.in_(comparable) if wanted else sa.and_(column.is_not(None), column.not_in(comparable))
+
+
+def _covers(above: Grants, below: Grants) -> bool:
+    """Each grant below follows from a single grant above: more than that is not looked for, so a doubt means no."""
+    return all(any(_follows(narrow, wide) for wide in _of(above, narrow.permission_name)) for narrow in below)
+
+
+def _follows(narrow: Grant, wide: Grant) -> bool:
+    return all(
+        name in narrow.conditions and _implies(narrow.conditions[name], condition)
+        for name, condition in wide.conditions.items()
+    )
+
+
+def _implies(narrow: Condition, wide: Condition) -> bool:
+    narrow_wanted, some = _values(narrow)
+    wide_wanted, others = _values(wide)
+    if narrow_wanted and wide_wanted:
+        return _subset(some, others)
+    if not narrow_wanted and not wide_wanted:
+        return _subset(others, some)
+    # "Is one of these" implies "is none of those" when they share nothing; what a template stands for is not known.
+    return narrow_wanted and not _has_template(some, others) and not any(_contains(others, value) for value in some)
+
+
+def _has_template(*groups: Sequence[Any]) -> bool:
+    return any(_contains(group, template) for group in groups for template in TEMPLATES)
+
+
+def _subset(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return all(_contains(others, value) for value in some)
+
+
+def _contains(values: Iterable[Any], wanted: object) -> bool:
+    return any(type(value) is type(wanted) and value == wanted for value in values)
+
+
+def _filled(values: Sequence[Any], caller: Caller) -> list[Any]:
+    return [caller.get(value, value) if isinstance(value, str) else value for value in values]

@@ -1,0 +1,43 @@
+"""The names of permissions, in the alphabet's order: a resource and an act on it."""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    CONVERSATION_CREATE_CONVERSATION = "Conversation:CreateConversation"
+    CONVERSATION_FINISH_CONVERSATION = "Conversation:FinishConversation"
+    CONVERSATION_GET_CONVERSATION = "Conversation:GetConversation"
+    CONVERSATION_GET_INTERACTION_INSIGHTS = "Conversation:GetInteractionInsights"
+    CONVERSATION_GET_MESSAGE = "Conversation:GetMessage"
+    CONVERSATION_GET_RECOMMENDED_RESPONSES = "Conversation:GetRecommendedResponses"
+    CONVERSATION_INTERACT_WITH_CONVERSATION = "Conversation:InteractWithConversation"
+    CONVERSATION_MODIFY_CONVERSATION = "Conversation:ModifyConversation"
+    ORGANIZATION_CREATE_AGENT = "Organization:CreateAgent"
+    ORGANIZATION_CREATE_AGENT_VERSION = "Organization:CreateAgentVersion"
+    ORGANIZATION_CREATE_API_KEY = "Organization:CreateAPIKey"
+    ORGANIZATION_CREATE_ORGANIZATION = "Organization:CreateOrganization"
+    ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE = "Organization:CreateServiceHierarchicalStateMachine"
+    ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION = (
+        "Organization:CreateServiceHierarchicalStateMachineVersion"
+    )
+    ORGANIZATION_DELETE_AGENT = "Organization:DeleteAgent"
+    ORGANIZATION_DELETE_API_KEY = "Organization:DeleteAPIKey"
+    ORGANIZATION_DELETE_ORGANIZATION = "Organization:DeleteOrganization"
+    ORGANIZATION_DELETE_SERVICE_HIERARCHICAL_STATE_MACHINE = "Organization:DeleteServiceHierarchicalStateMachine"
+    ORGANIZATION_GET_AGENT = "Organization:GetAgent"
+    ORGANIZATION_GET_API_KEY = "Organization:GetAPIKey"
+    ORGANIZATION_GET_ORGANIZATION_DETAILS = "Organization:GetOrganizationDetails"
+    ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE = "Organization:GetServiceHierarchicalStateMachine"
+    ORGANIZATION_MODIFY_ORGANIZATION = "Organization:ModifyOrganization"
+    SERVICE_CREATE_SERVICE = "Service:CreateService"
+    SERVICE_CREATE_VERSION_SET = "Service:CreateVersionSet"
+    SERVICE_DELETE_VERSION_SET = "Service:DeleteVersionSet"
+    SERVICE_GET_SERVICE = "Service:GetService"
+    SERVICE_GET_VERSION_SET = "Service:GetVersionSet"
+    SERVICE_UPDATE_SERVICE = "Service:UpdateService"
+    SERVICE_UPDATE_VERSION_SET = "Service:UpdateVersionSet"
+    USER_DELETE_USER = "User:DeleteUser"
+    USER_GET_USER_INFO = "User:GetUserInfo"
+    USER_GET_USER_MODEL = "User:GetUserModel"
+    USER_INVITE_USER = "User:InviteUser"
+    USER_UPDATE_USER_INFO = "User:UpdateUserInfo"

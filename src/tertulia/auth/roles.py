@@ -1,0 +1,122 @@
+"""The four roles that every organization has, each with all that the one before it may do, and more.
+
+All of them act in their own organization alone. What administrators see of other people's conversations and user models
+is what those people leave visible to administrators.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Condition, Equals, Grant, dump
+from tertulia.auth.permissions import Permission
+from tertulia.storage import role
+
+USER = "DefaultUserRole"
+ADMINISTRATOR = "DefaultAdministratorRole"
+AMIGO_ADMINISTRATOR = "DefaultAmigoAdministratorRole"
+SUPER_ADMINISTRATOR = "DefaultSuperAdministratorRole"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinRole:
+    name: str
+    description: str
+    frontend_view: str
+    grants: tuple[Grant, ...]
+
+
+def _allow(permissions: Iterable[Permission], **conditions: Condition) -> tuple[Grant, ...]:
+    """Grants in the caller's own organization, under these conditions."""
+    return tuple(Grant(permission.value, {"org_id": Equals(SELF_ORG_ID), **conditions}) for permission in permissions)
+
+
+_CONVERSATION = (
+    Permission.CONVERSATION_FINISH_CONVERSATION,
+    Permission.CONVERSATION_GET_CONVERSATION,
+    Permission.CONVERSATION_GET_MESSAGE,
+    Permission.CONVERSATION_GET_RECOMMENDED_RESPONSES,
+    Permission.CONVERSATION_INTERACT_WITH_CONVERSATION,
+    Permission.CONVERSATION_MODIFY_CONVERSATION,
+)
+
+_USER = (
+    *_allow((Permission.CONVERSATION_CREATE_CONVERSATION, *_CONVERSATION), conversation_user_id=Equals(SELF_USER_ID)),
+    *_allow((Permission.SERVICE_GET_SERVICE, Permission.SERVICE_GET_VERSION_SET)),
+    *_allow(
+        (Permission.USER_GET_USER_INFO, Permission.USER_GET_USER_MODEL, Permission.USER_UPDATE_USER_INFO),
+        user_id=Equals(SELF_USER_ID),
+    ),
+)
+
+_ADMINISTRATOR = (
+    *_USER,
+    *_allow((Permission.CONVERSATION_GET_INTERACTION_INSIGHTS,), conversation_user_id=Equals(SELF_USER_ID)),
+    *_allow(
+        (*_CONVERSATION, Permission.CONVERSATION_GET_INTERACTION_INSIGHTS),
+        conversations_visible_to_admins=Equals(value=True),
+    ),
+    *_allow(
+        (
+            Permission.ORGANIZATION_CREATE_AGENT,
+            Permission.ORGANIZATION_CREATE_AGENT_VERSION,
+            Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE,
+            Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION,
+            Permission.ORGANIZATION_DELETE_AGENT,
+            Permission.ORGANIZATION_DELETE_SERVICE_HIERARCHICAL_STATE_MACHINE,
+            Permission.ORGANIZATION_GET_AGENT,
+            Permission.ORGANIZATION_GET_ORGANIZATION_DETAILS,
+            Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE,
+            Permission.ORGANIZATION_MODIFY_ORGANIZATION,
+            Permission.SERVICE_CREATE_SERVICE,
+            Permission.SERVICE_CREATE_VERSION_SET,
+            Permission.SERVICE_DELETE_VERSION_SET,
+            Permission.SERVICE_UPDATE_SERVICE,
+            Permission.SERVICE_UPDATE_VERSION_SET,
+            Permission.USER_DELETE_USER,
+            Permission.USER_GET_USER_INFO,
+            Permission.USER_INVITE_USER,
+            Permission.USER_UPDATE_USER_INFO,
+        )
+    ),
+    *_allow((Permission.USER_GET_USER_MODEL,), user_model_visible_to_admins=Equals(value=True)),
+)
+
+_AMIGO_ADMINISTRATOR = (
+    *_ADMINISTRATOR,
+    *_allow(
+        (
+            Permission.ORGANIZATION_CREATE_API_KEY,
+            Permission.ORGANIZATION_DELETE_API_KEY,
+            Permission.ORGANIZATION_GET_API_KEY,
+        )
+    ),
+)
+
+_SUPER_ADMINISTRATOR = (
+    *_AMIGO_ADMINISTRATOR,
+    *_allow((Permission.ORGANIZATION_CREATE_ORGANIZATION, Permission.ORGANIZATION_DELETE_ORGANIZATION)),
+)
+
+BUILTIN = (
+    BuiltinRole(USER, "Talks with agents and sees what is their own.", "client", _USER),
+    BuiltinRole(ADMINISTRATOR, "Runs an organization: its agents, services and users.", "admin", _ADMINISTRATOR),
+    BuiltinRole(AMIGO_ADMINISTRATOR, "An administrator who also hands out API keys.", "admin", _AMIGO_ADMINISTRATOR),
+    BuiltinRole(SUPER_ADMINISTRATOR, "Everything, the organization itself included.", "admin", _SUPER_ADMINISTRATOR),
+)
+"""Lowest first."""
+
+
+def insert_builtin(connection: Connection, org_id: str) -> dict[str, str]:
+    """Give an organization its built-in roles, or bring the ones it has up to date; their ids by name."""
+    return {builtin.name: role.put_role(connection, org_id, builtin.name, _document(builtin)) for builtin in BUILTIN}
+
+
+def _document(builtin: BuiltinRole) -> dict[str, Any]:
+    return {
+        "description": builtin.description,
+        "permission_grants": dump(builtin.grants),
+        "frontend_view": builtin.frontend_view,
+    }

@@ -1,0 +1,70 @@
+"""Secrets at rest: encrypted with one key that is never in the database."""
+
+import base64
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from tertulia.settings import Settings
+
+KEY_FILE = "secret.key"
+SHORTEST = 32
+"""Characters of a secret key at least: it has to be random, not a password."""
+
+
+class SecretBox:
+    """Encrypts and decrypts text (Fernet: AES-128-CBC with HMAC-SHA-256, https://github.com/fernet/spec)."""
+
+    def __init__(self, key: str) -> None:
+        if len(key) < SHORTEST:
+            raise ValueError(f"The secret key must have at least {SHORTEST} characters.")
+        derived = HKDF(SHA256(), length=32, salt=None, info=b"tertulia: secrets at rest").derive(key.encode())
+        self._fernet = Fernet(base64.urlsafe_b64encode(derived))
+
+    @classmethod
+    def open(cls, settings: Settings) -> "SecretBox":
+        """The box of an installation.
+
+        Raises:
+            FileNotFoundError: no key is set, and `create_key_file` has not been called.
+        """
+        key = settings.secret_key.get_secret_value()
+        return cls(key or (settings.data / KEY_FILE).read_text(encoding="ascii").strip())
+
+    def encrypt(self, text: str) -> str:
+        """Something to store in place of the text."""
+        return self._fernet.encrypt(text.encode()).decode("ascii")
+
+    def decrypt(self, encrypted: str) -> str:
+        """The text again.
+
+        Raises:
+            ValueError: it was encrypted with another key, or has been changed.
+        """
+        try:
+            return self._fernet.decrypt(encrypted.encode("ascii")).decode()
+        except InvalidToken as error:
+            raise ValueError("A stored secret does not fit the secret key of this installation.") from error
+
+
+def create_key_file(folder: Path) -> Path:
+    """Make the secret key of a data folder, readable by its owner alone; where there is one, it stays."""
+    path = folder / KEY_FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{KEY_FILE}.")  # mkstemp sets mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # whole or not at all, and only if there is none yet
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(temporary)
+    return path

@@ -1,0 +1,44 @@
+"""API keys of an organization. Only a hash of each is stored."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection, RowMapping
+
+from tertulia import clock
+from tertulia.ids import new_id
+from tertulia.storage.tables import api_keys, roles
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A key to be stored; auth/api_keys.py makes them."""
+
+    org_id: str
+    key_id: str
+    key_hash: str
+    name: str | None
+    role_id: str
+    creator_org_id: str
+    creator_user_id: str
+    expires_at: datetime
+
+
+def insert_api_key(connection: Connection, key: NewApiKey) -> None:
+    """Store a key."""
+    now = clock.now()
+    connection.execute(sa.insert(api_keys), {"id": new_id(), "created_at": now, "updated_at": now, **asdict(key)})
+
+
+_BY_KEY_ID = (
+    sa.select(api_keys, roles.c.permission_grants)
+    .join(roles, roles.c.id == api_keys.c.role_id)
+    .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id"))
+)
+
+
+def find_api_key(connection: Connection, org_id: str, key_id: str) -> RowMapping | None:
+    """A key with what its role grants."""
+    return connection.execute(_BY_KEY_ID, {"org_id": org_id, "key_id": key_id}).mappings().first()
