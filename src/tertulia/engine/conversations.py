@@ -6,11 +6,12 @@ only then says `interaction-complete`; whatever ends it early leads to `abandon`
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, RowMapping
 
 from tertulia import clock, events
 from tertulia.engine import context_graph
@@ -74,9 +75,9 @@ class Conversations:
         conversation_id: str,
         incoming: Incoming,
         authorize: Authorize,
-        wants: ActionFilter,
+        wants: Callable[[RowMapping], ActionFilter],
     ) -> Turn:
-        """Begin another turn of a conversation.
+        """Begin another turn of a conversation; `authorize` and `wants` are asked with the conversation's row.
 
         Raises:
             NotFound, Forbidden, Conflict: see storage.turn.claim_existing.
@@ -91,7 +92,7 @@ class Conversations:
             return claim
 
         claim = await database.write(claim_checked)
-        return self._launch(Turn(wants), database, claim, incoming)
+        return self._launch(Turn(wants(claim.user)), database, claim, incoming)
 
     async def supervise(self) -> None:
         """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""

@@ -128,6 +128,7 @@ class Outcome:
     def insights(self) -> dict[str, Any]:
         """What `insights` of the interaction answers, except the reflections, which are messages."""
         return {
+            "current_graph": self.position.top.graph,
             "current_state_name": self.position.top.state,
             "current_state_action": self.action,
             "current_state_objective": self.objective,

@@ -13,6 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.storage.dialect import json_kind, json_text
+from tertulia.storage.paging import Page, Sort, Window, cut, ordering
 from tertulia.storage.tables import conversations, messages, roles, users
 
 Authorize = Callable[[RowMapping], None]
@@ -136,10 +137,9 @@ def list_conversations(
     org_id: str,
     visible: ColumnElement[bool],
     narrow: ConversationFilter,
-    order: Sequence[ColumnElement[Any]],
-    offset: int,
-    limit: int,
-) -> Sequence[RowMapping]:
+    sort: Sort,
+    window: Window,
+) -> Page[RowMapping]:
     """Settled conversations with their last message; newest first by default."""
     query = (
         sa.select(
@@ -157,11 +157,17 @@ def list_conversations(
             ),
         )
         .where(conversations.c.org_id == org_id, conversations.c.num_interactions > 0, visible, *_narrowed(narrow))
-        .order_by(*order, conversations.c.created_at.desc(), conversations.c.id.desc())
-        .offset(offset)
-        .limit(limit)
+        .order_by(
+            *ordering(
+                sort,
+                {"created_at": conversations.c.created_at},
+                conversations.c.created_at.desc(),
+                conversations.c.id.desc(),
+            )
+        )
     )
-    return connection.execute(query).mappings().all()
+    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
+    return cut(rows, window)
 
 
 def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:

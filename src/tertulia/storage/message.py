@@ -1,6 +1,6 @@
 """Messages and interactions, as they are read back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia.errors import NotFound
 from tertulia.events import MessageType
+from tertulia.storage.conversation import COLUMNS as CONVERSATION_COLUMNS
+from tertulia.storage.conversation import get_conversation
+from tertulia.storage.paging import Page, Sort, Window, cut, ordering
 from tertulia.storage.tables import conversations, interactions, messages, users
+
+
+COLUMNS: Mapping[str, ColumnElement[Any]] = {**CONVERSATION_COLUMNS, "message_type": messages.c.message_type}
+"""The attributes of a message that a permission's conditions can name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +31,19 @@ class MessageFilter:
 
 def list_messages(
     connection: Connection,
+    org_id: str,
     conversation_id: str,
     visible: ColumnElement[bool],
     narrow: MessageFilter,
-    order: Sequence[ColumnElement[Any]],
-    offset: int,
-    limit: int,
-) -> Sequence[RowMapping]:
-    """Messages of a conversation; newest first by default. `visible` may name columns of its owner's row."""
+    sort: Sort,
+    window: Window,
+) -> Page[RowMapping]:
+    """Messages of a conversation; newest first by default. `visible` may name columns of its owner's row.
+
+    Raises:
+        NotFound: there is no such conversation.
+    """
+    get_conversation(connection, org_id, conversation_id)
     conditions = [
         messages.c[name].in_(values)
         for name in ("id", "message_type", "interaction_id")
@@ -42,11 +54,13 @@ def list_messages(
         .join(conversations, conversations.c.id == messages.c.conversation_id)
         .join(users, users.c.id == conversations.c.user_id)
         .where(messages.c.conversation_id == conversation_id, visible, *conditions)
-        .order_by(*order, messages.c.created_at.desc())
-        .offset(offset)
-        .limit(limit)
+        .order_by(*ordering(sort, _SORTABLE, messages.c.created_at.desc()))
     )
-    return connection.execute(query).mappings().all()
+    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
+    return cut(rows, window)
+
+
+_SORTABLE = {"created_at": messages.c.created_at, "interaction_id": messages.c.interaction_id}
 
 
 def get_message(connection: Connection, conversation_id: str, message_id: str) -> RowMapping:

@@ -1,0 +1,388 @@
+"""Conversations: create, go on, finish, read back."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from pydantic import BaseModel, Field
+from sqlalchemy.engine import Connection, RowMapping
+
+from tertulia.api.action_filter import EVERYTHING, action_filter
+from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.interact_form import InteractForm, read_interact_form
+from tertulia.api.ndjson import NDJSONResponse
+from tertulia.api.pagination import sorting, window
+from tertulia.api.rate_limit import rate_limit
+from tertulia.api.routing import ContractRoute
+from tertulia.api.tag_filter import parse_tag_filters
+from tertulia.api.types import ObjectId, Text, TextTags, Words
+from tertulia.auth.actor import Actor
+from tertulia.auth.permissions import Permission
+from tertulia.engine.scene import Incoming
+from tertulia.engine.turn import ActionFilter, no_actions
+from tertulia.errors import BadRequest, Unprocessable
+from tertulia.events import MessageType
+from tertulia.storage import conversation as stored
+from tertulia.storage import message as stored_messages
+from tertulia.storage.conversation import ConversationFilter
+from tertulia.storage.message import MessageFilter
+from tertulia.storage.paging import Sort, Window
+from tertulia.storage.turn import Opening, find_service
+
+router = APIRouter(prefix="/conversation", tags=["Conversation"], route_class=ContractRoute)
+
+TextOrVoice = Literal["text", "voice"]
+ConversationPath = Annotated[ObjectId, Path()]
+ActionPattern = Annotated[str, Query(alias="current_agent_action_type")]
+
+
+def conversation_target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a conversation that a permission's conditions can name."""
+    return {
+        "org_id": row["org_id"],
+        "conversation_id": row["id"],
+        "conversation_user_id": row["user_id"],
+        "service_id": row["service_id"],
+        "conversations_visible_to_admins": row["conversations_visible_to_admins"],
+    }
+
+
+def owner_target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a conversation's owner that a permission's conditions can name."""
+    return {
+        "org_id": row["org_id"],
+        "user_id": row["user_id"],
+        "user_role_name": row["user_role_name"],
+        "user_model_visible_to_admins": row["user_model_visible_to_admins"],
+    }
+
+
+# --- Create ----------------------------------------------------------------------------------------------------------
+
+
+class CreateConversation(BaseModel):
+    service_id: ObjectId
+    service_version_set_name: str = "release"
+    initial_message: Text | None = None
+    initial_message_type: Literal["user-message", "external-event"] | None = None
+    tags: TextTags = {}
+    is_test: bool = False
+
+    def to_incoming(self) -> Incoming | None:
+        """What the first turn answers; None where the agent speaks first."""
+        if self.initial_message is None:
+            if self.initial_message_type is not None:
+                raise Unprocessable("Give initial_message too, or neither.", ("body", "initial_message_type"))
+            return None
+        return Incoming(self.initial_message_type or "user-message", self.initial_message)
+
+
+@router.post("/", operation_id="create-conversation", status_code=201, dependencies=[Depends(rate_limit(5))])
+async def create_conversation(
+    runtime: CurrentRuntime,
+    actor: CurrentActor,
+    organization: Organization,
+    body: CreateConversation,
+    response_format: TextOrVoice,
+    response: Response,
+    action_pattern: ActionPattern = EVERYTHING,
+    audio_format: Literal["mp3", "pcm"] | None = None,
+) -> NDJSONResponse:
+    """Create a conversation and start it. The user must not have an unfinished one of the same service."""
+    target = {
+        "org_id": organization.org_id,
+        "conversation_user_id": actor.user_id,
+        "service_id": body.service_id,
+        "conversations_visible_to_admins": True,
+    }
+    actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
+    wants = _wanted_actions(actor, target, action_pattern)
+    incoming = body.to_incoming()
+    opening = Opening(
+        org_id=organization.org_id,
+        user_id=actor.user_id,
+        service_id=body.service_id,
+        version_set_name=body.service_version_set_name,
+        tags=body.tags,
+        is_test=body.is_test,
+    )
+    if response_format == "voice":
+        await organization.database.read(find_service, opening)
+        raise BadRequest("response_format: the agent has no voice.")
+    turn = await runtime.conversations.start(organization.database, opening, incoming, wants)
+    return NDJSONResponse(turn, 201, response.headers)
+
+
+def _wanted_actions(actor: Actor, target: Mapping[str, Any], pattern: str) -> ActionFilter:
+    """The caller's filter of action events; nothing passes it where the caller may not see them."""
+    wants = action_filter(pattern)
+    return wants if actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, target) else no_actions
+
+
+# --- Interact and finish ---------------------------------------------------------------------------------------------
+
+
+@router.post(
+    "/{conversation_id}/interact",
+    operation_id="interact-with-conversation",
+    dependencies=[Depends(rate_limit(15))],
+)
+async def interact_with_conversation(
+    runtime: CurrentRuntime,
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    form: Annotated[InteractForm, Depends(read_interact_form)],
+    request_format: TextOrVoice,
+    response_format: TextOrVoice,
+    response: Response,
+    action_pattern: ActionPattern = EVERYTHING,
+    request_audio_config: Annotated[str | None, Query()] = None,
+    audio_format: Literal["mp3", "pcm"] | None = None,
+) -> NDJSONResponse:
+    """Send a message to a conversation, or let the agent go on, and stream its answer."""
+    action_filter(action_pattern)
+    incoming = form.to_incoming()
+
+    def authorize(row: RowMapping) -> None:
+        actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
+        actor.require(Permission.CONVERSATION_INTERACT_WITH_CONVERSATION, conversation_target(row))
+
+    if "voice" in (request_format, response_format):
+        await organization.database.read(_refuse_voice, organization.org_id, conversation_id, authorize)
+    turn = await runtime.conversations.interact(
+        organization.database,
+        organization.org_id,
+        conversation_id,
+        incoming,
+        authorize,
+        lambda row: _wanted_actions(actor, conversation_target(row), action_pattern),
+    )
+    return NDJSONResponse(turn, 200, response.headers)
+
+
+def _refuse_voice(connection: Connection, org_id: str, conversation_id: str, authorize: stored.Authorize) -> None:
+    row = stored.get_conversation(connection, org_id, conversation_id)
+    authorize(row)
+    stored.refuse_unless_idle(row)
+    raise BadRequest("The agent has no voice: request_format and response_format must be text.")
+
+
+@router.post(
+    "/{conversation_id}/finish/",
+    operation_id="finish-conversation",
+    status_code=204,
+    dependencies=[Depends(rate_limit(5))],
+)
+async def finish_conversation(
+    actor: CurrentActor, organization: Organization, conversation_id: ConversationPath
+) -> None:
+    """Finish a conversation. One without messages is removed."""
+
+    def authorize(row: RowMapping) -> None:
+        actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
+        actor.require(Permission.CONVERSATION_FINISH_CONVERSATION, conversation_target(row))
+
+    await organization.database.write(stored.finish, organization.org_id, conversation_id, authorize)
+
+
+# --- Lists -----------------------------------------------------------------------------------------------------------
+
+
+class LLMConfig(BaseModel):
+    llm_name: str
+    params: dict[str, Any] = {}
+
+
+class VersionSetInfo(BaseModel):
+    name: str
+    agent_version_info: tuple[str, int]
+    service_hierarchical_state_machine_version_info: tuple[str, int]
+    llm_model_preferences: dict[str, LLMConfig]
+
+
+class ConversationInstance(BaseModel):
+    id: str
+    user_id: str
+    created_at: datetime
+    is_finished: bool
+    is_analyzed: bool
+    completed_post_processings: list[str]
+    final_message: str
+    service_id: str
+    version_set_info: VersionSetInfo | None
+    num_messages: int
+    tags: dict[str, str | None]
+
+
+class Conversations(BaseModel):
+    conversations: list[ConversationInstance]
+    has_more: bool
+    continuation_token: int | None
+
+
+@router.get("/", operation_id="get-conversations", dependencies=[Depends(rate_limit(15))])
+async def get_conversations(
+    actor: CurrentActor,
+    organization: Organization,
+    part: Annotated[Window, Depends(window(default=150, most=150))],
+    sort: Annotated[Sort, Depends(sorting("created_at"))],
+    user_id: Annotated[list[str], Query()] = [],
+    service_id: Annotated[list[ObjectId], Query()] = [],
+    is_finished: Annotated[bool | None, Query()] = None,
+    id: Annotated[list[ObjectId], Query()] = [],
+    tag: Annotated[list[str], Query()] = [],
+) -> Conversations:
+    """The conversations that the caller may see, newest first where no order is asked for."""
+    narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"))
+    visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, stored.COLUMNS)
+    page = await organization.database.read(stored.list_conversations, organization.org_id, visible, narrow, sort, part)
+    return Conversations(
+        conversations=[_conversation(actor, row) for row in page.items],
+        has_more=page.has_more,
+        continuation_token=page.continuation_token,
+    )
+
+
+def _conversation(actor: Actor, row: RowMapping) -> ConversationInstance:
+    message = {**conversation_target(row), "message_type": row["final_message_type"]}
+    version_set = {name: row[name] for name in ("org_id", "service_id", "version_set_name")}
+    return ConversationInstance(
+        id=row["id"],
+        user_id=row["user_id"],
+        created_at=row["created_at"],
+        is_finished=row["is_finished"],
+        is_analyzed=row["is_analyzed"],
+        completed_post_processings=row["completed_post_processings"],
+        final_message=row["final_message"] if actor.may(Permission.CONVERSATION_GET_MESSAGE, message) else "",
+        service_id=row["service_id"],
+        version_set_info=(
+            _version_set_info(row) if actor.may(Permission.SERVICE_GET_VERSION_SET, version_set) else None
+        ),
+        num_messages=row["num_messages"],
+        tags=row["tags"],
+    )
+
+
+def _version_set_info(row: RowMapping) -> VersionSetInfo:
+    return VersionSetInfo(
+        name=row["version_set_name"],
+        agent_version_info=(row["agent_id"], row["agent_version"]),
+        service_hierarchical_state_machine_version_info=(row["context_graph_id"], row["context_graph_version"]),
+        llm_model_preferences=row["llm_model_preferences"],
+    )
+
+
+class MessageInstance(BaseModel):
+    id: str
+    interaction_id: str
+    created_at: datetime
+    sender: str
+    message: str
+    format: TextOrVoice
+    message_type: MessageType
+
+
+class Messages(BaseModel):
+    messages: list[MessageInstance]
+    has_more: bool
+    continuation_token: int | None
+
+
+@router.get(
+    "/{conversation_id}/messages/", operation_id="get-conversation-messages", dependencies=[Depends(rate_limit(20))]
+)
+async def get_conversation_messages(
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    part: Annotated[Window, Depends(window(default=500, most=500))],
+    sort: Annotated[Sort, Depends(sorting("interaction_id", "created_at"))],
+    id: Annotated[list[ObjectId], Query()] = [],
+    message_type: Annotated[list[MessageType], Query()] = ["agent-message", "external-event", "user-message"],
+    interaction_id: Annotated[list[ObjectId], Query()] = [],
+) -> Messages:
+    """The messages of a conversation that the caller may see, newest first where no order is asked for."""
+    narrow = MessageFilter(id, message_type, interaction_id)
+    visible = actor.visible(Permission.CONVERSATION_GET_MESSAGE, stored_messages.COLUMNS)
+    page = await organization.database.read(
+        stored_messages.list_messages, organization.org_id, conversation_id, visible, narrow, sort, part
+    )
+    return Messages(
+        messages=[_message(row) for row in page.items],
+        has_more=page.has_more,
+        continuation_token=page.continuation_token,
+    )
+
+
+def _message(row: RowMapping) -> MessageInstance:
+    return MessageInstance(
+        id=row["id"],
+        interaction_id=row["interaction_id"],
+        created_at=row["created_at"],
+        sender=row["sender"],
+        message=row["content"],
+        format=row["format"],
+        message_type=row["message_type"],
+    )
+
+
+class MessageSource(BaseModel):
+    url: str
+    expires_at: datetime
+    content_type: Literal["audio/mpeg", "audio/wav"]
+
+
+@router.get(
+    "/{conversation_id}/messages/{message_id}/source",
+    operation_id="retrieve-message-source",
+    dependencies=[Depends(rate_limit(30))],
+)
+async def retrieve_message_source(
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    message_id: Annotated[ObjectId, Path()],
+    long_lived: bool = False,
+) -> MessageSource:
+    """The recording of a message that was spoken."""
+
+    def check(connection: Connection) -> None:
+        row = stored.get_conversation(connection, organization.org_id, conversation_id)
+        message = stored_messages.get_message(connection, conversation_id, message_id)
+        target = {**conversation_target(row), "message_type": message["message_type"]}
+        actor.require(Permission.CONVERSATION_GET_MESSAGE, target)
+        raise BadRequest("The message is a text message.")
+
+    return await organization.database.read(check)
+
+
+# --- Tags ------------------------------------------------------------------------------------------------------------
+
+
+class ModifyTags(BaseModel):
+    updates: Annotated[dict[Words, Words | None], Field(max_length=20)] = {}
+    deletes: list[Text] = []
+
+
+@router.post(
+    "/{conversation_id}/tags/",
+    operation_id="modify-tags-of-conversation",
+    status_code=204,
+    dependencies=[Depends(rate_limit(50))],
+)
+async def modify_tags_of_conversation(
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    body: Annotated[ModifyTags, Body()],
+) -> None:
+    """Add, change and remove tags; those that are not named stay."""
+
+    def authorize(row: RowMapping) -> None:
+        actor.require(Permission.CONVERSATION_MODIFY_CONVERSATION, conversation_target(row))
+
+    await organization.database.write(
+        stored.modify_tags, organization.org_id, conversation_id, body.updates, body.deletes, authorize
+    )

@@ -1,0 +1,33 @@
+"""Frees conversations whose turn died with its process: the same as `abandon`, once the lease has ended."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from tertulia import clock
+from tertulia.errors import TertuliaError
+from tertulia.storage import turn
+from tertulia.storage.database import Database
+
+log = structlog.get_logger()
+
+
+async def sweep_forever(databases: Iterable[Database], interval_s: float) -> None:
+    """Sweep every cluster now and then again each `interval_s` seconds, until cancelled."""
+    clusters = list(databases)
+    while True:
+        for database in clusters:
+            await sweep(database)
+        await asyncio.sleep(interval_s)
+
+
+async def sweep(database: Database) -> None:
+    """Abandon the turns of a cluster whose lease has ended."""
+    try:
+        freed = await database.write(turn.sweep, clock.now())
+    except TertuliaError as error:
+        log.warning("sweep failed", reason=error.detail)
+        return
+    if freed:
+        log.info("turns of dead processes abandoned", turns=freed)
