@@ -1,4 +1,4 @@
-"""The part of JSON Schema that the engine asks answers in: one table of kinds, two uses.
+"""The part of JSON Schema that the engine asks answers in.
 
 Known keywords: type, enum, const, anyOf, properties, required, additionalProperties (false or a schema), items,
 minItems, maxItems, minLength, maxLength, minimum, maximum. Others are passed on to the model and not checked here.
@@ -41,6 +41,19 @@ def fits(value: object, schema: Schema) -> bool:
 def example(schema: Schema, pick: Callable[[Sequence[Any]], Any], texts: Sequence[str]) -> Any:
     """A small value that satisfies a schema: `pick` chooses from each enum, `texts` are used for strings in turn."""
     return _Example(pick, texts).of(schema)
+
+
+def strict(schema: Schema) -> dict[str, Any]:
+    """The schema narrowed to what strict decoding takes: every property required, and no other one allowed."""
+    narrowed = dict(schema)
+    if "properties" in schema:
+        narrowed["properties"] = {name: strict(item) for name, item in schema["properties"].items()}
+        narrowed |= {"required": list(schema["properties"]), "additionalProperties": False}
+    if "items" in schema:
+        narrowed["items"] = strict(schema["items"])
+    if "anyOf" in schema:
+        narrowed["anyOf"] = [strict(option) for option in schema["anyOf"]]
+    return narrowed
 
 
 def _inside_fits(value: object, schema: Schema) -> bool:
