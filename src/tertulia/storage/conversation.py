@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.storage.dialect import json_kind, json_text
-from tertulia.storage.paging import Page, Sort, Window, cut, ordering
+from tertulia.storage.paging import Page, Sort, Window, ordering, page
 from tertulia.storage.tables import conversations, messages, roles, users
 
 Authorize = Callable[[RowMapping], None]
@@ -166,8 +166,7 @@ def list_conversations(
             )
         )
     )
-    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
-    return cut(rows, window)
+    return page(connection, query, window)
 
 
 def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:

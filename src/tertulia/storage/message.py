@@ -12,9 +12,8 @@ from tertulia.errors import NotFound
 from tertulia.events import MessageType
 from tertulia.storage.conversation import COLUMNS as CONVERSATION_COLUMNS
 from tertulia.storage.conversation import get_conversation
-from tertulia.storage.paging import Page, Sort, Window, cut, ordering
+from tertulia.storage.paging import Page, Sort, Window, ordering, page
 from tertulia.storage.tables import conversations, interactions, messages, users
-
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {**CONVERSATION_COLUMNS, "message_type": messages.c.message_type}
 """The attributes of a message that a permission's conditions can name."""
@@ -56,8 +55,7 @@ def list_messages(
         .where(messages.c.conversation_id == conversation_id, visible, *conditions)
         .order_by(*ordering(sort, _SORTABLE, messages.c.created_at.desc()))
     )
-    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
-    return cut(rows, window)
+    return page(connection, query, window)
 
 
 _SORTABLE = {"created_at": messages.c.created_at, "interaction_id": messages.c.interaction_id}

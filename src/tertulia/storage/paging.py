@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select
-from sqlalchemy.engine import Connection
+from sqlalchemy import ColumnElement, Select
+from sqlalchemy.engine import Connection, RowMapping
 
 T = TypeVar("T")
 
@@ -38,9 +38,9 @@ class Page(Generic[T]):
     continuation_token: int | None
 
 
-def page(connection: Connection, query: Select[Any], window: Window) -> Page[Row[Any]]:
+def page(connection: Connection, query: Select[Any], window: Window) -> Page[RowMapping]:
     """The rows of a query in a window. The query must be in a total order, or pages overlap."""
-    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).all()
+    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
     return cut(rows, window)
 
 
