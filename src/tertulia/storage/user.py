@@ -117,11 +117,11 @@ def find_user_id(connection: Connection, org_id: str, email: str) -> str | None:
 
 
 _WITH_ROLE = (
-    sa.select(users, roles.c.name.label("user_role_name"), roles.c.permission_grants)
+    sa.select(users, users.c.id.label("user_id"), roles.c.name.label("user_role_name"), roles.c.permission_grants)
     .join(roles, roles.c.id == users.c.role_id)
     .where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
 )
-_LOCKED = _WITH_ROLE.add_columns(users.c.id.label("user_id")).with_for_update(of=users)
+_LOCKED = _WITH_ROLE.with_for_update(of=users)
 _ROLE = _WITH_ROLE.with_only_columns(users.c.role_id, roles.c.name.label("role_name"), roles.c.permission_grants)
 
 
@@ -131,12 +131,16 @@ def find_role(connection: Connection, org_id: str, user_id: str) -> RowMapping |
 
 
 def get_user(connection: Connection, org_id: str, user_id: str) -> RowMapping:
-    """A user with the name and the grants of their role; locked until the unit ends, where the unit may write.
+    """A user with the name and the grants of their role.
 
     Raises:
         NotFound: there is none.
     """
-    row = connection.execute(_LOCKED, {"org_id": org_id, "user_id": user_id}).mappings().first()
+    return _get(connection, _WITH_ROLE, org_id, user_id)
+
+
+def _get(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> RowMapping:
+    row = connection.execute(query, {"org_id": org_id, "user_id": user_id}).mappings().first()
     if row is None:
         raise NotFound(f"There is no user {user_id}.")
     return row
@@ -171,7 +175,7 @@ def update_user(connection: Connection, org_id: str, user_id: str, changes: User
     Raises:
         NotFound, Forbidden.
     """
-    row = get_user(connection, org_id, user_id)
+    row = _get(connection, _LOCKED, org_id, user_id)
     authorize(row)
     preferences = _preference_columns({**preferences_of(row), **changes.preferences})
     connection.execute(sa.update(users).where(users.c.id == user_id).values(**changes.columns, **preferences))
@@ -184,7 +188,7 @@ def delete_user(connection: Connection, org_id: str, user_id: str, authorize: Au
         NotFound, Forbidden.
         Conflict: a turn of one of their conversations is running.
     """
-    authorize(get_user(connection, org_id, user_id))
+    authorize(_get(connection, _LOCKED, org_id, user_id))
     theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
     _refuse_while_turns_run(connection, theirs)
     ids = sa.select(conversations.c.id).where(theirs)

@@ -1,0 +1,320 @@
+"""Users: sign in, invite, list, update, delete, and what agents know of them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query
+from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
+from sqlalchemy.engine import Connection, RowMapping
+
+from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.organization import Preferences
+from tertulia.api.pagination import sorting, window
+from tertulia.api.rate_limit import rate_limit, sign_in_limit
+from tertulia.api.routing import ContractRoute
+from tertulia.api.types import Keyterms, Language, Text, Timezone
+from tertulia.auth import grants
+from tertulia.auth.actor import Actor
+from tertulia.auth.api_keys import check_sign_in
+from tertulia.auth.permissions import Permission
+from tertulia.errors import Forbidden
+from tertulia.storage import organization as organizations
+from tertulia.storage import role as roles
+from tertulia.storage import user as users
+from tertulia.storage.paging import Sort, Window
+from tertulia.storage.user import Authorize, NewUser, UserChanges, UserFilter
+
+router = APIRouter(prefix="/v1/{organization}/user", tags=["User"], route_class=ContractRoute)
+
+# --- Sign in ---------------------------------------------------------------------------------------------------------
+
+
+class SignedIn(BaseModel):
+    id_token: str
+    expires_at: datetime
+
+
+@router.post(
+    "/signin_with_api_key",
+    operation_id="sign-in-with-api-key",
+    summary="Sign in with API key",
+    dependencies=[Depends(sign_in_limit(5))],
+)
+async def sign_in_with_api_key(
+    runtime: CurrentRuntime,
+    organization: Organization,
+    x_api_key: Annotated[str, Header()],
+    x_api_key_id: Annotated[str, Header()],
+    x_user_id: Annotated[str, Header()],
+) -> SignedIn:
+    """Trade an API key for a token of a user whose role is of lower rank than the key's."""
+    await organization.database.read(check_sign_in, organization.org_id, x_api_key_id, x_api_key, x_user_id)
+    token, expires_at = await runtime.tokens.issue(organization.org_id, x_user_id)
+    return SignedIn(id_token=token, expires_at=expires_at)
+
+
+# --- Create ----------------------------------------------------------------------------------------------------------
+
+
+def _link(link: str) -> str:
+    _LINKS.validate_python(link)
+    return link  # as it was sent: an `HttpUrl` would come back with a slash more
+
+
+_LINKS = TypeAdapter(HttpUrl)
+
+
+def _not_built_in(name: str) -> str:
+    if name == "user_id":
+        raise ValueError("The variable user_id is built in.")
+    return name
+
+
+VariableName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[a-z_][a-z0-9_]+$")]
+OwnVariableName = Annotated[VariableName, AfterValidator(_not_built_in)]
+
+
+class NewPreferences(BaseModel):
+    enable_response_recommendation: bool = False
+    preferred_language: Language | None = None
+    conversations_visible_to_admins: bool = True
+    user_model_visible_to_admins: bool = True
+    timezone: Timezone | None = None
+    audio_keyterms: Keyterms = []
+
+
+class Invitation(BaseModel):
+    first_name: Text
+    last_name: Text
+    email: EmailStr
+    role_name: str
+    login_link: Annotated[str, StringConstraints(min_length=1, max_length=2083), AfterValidator(_link)] | None = None
+    nonsensitive_user_variables: Annotated[dict[OwnVariableName, str], Field(max_length=19)] = {}
+    sensitive_user_variables: Annotated[dict[VariableName, str], Field(max_length=20)] = {}
+    user_preferences: NewPreferences | None = None
+
+
+class Invited(BaseModel):
+    """`verify_link` is the login link that was given: this server sends no mail, so its caller has to."""
+
+    user_id: str
+    verify_link: str | None
+
+
+@router.post(
+    "/",
+    operation_id="create-invited-user",
+    summary="Create a new user",
+    status_code=201,
+    dependencies=[Depends(rate_limit(50))],
+)
+async def create_invited_user(
+    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: Invitation
+) -> Invited:
+    secrets = {name: runtime.box.encrypt(value) for name, value in body.sensitive_user_variables.items()}
+    user_id = await organization.database.write(_invite, actor, body, secrets)
+    return Invited(user_id=user_id, verify_link=body.login_link)
+
+
+def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dict[str, str]) -> str:
+    role = roles.get_role(connection, actor.org_id, body.role_name)
+    preferences = _first_preferences(connection, actor.org_id, body)
+    target = {
+        "org_id": actor.org_id,
+        "user_role_name": role["name"],
+        "user_model_visible_to_admins": preferences["user_model_visible_to_admins"],
+    }
+    actor.require(Permission.USER_INVITE_USER, target)
+    if not grants.outranks(actor.grants, grants.parse(role["permission_grants"])):
+        raise Forbidden("You can give a user only a role of lower rank than your own.")
+    user = NewUser(
+        role_id=role["id"],
+        first_name=body.first_name,
+        last_name=body.last_name,
+        email=body.email,
+        preferences=preferences,
+        nonsensitive_variables=body.nonsensitive_user_variables,
+        sensitive_variables=secrets,
+    )
+    return users.insert_user(connection, actor.org_id, user)
+
+
+def _first_preferences(connection: Connection, org_id: str, body: Invitation) -> dict[str, Any]:
+    if body.user_preferences is not None:
+        return body.user_preferences.model_dump()
+    return organizations.get_organization(connection, org_id)["default_user_preferences"]
+
+
+# --- List ------------------------------------------------------------------------------------------------------------
+
+
+class UserStats(BaseModel):
+    num_conversations: int
+    num_messages: int
+    last_message_time: datetime | None
+
+
+class UserInstance(BaseModel):
+    """A user. `role` is its id; the values of sensitive variables are never told."""
+
+    org_id: str
+    user_id: str
+    first_name: str
+    last_name: str
+    email: str
+    user_stats: UserStats
+    role: str
+    preferences: Preferences
+    nonsensitive_variables: dict[str, str]
+    sensitive_variables: list[str]
+    enable_actions_access: bool
+
+
+class UserPage(BaseModel):
+    users: list[UserInstance]
+    has_more: bool
+    continuation_token: int | None
+
+
+@router.get("/", operation_id="get-users", summary="Get users", dependencies=[Depends(rate_limit(60))])
+async def get_users(
+    organization: Organization,
+    actor: CurrentActor,
+    window: Annotated[Window, Depends(window(default=100, most=100, least=0))],
+    sort_by: Annotated[Sort, Depends(sorting(*users.SORTABLE))],
+    user_id: Annotated[set[str], Query()] = set(),
+    email: Annotated[set[EmailStr], Query()] = set(),
+) -> UserPage:
+    visible = actor.visible(Permission.USER_GET_USER_INFO, users.COLUMNS)
+    narrow = UserFilter(list(user_id), list(email))
+    page = await organization.database.read(users.list_users, organization.org_id, visible, narrow, sort_by, window)
+    return UserPage(
+        users=[_user(row) for row in page.items], has_more=page.has_more, continuation_token=page.continuation_token
+    )
+
+
+def _user(row: RowMapping) -> UserInstance:
+    return UserInstance(
+        org_id=row["org_id"],
+        user_id=row["id"],
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        email=row["email"],
+        user_stats=UserStats(
+            num_conversations=row["num_conversations"],
+            num_messages=row["num_messages"],
+            last_message_time=row["last_message_time"],
+        ),
+        role=row["role_id"],
+        preferences=Preferences(**users.preferences_of(row)),
+        nonsensitive_variables=row["nonsensitive_variables"],
+        sensitive_variables=list(row["sensitive_variables"]),
+        enable_actions_access=False,
+    )
+
+
+# --- Update ----------------------------------------------------------------------------------------------------------
+
+
+class NotSet(BaseModel):
+    """Sent as `{}`: leave the field as it is."""
+
+
+class UserUpdate(BaseModel):
+    """What to change. Null changes nothing, but erases the language or the time zone."""
+
+    first_name: Text | None = None
+    last_name: Text | None = None
+    enable_response_recommendation: bool | None = None
+    preferred_language: Language | NotSet | None = NotSet()
+    timezone: Timezone | NotSet | None = NotSet()
+    conversations_visible_to_admins: bool | None = None
+    user_model_visible_to_admins: bool | None = None
+    additional_context: list[Text] | None = None
+    audio_keyterms: Keyterms | None = None
+
+    def changes(self) -> UserChanges:
+        """What is to be stored anew."""
+        given = {name: value for name, value in self if value is not None and not isinstance(value, NotSet)}
+        columns = {name: given.pop(name) for name in ("first_name", "last_name", "additional_context") if name in given}
+        erased = {name: None for name in ("preferred_language", "timezone") if getattr(self, name) is None}
+        return UserChanges(columns, given | erased)
+
+
+@router.post(
+    "/{requested_user_id}",
+    operation_id="update-user-info",
+    summary="Update user info",
+    status_code=204,
+    dependencies=[Depends(rate_limit(50))],
+)
+async def update_user_info(
+    organization: Organization, actor: CurrentActor, requested_user_id: str, body: UserUpdate
+) -> None:
+    authorize = _authorize(actor, Permission.USER_UPDATE_USER_INFO)
+    await organization.database.write(
+        users.update_user, organization.org_id, requested_user_id, body.changes(), authorize
+    )
+
+
+# --- Delete ----------------------------------------------------------------------------------------------------------
+
+
+@router.delete(
+    "/{requested_user_id}",
+    operation_id="delete-user",
+    summary="Delete an user",
+    status_code=204,
+    dependencies=[Depends(rate_limit(500))],
+)
+async def delete_user(organization: Organization, actor: CurrentActor, requested_user_id: str) -> None:
+    """Delete a user with all their conversations."""
+    authorize = _authorize(actor, Permission.USER_DELETE_USER)
+    await organization.database.write(users.delete_user, organization.org_id, requested_user_id, authorize)
+
+
+def _authorize(actor: Actor, permission: Permission) -> Authorize:
+    """The permission, and that nobody touches a user who outranks them."""
+
+    def check(row: RowMapping) -> None:
+        actor.require(permission, _target(row))
+        if grants.outranks(grants.parse(row["permission_grants"]), actor.grants):
+            raise Forbidden("This user outranks you.")
+
+    return check
+
+
+def _target(row: RowMapping) -> dict[str, object]:
+    return {name: row[name] for name in users.COLUMNS}
+
+
+# --- User model ------------------------------------------------------------------------------------------------------
+
+
+class UserDimension(BaseModel):
+    description: str
+    tags: list[str]
+
+
+class UserModel(BaseModel):
+    content: str
+    insight_ids: list[str]
+    dimensions: list[UserDimension]
+
+
+class UserModels(BaseModel):
+    user_models: list[UserModel]
+    additional_context: list[str]
+
+
+@router.get(
+    "/{user_id}/user_model",
+    operation_id="get-user-model",
+    summary="Get user model",
+    dependencies=[Depends(rate_limit(60))],
+)
+async def get_user_model(organization: Organization, actor: CurrentActor, user_id: str) -> UserModels:
+    """What agents know of a user. Models come with memory, which is not built yet."""
+    row = await organization.database.read(users.get_user, organization.org_id, user_id)
+    actor.require(Permission.USER_GET_USER_MODEL, _target(row))
+    return UserModels(user_models=[], additional_context=row["additional_context"])
