@@ -114,7 +114,7 @@ def engage_user(scene: Scene, graph: ContextGraph, state: ActionState, action: s
         f"Your objective now: {state.objective}",
         _list("Follow these guidelines:", [*graph.global_action_guidelines, *state.action_guidelines]),
         _list("Never cross these limits:", [*graph.global_boundary_constraints, *state.boundary_constraints]),
-        f"Do this now: {action}\nWrite your next message to the user, and nothing else.",
+        f"Now: {action}\nWrite your next message to the user, and nothing else.",
     )
     return Prompt(ENGAGE_USER, system, talk.turns)
 
