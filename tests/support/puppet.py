@@ -1,0 +1,59 @@
+"""A language model whose strings a test holds: it waits where the test says, and fails where the test says."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from tertulia.errors import ModelError
+from tertulia.providers.base import Prompt
+
+PATIENCE_S = 20
+
+
+class Puppet:
+    """Answers with the pieces it was given. `hold` makes it wait for `release` before each further piece."""
+
+    def __init__(self, *pieces: str, choice: str | None = None, fails: ModelError | Exception | None = None) -> None:
+        self.pieces = pieces or ("Hello", " there", ".")
+        self.choice = choice
+        self.fails = fails
+        """Raised after the last piece."""
+        self.prompts: list[Prompt] = []
+        self.schemas: list[Mapping[str, Any]] = []
+        self.asked = threading.Event()
+        self.closed = threading.Event()
+        self._steps = threading.Semaphore(0)
+        self._held = False
+
+    def hold(self) -> None:
+        self._held = True
+
+    def release(self, pieces: int = 1) -> None:
+        for _ in range(pieces):
+            self._steps.release()
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+        self.prompts.append(prompt)
+        self.asked.set()
+        try:
+            for piece in self.pieces:
+                await self._step()
+                yield piece
+            await self._step()
+            if self.fails:
+                raise self.fails
+        finally:
+            self.closed.set()
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        self.prompts.append(prompt)
+        self.schemas.append(schema)
+        if isinstance(self.choice, Exception):
+            raise self.choice
+        options = schema["properties"]["choice"]["enum"]
+        return {"choice": self.choice if self.choice in options else options[0]}
+
+    async def _step(self) -> None:
+        if self._held:
+            await asyncio.to_thread(self._steps.acquire, timeout=PATIENCE_S)
