@@ -1,1 +1,17 @@
-"""HTTP: parse, authorise, call, render. One module per resource."""
+"""HTTP: parse, authorise, call, render. One module per resource; this is their table of contents."""
+
+from fastapi import APIRouter
+
+from tertulia.api import agent, context_graph, conversation, health, interaction, organization, service, user
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    organization.router,
+    user.router,
+    agent.router,
+    context_graph.router,
+    service.router,
+    conversation.router,
+    interaction.router,
+)
+"""Every router; of two routes that match a path, the first one answers."""

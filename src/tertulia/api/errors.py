@@ -15,11 +15,10 @@ _log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of an application in the one form."""
+    """Answer every known error of an application in the one form; `middleware.Watch` answers the unknown ones."""
     app.add_exception_handler(TertuliaError, _tertulia_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unknown_error)
 
 
 def answer(error: TertuliaError) -> JSONResponse:
@@ -48,8 +47,3 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.__cause__, TertuliaError):
         return answer(error.__cause__)
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-
-
-async def _unknown_error(_request: Request, error: Exception) -> JSONResponse:
-    _log.error("request failed", exc_info=error)
-    return JSONResponse({"detail": "Internal error."}, 500)

@@ -35,7 +35,7 @@ def sorting(*fields: str) -> Callable[..., Awaitable[Sort]]:
     """
     text = f"`+field` or `-field`, where the field is one of: {', '.join(fields)}."
 
-    async def read(sort_by: Annotated[list[str], Query(description=text)] = []) -> Sort:  # noqa: B006
+    async def read(sort_by: Annotated[list[str], Query(description=text)] = []) -> Sort:
         return [_sort_key(item, index, fields) for index, item in enumerate(sort_by)]
 
     return read

@@ -6,21 +6,28 @@ from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from tertulia.errors import Unprocessable
+
+PREFIX = "/v1/{organization}"
 
 _NUL = "\0"
 _DEEP = "This JSON is nested too deeply."
 
 
-class ContractRoute(APIRoute):
-    """A route that serves both slash forms itself: clients do not follow a redirected POST safely.
+def contract_router(path: str, tag: str) -> APIRouter:
+    """A router of one resource, below an organization.
 
-    Put such routes straight into an application (`FastAPI(routes=...)`): one that is included through another router is
-    matched by a pattern of that router's own.
+    Its routes go straight into the application (`FastAPI(routes=...)`): one that is included through another router is
+    matched by that router's own pattern, which knows one slash form only.
     """
+    return APIRouter(prefix=PREFIX + path, tags=[tag], route_class=ContractRoute)
+
+
+class ContractRoute(APIRoute):
+    """A route that serves both slash forms itself: clients do not follow a redirected POST safely."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)

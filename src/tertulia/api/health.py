@@ -1,0 +1,48 @@
+"""For operators: is it alive, is it ready, what does it count."""
+
+import os
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tertulia.errors import Unavailable
+from tertulia.storage import health
+
+router = APIRouter(include_in_schema=False)
+
+_log = structlog.get_logger(__name__)
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> dict[str, str]:
+    """Every storage cluster answers.
+
+    Raises:
+        Unavailable: one does not; the log says which.
+    """
+    clusters = request.app.state.runtime.clusters
+    for name in request.app.state.runtime.settings.cluster_urls:
+        try:
+            await clusters.open(name).read(health.ping)
+        except Exception as error:
+            _log.warning("storage cluster does not answer", cluster=name, kind=type(error).__name__)
+            raise Unavailable(f"The storage cluster {name} does not answer.") from error
+    return {"status": "ok"}
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Counts of this process, or of all workers where `PROMETHEUS_MULTIPROC_DIR` names the folder that they share."""
+    registry = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,142 @@
+"""Around every request, as plain ASGI: a watcher (request id, log, metrics, last resort) and bounds on the body.
+
+A response passes through untouched, so that a stream's pieces leave when they are made.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tertulia.api.errors import answer
+from tertulia.errors import PayloadTooLarge, RequestTimeout
+from tertulia.settings import LimitSettings
+
+REQUEST_ID = "x-request-id"
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+REQUESTS = Counter("tertulia_http_requests", "Requests answered.", ["method", "route", "status"])
+DURATION = Histogram(
+    "tertulia_http_request_duration_seconds",
+    "From a request's arrival to the end of its answer; a stream counts as a whole.",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+OPEN_STREAMS = Gauge("tertulia_open_streams", "Event streams being answered now.", multiprocess_mode="livesum")
+
+_log = structlog.get_logger("tertulia.access")
+
+
+class Watch:
+    """Gives a request its id, logs and counts it, and answers 500 where nobody else has answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _REQUEST_ID_PATTERN.fullmatch(given) else secrets.token_hex(8)
+        response = _Response(send, request_id)
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, response.send)
+            except Exception as error:
+                _log.error("request failed", exc_info=error)
+                if response.status:  # begun: to break the connection is all that is left
+                    raise
+                await JSONResponse({"detail": "Internal error."}, 500)(scope, receive, response.send)
+            finally:
+                response.close()
+                _record(scope, response.status, time.perf_counter() - started)
+
+
+class _Response:
+    """What is sent, watched; `status` is 0 until it has begun."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._streams = False
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self._request_id
+            if headers.get("content-type", "").startswith("application/x-ndjson"):
+                self._streams = True
+                OPEN_STREAMS.inc()
+        await self._send(message)
+
+    def close(self) -> None:
+        if self._streams:
+            OPEN_STREAMS.dec()
+
+
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    """Count and log an answered request; status 499 where the client left before there was an answer."""
+    route = getattr(scope.get("route"), "path", "unmatched")
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    status = status or 499
+    REQUESTS.labels(method, route, status).inc()
+    DURATION.labels(method, route).observe(seconds)
+    _log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+
+class BodyLimits:
+    """Answers 413 to a body that is too large, and 408 to one that stalls."""
+
+    def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
+        self.app = app
+        self.limits = limits
+        self.too_large = f"The request body is larger than {limits.body_bytes} bytes."
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self.limits.body_bytes:
+            await answer(PayloadTooLarge(self.too_large))(scope, receive, send)
+            return
+        await self.app(scope, _Body(receive, self).receive, send)
+
+
+class _Body:
+    """A body that is being received."""
+
+    def __init__(self, receive: Receive, bounds: BodyLimits) -> None:
+        self._receive = receive
+        self._bounds = bounds
+        self._size = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        if self._complete:  # what comes now is the client's leaving, whenever that may be
+            return await self._receive()
+        limits = self._bounds.limits
+        try:
+            async with asyncio.timeout(limits.body_stall_s):
+                message: dict[str, Any] = dict(await self._receive())
+        except TimeoutError as error:
+            raise RequestTimeout("The request body did not arrive in time.") from error
+        self._complete = message["type"] != "http.request" or not message.get("more_body", False)
+        self._size += len(message.get("body", b""))
+        if self._size > limits.body_bytes:
+            raise PayloadTooLarge(self._bounds.too_large)
+        return message

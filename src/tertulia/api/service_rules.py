@@ -1,0 +1,85 @@
+"""What a service may run: models that its version sets name, versions that exist, graphs that the engine can walk."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from tertulia.engine.context_graph import ContextGraph, unsupported
+from tertulia.errors import BadRequest
+from tertulia.storage import context_graph
+from tertulia.storage.service import Parts, VersionSet
+
+CONTRACT_MODELS = frozenset(
+    {
+        "openai_gpt-5.2-2025-12-11",
+        "openai_gpt-5.4-nano-2026-03-17",
+        "openai_gpt-5.4-mini-2026-03-17",
+        "openai_gpt-5.5-2026-04-23",
+        "openai_gpt-5.6-sol",
+        "openai_gpt-5.6-terra",
+        "openai_gpt-5.6-luna",
+        "openai_gpt-6-luna",
+        "openai_decisions_gpt-6-luna",
+        "google_gemini-3.5-flash",
+        "google_gemini-3.5-flash-lite",
+    }
+)
+"""The names that the contract has for models."""
+
+_OWN_MODEL = re.compile(r"scripted|local|[a-z][a-z0-9_-]*:\S+")
+"""`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`."""
+
+DECISION_MODEL = "openai_decisions_gpt-6-luna"
+PREDICATE = "CheckIfActiveMemoryNeeded"
+DECISIONS = frozenset({"SelectNextAction", "SelectNextActionForDecisionState", PREDICATE})
+"""The interactions with a model that choose instead of speak."""
+
+
+def check_preferences(preferences: Mapping[str, Any]) -> None:
+    """Refuse models that do not exist, or not for the interaction they are preferred for. Raises BadRequest."""
+    for interaction, config in preferences.items():
+        name = config["llm_name"]
+        if name not in CONTRACT_MODELS and not _OWN_MODEL.fullmatch(name):
+            raise BadRequest(f"There is no language model {name}.")
+        if name != DECISION_MODEL:
+            continue
+        if interaction not in DECISIONS:
+            raise BadRequest(f"{DECISION_MODEL} only decides; {interaction} is not a decision.")
+        if interaction == PREDICATE and "min_confidence" in config["params"]:
+            raise BadRequest(f"{PREDICATE} asks a predicate; min_confidence cannot be set.")
+
+
+def check_parts(parts: Parts) -> None:
+    """Refuse an agent or a context graph that cannot be used any more, or not yet. Raises BadRequest."""
+    for noun, row in (("agent", parts.agent), ("context graph", parts.graph)):
+        if row["deprecated"]:
+            raise BadRequest(f"The {noun} {row['id']} is deprecated.")
+        if row["latest_version"] is None:
+            raise BadRequest(f"The {noun} {row['id']} has no version.")
+
+
+def check_version_sets(connection: Connection, parts: Parts, sets: Iterable[VersionSet]) -> None:
+    """Refuse version sets that cannot run with an agent and a context graph.
+
+    Raises:
+        BadRequest: a model or a version does not exist, or the engine does not run a state of the graph's version.
+    """
+    graphs: set[tuple[str, int]] = set()
+    for version_set in sets:
+        check_preferences(version_set.llm_model_preferences or {})
+        _check_number("agent", version_set.agent_version, parts.agent["latest_version"])
+        _check_number("context graph", version_set.context_graph_version, parts.graph["latest_version"])
+        graphs.add((parts.graph["id"], version_set.context_graph_version or parts.graph["latest_version"]))
+    bodies = context_graph.list_bodies(connection, parts.graph["org_id"], graphs)
+    states = {state for body in bodies.values() for state in unsupported(ContextGraph.model_validate(body))}
+    if states:
+        raise BadRequest(f"These states of the context graph cannot be run yet: {', '.join(sorted(states))}.")
+
+
+def _check_number(noun: str, number: int | None, latest: int | None) -> None:
+    if latest is None:
+        raise BadRequest(f"The {noun} has no version.")
+    if number is not None and not 1 <= number <= latest:
+        raise BadRequest(f"The {noun} has no version {number}.")

@@ -1,0 +1,83 @@
+"""The application, put together: `uvicorn --factory tertulia.app:create_app`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from tertulia import __version__, logs
+from tertulia.api import ROUTERS, errors, openapi
+from tertulia.api.deps import Runtime
+from tertulia.api.limiter import Limiter, RateLimitHeaders
+from tertulia.api.middleware import BodyLimits, Watch
+from tertulia.auth.secrets import SecretBox
+from tertulia.auth.tokens import Tokens
+from tertulia.background.sweeper import sweep_forever
+from tertulia.engine.conversations import Conversations
+from tertulia.providers.registry import Models, open_models
+from tertulia.settings import Settings
+from tertulia.storage.clusters import Clusters
+
+GRACE_S = 10.0
+"""How long running turns may go on when the server stops."""
+
+
+def create_app(settings: Settings | None = None, models: Models | None = None) -> FastAPI:
+    """The application of an installation that `tertulia init` has made, with the settings' models or those given."""
+    settings = settings or Settings()
+    logs.configure(settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with _runtime(settings, models or open_models(settings)) as runtime:
+            app.state.runtime = runtime
+            yield
+
+    app = FastAPI(
+        title="Tertulia",
+        version=__version__,
+        description="A conversation server for agents.",
+        openapi_url="/v1/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        routes=[route for router in ROUTERS for route in router.routes],
+        middleware=[Middleware(Watch), Middleware(RateLimitHeaders), Middleware(BodyLimits, settings.limit)],
+    )
+    errors.install(app)
+    openapi.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _runtime(settings: Settings, models: Models) -> AsyncGenerator[Runtime]:
+    """Everything that a process has open; what was opened last is closed first."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(models.aclose)
+        await models.start()
+        clusters = Clusters(settings)
+        stack.callback(clusters.close)
+        box = SecretBox.open(settings)
+        conversations = Conversations(settings.turn, models)
+        databases = [clusters.open(name) for name in settings.cluster_urls]
+        await stack.enter_async_context(_task(sweep_forever(databases, settings.turn.lease_s)))
+        await stack.enter_async_context(_task(conversations.supervise()))
+        stack.push_async_callback(conversations.close, GRACE_S)
+        limiter = Limiter() if settings.rate_limits == "contract" else None
+        yield Runtime(settings, clusters, box, Tokens(clusters.default, box), limiter, conversations)
+
+
+@asynccontextmanager
+async def _task(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Work that goes on beside the block, and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

