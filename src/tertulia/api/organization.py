@@ -1,14 +1,13 @@
 """The organization itself: its name is public, the rest is for those who may see it."""
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tertulia.api.deps import MaybeActor, Organization
-from tertulia.api.routing import ContractRoute
+from tertulia.api.routing import contract_router
 from tertulia.auth.permissions import Permission
 from tertulia.storage.organization import get_organization
 
-router = APIRouter(prefix="/v1/{organization}/organization", tags=["Organization"], route_class=ContractRoute)
+router = contract_router("/organization", "Organization")
 
 
 class Preferences(BaseModel):

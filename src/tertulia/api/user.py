@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import Depends, Header, Query
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection, RowMapping
 
@@ -11,7 +11,7 @@ from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.organization import Preferences
 from tertulia.api.pagination import sorting, window
 from tertulia.api.rate_limit import rate_limit, sign_in_limit
-from tertulia.api.routing import ContractRoute
+from tertulia.api.routing import contract_router
 from tertulia.api.types import Keyterms, Language, Text, Timezone
 from tertulia.auth import grants
 from tertulia.auth.actor import Actor
@@ -24,7 +24,7 @@ from tertulia.storage import user as users
 from tertulia.storage.paging import Sort, Window
 from tertulia.storage.user import Authorize, NewUser, UserChanges, UserFilter
 
-router = APIRouter(prefix="/v1/{organization}/user", tags=["User"], route_class=ContractRoute)
+router = contract_router("/user", "User")
 
 # --- Sign in ---------------------------------------------------------------------------------------------------------
 
