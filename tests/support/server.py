@@ -1,0 +1,103 @@
+"""A real server on loopback, in a thread of the test's process, and clients of it."""
+
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from tertulia.app import create_app
+from tertulia.demo import Demo
+from tertulia.providers.registry import Models
+from tertulia.settings import Settings
+
+PATIENCE_S = 30
+
+
+@dataclass
+class Server:
+    """A running server. `as_user` and `as_admin` have the demo users' tokens; `anonymous` has none."""
+
+    settings: Settings
+    demo: Demo
+    url: str
+    _uvicorn: uvicorn.Server
+    _thread: threading.Thread
+    _clients: list[httpx2.Client] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.anonymous = self.client()
+        self.as_user = self.client(self.sign_in(self.demo.user_id))
+        self.as_admin = self.client(self.sign_in(self.demo.admin_user_id))
+
+    @property
+    def base(self) -> str:
+        """The address below which the demo organization's resources are."""
+        return f"{self.url}/v1/{self.demo.organization_id}"
+
+    def client(self, token: str | None = None, **headers: str) -> httpx2.Client:
+        """A client of the demo organization: its paths begin below `base`, e.g. `/service/`."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        client = httpx2.Client(base_url=self.base, headers=headers, timeout=PATIENCE_S, trust_env=False)
+        self._clients.append(client)
+        return client
+
+    def sign_in(self, user_id: str) -> str:
+        """A token of a user, by the demo's API key."""
+        answer = self.anonymous.post(
+            "/user/signin_with_api_key",
+            headers={
+                "x-api-key": self.demo.api_key,
+                "x-api-key-id": self.demo.api_key_id,
+                "x-user-id": user_id,
+            },
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id_token"])
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._uvicorn.should_exit = True
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), "the server does not stop"
+
+
+class _Announced(uvicorn.Server):
+    """Says when it is ready, or that it will never be."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.settled.set()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            super().run(sockets)
+        finally:
+            self.settled.set()
+
+
+def start(settings: Settings, demo: Demo, models: Models | None) -> Server:
+    """A server of an installation whose demo organization has been made."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        create_app(settings, models), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
+    )
+    server = _Announced(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+    thread.start()
+    assert server.settled.wait(PATIENCE_S), "the server does not start"
+    assert server.started, "the server could not start"
+    return Server(settings, demo, f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)
+
+
+def settings_of(**changes: Any) -> Settings:
+    """Settings for a test: no rate limits, hardly any logs."""
+    return Settings(**{"rate_limits": "off", "log_level": "error", **changes})
