@@ -105,17 +105,14 @@ _WHICH_WAY: Final[dict[str, Any]] = {
 _RECOMMEND: Final = _action(
     "recommend",
     "Recommend one book that fits what the person asked for.",
-    [
-        "Recommend one book with its author, and say in a sentence why it fits.",
-        "Ask what the person thinks of the recommendation.",
-    ],
+    ["Recommend one book with its author, say in a sentence why it fits, and ask what the person thinks of it."],
     [
         _BYE,
         _THANKS,
         _exit("The person likes it and wants to talk about it or discuss it.", "stay_with_the_text"),
     ],
     guidelines=["Take account of the mood, length and kind that the person asked for."],
-    navigation=["Recommend before you ask. Recommend another book when the first one does not please."],
+    navigation=["Recommend another book when the first one does not please."],
     boundaries=["Recommend one book at a time."],
 )
 
@@ -130,9 +127,9 @@ _DISCUSS: Final = _action(
     "discuss",
     "Have a lively talk about the book.",
     [
-        "Say one thing about the book that is worth a thought, and ask the person what they make of it.",
         "Answer what the person said, and ask about a scene or a character.",
         "Connect the book with another by the same author or of the same time.",
+        "Say one thing about the book that is worth a thought, and ask the person what they make of it.",
     ],
     [
         _BYE,

@@ -1,0 +1,5 @@
+"""`python -m tertulia.cli` is `tertulia`."""
+
+from tertulia.cli.main import app
+
+app()

@@ -1,0 +1,127 @@
+"""An installation: its secret key, the schema of its clusters, its signing key, its demo organization."""
+
+import asyncio
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from tertulia import demo
+from tertulia.auth.secrets import SecretBox, create_key_file
+from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
+from tertulia.cli.failure import MISUSED, CommandFailed
+from tertulia.demo import Demo
+from tertulia.settings import Settings
+from tertulia.storage import clusters as directory
+from tertulia.storage import dialect, migrations, user
+from tertulia.storage.clusters import Clusters
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A bearer token and whose it is."""
+
+    user_id: str
+    token: str
+
+
+_ORGANIZATION_ID = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+
+
+def migrate(settings: Settings) -> None:
+    """Bring every cluster up to date, and make the keys of the installation where there are none."""
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not settings.secret_key.get_secret_value():
+        create_key_file(settings.data)
+    box = _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        for name in settings.cluster_urls:
+            migrations.upgrade(clusters.open(name).engine)
+        asyncio.run(clusters.default.write(_first_signing_key, box))
+
+
+def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
+    """Migrate, then make the demo organization where it is not there, in a cluster; a new API key each time.
+
+    Raises:
+        CommandFailed: there is no such cluster, the organization is in another, or its identifier is not one.
+    """
+    if not _ORGANIZATION_ID.fullmatch(org_id):
+        raise CommandFailed(f"{org_id!r} is no identifier: use letters, digits and hyphens.", MISUSED)
+    if cluster is not None and cluster not in settings.cluster_urls:
+        known = ", ".join(settings.cluster_urls)
+        raise CommandFailed(f"There is no storage cluster {cluster}; the settings name {known}.", MISUSED)
+    migrate(settings)
+    with _open_clusters(settings) as clusters:
+        return asyncio.run(_make_demo(clusters, org_id, cluster))
+
+
+def issue_token(settings: Settings, org_id: str, user_id: str | None, *, administrator: bool) -> IssuedToken:
+    """A bearer token of a user, or else of the demo user or administrator."""
+    box = _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        return asyncio.run(_issue_token(clusters, box, org_id, user_id, administrator=administrator))
+
+
+def rotate_signing_key(settings: Settings) -> None:
+    """From now on a new key signs; tokens of the old one are good until they expire."""
+    box = _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        asyncio.run(clusters.default.write(add_signing_key, box))
+
+
+async def _make_demo(clusters: Clusters, org_id: str, cluster: str | None) -> Demo:
+    holder = await clusters.default.write(_claim, org_id, cluster)
+    if cluster is not None and holder != cluster:
+        raise CommandFailed(f"The organization {org_id} is in the storage cluster {holder}.", MISUSED)
+    return await clusters.open(holder).write(demo.bootstrap, org_id)
+
+
+async def _issue_token(
+    clusters: Clusters, box: SecretBox, org_id: str, user_id: str | None, *, administrator: bool
+) -> IssuedToken:
+    database = await clusters.locate(org_id, None)
+    user_id = user_id or await database.read(demo.find_user, org_id, administrator=administrator)
+    if user_id is None:
+        raise CommandFailed(
+            f"The organization {org_id} has no demo user: name one with --user, or run `tertulia init`."
+        )
+    if await database.read(user.find_role, org_id, user_id) is None:
+        raise CommandFailed(f"The organization {org_id} has no user {user_id}.")
+    token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
+    return IssuedToken(user_id, token)
+
+
+def _first_signing_key(connection: Connection, box: SecretBox) -> None:
+    dialect.lock_schema(connection)  # of several that begin at once, one makes it
+    ensure_signing_key(connection, box)
+
+
+def _claim(connection: Connection, org_id: str, cluster: str | None) -> str:
+    """The cluster that holds an organization by the directory, which is told where a new one goes."""
+    dialect.lock_schema(connection)
+    holder = directory.find_entry(connection, org_id)
+    if holder is None:
+        holder = cluster or directory.DEFAULT
+        directory.put_entry(connection, org_id, holder)
+    return holder
+
+
+def _open_box(settings: Settings) -> SecretBox:
+    try:
+        return SecretBox.open(settings)
+    except FileNotFoundError as error:
+        raise CommandFailed(f"{settings.data} holds no installation: run `tertulia init` first.") from error
+    except ValueError as error:
+        raise CommandFailed(f"TERTULIA_SECRET_KEY: {error}", MISUSED) from error
+
+
+@contextmanager
+def _open_clusters(settings: Settings) -> Generator[Clusters]:
+    clusters = Clusters(settings)
+    try:
+        yield clusters
+    finally:
+        clusters.close()

@@ -1,0 +1,149 @@
+"""The commands, each a few lines: read the options, call what does the work."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tertulia import __version__, demo
+from tertulia.cli import chat as talk
+from tertulia.cli import installation, models, run, serve
+from tertulia.cli.client import connect
+from tertulia.cli.demo import run_demo
+from tertulia.cli.failure import Commands
+from tertulia.cli.options import Admin, Data, Host, Organization, Port, Url, User, Workers, load_settings
+
+app = typer.Typer(
+    cls=Commands,
+    help="Tertulia: a conversation server for agents.",
+    epilog="Every setting is a variable TERTULIA_... or a line of tertulia.toml in the data folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+_out = Console()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tertulia {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("run")
+def run_(
+    data: Data = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="scripted, local, openai:NAME, VENDOR:NAME; several with commas; TERTULIA_MODEL, else local",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Start a server with a demo organization, and say how to talk with it."""
+    run.run(_out, data, host, port, model, workers)
+
+
+@app.command("serve")
+def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
+    """Serve the API; the schema is brought up to date first."""
+    settings = load_settings(data)
+    models.check(settings)
+    listener = serve.listen(host, port)
+    installation.migrate(settings)
+    where = serve.address(listener)
+    serve.run_server(listener, workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True))
+
+
+@app.command()
+def init(
+    data: Data = None,
+    organization: Organization = demo.ORGANIZATION,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The storage cluster of a new organization", show_default="default"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON")] = False,
+) -> None:
+    """Make the database and the demo organization where they are not there, and a new API key."""
+    made = asdict(installation.make_demo(load_settings(data), organization, cluster))
+    if as_json:
+        print(json.dumps(made))
+        return
+    for name, value in made.items():
+        print(f"{name:<16} {value}")
+    _out.print("[dim]The API key is shown this once; it is good for 90 days.[/]")
+
+
+@app.command("chat")
+def chat_(
+    url: Url = None,
+    data: Data = None,
+    organization: Organization = demo.ORGANIZATION,
+    user: User = None,
+    admin: Admin = False,
+    service: Annotated[
+        str | None, typer.Option(metavar="ID", help="The service; else the demo's, else the first", show_default=False)
+    ] = None,
+) -> None:
+    """Talk with an agent."""
+    session = connect(url, data, organization, user, admin=admin)
+    chosen = talk.choose_service(session, service, demo.SERVICE)
+    talk.Chat(_out, session, chosen, actions=admin).run()
+
+
+@app.command()
+def finish(
+    url: Url = None,
+    data: Data = None,
+    organization: Organization = demo.ORGANIZATION,
+    user: User = None,
+    admin: Admin = False,
+) -> None:
+    """Finish a user's unfinished conversations."""
+    talk.finish_all(_out, connect(url, data, organization, user, admin=admin))
+
+
+@app.command()
+def token(
+    data: Data = None, organization: Organization = demo.ORGANIZATION, user: User = None, admin: Admin = False
+) -> None:
+    """Print a bearer token, good for an hour; the demo user's if no other is named."""
+    print(installation.issue_token(load_settings(data), organization, user, administrator=admin).token)
+
+
+@app.command("demo")
+def demo_() -> None:
+    """Watch one conversation, every event of it, on a server that is there for that alone."""
+    run_demo(_out)
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the schema of every storage cluster up to date."""
+    installation.migrate(load_settings(data))
+
+
+@keys.command("rotate")
+def rotate(data: Data = None) -> None:
+    """Sign with a new key from now on; tokens that are out stay good until they expire."""
+    installation.rotate_signing_key(load_settings(data))

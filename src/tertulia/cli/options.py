@@ -1,0 +1,98 @@
+"""Options that several commands share, and the settings that they lead to."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from tertulia.cli.failure import MISUSED, CommandFailed
+from tertulia.settings import Settings
+
+BACKENDS = frozenset({"sqlite", "postgresql"})
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of the database, the secret key and weights; TERTULIA_DATA, else .data", show_default=False
+    ),
+]
+Host = Annotated[str, typer.Option(help="The address to listen on")]
+Organization = Annotated[str, typer.Option(metavar="ID", help="The organization")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one")]
+Url = Annotated[
+    str | None, typer.Option(help=f"Where the server is; AMIGO_BASE_URL, else {DEFAULT_URL}", show_default=False)
+]
+User = Annotated[str | None, typer.Option(metavar="ID", help="As this user", show_default=False)]
+Admin = Annotated[bool, typer.Option("--admin", help="As the demo administrator, who sees the agent's actions too")]
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that serve")]
+
+
+def load_settings(data: Path | None) -> Settings:
+    """The settings of this process, its data folder made absolute, for it and for the processes that it starts.
+
+    Raises:
+        CommandFailed: a setting is wrong; names it.
+    """
+    if data is not None:
+        override("DATA", str(data.expanduser().absolute()))
+    settings = _read_settings()
+    override("DATA", str(settings.data.expanduser().absolute()))
+    for name, url in settings.cluster_urls.items():
+        _check_url("DATABASE_URL" if name == "default" else f"CLUSTERS_{name.upper()}", url)
+    return settings.model_copy(update={"data": Path(os.environ["TERTULIA_DATA"])})
+
+
+def _read_settings() -> Settings:
+    config = os.environ.get("TERTULIA_CONFIG")
+    if config and not Path(config).is_file():
+        raise CommandFailed(f"TERTULIA_CONFIG: there is no file {config}", MISUSED)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise CommandFailed(_describe(error), MISUSED) from error
+    except SettingsError as error:
+        field = re.search('field "(.*?)"', str(error))
+        raise CommandFailed(f"{variable((field[1],)) if field else 'A setting'}: cannot be read", MISUSED) from error
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise CommandFailed(f"The settings file cannot be read: {error}", MISUSED) from error
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        backend = make_url(url).get_backend_name()
+    except ArgumentError:
+        backend = ""
+    if backend not in BACKENDS:
+        text = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+        raise CommandFailed(f"TERTULIA_{name}: {text}", MISUSED)
+
+
+def override(name: str, value: str) -> None:
+    """Set a setting by its variable's name; `load_settings` after this sees it, and so does every process started."""
+    os.environ[f"TERTULIA_{name}"] = value
+
+
+def _describe(error: ValidationError) -> str:
+    """Each wrong setting and why, without its value, which may be a secret."""
+    problems = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{variable(problem['loc'])}: {_reason(problem)}" for problem in problems)
+
+
+def variable(location: tuple[int | str, ...]) -> str:
+    """The environment variable of a setting."""
+    return "_".join(["TERTULIA", *(str(part).upper() for part in location if isinstance(part, str))])
+
+
+def _reason(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "there is no such setting"
+    return problem["msg"].removeprefix("Value error, ").rstrip(".")

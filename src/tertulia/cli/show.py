@@ -1,0 +1,34 @@
+"""Events and messages on a terminal."""
+
+import json
+import re
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+STYLES = {
+    "conversation-created": "bold green",
+    "user-message-available": "bold magenta",
+    "current-agent-action": "cyan",
+    "new-message": "bold",
+    "interaction-complete": "bold green",
+    "error": "bold red",
+}
+PIECE = frozenset({"message", "sequence_number", "stop"})
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Text without what would steer the terminal."""
+    return _CONTROL.sub("", text)
+
+
+def show_event(console: Console, event: dict[str, Any]) -> None:
+    """One line: the type, then the other fields as they came; of a piece of the reply only those that differ."""
+    kind = str(event["type"])
+    fields = {
+        name: value for name, value in event.items() if name in PIECE or (name != "type" and kind != "new-message")
+    }
+    line = Text.assemble((f"{kind:<23}", STYLES.get(kind, "")), " ", printable(json.dumps(fields, ensure_ascii=False)))
+    console.print(line, soft_wrap=True)

@@ -1,0 +1,78 @@
+"""What `tertulia run` prints once the server answers: how to talk to it."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from tertulia.cli.installation import issue_token
+from tertulia.demo import Demo
+from tertulia.settings import Settings
+
+_OF_THE_SHELL = ("TERTULIA_CONFIG", "TERTULIA_DATABASE_URL", "TERTULIA_SECRET_KEY")
+"""Settings without which a command of another shell would not find this installation."""
+
+
+def paste_token(settings: Settings, demo: Demo) -> str:
+    """The token in a pasted line: a command that makes it anew or, where another shell could not, itself."""
+    if any(os.environ.get(name) for name in _OF_THE_SHELL):
+        return issue_token(settings, demo.organization_id, demo.user_id, administrator=False).token
+    return f"$({_program()} token {_here(settings)})"
+
+
+def greet(console: Console, settings: Settings, demo: Demo, url: str, token: str) -> None:
+    """Print the address, the official client's settings, and commands that work as they are pasted."""
+    tertulia, here = _program(), _here(settings)
+    there = f"{here} --url {url}"
+    console.print(
+        f"\n[bold green]Tertulia answers on {url}[/] [dim](model: {', '.join(settings.model)}; API: {url}/docs)[/]"
+    )
+    _heading(console, "Create a conversation and read the reply as it comes:")
+    _plain(console, _curl(demo, url, token))
+    _heading(console, "In another terminal: talk, or finish what is open (a user has one conversation at a time):")
+    _plain(console, f"{tertulia} chat {there}\n{tertulia} finish {there}")
+    _heading(console, "Settings of the official client:")
+    _plain(console, "\n".join(f"export {name}={shlex.quote(value)}" for name, value in client_settings(demo, url)))
+    console.print("\n[dim]Ctrl-C stops the server.[/]")
+
+
+def client_settings(demo: Demo, url: str) -> list[tuple[str, str]]:
+    """The five variables that the official client reads."""
+    return [
+        ("AMIGO_BASE_URL", url),
+        ("AMIGO_ORGANIZATION_ID", demo.organization_id),
+        ("AMIGO_USER_ID", demo.user_id),
+        ("AMIGO_API_KEY_ID", demo.api_key_id),
+        ("AMIGO_API_KEY", demo.api_key),
+    ]
+
+
+def _curl(demo: Demo, url: str, token: str) -> str:
+    return (
+        f"curl -N '{url}/v1/{demo.organization_id}/conversation/?response_format=text' \\\n"
+        f'  -H "Authorization: Bearer {token}" \\\n'
+        "  -H 'Content-Type: application/json' \\\n"
+        f"""  -d '{{"service_id": "{demo.service_id}"}}'"""
+    )
+
+
+def _here(settings: Settings) -> str:
+    return f"--data {shlex.quote(str(settings.data))}"
+
+
+def _program() -> str:
+    """This program's own path, so that a pasted line finds it from any folder."""
+    beside = Path(sys.executable).with_name("tertulia")
+    return shlex.quote(str(beside) if beside.exists() else shutil.which("tertulia") or "tertulia")
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{text}[/]")
+
+
+def _plain(console: Console, text: str) -> None:
+    """As it is, however narrow the terminal: it will be copied."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
