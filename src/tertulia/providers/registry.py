@@ -3,12 +3,22 @@
 `scripted`, `local`, `local:NAME`, `openai:NAME`, and `VENDOR:NAME` for every vendor that pydantic-ai knows.
 """
 
+import os
 from collections.abc import Callable
+from functools import partial
 
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from tertulia.providers import weights
 from tertulia.providers.base import LanguageModel, Lifespan, ProviderError
 from tertulia.providers.fallback import FallbackModel
+from tertulia.providers.openai_compatible import OpenAICompatibleModel, open_client
 from tertulia.providers.scripted import ScriptedModel
+from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
+
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 Opener = Callable[[str, Settings, Lifespan], LanguageModel]
 """Opens a vendor's model by its name; what it needs at the start and at the end, it adds to the lifespan."""
@@ -46,24 +56,92 @@ class Models:
 
 
 def open_models(settings: Settings) -> Models:
-    """The models that the settings name. Raises ProviderError where one cannot be opened."""
+    """The models that the settings name. Raises ProviderError where one cannot be opened.
+
+    Weights that are not here are no reason to stop: the log says so, and the models that are left are used, in the end
+    the scripted one.
+    """
     lifespan = Lifespan()
-    opened = [(name, _open(name, settings, lifespan)) for name in settings.model]
+    opened: list[tuple[str, LanguageModel]] = []
+    for spec in settings.model:
+        try:
+            opened.append((spec, _open(spec, settings, lifespan)))
+        except WeightsUnavailable as error:
+            _log.warning(str(error), model=spec)
     if not opened:
-        raise ProviderError("TERTULIA_MODEL names no model.")
+        _log.warning("There is no other model: going on with the scripted one.")
+        opened = [("scripted", _open_scripted("", settings, lifespan))]
     default = opened[0][1] if len(opened) == 1 else FallbackModel(opened)
-    return Models(default, lifespan=lifespan)
+    return Models(default, lambda name: _open_named(name, settings, lifespan), lifespan)
 
 
 def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
     vendor, _, name = spec.partition(":")
-    if vendor not in _OPENERS:
-        raise ProviderError(f"There is no model named {spec!r}.")
-    return _OPENERS[vendor](name, settings, lifespan)
+    return _OPENERS.get(vendor, partial(_open_vendor, vendor))(name, settings, lifespan)
+
+
+def _open_named(llm_name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel | None:
+    """The contract's `openai_NAME` and `google_NAME`, where there is a key or an address for them."""
+    vendor, _, name = llm_name.partition("_")
+    if not name or not _CONFIGURED.get(vendor, lambda _settings: False)(settings):
+        return None
+    try:
+        return _open(f"{vendor}:{name}", settings, lifespan)
+    except ProviderError as error:
+        _log.warning(str(error), model=llm_name)
+        return None
 
 
 def _open_scripted(_name: str, settings: Settings, _lifespan: Lifespan) -> LanguageModel:
     return ScriptedModel(settings.scripted.pieces, settings.scripted.delay_ms)
 
 
-_OPENERS: dict[str, Opener] = {"scripted": _open_scripted}
+def _open_openai(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
+    key = settings.openai.api_key.get_secret_value()
+    url = settings.openai.base_url
+    if not name:
+        raise ProviderError("The model's name is missing: openai:NAME.")
+    if not url.startswith(("http://", "https://")):
+        raise ProviderError("TERTULIA_OPENAI_BASE_URL is not an http or https address.")
+    client = open_client(url, key, settings.turn.stall_s)
+    lifespan.closes.append(client.aclose)
+    return OpenAICompatibleModel(client, name, settings.turn.stall_s, key)
+
+
+def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
+    wanted = weights.named(name)
+    path = weights.find(wanted, weights.folder(settings.data))
+    if path is None:
+        raise WeightsUnavailable(f"The weights of {wanted.name} are not in {weights.folder(settings.data)}.")
+    try:
+        from tertulia.providers.local import LocalModel  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise WeightsUnavailable(f"A local model needs the extra `local`: {error}.") from None
+    model = LocalModel(path, settings.turn.stall_s)
+    lifespan.starts.append(model.start)
+    lifespan.closes.append(model.aclose)
+    return model
+
+
+def _open_vendor(vendor: str, name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
+    if not name:
+        raise ProviderError(f"There is no model {vendor!r}; there are {', '.join(_OPENERS)} and VENDOR:NAME.")
+    try:
+        from tertulia.providers.vendor import open_vendor  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ProviderError(f"The model '{vendor}:{name}' needs the extra `vendors`: {error}.") from None
+    model = open_vendor(f"{vendor}:{name}", settings.turn.stall_s)
+    lifespan.closes.append(model.aclose)
+    return model
+
+
+_OPENERS: dict[str, Opener] = {
+    "scripted": _open_scripted,
+    "local": _open_local,
+    "openai": _open_openai,
+}
+
+_CONFIGURED: dict[str, Callable[[Settings], bool]] = {
+    "openai": lambda settings: bool(settings.openai.api_key.get_secret_value()),
+    "google": lambda _settings: bool(os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")),
+}
