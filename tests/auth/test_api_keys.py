@@ -1,0 +1,92 @@
+"""API keys, as they are stored and checked."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.engine import Connection
+
+from tertulia.auth import api_keys, roles
+from tertulia.auth.api_keys import Creator, IssuedKey, check_sign_in
+from tertulia.errors import Unauthorized
+from tertulia.ids import new_id
+from tertulia.storage import api_key, organization, user
+from tertulia.storage.database import Database
+from tertulia.storage.user import NewUser
+
+Demo = tuple[str, dict[str, str], dict[str, IssuedKey]]
+
+
+def make(connection: Connection) -> Demo:
+    """An organization, its users and its keys, by the name of their role."""
+    org_id = new_id()
+    organization.insert_organization(connection, org_id, "Demo")
+    role_ids = roles.insert_builtin(connection, org_id)
+    users = {
+        name: user.insert_user(
+            connection,
+            org_id,
+            NewUser(role_id, "Demo", name, f"{name}@example.com", organization.DEFAULT_PREFERENCES),
+        )
+        for name, role_id in role_ids.items()
+    }
+    creator = Creator(org_id, users[roles.SUPER_ADMINISTRATOR])
+    keys = {name: api_keys.issue(connection, org_id, role_id, creator) for name, role_id in role_ids.items()}
+    keys["expired"] = api_keys.issue(
+        connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], creator, life=timedelta(seconds=-1)
+    )
+    return org_id, users, keys
+
+
+@pytest.fixture
+async def demo(database: Database) -> Demo:
+    return await database.write(make)
+
+
+async def test_a_key_signs_in_as_users_of_lower_rank(database: Database, demo: Demo) -> None:
+    org_id, users, keys = demo
+    key = keys[roles.ADMINISTRATOR]
+
+    await database.read(check_sign_in, org_id, key.api_key_id, key.api_key, users[roles.USER])
+
+
+async def test_a_key_does_not_sign_in_as_users_of_its_own_rank_or_above(database: Database, demo: Demo) -> None:
+    org_id, users, keys = demo
+    key = keys[roles.ADMINISTRATOR]
+
+    for name in (roles.ADMINISTRATOR, roles.SUPER_ADMINISTRATOR):
+        with pytest.raises(Unauthorized):
+            await database.read(check_sign_in, org_id, key.api_key_id, key.api_key, users[name])
+
+
+async def test_whatever_is_wrong_is_refused_with_the_same_words(database: Database, demo: Demo) -> None:
+    org_id, users, keys = demo
+    key, expired, person = keys[roles.SUPER_ADMINISTRATOR], keys["expired"], users[roles.USER]
+    attempts = [
+        (org_id, key.api_key_id, key.api_key[:-1], person),
+        (org_id, key.api_key_id, "", person),
+        (org_id, key.api_key_id, "schlüssel", person),
+        (org_id, "unknown", key.api_key, person),
+        (org_id, "unknown", "", person),
+        (org_id, expired.api_key_id, expired.api_key, person),
+        (org_id, key.api_key_id, key.api_key, "nobody"),
+        ("elsewhere", key.api_key_id, key.api_key, person),
+    ]
+
+    texts: set[str] = set()
+    for attempt in attempts:
+        with pytest.raises(Unauthorized) as refused:
+            await database.read(check_sign_in, *attempt)
+        texts.add(refused.value.detail)
+
+    assert len(texts) == 1
+
+
+async def test_the_key_itself_is_not_stored(database: Database, demo: Demo) -> None:
+    org_id, _, keys = demo
+    key = keys[roles.USER]
+
+    row = await database.read(api_key.find_api_key, org_id, key.api_key_id)
+
+    assert row is not None
+    assert key.api_key not in str(dict(row))
+    assert len(key.api_key) >= 43  # 256 bits in base 64
