@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from fastapi import Body, Depends, Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.engine import Connection, RowMapping
 
@@ -14,7 +14,7 @@ from tertulia.api.interact_form import InteractForm, read_interact_form
 from tertulia.api.ndjson import NDJSONResponse
 from tertulia.api.pagination import sorting, window
 from tertulia.api.rate_limit import rate_limit
-from tertulia.api.routing import ContractRoute
+from tertulia.api.routing import contract_router
 from tertulia.api.tag_filter import parse_tag_filters
 from tertulia.api.types import ObjectId, Text, TextTags, Words
 from tertulia.auth.actor import Actor
@@ -30,7 +30,7 @@ from tertulia.storage.message import MessageFilter
 from tertulia.storage.paging import Sort, Window
 from tertulia.storage.turn import Opening, find_service
 
-router = APIRouter(prefix="/conversation", tags=["Conversation"], route_class=ContractRoute)
+router = contract_router("/conversation", "Conversation")
 
 TextOrVoice = Literal["text", "voice"]
 ConversationPath = Annotated[ObjectId, Path()]
@@ -85,7 +85,6 @@ async def create_conversation(
     organization: Organization,
     body: CreateConversation,
     response_format: TextOrVoice,
-    response: Response,
     action_pattern: ActionPattern = EVERYTHING,
     audio_format: Literal["mp3", "pcm"] | None = None,
 ) -> NDJSONResponse:
@@ -111,7 +110,7 @@ async def create_conversation(
         await organization.database.read(find_service, opening)
         raise BadRequest("response_format: the agent has no voice.")
     turn = await runtime.conversations.start(organization.database, opening, incoming, wants)
-    return NDJSONResponse(turn, 201, response.headers)
+    return NDJSONResponse(turn, 201)
 
 
 def _wanted_actions(actor: Actor, target: Mapping[str, Any], pattern: str) -> ActionFilter:
@@ -136,7 +135,6 @@ async def interact_with_conversation(
     form: Annotated[InteractForm, Depends(read_interact_form)],
     request_format: TextOrVoice,
     response_format: TextOrVoice,
-    response: Response,
     action_pattern: ActionPattern = EVERYTHING,
     request_audio_config: Annotated[str | None, Query()] = None,
     audio_format: Literal["mp3", "pcm"] | None = None,
@@ -159,7 +157,7 @@ async def interact_with_conversation(
         authorize,
         lambda row: _wanted_actions(actor, conversation_target(row), action_pattern),
     )
-    return NDJSONResponse(turn, 200, response.headers)
+    return NDJSONResponse(turn, 200)
 
 
 def _refuse_voice(connection: Connection, org_id: str, conversation_id: str, authorize: stored.Authorize) -> None:

@@ -1,6 +1,5 @@
 """A turn as a response: NDJSON, each line sent when it is made."""
 
-from collections.abc import Mapping
 from contextlib import aclosing
 
 from starlette.responses import Response
@@ -17,11 +16,11 @@ class NDJSONResponse(Response):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, turn: Turn, status_code: int, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, turn: Turn, status_code: int) -> None:
         self.turn = turn
         self.status_code = status_code
         self.background = None
-        self.init_headers({**NO_BUFFERING, **(headers or {})})
+        self.init_headers(NO_BUFFERING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
