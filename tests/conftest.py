@@ -15,16 +15,14 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from support import postgres
 from support.postgres import Postgres
-from support.server import Server, settings_of, start
-
+from support.server import Serve, Server, settings_of, start
 from tertulia.cli import installation
 from tertulia.providers.registry import Models
 from tertulia.storage import dialect, migrations
 from tertulia.storage.database import Database, open_database
-
-Serve = Callable[..., Server]
 
 
 @pytest.fixture(scope="session", autouse=True)

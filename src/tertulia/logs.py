@@ -23,6 +23,10 @@ def configure(level: str) -> None:
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
+        logger_factory=_to_standard_error,
     )
+
+
+def _to_standard_error(*_names: Any) -> structlog.WriteLogger:
+    """A logger of today's standard error: a host may have replaced it."""
+    return structlog.WriteLogger(sys.stderr)

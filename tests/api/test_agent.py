@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from support.samples import AGENT, a_name, make_agent
 
+from support.samples import AGENT, a_name, make_agent
 from tertulia.ids import new_id
 
 

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,10 @@ class Server:
         self._uvicorn.should_exit = True
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "the server does not stop"
+
+
+Serve = Callable[..., Server]
+"""Makes a server: `serve(models=..., **settings)`."""
 
 
 class _Announced(uvicorn.Server):

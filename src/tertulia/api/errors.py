@@ -7,9 +7,10 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
-from tertulia.errors import ModelError, TertuliaError, Unprocessable
+from tertulia.errors import ModelError, TertuliaError, Unavailable, Unprocessable
 
 _log = structlog.get_logger(__name__)
 
@@ -19,6 +20,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TertuliaError, _tertulia_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(exc.OperationalError, _database_error)
+    app.add_exception_handler(exc.TimeoutError, _database_error)
 
 
 def answer(error: TertuliaError) -> JSONResponse:
@@ -47,3 +50,9 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.__cause__, TertuliaError):
         return answer(error.__cause__)
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _database_error(_request: Request, error: Exception) -> JSONResponse:
+    """The database cannot be reached, is overloaded or gave up on a lock: what is tried again may succeed."""
+    _log.error("database failed", exc_info=error)
+    return answer(Unavailable("The database does not answer."))

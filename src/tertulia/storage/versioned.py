@@ -20,6 +20,10 @@ from tertulia.storage.paging import Page, Sort, Window, cut, ordering
 from tertulia.storage.tables import services
 
 
+MAX_NUMBER = 2**31 - 1
+"""The largest integer that a column holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of versioned thing: what to call it, its tables, and the columns that refer to it."""
@@ -154,6 +158,8 @@ def find_version(
     connection: Connection, kind: Kind, org_id: str, thing_id: str, number: int | None
 ) -> RowMapping | None:
     """A version of a thing by its number, if there is one."""
+    if number is None or not 0 < number <= MAX_NUMBER:
+        return None
     return connection.execute(_version(kind, org_id, thing_id, number)).mappings().first()
 
 
@@ -186,7 +192,7 @@ def list_versions(
     return _page(connection, query.order_by(*ordering(sort, {"version": number}, number)), window)
 
 
-def _version(kind: Kind, org_id: str, thing_id: str, number: int | None) -> sa.Select[Any]:
+def _version(kind: Kind, org_id: str, thing_id: str, number: int) -> sa.Select[Any]:
     return sa.select(kind.versions).where(
         kind.versions.c.org_id == org_id, kind.key == thing_id, kind.versions.c.version == number
     )

@@ -1,0 +1,158 @@
+"""Context graphs and the rules of their versions."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from support.samples import GRAPHS, a_name, action, graph, make_graph, make_service, reflection, to, tool_spec
+from tertulia.ids import new_id
+
+
+def send(client: httpx2.Client, body: dict[str, Any], **query: Any) -> httpx2.Response:
+    """A version of a new graph."""
+    return client.post(f"{GRAPHS}/{make_graph(client)}/", json=body, params=query)
+
+
+def test_a_new_graph_has_no_version(as_admin: httpx2.Client) -> None:
+    name = a_name()
+    answer = as_admin.post(GRAPHS, json={"state_machine_name": name})
+    assert answer.status_code == 201
+    graph_id = answer.json()["id"]
+    [listed] = as_admin.get(GRAPHS, params={"id": graph_id}).json()["service_hierarchical_state_machines"]
+    assert listed == {"id": graph_id, "name": name, "deprecated": False, "latest_version": None}
+    assert as_admin.post(GRAPHS, json={"state_machine_name": name}).status_code == 409
+
+
+def test_a_version_comes_back_as_it_was_sent(as_admin: httpx2.Client) -> None:
+    other = make_graph(as_admin, graph())
+    body = graph(
+        action("leave", exit_conditions=[to(["other.start", "end"])]),
+        reflection("think", "end"),
+        references={"other": [other, 1]},
+        global_boundary_constraints=["Stay kind."],
+    )
+    graph_id = make_graph(as_admin, body)
+    page = as_admin.get(f"{GRAPHS}/{graph_id}/version").json()
+    [version] = page["state_machine_versions"]
+    assert {field: version[field] for field in body} == body
+    assert version["service_hierarchical_state_machine_id"] == graph_id
+    assert (version["org_id"], version["version"]) == ("demo", 1)
+    assert set(version["creator"]) == {"org_id", "user_id"}
+
+
+def test_a_list_may_ask_for_nothing_but_whether_there_is_something(as_admin: httpx2.Client) -> None:
+    make_graph(as_admin)
+    answer = as_admin.get(GRAPHS, params={"limit": 0}).json()
+    assert answer == {"service_hierarchical_state_machines": [], "has_more": True, "continuation_token": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "location"),
+    [
+        (graph(action("x", actions=[])), ["states", 2, "action", "actions"]),
+        (graph(action("x", objective=" ")), ["states", 2, "action", "objective"]),
+        (graph(action("x y")), ["states", 2, "action", "name"]),
+        (graph({"type": "dream", "name": "x"}), ["states", 2]),
+        (graph(action("start")), ["states", 2, "name"]),
+        (graph(action("x", exit_conditions=[to("x")])), ["states", 2, "exit_conditions", 0, "next_state"]),
+        (graph(action("x", exit_conditions=[to("nowhere")])), ["states", 2, "exit_conditions", 0, "next_state"]),
+        (graph(action("x", exit_conditions=[to(["r.a", "end"])])), ["states", 2, "exit_conditions", 0, "next_state"]),
+        (graph(reflection("x", "x")), ["states", 2, "next_state"]),
+        (graph(terminal_state="start"), ["terminal_state"]),
+        (graph(action("x", actions=["A.", "B."]), terminal_state="x"), ["terminal_state"]),
+        (graph(terminal_state="nowhere"), ["terminal_state"]),
+        (graph(reflection("think", "end"), new_user_initial_state="think"), ["new_user_initial_state"]),
+        (graph(returning_user_initial_state="nowhere"), ["returning_user_initial_state"]),
+        (graph(references={"r": ["short", 1]}), ["references", "r", 0]),
+        ({key: value for key, value in graph().items() if key != "states"}, ["states"]),
+    ],
+)
+def test_a_graph_that_breaks_a_rule_is_refused_and_the_place_named(
+    as_admin: httpx2.Client, body: dict[str, Any], location: list[str | int]
+) -> None:
+    answer = send(as_admin, body)
+    assert answer.status_code == 422
+    places = [problem["loc"] for problem in answer.json()["detail"]]
+    assert any(place[: len(location) + 1] == ["body", *location] for place in places), places
+
+
+def test_a_graph_that_refers_to_what_is_not_there_is_refused(as_admin: httpx2.Client) -> None:
+    other = make_graph(as_admin, graph())
+    assert send(as_admin, graph(references={"r": [new_id(), 1]})).status_code == 400
+    assert send(as_admin, graph(references={"r": [other, 2]})).status_code == 400
+    assert send(as_admin, graph(references={"r": [other, 10**12]})).status_code == 400
+    assert as_admin.delete(f"{GRAPHS}/{other}/").status_code == 200
+    refused = send(as_admin, graph(references={"r": [other, 1]}))
+    assert refused.status_code == 400
+    assert "deprecated" in refused.json()["detail"]
+
+
+def test_a_graph_cannot_lead_to_a_state_that_another_graph_does_not_have(as_admin: httpx2.Client) -> None:
+    other = make_graph(as_admin, graph())
+    state = action("leave", exit_conditions=[to(["r.nowhere", "end"])])
+    answer = send(as_admin, graph(state, references={"r": [other, 1]}))
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "states", 2, "exit_conditions", 0, "next_state"]
+
+
+def test_a_tool_that_is_not_there_is_not_found(as_admin: httpx2.Client) -> None:
+    tool_id = new_id()
+    answer = send(as_admin, graph(action("x", action_tool_call_specs=[tool_spec(tool_id)])))
+    assert answer.status_code == 404
+    assert tool_id in answer.json()["detail"]
+
+
+def test_a_dry_run_says_what_a_real_one_would_and_creates_nothing(as_admin: httpx2.Client) -> None:
+    graph_id = make_graph(as_admin)
+    path = f"{GRAPHS}/{graph_id}/"
+    fine = as_admin.post(path, json=graph(), params={"dry_run": True})
+    assert (fine.status_code, fine.content) == (201, b"")
+    assert as_admin.post(path, json=graph(terminal_state="x"), params={"dry_run": True}).status_code == 422
+    broken = graph(references={"r": [new_id(), 1]})
+    assert as_admin.post(path, json=broken, params={"dry_run": True}).status_code == 400
+    assert as_admin.post(f"{GRAPHS}/{new_id()}/", json=graph(), params={"dry_run": True}).status_code == 404
+    assert as_admin.get(f"{path}version").json()["state_machine_versions"] == []
+
+
+def test_the_number_of_a_new_version_can_be_demanded(as_admin: httpx2.Client) -> None:
+    path = f"{GRAPHS}/{make_graph(as_admin, graph())}/"
+    assert as_admin.post(path, json=graph(), params={"version": 3}).status_code == 409
+    assert as_admin.post(path, json=graph(), params={"version": 2}).json()["version"] == 2
+
+
+def test_of_two_who_create_the_same_version_at_once_one_is_told_of_a_conflict(as_admin: httpx2.Client) -> None:
+    path = f"{GRAPHS}/{make_graph(as_admin)}/"
+
+    def create(_: int) -> int:
+        return as_admin.post(path, json=graph(), params={"version": 1}).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(create, range(4))) == [201, 409, 409, 409]
+
+
+def test_a_deleted_graph_is_deprecated_and_keeps_its_versions(as_admin: httpx2.Client) -> None:
+    graph_id = make_graph(as_admin, graph())
+    assert as_admin.delete(f"{GRAPHS}/{graph_id}/").status_code == 200
+    assert as_admin.delete(f"{GRAPHS}/{graph_id}/").status_code == 409
+    query = {"id": graph_id, "deprecated": True}
+    assert len(as_admin.get(GRAPHS, params=query).json()["service_hierarchical_state_machines"]) == 1
+    assert len(as_admin.get(f"{GRAPHS}/{graph_id}/version").json()["state_machine_versions"]) == 1
+    assert as_admin.delete(f"{GRAPHS}/{new_id()}/").status_code == 404
+
+
+def test_a_graph_of_an_active_service_cannot_be_deleted(as_admin: httpx2.Client) -> None:
+    service_id = make_service(as_admin)
+    [service] = as_admin.get("/service/", params={"id": service_id}).json()["services"]
+    path = f"{GRAPHS}/{service['service_hierarchical_state_machine_id']}/"
+    assert as_admin.delete(path).status_code == 400
+    assert as_admin.post(f"/service/{service_id}/", json={"is_active": False}).status_code == 200
+    assert as_admin.delete(path).status_code == 200
+
+
+def test_a_user_may_not_change_graphs(as_admin: httpx2.Client, as_user: httpx2.Client) -> None:
+    graph_id = make_graph(as_admin, graph())
+    assert as_user.post(GRAPHS, json={"state_machine_name": a_name()}).status_code == 403
+    assert as_user.post(f"{GRAPHS}/{graph_id}/", json=graph()).status_code == 403
+    assert as_user.delete(f"{GRAPHS}/{graph_id}/").status_code == 403
