@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path
+from fastapi import Body, Depends, Path
 from pydantic import BaseModel, Field
 from sqlalchemy.engine import Connection, RowMapping
 
 from tertulia.api.conversation import conversation_target
 from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.rate_limit import rate_limit
-from tertulia.api.routing import ContractRoute
+from tertulia.api.routing import contract_router
 from tertulia.api.types import ObjectId, Text
 from tertulia.auth.permissions import Permission
 from tertulia.engine import suggestions
@@ -18,7 +18,7 @@ from tertulia.storage import conversation as stored
 from tertulia.storage import message as stored_messages
 from tertulia.storage.turn import Message, Opening, find_service, list_history
 
-router = APIRouter(prefix="/conversation", tags=["Conversation"], route_class=ContractRoute)
+router = contract_router("/conversation", "Conversation")
 
 ConversationPath = Annotated[ObjectId, Path()]
 InteractionPath = Annotated[ObjectId, Path()]
