@@ -1,12 +1,17 @@
 """Users: invited, listed, changed, deleted."""
 
+import asyncio
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
 
 from support.server import Server
+from tertulia.auth.secrets import SecretBox
+from tertulia.storage.database import open_database
+from tertulia.storage.user import get_user
 
 _numbers = itertools.count()
 
@@ -138,6 +143,25 @@ def test_a_wrong_field_is_named_and_nobody_is_invited(
     assert answer.json()["detail"][0]["loc"][: len(where)] == where
     if "email" not in wrong:
         assert as_admin.get("/user/", params={"email": body["email"]}).json()["users"] == []
+
+
+def test_of_two_who_take_an_email_at_once_one_gets_it(as_admin: httpx2.Client) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: as_admin.post("/user/", json=invitation(email="race@example.com")), range(8)))
+
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+
+
+def test_a_sensitive_variable_is_encrypted_in_the_database(tertulia: Server, as_admin: httpx2.Client) -> None:
+    user_id = invite(as_admin, sensitive_user_variables={"pin_code": "swordfish"})
+
+    database = open_database(tertulia.settings.cluster_urls["default"], 1)
+    row = asyncio.run(database.read(get_user, tertulia.demo.organization_id, user_id))
+    database.close()
+
+    stored = row["sensitive_variables"]["pin_code"]
+    assert "swordfish" not in stored
+    assert SecretBox.open(tertulia.settings).decrypt(stored) == "swordfish"
 
 
 def test_a_secret_is_never_echoed(as_admin: httpx2.Client) -> None:

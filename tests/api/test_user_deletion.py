@@ -1,0 +1,57 @@
+"""Deleting a user removes all they said; not while an agent is speaking with them."""
+
+import httpx2
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from support.puppet import Puppet
+from support.stage import Stage
+from support.talk import begin
+from tertulia.storage import dialect
+from tertulia.storage.tables import conversations, interactions, messages
+
+
+def left_of(connection: Connection, conversation_id: str) -> list[int]:
+    keys = [(conversations, "id"), (interactions, "conversation_id"), (messages, "conversation_id")]
+    queries = [sa.select(sa.func.count()).where(table.c[key] == conversation_id) for table, key in keys]
+    return [connection.execute(query).scalar_one() for query in queries]
+
+
+def count_left(stage: Stage, conversation_id: str) -> list[int]:
+    engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
+    with engine.connect() as connection:
+        counts = left_of(connection, conversation_id)
+    engine.dispose()
+    return counts
+
+
+def delete(stage: Stage, user: httpx2.Client) -> httpx2.Response:
+    return stage.admin.delete(f"/user/{user.user_id}")  # type: ignore[attr-defined]
+
+
+def test_a_deleted_users_conversations_go_too(stage: Stage) -> None:
+    stage.play(Puppet())
+    user = stage.user()
+    conversation_id = begin(user, stage.service())[0]["conversation_id"]
+    assert count_left(stage, conversation_id) == [1, 1, 1]
+
+    assert delete(stage, user).status_code == 204
+
+    assert count_left(stage, conversation_id) == [0, 0, 0]
+
+
+def test_a_user_is_not_deleted_while_an_agent_speaks_with_them(stage: Stage) -> None:
+    puppet = stage.play(Puppet("Hello."))
+    puppet.hold()
+    user = stage.user()
+
+    request = {"params": {"response_format": "text"}, "json": {"service_id": stage.service()}}
+
+    with user.stream("POST", "/conversation/", **request) as stream:
+        answer = delete(stage, user)
+        puppet.release(10)
+        stream.read()
+
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "A turn of one of the user's conversations is running."}
+    assert delete(stage, user).status_code == 204
