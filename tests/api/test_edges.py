@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 
 from support.postgres import Postgres
@@ -104,6 +105,7 @@ def test_an_unknown_organization_comes_before_bad_credentials_and_those_before_a
     assert tertulia.anonymous.get(f"{tertulia.url}/v1/nobody/service/", headers=bad).status_code == 404
     assert tertulia.anonymous.get("/service/?limit=99", headers=bad).status_code == 401
     assert tertulia.anonymous.get("/service/?limit=99").status_code == 401
+    assert tertulia.anonymous.post(AGENTS, content=b"{", headers=JSON).status_code == 401
     assert tertulia.as_admin.get("/service/?limit=99").status_code == 422
 
 
@@ -183,6 +185,17 @@ def test_a_server_whose_database_is_gone_is_alive_but_not_ready(serve: Serve, po
     elsewhere = server.anonymous.get(f"{server.url}/v1/other/service/", headers={"x-mongo-cluster-name": "eu"})
     assert (elsewhere.status_code, elsewhere.headers["retry-after"]) == (503, "1")
     assert url not in elsewhere.text
+
+
+def test_an_error_that_nobody_foresaw_says_nothing_of_itself(serve: Serve, postgres_server: Postgres) -> None:
+    url = postgres_server.create()
+    server = serve(database={"url": url})
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE agents RENAME TO elsewhere")
+    answer = server.as_admin.get(AGENTS)
+    assert (answer.status_code, answer.json()) == (500, {"detail": "Internal error."})
+    assert answer.headers["x-request-id"]
+    assert server.as_admin.get("/service/").status_code == 200
 
 
 def test_requests_are_counted_by_route_not_by_path(tertulia: Server) -> None:

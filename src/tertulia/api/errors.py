@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
+from tertulia.api.routing import BROKEN_BODY
 from tertulia.errors import ModelError, TertuliaError, Unavailable, Unprocessable
 
 _log = structlog.get_logger(__name__)
@@ -37,9 +38,12 @@ async def _tertulia_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(error)
 
 
-async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     """What is wrong and where, but never what was sent: it may be a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    broken: Unprocessable | None = request.scope.get(BROKEN_BODY)
+    if broken is not None:
+        return answer(broken)
     problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
     return JSONResponse({"detail": jsonable_encoder(problems)}, 422)
 

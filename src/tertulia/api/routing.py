@@ -1,6 +1,5 @@
 """Routes as the contract has them: with and without a trailing slash, and bodies of plain JSON only."""
 
-import json
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
@@ -13,8 +12,10 @@ from tertulia.errors import Unprocessable
 
 PREFIX = "/v1/{organization}"
 
+BROKEN_BODY = "tertulia.broken_body"
+"""Where a request's scope has the error of its body."""
+
 _NUL = "\0"
-_DEEP = "This JSON is nested too deeply."
 
 
 def contract_router(path: str, tag: str) -> APIRouter:
@@ -49,20 +50,26 @@ class ContractRequest(Request):
     async def json(self) -> Any:
         """The decoded body.
 
-        Raises:
-            json.JSONDecodeError: it is not JSON (the kind of error that FastAPI turns into a 422).
-            Unprocessable: it is nested too deeply, or holds the NUL character, which PostgreSQL refuses.
+        A broken one gives text, which is no body of ours, and leaves its error at `BROKEN_BODY` in the scope: whoever
+        has no valid credentials hears of those first.
         """
-        body = await self.body()
         try:
-            value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise json.JSONDecodeError(str(error), "", 0) from error
-        except RecursionError as error:
-            raise Unprocessable(_DEEP, ("body",)) from error
-        if b"\\u0000" in body and _has_nul(value):
-            raise Unprocessable("The character NUL is not allowed in text.", ("body",))
-        return value
+            return _decode(await self.body())
+        except Unprocessable as error:
+            self.scope[BROKEN_BODY] = error
+            return ""
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unprocessable(f"{error}.", ("body",)) from error
+    except RecursionError as error:
+        raise Unprocessable("This JSON is nested too deeply.", ("body",)) from error
+    if b"\\u0000" in body and _has_nul(value):
+        raise Unprocessable("The character NUL is not allowed in text.", ("body",))
+    return value
 
 
 def _refuse_nul(request: Request) -> None:
