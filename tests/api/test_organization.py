@@ -50,4 +50,5 @@ def test_its_own_storage_cluster_may_be_named_and_no_other(anonymous: httpx2.Cli
         return anonymous.get("/organization/", headers={"x-mongo-cluster-name": cluster}).status_code
 
     assert named("default") == 200
+    assert named("") == 200
     assert named("unknown") == 404

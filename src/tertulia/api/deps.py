@@ -74,7 +74,8 @@ async def _organization(
         str | None, Header(description="The storage cluster to look in; usually not needed.")
     ] = None,
 ) -> OrganizationScope:
-    return OrganizationScope(organization, await runtime.clusters.locate(organization, x_mongo_cluster_name))
+    database = await runtime.clusters.locate(organization, x_mongo_cluster_name or None)
+    return OrganizationScope(organization, database)
 
 
 Organization = Annotated[OrganizationScope, Depends(_organization)]
