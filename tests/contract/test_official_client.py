@@ -1,0 +1,195 @@
+"""The contract's official client, unchanged, against this server: its own integration tests and what they leave out."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from amigo_sdk import AmigoClient, AsyncAmigoClient, errors
+from amigo_sdk.generated import model
+
+from support import official, samples
+from support.server import Server
+
+SUITE = "tests/integration"
+VOICE = [
+    f"{SUITE}/test_conversation_integration.py::{name}::test_interact_with_conversation_voice_streams"
+    for name in ("TestConversationIntegration", "TestConversationIntegrationSync")
+]
+"""The tests that send voice, which this server does not hear yet."""
+
+PASSING = 38
+"""How many integration tests the client has, those with voice left out."""
+
+PATIENCE_S = 240
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's source, with its tests."""
+    try:
+        return official.unpack(official.source(), tmp_path_factory.mktemp("official"))
+    except official.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def test_the_clients_own_integration_tests_pass(tertulia: Server, project: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+
+    done = run_suite(project, suite_environment(tertulia, tmp_path), f"--junit-xml={report}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    suite = ElementTree.parse(report).getroot()[0]  # noqa: S314 - our own pytest wrote it
+    counts = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": PASSING, "failures": 0, "errors": 0, "skipped": 0}, done.stdout
+    assert re.search(rf"\b{PASSING} passed, {len(VOICE)} deselected\b", done.stdout), done.stdout
+
+
+def run_suite(project: Path, variables: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the client's integration tests with its own conftest, but not its `addopts`: they deselect these tests."""
+    deselected = [f"--deselect={test}" for test in VOICE]
+    chosen = ["-m", "integration", *deselected, "-o", "addopts=", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *chosen, *options, SUITE],
+        cwd=project,
+        env=dict(variables),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
+def suite_environment(tertulia: Server, home: Path) -> dict[str, str]:
+    """The client's settings, and little else: no proxy stands between it and the loopback."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+    return kept | {
+        "HOME": str(home),
+        "AMIGO_API_KEY": tertulia.demo.api_key,
+        "AMIGO_API_KEY_ID": tertulia.demo.api_key_id,
+        "AMIGO_USER_ID": tertulia.demo.admin_user_id,
+        "AMIGO_ORGANIZATION_ID": tertulia.demo.organization_id,
+        "AMIGO_BASE_URL": tertulia.url,
+        "AMIGO_TEST_SERVICE_ID": tertulia.demo.service_id,
+    }
+
+
+# --- What the client can do beside what its tests show ---------------------------------------------------------------
+
+
+def options_of(tertulia: Server) -> dict[str, Any]:
+    return {
+        "api_key": tertulia.demo.api_key,
+        "api_key_id": tertulia.demo.api_key_id,
+        "user_id": tertulia.demo.admin_user_id,
+        "organization_id": tertulia.demo.organization_id,
+        "base_url": tertulia.url,
+        "trust_env": False,
+    }
+
+
+VERSION_SET = model.ServiceUpsertServiceVersionSetRequest.model_validate(
+    {
+        "version_set": {
+            "agent_version_number": 1,
+            "service_hierarchical_state_machine_version_number": None,
+            "llm_model_preferences": {"EngageUser": {"llm_name": "openai_gpt-5.6-luna", "params": {}}},
+        }
+    }
+)
+AGENT_VERSION = model.OrganizationCreateAgentVersionRequest.model_validate(samples.AGENT)
+GRAPH_VERSION = model.OrganizationCreateServiceHierarchicalStateMachineVersionRequest.model_validate(samples.graph())
+SHORTER = model.OrganizationCreateAgentVersionRequest.model_validate({"background": "Made again."})
+TEXT = model.CreateConversationParametersQuery(response_format="text")
+
+
+async def test_the_asynchronous_client_makes_a_service_and_talks_with_it(tertulia: Server) -> None:
+    async with AsyncAmigoClient(**options_of(tertulia)) as client:
+        agent = await client.agents.create(model.OrganizationCreateAgentRequest(agent_name=samples.a_name()))
+        await client.agents.create_agent_version(agent.id, AGENT_VERSION)
+        second = await client.agents.create_agent_version(agent.id, SHORTER, version=2)
+        graph = await client.context_graphs.create(
+            model.OrganizationCreateServiceHierarchicalStateMachineRequest(state_machine_name=samples.a_name())
+        )
+        await client.context_graphs.create_context_graph_version(graph.id, GRAPH_VERSION)
+        service = await client.services.create(
+            model.ServiceCreateServiceRequest.model_validate(samples.service(agent.id, graph.id))
+        )
+        await client.services.upsert_version_set(service.id, "test", VERSION_SET)
+        events = [
+            event.root
+            async for event in await client.conversations.create_conversation(
+                model.ConversationCreateConversationRequest(service_id=service.id, service_version_set_name="test"),
+                TEXT,
+            )
+        ]
+        created, complete = events[0], events[-1]
+        insights = await client.conversations.get_interaction_insights(created.conversation_id, complete.interaction_id)
+        found = await client.conversations.list(model.GetConversationsParametersQuery(id=[created.conversation_id]))
+
+    assert second.version == 2
+    assert insights.current_state_name == "start"
+    info = found.conversations[0].version_set_info
+    assert (info.name, info.agent_version_info) == ("test", (agent.id, 1))
+
+
+def test_the_synchronous_client_reads_and_changes_what_there_is(tertulia: Server) -> None:
+    agent_id, graph_id = (
+        samples.make_agent(tertulia.as_admin, 2),
+        samples.make_graph(tertulia.as_admin, samples.graph()),
+    )
+    body = model.ServiceCreateServiceRequest.model_validate(samples.service(agent_id, graph_id))
+    with AmigoClient(**options_of(tertulia)) as client:
+        service_id = client.services.create(body).id
+        client.services.update_service(service_id, model.ServiceUpdateServiceRequest(description="Changed."))
+        client.services.upsert_version_set(service_id, "test", VERSION_SET)
+        client.services.delete_version_set(service_id, "test")
+        service = client.services.list(model.GetServicesParametersQuery(id=[service_id])).services[0]
+        agents = client.agents.list(model.GetAgentsParametersQuery(id=[agent_id]))
+        versions = client.agents.get_agent_versions(
+            agent_id, model.GetAgentVersionsParametersQuery(version="1-latest", sort_by=["-version"])
+        )
+        graphs = client.context_graphs.list(
+            model.GetServiceHierarchicalStateMachinesParametersQuery(id=[graph_id], deprecated=False)
+        )
+        graph_versions = client.context_graphs.get_context_graph_versions(graph_id)
+        with pytest.raises(errors.BadRequestError):
+            client.agents.delete(agent_id)
+        client.services.update_service(service_id, model.ServiceUpdateServiceRequest(is_active=False))
+        client.agents.delete(agent_id)
+        client.context_graphs.delete(graph_id)
+
+    assert (service.description, set(service.version_sets)) == ("Changed.", {"edge", "release"})
+    assert [agent.latest_version for agent in agents.agents] == [2]
+    assert [version.version for version in versions.agent_versions] == [2, 1]
+    assert [graph.latest_version for graph in graphs.service_hierarchical_state_machines] == [1]
+    assert len(graph_versions.state_machine_versions) == 1
+
+
+def test_the_synchronous_client_gets_conversation_starters(tertulia: Server) -> None:
+    body = model.ConversationGenerateConversationStarterRequest(
+        service_id=tertulia.demo.service_id,
+        facets=["books", "evenings"],
+        min_count=1,
+        max_count=3,
+        generation_instructions="Be short.",
+    )
+
+    with AmigoClient(**options_of(tertulia)) as client:
+        starters = client.conversations.generate_conversation_starters(body)
+
+    assert 1 <= len(starters.prompts) <= 3
+    assert {facet for prompt in starters.prompts for facet in prompt.facets} <= {"books", "evenings"}
+
+
+def test_the_clients_errors_say_what_the_server_said(tertulia: Server) -> None:
+    with AmigoClient(**options_of(tertulia)) as client:
+        with pytest.raises(errors.NotFoundError, match="There is no agent"):
+            client.agents.get_agent_versions("0" * 24)
+        with pytest.raises(errors.ValidationError):
+            client.agents.get_agent_versions("not an id")
