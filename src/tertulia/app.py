@@ -15,14 +15,12 @@ from tertulia.api.limiter import Limiter, RateLimitHeaders
 from tertulia.api.middleware import BodyLimits, Watch
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
+from tertulia.background.maintenance import Maintenance
 from tertulia.background.sweeper import sweep_forever
 from tertulia.engine.conversations import Conversations
 from tertulia.providers.registry import Models, open_models
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
-
-GRACE_S = 10.0
-"""How long running turns may go on when the server stops."""
 
 
 def create_app(settings: Settings | None = None, models: Models | None = None) -> FastAPI:
@@ -62,13 +60,15 @@ async def _runtime(settings: Settings, models: Models) -> AsyncGenerator[Runtime
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         box = SecretBox.open(settings)
-        conversations = Conversations(settings.turn, models)
         databases = [clusters.open(name) for name in settings.cluster_urls]
         await stack.enter_async_context(_task(sweep_forever(databases, settings.turn.lease_s)))
-        await stack.enter_async_context(_task(conversations.supervise()))
-        stack.push_async_callback(conversations.close, GRACE_S)
+        maintenance = Maintenance(clusters.default)
+        await stack.enter_async_context(_task(maintenance.watch()))
+        conversations = Conversations(settings, models, clusters.default, box.derive("relay"))
+        await stack.enter_async_context(conversations.open())
         limiter = Limiter() if settings.rate_limits == "contract" else None
-        yield Runtime(settings, clusters, box, Tokens(clusters.default, box), limiter, conversations)
+        tokens = Tokens(clusters.default, box)
+        yield Runtime(settings, clusters, box, tokens, limiter, conversations, maintenance)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@
     +-- NotFound                  404
     +-- RequestTimeout            408  the request's body stalled
     +-- Conflict                  409  a related operation is running, or the state has moved on
+    +-- Gone                      410  it was there, and is not kept any more
     +-- PayloadTooLarge           413
     +-- UnsupportedMedia          415
     +-- Unprocessable             422  a field is wrong; names it
@@ -66,6 +67,10 @@ class RequestTimeout(TertuliaError):
 
 class Conflict(TertuliaError):
     status = 409
+
+
+class Gone(TertuliaError):
+    status = 410
 
 
 class PayloadTooLarge(TertuliaError):

@@ -57,6 +57,12 @@ class TurnSettings(Group):
     """A model that gives nothing for so many seconds has failed."""
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
     """How long a conversation stays claimed after its worker died."""
+    replay_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400
+    """How long a turn's stream can be replayed, and an `Idempotency-Key` is remembered, after it ended."""
+    max_running: Annotated[int, Field(ge=1, le=100_000)] = 4000
+    """Turns that run at once in a process; beyond that a request is answered with 503 at once."""
+    grace_s: Annotated[float, Field(ge=0, le=3600)] = 20
+    """How long running turns may go on when the server stops; what is not done by then is void."""
     history: Annotated[int, Field(ge=1, le=1000)] = 40
     """Messages of the conversation that a model is shown."""
 
@@ -68,6 +74,13 @@ class LimitSettings(Group):
     """The largest request body; 413 beyond."""
     body_stall_s: Annotated[float, Field(gt=0, le=600)] = 20
     """A body that pauses for so many seconds is answered with 408."""
+
+
+class RelaySettings(Group):
+    """How the workers of an installation reach each other, to follow a turn where it does not run."""
+
+    host: str = "127.0.0.1"
+    """Where this host's workers listen and are reached; with several hosts, an address that the others see."""
 
 
 class Settings(BaseSettings):
@@ -100,6 +113,7 @@ class Settings(BaseSettings):
     openai: OpenAISettings = Field(default_factory=OpenAISettings)
     turn: TurnSettings = TurnSettings()
     limit: LimitSettings = LimitSettings()
+    relay: RelaySettings = RelaySettings()
 
     @field_validator("model", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from tertulia.api import agent, context_graph, conversation, health, interaction, organization, service, user
+from tertulia.api import agent, context_graph, conversation, health, interaction, organization, service, stream, user
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
@@ -13,5 +13,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     service.router,
     conversation.router,
     interaction.router,
+    stream.router,
 )
 """Every router; of two routes that match a path, the first one answers."""

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
 from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.idempotency import IdempotencyKey, make_ticket
 from tertulia.api.interact_form import InteractForm, read_interact_form
 from tertulia.api.ndjson import NDJSONResponse
 from tertulia.api.pagination import sorting, window
@@ -37,7 +38,7 @@ ConversationPath = Annotated[ObjectId, Path()]
 ActionPattern = Annotated[str, Query(alias="current_agent_action_type")]
 
 
-def conversation_target(row: Mapping[str, Any]) -> dict[str, Any]:
+def conversation_target(row: RowMapping) -> dict[str, Any]:
     """The attributes of a conversation that a permission's conditions can name."""
     return {
         "org_id": row["org_id"],
@@ -48,7 +49,7 @@ def conversation_target(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def owner_target(row: Mapping[str, Any]) -> dict[str, Any]:
+def owner_target(row: RowMapping) -> dict[str, Any]:
     """The attributes of a conversation's owner that a permission's conditions can name."""
     return {
         "org_id": row["org_id"],
@@ -56,6 +57,16 @@ def owner_target(row: Mapping[str, Any]) -> dict[str, Any]:
         "user_role_name": row["user_role_name"],
         "user_model_visible_to_admins": row["user_model_visible_to_admins"],
     }
+
+
+def may_interact(actor: Actor) -> stored.Authorize:
+    """What raises Forbidden unless the caller may go on with a conversation."""
+
+    def authorize(row: RowMapping) -> None:
+        actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
+        actor.require(Permission.CONVERSATION_INTERACT_WITH_CONVERSATION, conversation_target(row))
+
+    return authorize
 
 
 # --- Create ----------------------------------------------------------------------------------------------------------
@@ -87,6 +98,7 @@ async def create_conversation(
     response_format: TextOrVoice,
     action_pattern: ActionPattern = EVERYTHING,
     audio_format: Literal["mp3", "pcm"] | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Create a conversation and start it. The user must not have an unfinished one of the same service."""
     target = {
@@ -109,8 +121,9 @@ async def create_conversation(
     if response_format == "voice":
         await organization.database.read(find_service, opening)
         raise BadRequest("response_format: the agent has no voice.")
-    turn = await runtime.conversations.start(organization.database, opening, incoming, wants)
-    return NDJSONResponse(turn, 201)
+    ticket = make_ticket(runtime, actor, idempotency_key, "create", body, response_format, action_pattern)
+    stream = await runtime.conversations.start(organization.database, opening, incoming, wants, ticket)
+    return NDJSONResponse(stream, 201)
 
 
 def _wanted_actions(actor: Actor, target: Mapping[str, Any], pattern: str) -> ActionFilter:
@@ -138,26 +151,26 @@ async def interact_with_conversation(
     action_pattern: ActionPattern = EVERYTHING,
     request_audio_config: Annotated[str | None, Query()] = None,
     audio_format: Literal["mp3", "pcm"] | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Send a message to a conversation, or let the agent go on, and stream its answer."""
     action_filter(action_pattern)
     incoming = form.to_incoming()
-
-    def authorize(row: RowMapping) -> None:
-        actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
-        actor.require(Permission.CONVERSATION_INTERACT_WITH_CONVERSATION, conversation_target(row))
+    authorize = may_interact(actor)
 
     if "voice" in (request_format, response_format):
         await organization.database.read(_refuse_voice, organization.org_id, conversation_id, authorize)
-    turn = await runtime.conversations.interact(
+    ticket = make_ticket(runtime, actor, idempotency_key, conversation_id, form, response_format, action_pattern)
+    stream = await runtime.conversations.interact(
         organization.database,
         organization.org_id,
         conversation_id,
         incoming,
         authorize,
         lambda row: _wanted_actions(actor, conversation_target(row), action_pattern),
+        ticket,
     )
-    return NDJSONResponse(turn, 200)
+    return NDJSONResponse(stream, 200)
 
 
 def _refuse_voice(connection: Connection, org_id: str, conversation_id: str, authorize: stored.Authorize) -> None:
@@ -351,9 +364,9 @@ async def retrieve_message_source(
         message = stored_messages.get_message(connection, conversation_id, message_id)
         target = {**conversation_target(row), "message_type": message["message_type"]}
         actor.require(Permission.CONVERSATION_GET_MESSAGE, target)
-        raise BadRequest("The message is a text message.")
 
-    return await organization.database.read(check)
+    await organization.database.read(check)
+    raise BadRequest("The message is a text message.")
 
 
 # --- Tags ------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tertulia.auth.actor import Actor, load_actor
 from tertulia.auth.credentials import Credentials
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
+from tertulia.background.maintenance import Maintenance
 from tertulia.engine.conversations import Conversations
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.settings import Settings
@@ -35,6 +36,7 @@ class Runtime:
     tokens: Tokens
     limiter: Limiter | None
     conversations: Conversations
+    maintenance: Maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,13 @@ async def _organization(
         str | None, Header(description="The storage cluster to look in; usually not needed.")
     ] = None,
 ) -> OrganizationScope:
+    runtime.maintenance.refuse()
     database = await runtime.clusters.locate(organization, x_mongo_cluster_name or None)
     return OrganizationScope(organization, database)
 
 
 Organization = Annotated[OrganizationScope, Depends(_organization)]
-"""The organization of the path; 404 where there is none."""
+"""The organization of the path; 404 where there is none, 503 under maintenance."""
 
 _Credentials = Annotated[Credentials | None, Depends(_CallerCredentials())]
 

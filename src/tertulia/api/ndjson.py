@@ -1,30 +1,41 @@
-"""A turn as a response: NDJSON, each line sent when it is made."""
+"""A turn's stream as a response: NDJSON, each line sent when it is made."""
 
 from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tertulia.engine.turn import Turn
+from tertulia.engine.conversations import Stream
 
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Keeps proxies from holding pieces back."""
 
 
 class NDJSONResponse(Response):
-    """Follows a turn's log to its end. The turn runs on without it: a client that leaves ends nothing."""
+    """Follows a turn's log to its end. The turn runs on without it: a client that leaves ends nothing.
+
+    Its headers name the turn, so that whoever is cut off can come back for the rest.
+    """
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, turn: Turn, status_code: int) -> None:
-        self.turn = turn
+    def __init__(self, stream: Stream, status_code: int, after: int = 0) -> None:
+        self.stream = stream
         self.status_code = status_code
+        self.after = after
         self.background = None
-        self.init_headers(NO_BUFFERING)
+        self.init_headers(
+            {
+                **NO_BUFFERING,
+                "X-Tertulia-Conversation-Id": stream.conversation_id,
+                "X-Tertulia-Interaction-Id": stream.interaction_id,
+                **({"Idempotent-Replayed": "true"} if stream.replayed else {}),
+            }
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self.turn.follow()) as chunks:
+        async with aclosing(self.stream.log.follow(self.after)) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,9 +1,14 @@
-"""The OpenAPI document: what FastAPI finds, with the ways to sign in that the contract names."""
+"""The OpenAPI document: what FastAPI finds, with the ways to sign in that the contract names, streams and forms."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+
+from tertulia import events
+from tertulia.api.interact_form import InteractForm
 
 BEARER = "Bearer-Authorization"
 ISSUER = "Bearer-Authorization-Organization"
@@ -24,6 +29,17 @@ _SCHEMES: dict[str, Any] = {
 }
 _ALTERNATIVES: list[dict[str, list[str]]] = [{BEARER: []}, {BEARER: [], ISSUER: []}, {BASIC: []}]
 
+_REFERENCE = "#/components/schemas/{name}"
+_REPLY = (events.CurrentAgentAction, events.NewMessage, events.InteractionComplete, events.Error)
+_CREATED = (events.ConversationCreated, *_REPLY)
+_INTERACTED = (events.UserMessageAvailable, *_REPLY)
+_STREAMS: dict[str, tuple[str, tuple[type[events.Event], ...]]] = {
+    "create-conversation": ("201", _CREATED),
+    "interact-with-conversation": ("200", _INTERACTED),
+    "follow-interaction": ("200", (events.ConversationCreated, *_INTERACTED)),
+}
+"""The operations that answer with lines of JSON, and the events that may be in them."""
+
 
 def install(app: FastAPI) -> None:
     """Have an application serve this document; it is made once, when it is first asked for."""
@@ -39,8 +55,40 @@ def install(app: FastAPI) -> None:
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     document["components"].setdefault("securitySchemes", {}).update(_SCHEMES)
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            if any(BEARER in alternative for alternative in operation.get("security", [])):
-                operation["security"] = _ALTERNATIVES
+    document["components"]["schemas"] |= _schemas_of_events()
+    for operation in _operations(document):
+        if any(BEARER in alternative for alternative in operation.get("security", [])):
+            operation["security"] = _ALTERNATIVES
+        if operation["operationId"] in _STREAMS:
+            _describe_stream(operation)
+        if operation["operationId"] == "interact-with-conversation":
+            form = InteractForm.model_json_schema(ref_template=_REFERENCE)
+            operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in document["paths"].values():
+        yield from methods.values()
+
+
+def _describe_stream(operation: dict[str, Any]) -> None:
+    status, kinds = _STREAMS[operation["operationId"]]
+    line = {"oneOf": [_reference(kind) for kind in kinds], "discriminator": {"propertyName": "type"}}
+    operation["responses"][status]["content"] = {"application/x-ndjson": {"schema": line}}
+
+
+def _schemas_of_events() -> dict[str, Any]:
+    """Every event has all its fields, whatever their defaults."""
+    actions = events.Action.__subclasses__()
+    _, schemas = msgspec.json.schema_components(
+        [events.ConversationCreated, *_INTERACTED, *actions], ref_template=_REFERENCE
+    )
+    for schema in schemas.values():
+        schema["required"] = list(schema["properties"])
+    schemas[events.Action.__name__] = {"oneOf": [_reference(action) for action in actions]}
+    return schemas
+
+
+def _reference(kind: type[events.Event | events.Action]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(name=kind.__name__)}

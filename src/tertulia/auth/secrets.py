@@ -23,6 +23,7 @@ class SecretBox:
     def __init__(self, key: str) -> None:
         if len(key) < SHORTEST:
             raise ValueError(f"The secret key must have at least {SHORTEST} characters.")
+        self._key = key.encode()
         derived = HKDF(SHA256(), length=32, salt=None, info=b"tertulia: secrets at rest").derive(key.encode())
         self._fernet = Fernet(base64.urlsafe_b64encode(derived))
 
@@ -35,6 +36,10 @@ class SecretBox:
         """
         key = settings.secret_key.get_secret_value()
         return cls(key or (settings.data / KEY_FILE).read_text(encoding="ascii").strip())
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose of the installation; it tells nothing of the secret key."""
+        return HKDF(SHA256(), length=32, salt=None, info=f"tertulia: {purpose}".encode()).derive(self._key)
 
     def encrypt(self, text: str) -> str:
         """Something to store in place of the text."""

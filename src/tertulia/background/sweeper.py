@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterable
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import TertuliaError
-from tertulia.storage import turn
+from tertulia.storage import idempotency, stream, turn, worker
 from tertulia.storage.database import Database
 
 log = structlog.get_logger()
@@ -23,11 +24,20 @@ async def sweep_forever(databases: Iterable[Database], interval_s: float) -> Non
 
 
 async def sweep(database: Database) -> None:
-    """Abandon the turns of a cluster whose lease has ended."""
+    """Abandon the turns of a cluster whose lease has ended, and remove what is kept for a time only."""
     try:
-        freed = await database.write(turn.sweep, clock.now())
+        freed = await database.write(_sweep)
     except TertuliaError as error:
         log.warning("sweep failed", reason=error.detail)
         return
     if freed:
         log.info("turns of dead processes abandoned", turns=freed)
+
+
+def _sweep(connection: Connection) -> int:
+    now = clock.now()
+    freed = turn.sweep(connection, now)
+    stream.purge_streams(connection, now)
+    idempotency.purge_keys(connection, now)
+    worker.purge_workers(connection, now)
+    return freed

@@ -1,72 +1,123 @@
-"""Conversations in motion: claim, run, settle or abandon.
+"""What can be done with conversations: start one, go on with it, follow, cancel.
 
-A turn first claims its conversation in a short write; what is wrong until then is a plain HTTP error. Then it runs in a
-task of its own and writes its events to a log that the response follows. At the end it settles, in one transaction, and
-only then says `interaction-complete`; whatever ends it early leads to `abandon`, which leaves nothing behind.
+A turn first claims its conversation in a short write; what is wrong until then is a plain HTTP error. From then on it
+is the runner's, and what it does is read from its log: here, from the database once it has ended, or from the worker
+that runs it.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy.engine import Connection, RowMapping
 
 from tertulia import clock, events
-from tertulia.engine import context_graph
-from tertulia.engine.context_graph import Position
-from tertulia.engine.interaction import interact
+from tertulia.engine import relay
 from tertulia.engine.library import Library
 from tertulia.engine.models import Models
-from tertulia.engine.scene import Incoming, Outcome, Person, Scene
-from tertulia.engine.turn import ActionFilter, Turn
-from tertulia.errors import BadRequest, ModelError, ModelTimeout, TertuliaError, Unavailable
-from tertulia.ids import new_id
-from tertulia.settings import TurnSettings
+from tertulia.engine.relay import Relay
+from tertulia.engine.runner import Runner
+from tertulia.engine.scene import Incoming
+from tertulia.engine.turn import ActionFilter, EventLog, Recorded, Turn
+from tertulia.errors import BadRequest, Conflict, Gone, TertuliaError, Unavailable
+from tertulia.settings import Settings
 from tertulia.storage import turn as stored
-from tertulia.storage.conversation import Authorize
+from tertulia.storage import worker
+from tertulia.storage.conversation import Authorize, get_conversation
 from tertulia.storage.database import Database
-from tertulia.storage.turn import Claim, Lease, Opening, Settlement
+from tertulia.storage.idempotency import Earlier, KeyTaken, Ticket, find_earlier, insert_key
+from tertulia.storage.stream import Elsewhere, Recording, find_stream
+from tertulia.storage.turn import Claim, Lease, Opening
 
 CLOCK_SKEW = timedelta(seconds=5)
 """How far ahead of ours a caller's clock may be: an event so little in the future counts as past."""
 
-SUPERVISION_S = 1.0
-"""How often running turns are looked at, in seconds."""
+LOOKUPS = 5
+"""How often a turn is looked for: between two looks it may end here, or begin there."""
 
-log = structlog.get_logger()
+LOOKUP_PAUSE_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The events of a turn, and the identifiers to come back to it. `replayed`: a request before this one began it."""
+
+    conversation_id: str
+    interaction_id: str
+    log: EventLog
+    replayed: bool = False
 
 
 class Conversations:
-    """The turns of one process."""
+    """The conversations of an installation, as one of its workers has them."""
 
-    def __init__(self, settings: TurnSettings, models: Models) -> None:
+    def __init__(self, settings: Settings, models: Models, registry: Database, relay_key: bytes) -> None:
         self.models = models
         self.library = Library()
-        self.history = settings.history
+        self.history = settings.turn.history
         self._settings = settings
-        self._owner = new_id()
-        self._running: dict[Turn, Database] = {}
-        self._closing = False
+        self._runner = Runner(settings.turn, models, self.library)
+        self._registry = registry
+        self._relay_key = relay_key
+        self._relay = Relay(relay_key, self._runner.find)
 
     @property
     def running(self) -> int:
-        """How many turns are running."""
-        return len(self._running)
+        """How many turns run in this process."""
+        return self._runner.running
 
-    async def start(self, database: Database, opening: Opening, incoming: Incoming | None, wants: ActionFilter) -> Turn:
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Be a worker of the installation while the block runs; then finish what runs, within the time of grace."""
+        address = await self._relay.open(self._settings.relay.host)
+        tasks = [asyncio.create_task(work) for work in (self._register(address), self._runner.supervise())]
+        try:
+            yield
+        finally:
+            await self._runner.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._relay.close()
+            with suppress(TertuliaError):
+                await self._registry.write(worker.unregister, self._runner.owner)
+
+    async def _register(self, address: str) -> None:
+        lease_s = self._settings.turn.lease_s
+        while True:
+            until = clock.now() + timedelta(seconds=lease_s)
+            with suppress(TertuliaError):
+                await self._registry.write(worker.register, self._runner.owner, address, until)
+            await asyncio.sleep(lease_s / 3)
+
+    async def start(
+        self,
+        database: Database,
+        opening: Opening,
+        incoming: Incoming | None,
+        wants: ActionFilter,
+        ticket: Ticket | None = None,
+    ) -> Stream:
         """Create a conversation and begin its first turn: with `incoming`, or else with the agent's word.
 
         Raises:
             NotFound, BadRequest, Conflict: see storage.turn.claim_new.
-            Unavailable: the server is stopping.
+            Unprocessable: the ticket's key was used for another request.
+            Unavailable: there can be no new turn now.
         """
-        self._refuse_when_closing()
-        claim = await database.write(stored.claim_new, opening, self._lease())
-        turn = Turn(wants)
-        turn.append(events.ConversationCreated(claim.conversation_id))
-        return self._launch(turn, database, claim, incoming)
+        self._runner.admit()
+
+        def claim(connection: Connection, lease: Lease) -> Claim:
+            return stored.claim_new(connection, opening, lease)
+
+        claimed = await self._claim(database, opening.conversation_id, ticket, claim)
+        if isinstance(claimed, Earlier):
+            return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
+        turn = Turn(database, claimed, wants)
+        turn.tell(events.ConversationCreated(claimed.conversation_id))
+        return self._launch(turn, incoming)
 
     async def interact(
         self,
@@ -76,117 +127,123 @@ class Conversations:
         incoming: Incoming,
         authorize: Authorize,
         wants: Callable[[RowMapping], ActionFilter],
-    ) -> Turn:
+        ticket: Ticket | None = None,
+    ) -> Stream:
         """Begin another turn of a conversation; `authorize` and `wants` are asked with the conversation's row.
 
         Raises:
             NotFound, Forbidden, Conflict: see storage.turn.claim_existing.
             BadRequest: the external events do not fit into the conversation.
-            Unavailable: the server is stopping.
+            Unprocessable: the ticket's key was used for another request.
+            Unavailable: there can be no new turn now.
         """
-        self._refuse_when_closing()
+        self._runner.admit()
 
-        def claim_checked(connection: Connection) -> Claim:
-            claim = stored.claim_existing(connection, org_id, conversation_id, self._lease(), self.history, authorize)
-            check_external_events(incoming, claim.last_message_time)
-            return claim
+        def claim(connection: Connection, lease: Lease) -> Claim:
+            claimed = stored.claim_existing(connection, org_id, conversation_id, lease, self.history, authorize)
+            check_external_events(incoming, claimed.last_message_time)
+            return claimed
 
-        claim = await database.write(claim_checked)
-        return self._launch(Turn(wants(claim.user)), database, claim, incoming)
+        claimed = await self._claim(database, conversation_id, ticket, claim)
+        if isinstance(claimed, Earlier):
+            await database.read(_authorize, org_id, conversation_id, authorize)
+            return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
+        return self._launch(Turn(database, claimed, wants(claimed.user)), incoming)
 
-    async def supervise(self) -> None:
-        """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""
-        ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / SUPERVISION_S))
-        tick = 0
-        while True:
-            await asyncio.sleep(SUPERVISION_S)
-            self._stop_stalled()
-            tick = (tick + 1) % ticks_per_renewal
-            if tick == 0:
-                await self._renew_leases()
+    async def _claim(
+        self,
+        database: Database,
+        conversation_id: str,
+        ticket: Ticket | None,
+        claim: Callable[[Connection, Lease], Claim],
+    ) -> Claim | Earlier:
+        """A new claim, or the turn that an earlier request with the same key began, from one transaction."""
+        lease = self._runner.lease()
 
-    async def close(self, grace_s: float) -> None:
-        """Take no more turns; let those that run finish within `grace_s` seconds, and void the rest."""
-        self._closing = True
-        tasks = [turn.task for turn in self._running if turn.task]
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace_s)
-        for turn in list(self._running):
-            turn.stop(Unavailable("The server is stopping."))
-        await asyncio.gather(*tasks, return_exceptions=True)
+        def redeem(connection: Connection) -> Claim | Earlier:
+            if ticket is not None:
+                earlier = find_earlier(connection, ticket)
+                if earlier is not None:
+                    return earlier
+                insert_key(connection, ticket, conversation_id, lease.interaction_id)
+            return claim(connection, lease)
 
-    def _refuse_when_closing(self) -> None:
-        if self._closing:
-            raise Unavailable("The server is stopping.", retry_after=2)
-
-    def _lease(self) -> Lease:
-        return Lease(self._owner, clock.now() + timedelta(seconds=self._settings.lease_s))
-
-    def _stop_stalled(self) -> None:
-        latest = asyncio.get_running_loop().time() - self._settings.stall_s
-        for turn in list(self._running):
-            if turn.touched < latest:
-                turn.stop(ModelTimeout(f"nothing for {self._settings.stall_s:g} s"))
-
-    async def _renew_leases(self) -> None:
-        for database in set(self._running.values()):
-            try:
-                await database.write(stored.renew, self._lease())
-            except TertuliaError as error:  # the next renewal may succeed before the lease ends
-                log.warning("leases not renewed", reason=error.detail)
-
-    def _launch(self, turn: Turn, database: Database, claim: Claim, incoming: Incoming | None) -> Turn:
-        self._running[turn] = database
-        turn.task = asyncio.create_task(self._run(turn, database, claim, incoming))
-        return turn
-
-    async def _run(self, turn: Turn, database: Database, claim: Claim, incoming: Incoming | None) -> None:
-        """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
         try:
-            outcome = await self._interact(turn, database, claim, incoming)
-            turn.settling = True
-            await database.write(stored.settle, claim, _settlement(outcome))
-            turn.append(
-                events.InteractionComplete(
-                    outcome.message_id, outcome.interaction_id, outcome.full_message, outcome.finished
-                )
-            )
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
-            await self._abandon(database, claim)
-            turn.append(_error_event(turn.stopped_by or error, claim))
-        finally:
-            del self._running[turn]
-            turn.close()
+            return await database.write(redeem)
+        except KeyTaken:  # at the same moment: the other's turn is there now, or is void
+            return await database.write(redeem)
 
-    async def _interact(self, turn: Turn, database: Database, claim: Claim, incoming: Incoming | None) -> Outcome:
-        scene = await self._scene(database, claim, incoming)
-        outcome = Outcome(scene.position, claim.last_message_time)
-        async with aclosing(interact(scene, outcome, self.models)) as happening:
-            async for event in happening:
-                turn.append(event)
-        return outcome
+    def _launch(self, turn: Turn, incoming: Incoming | None) -> Stream:
+        self._runner.launch(turn, incoming)
+        return Stream(turn.claim.conversation_id, turn.claim.interaction_id, turn)
 
-    async def _abandon(self, database: Database, claim: Claim) -> None:
+    async def follow(
+        self, database: Database, conversation_id: str, interaction_id: str, after: int = 0, *, replayed: bool = False
+    ) -> Stream:
+        """The events of a turn, from wherever it runs or is kept; the first `after` lines are not wanted.
+
+        Raises:
+            NotFound: there is no such turn, or it is void.
+            Gone: its events are not kept any more.
+            Unavailable: the worker that runs it cannot be reached.
+        """
+        for _ in range(LOOKUPS):
+            log = await self._find_log(database, conversation_id, interaction_id, after)
+            if log is not None:
+                return Stream(conversation_id, interaction_id, log, replayed)
+            await asyncio.sleep(LOOKUP_PAUSE_S)
+        raise Unavailable("The worker that runs this turn cannot be reached.", retry_after=2)
+
+    async def _find_log(
+        self, database: Database, conversation_id: str, interaction_id: str, after: int
+    ) -> EventLog | None:
+        turn = self._runner.find(interaction_id)
+        if turn is not None and turn.claim.conversation_id == conversation_id:
+            return turn
+        found = await database.read(find_stream, conversation_id, interaction_id)
+        if isinstance(found, Recording):
+            return Recorded(found.body)
+        address = await self._address(found)
+        return await relay.follow_at(address, self._relay_key, interaction_id, after) if address else None
+
+    async def _address(self, where: Elsewhere) -> str | None:
+        if where.owner == self._runner.owner:  # it is about to begin here, or has just ended
+            return None
+        return await self._registry.read(worker.find_address, where.owner)
+
+    async def cancel(self, database: Database, conversation_id: str, interaction_id: str) -> None:
+        """End a running turn, wherever it runs; nothing of it remains.
+
+        Raises:
+            NotFound: there is no such turn, or it is void already.
+            Conflict: it is complete.
+            Unavailable: the worker that runs it cannot be reached.
+        """
+        for _ in range(LOOKUPS):
+            word = await self._cancel(database, conversation_id, interaction_id)
+            if word == "yes":
+                return
+            if word == "late":
+                raise Conflict("The interaction is complete.")
+            await asyncio.sleep(LOOKUP_PAUSE_S)
+        raise Unavailable("The worker that runs this turn cannot be reached.", retry_after=2)
+
+    async def _cancel(self, database: Database, conversation_id: str, interaction_id: str) -> relay.Word:
+        turn = self._runner.find(interaction_id)
+        if turn is not None and turn.claim.conversation_id == conversation_id:
+            return await relay.cancel(turn)
         try:
-            await database.write(stored.abandon, claim.conversation_id, claim.lease_token)
-        except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
-            log.warning("turn not abandoned", conversation_id=claim.conversation_id, reason=repr(error))
+            found = await database.read(find_stream, conversation_id, interaction_id)
+        except Gone:
+            return "late"
+        if isinstance(found, Recording):
+            return "late"
+        address = await self._address(found)
+        return await relay.cancel_at(address, self._relay_key, interaction_id) if address else "unknown"
 
-    async def _scene(self, database: Database, claim: Claim, incoming: Incoming | None) -> Scene:
-        graphs = await self.library.graphs(database, claim.graph)
-        return Scene(
-            agent=await self.library.agent(database, claim.agent),
-            graphs=graphs,
-            position=(
-                context_graph.start(claim.graph, graphs, returning=claim.returning)
-                if claim.position is None
-                else Position.from_json(claim.position)
-            ),
-            person=_person(claim),
-            history=claim.history,
-            incoming=incoming,
-            llm_model_preferences=claim.llm_model_preferences,
-        )
+
+def _authorize(connection: Connection, org_id: str, conversation_id: str, authorize: Authorize) -> None:
+    authorize(get_conversation(connection, org_id, conversation_id))
 
 
 def check_external_events(incoming: Incoming, last_message_time: datetime | None) -> None:
@@ -202,34 +259,3 @@ def check_external_events(incoming: Incoming, last_message_time: datetime | None
                 "or not in chronological order."
             )
         earliest = event.happened_at
-
-
-def _person(claim: Claim) -> Person:
-    user = claim.user
-    preferences = user["preferences"]
-    return Person(
-        name=f"{user['first_name']} {user['last_name']}",
-        language=preferences.get("preferred_language"),
-        timezone=preferences.get("timezone") or "UTC",
-        additional_context=user["additional_context"],
-    )
-
-
-def _settlement(outcome: Outcome) -> Settlement:
-    return Settlement(
-        interaction_id=outcome.interaction_id,
-        created_at=outcome.began,
-        messages=outcome.messages,
-        position=outcome.position.to_json(),
-        insights=outcome.insights,
-        finished=outcome.finished,
-    )
-
-
-def _error_event(error: BaseException, claim: Claim) -> events.Error:
-    if isinstance(error, TertuliaError):
-        reason = error.reason if isinstance(error, ModelError) else error.detail
-        log.warning("turn void", conversation_id=claim.conversation_id, error=type(error).__name__, reason=reason)
-        return events.Error(error.status, error.detail)
-    log.error("turn failed", conversation_id=claim.conversation_id, exc_info=error)
-    return events.Error(500, "Internal error.")

@@ -94,7 +94,6 @@ class Outcome:
     last_time: datetime | None
     """Of the newest message so far."""
     began: datetime = field(default_factory=clock.now)
-    interaction_id: str = field(default_factory=new_id)
     message_id: str = field(default_factory=new_id)
     messages: list[Message] = field(default_factory=list[Message])
     transitions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])

@@ -1,17 +1,27 @@
-"""A running turn: a log of encoded events that one task writes and any number of readers follow.
+"""A turn as a log of encoded events, which one task writes and any number of readers follow.
 
-The turn outlives its readers: a client that leaves ends nothing, and nobody waits for a slow one.
+A turn outlives its readers: a client that leaves ends nothing, and nobody waits for a slow one. Lines are numbered from
+1; a reader that has had `after` of them reads on from there.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from typing import Protocol
 
 from tertulia import events
-from tertulia.errors import TertuliaError
+from tertulia.errors import ModelMisbehaved, TertuliaError
 from tertulia.events import Event
+from tertulia.storage.database import Database
+from tertulia.storage.turn import Claim
 
 ActionFilter = Callable[[str], bool]
 """Whether the caller wants to hear of an action of this type."""
+
+CHUNK_BYTES = 1 << 16
+"""What a reader that lags behind is given at once, at most but for one line."""
+
+LOG_BYTES = 1 << 23
+"""A turn that makes more than this has gone wrong."""
 
 
 def no_actions(_action_type: str) -> bool:
@@ -19,12 +29,35 @@ def no_actions(_action_type: str) -> bool:
     return False
 
 
+class EventLog(Protocol):
+    """Something that a stream can be read from."""
+
+    def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        """Whole lines of NDJSON after the first `after`, as they come, several at once where the reader lags."""
+        ...
+
+
 class Turn:
-    """The log of a turn. Written and read on one event loop."""
+    """A running turn. Written and read on one event loop."""
 
-    __slots__ = ("_lines", "_loop", "_waiters", "closed", "settling", "stopped_by", "task", "touched", "wants")
+    __slots__ = (
+        "_lines",
+        "_loop",
+        "_size",
+        "_waiters",
+        "claim",
+        "closed",
+        "database",
+        "settling",
+        "stopped_by",
+        "task",
+        "touched",
+        "wants",
+    )
 
-    def __init__(self, wants: ActionFilter) -> None:
+    def __init__(self, database: Database, claim: Claim, wants: ActionFilter) -> None:
+        self.database = database
+        self.claim = claim
         self.wants = wants
         self.closed = False
         self.settling = False
@@ -35,14 +68,32 @@ class Turn:
         self.touched = self._loop.time()
         """When the turn last made an event, by the event loop's clock, in seconds."""
         self._lines: list[bytes] = []
+        self._size = 0
         self._waiters: list[asyncio.Future[None]] = []
 
-    def append(self, event: Event) -> None:
-        """Add an event, unless it is an action that the caller does not want."""
+    @property
+    def body(self) -> bytes:
+        """Everything so far."""
+        return b"".join(self._lines)
+
+    def tell(self, event: Event) -> None:
+        """Add an event, unless it is an action that the caller does not want.
+
+        Raises:
+            ModelMisbehaved: there is no end to it.
+        """
         self.touched = self._loop.time()
         if isinstance(event, events.CurrentAgentAction) and not self.wants(events.action_type(event.action)):
             return
-        self._lines.append(events.encode(event))
+        line = events.encode(event)
+        self._size += len(line)
+        if self._size > LOG_BYTES:
+            raise ModelMisbehaved("the reply has no end")
+        self.append(line)
+
+    def append(self, line: bytes) -> None:
+        """Add an encoded event."""
+        self._lines.append(line)
         self._wake()
 
     def close(self) -> None:
@@ -50,11 +101,19 @@ class Turn:
         self.closed = True
         self._wake()
 
-    def stop(self, error: TertuliaError) -> None:
-        """End the turn with this error, unless it is being committed already."""
-        if self.task and not self.settling:
+    def stop(self, error: TertuliaError) -> bool:
+        """End the turn with this error. False: it is too late, the turn is being committed."""
+        if self.task is None or self.settling:
+            return False
+        if self.stopped_by is None:
             self.stopped_by = error
             self.task.cancel()
+        return True
+
+    async def ended(self) -> None:
+        """Wait until the turn is settled or abandoned."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -62,17 +121,34 @@ class Turn:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def follow(self) -> AsyncGenerator[bytes, None]:
-        """The log from its beginning, whole lines as they come; several at once where the reader was slow."""
-        read = 0
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        read = after
         while True:
             if read < len(self._lines):
-                chunk = b"".join(self._lines[read:])
-                read = len(self._lines)
-                yield chunk
+                first, size = read, 0
+                while read < len(self._lines) and size < CHUNK_BYTES:
+                    size += len(self._lines[read])
+                    read += 1
+                yield b"".join(self._lines[first:read])
             elif self.closed:
                 return
             else:
                 waiter = self._loop.create_future()
                 self._waiters.append(waiter)
                 await waiter
+
+
+class Recorded:
+    """A turn that has ended, read from its recorded body."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        start = 0
+        for _ in range(after):
+            start = self._body.find(b"\n", start) + 1
+            if start == 0:
+                return
+        for position in range(start, len(self._body), CHUNK_BYTES):
+            yield self._body[position : position + CHUNK_BYTES]

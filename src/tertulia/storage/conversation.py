@@ -89,7 +89,13 @@ def finish(connection: Connection, org_id: str, conversation_id: str, authorize:
     done = connection.execute(
         sa.update(conversations)
         .where(idle, sa.not_(conversations.c.is_finished))
-        .values(is_finished=True, finished_at=now, lease_owner=None, lease_expires_at=None)
+        .values(
+            is_finished=True,
+            finished_at=now,
+            lease_owner=None,
+            lease_interaction_id=None,
+            lease_expires_at=None,
+        )
     )
     if not done.rowcount:
         raise Conflict("Another operation on this conversation is running.")

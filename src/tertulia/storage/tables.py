@@ -194,8 +194,8 @@ Index(
     services.c.org_id,
     services.c.name,
     unique=True,
-    sqlite_where=services.c.is_active,
-    postgresql_where=services.c.is_active,
+    sqlite_where=sa.text("is_active"),
+    postgresql_where=sa.text("is_active"),
 )
 
 version_sets = Table(
@@ -238,6 +238,7 @@ conversations = Table(
     # The claim of the one turn that may run: see storage/conversation.py.
     _number("lease_token"),
     _text("lease_owner", nullable=True),
+    _text("lease_interaction_id", nullable=True),
     _time("lease_expires_at", nullable=True),
     Index(None, "org_id", "created_at"),
     Index(None, "user_id", "service_id", "is_finished"),
@@ -250,8 +251,8 @@ Index(
     conversations.c.user_id,
     conversations.c.service_id,
     unique=True,
-    sqlite_where=sa.not_(conversations.c.is_finished),
-    postgresql_where=sa.not_(conversations.c.is_finished),
+    sqlite_where=sa.text("NOT is_finished"),
+    postgresql_where=sa.text("NOT is_finished"),
 )
 
 interactions = Table(
@@ -281,4 +282,51 @@ messages = Table(
     _time("created_at"),  # no two of a conversation are the same: this is their order
     UniqueConstraint("conversation_id", "created_at"),
     ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
+# What a settled turn streamed, byte for byte, for as long as it can be replayed.
+streams = Table(
+    "streams",
+    metadata,
+    _text("org_id"),
+    _id("interaction_id"),
+    _text("conversation_id"),
+    Column("body", sa.LargeBinary, nullable=False),  # NDJSON, compressed by zlib
+    _time("expires_at"),
+    Index(None, "expires_at"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
+# Which turn a caller's key began; the row of a void turn says nothing.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    _id("org_id"),
+    _id("user_id"),
+    _id("key"),
+    _text("request_hash"),
+    _text("conversation_id"),
+    _text("interaction_id"),
+    _time("expires_at"),
+    Index(None, "interaction_id"),
+    Index(None, "expires_at"),
+)
+
+# In the default cluster alone: the processes that run turns, and where the others reach them.
+workers = Table(
+    "workers",
+    metadata,
+    _id(),
+    _text("org_id", nullable=True),  # always null: a worker serves every organization
+    _text("address"),
+    _time("expires_at"),
+)
+
+# In the default cluster alone: a row while the installation is under maintenance.
+maintenance = Table(
+    "maintenance",
+    metadata,
+    _id(),
+    _text("org_id", nullable=True),  # always null: it holds for every organization
+    _time("since"),
 )

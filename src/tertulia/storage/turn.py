@@ -7,7 +7,7 @@ left.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
 from tertulia.storage.conversation import Authorize, get_conversation, is_live, refuse_unless_idle
+from tertulia.storage.idempotency import free_keys
 from tertulia.storage.tables import (
     agents,
     context_graphs,
@@ -28,6 +29,7 @@ from tertulia.storage.tables import (
     interactions,
     messages,
     services,
+    streams,
     users,
     version_sets,
 )
@@ -35,9 +37,10 @@ from tertulia.storage.tables import (
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who runs a turn, and until when nobody else may."""
+    """Which worker runs a turn, which interaction it makes, and until when nobody else may have the conversation."""
 
     owner: str
+    interaction_id: str
     expires_at: datetime
 
 
@@ -51,6 +54,7 @@ class Opening:
     version_set_name: str
     tags: Mapping[str, str | None]
     is_test: bool
+    conversation_id: str = field(default_factory=new_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Claim:
     org_id: str
     user_id: str
     conversation_id: str
+    interaction_id: str
     lease_token: int
     agent: VersionInfo
     graph: VersionInfo
@@ -86,14 +91,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a turn made, to be committed as one."""
+    """What a turn made, to be committed as one; `stream` is its NDJSON body, compressed."""
 
-    interaction_id: str
     created_at: datetime
     messages: Sequence[Message]
     position: list[list[Any]]
     insights: Mapping[str, Any]
     finished: bool
+    stream: bytes
+    stream_expires_at: datetime
 
 
 _SERVICE = (
@@ -179,7 +185,7 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
     returning = _clear_the_way(connection, opening)
     now = clock.now()
     row: dict[str, Any] = {
-        "id": new_id(),
+        "id": opening.conversation_id,
         "org_id": opening.org_id,
         "user_id": opening.user_id,
         "service_id": opening.service_id,
@@ -200,6 +206,7 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
         "created_at": now,
         "lease_token": 1,
         "lease_owner": lease.owner,
+        "lease_interaction_id": lease.interaction_id,
         "lease_expires_at": lease.expires_at,
     }
     try:
@@ -210,6 +217,7 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
         org_id=opening.org_id,
         user_id=opening.user_id,
         conversation_id=row["id"],
+        interaction_id=lease.interaction_id,
         lease_token=1,
         agent=(service["agent_id"], service["agent_version"]),
         graph=(service["context_graph_id"], service["graph_version"]),
@@ -247,6 +255,7 @@ _TAKE_LEASE = (
     .values(
         lease_token=conversations.c.lease_token + 1,
         lease_owner=bindparam("b_owner"),
+        lease_interaction_id=bindparam("b_interaction_id"),
         lease_expires_at=bindparam("b_expires_at"),
     )
 )
@@ -287,6 +296,7 @@ def claim_existing(
             "b_id": conversation_id,
             "b_token": row["lease_token"],
             "b_owner": lease.owner,
+            "b_interaction_id": lease.interaction_id,
             "b_expires_at": lease.expires_at,
         },
     )
@@ -296,6 +306,7 @@ def claim_existing(
         org_id=org_id,
         user_id=row["user_id"],
         conversation_id=conversation_id,
+        interaction_id=lease.interaction_id,
         lease_token=row["lease_token"] + 1,
         agent=(row["agent_id"], row["agent_version"]),
         graph=(row["context_graph_id"], row["context_graph_version"]),
@@ -327,6 +338,7 @@ _SETTLE = (
         is_finished=bindparam("b_finished"),
         finished_at=bindparam("b_finished_at"),
         lease_owner=None,
+        lease_interaction_id=None,
         lease_expires_at=None,
     )
 )
@@ -346,7 +358,7 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     """Commit a turn: its messages, its interaction, where the conversation now stands; and give the lease back.
 
     Raises:
-        Conflict: the lease went to somebody else, so nothing is stored.
+        Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
     """
     last = made.messages[-1].created_at
     settled = connection.execute(
@@ -356,7 +368,7 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
             "b_token": claim.lease_token,
             "b_position": made.position,
             "b_messages": sum(message.message_type != "agent-inner-thought" for message in made.messages),
-            "b_interaction_id": made.interaction_id,
+            "b_interaction_id": claim.interaction_id,
             "b_last_message_time": last,
             "b_finished": made.finished,
             "b_finished_at": last if made.finished else None,
@@ -367,7 +379,7 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     connection.execute(
         _INSERT_INTERACTION,
         {
-            "id": made.interaction_id,
+            "id": claim.interaction_id,
             "org_id": claim.org_id,
             "conversation_id": claim.conversation_id,
             "number": claim.num_interactions + 1,
@@ -375,8 +387,18 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
             "created_at": made.created_at,
         },
     )
-    connection.execute(_INSERT_MESSAGE, [_message_row(claim, made, message) for message in made.messages])
+    connection.execute(_INSERT_MESSAGE, [_message_row(claim, message) for message in made.messages])
     connection.execute(
+        _INSERT_STREAM,
+        {
+            "org_id": claim.org_id,
+            "interaction_id": claim.interaction_id,
+            "conversation_id": claim.conversation_id,
+            "body": made.stream,
+            "expires_at": made.stream_expires_at,
+        },
+    )
+    counted = connection.execute(
         _COUNT,
         {
             "b_id": claim.user_id,
@@ -385,18 +407,21 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
             "b_last_message_time": last,
         },
     )
+    if not counted.rowcount:
+        raise Conflict("The user has been deleted.")
 
 
+_INSERT_STREAM = sa.insert(streams)
 _INSERT_INTERACTION = sa.insert(interactions)
 _INSERT_MESSAGE = sa.insert(messages)
 
 
-def _message_row(claim: Claim, made: Settlement, message: Message) -> dict[str, Any]:
+def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
         "org_id": claim.org_id,
         "conversation_id": claim.conversation_id,
-        "interaction_id": made.interaction_id,
+        "interaction_id": claim.interaction_id,
         "message_type": message.message_type,
         "format": message.format,
         "sender": message.sender,
@@ -405,33 +430,40 @@ def _message_row(claim: Claim, made: Settlement, message: Message) -> dict[str, 
     }
 
 
-def abandon(connection: Connection, conversation_id: str, lease_token: int) -> None:
+_FREE: dict[str, Any] = {"lease_owner": None, "lease_interaction_id": None, "lease_expires_at": None}
+
+
+def abandon(connection: Connection, claim: Claim) -> None:
     """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice."""
-    mine = sa.and_(conversations.c.id == conversation_id, conversations.c.lease_token == lease_token)
-    connection.execute(sa.delete(conversations).where(mine, conversations.c.num_interactions == 0))
-    connection.execute(sa.update(conversations).where(mine).values(lease_owner=None, lease_expires_at=None))
+    mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
+    running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)
+    removed = connection.execute(sa.delete(conversations).where(running, conversations.c.num_interactions == 0))
+    freed = connection.execute(sa.update(conversations).where(running).values(_FREE))
+    if removed.rowcount or freed.rowcount:
+        free_keys(connection, claim.interaction_id)
 
 
-def renew(connection: Connection, lease: Lease) -> None:
-    """Lengthen every lease of an owner."""
+def renew(connection: Connection, owner: str, expires_at: datetime) -> None:
+    """Lengthen every lease of a worker."""
     connection.execute(
         sa.update(conversations)
-        .where(conversations.c.lease_owner == lease.owner, conversations.c.lease_expires_at.is_not(None))
-        .values(lease_expires_at=lease.expires_at)
+        .where(conversations.c.lease_owner == owner, conversations.c.lease_expires_at.is_not(None))
+        .values(lease_expires_at=expires_at)
     )
 
 
 def sweep(connection: Connection, now: datetime) -> int:
     """Abandon every turn whose lease has ended; how many there were."""
     expired = sa.and_(conversations.c.lease_expires_at.is_not(None), conversations.c.lease_expires_at <= now)
+    for interaction_id in connection.execute(sa.select(conversations.c.lease_interaction_id).where(expired)).scalars():
+        free_keys(connection, interaction_id)
     removed = connection.execute(sa.delete(conversations).where(expired, conversations.c.num_interactions == 0))
     freed = connection.execute(
         sa.update(conversations)
         .where(expired)
         .values(
             lease_token=conversations.c.lease_token + 1,  # fences off its owner, should it live after all
-            lease_owner=None,
-            lease_expires_at=None,
+            **_FREE,
         )
     )
     return removed.rowcount + freed.rowcount

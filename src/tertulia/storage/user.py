@@ -14,7 +14,7 @@ from tertulia.errors import Conflict, NotFound
 from tertulia.ids import new_id
 from tertulia.storage import paging
 from tertulia.storage.paging import Page, Sort, Window
-from tertulia.storage.tables import conversations, interactions, messages, roles, users
+from tertulia.storage.tables import conversations, interactions, messages, roles, streams, users
 
 Authorize = Callable[[RowMapping], None]
 """Raises Forbidden when the caller may not act on the user of this row."""
@@ -192,7 +192,7 @@ def delete_user(connection: Connection, org_id: str, user_id: str, authorize: Au
     theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
     _refuse_while_turns_run(connection, theirs)
     ids = sa.select(conversations.c.id).where(theirs)
-    for table in (messages, interactions):
+    for table in (messages, streams, interactions):
         connection.execute(sa.delete(table).where(table.c.conversation_id.in_(ids)))
     connection.execute(sa.delete(conversations).where(theirs))
     connection.execute(sa.delete(users).where(users.c.id == user_id))

@@ -19,7 +19,6 @@ from tertulia.ids import new_id
 from tertulia.storage.paging import Page, Sort, Window, cut, ordering
 from tertulia.storage.tables import services
 
-
 MAX_NUMBER = 2**31 - 1
 """The largest integer that a column holds."""
 

@@ -1,0 +1,90 @@
+"""Coming back to a turn, and ending it: extensions of the contract."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import Depends, Path, Query
+from sqlalchemy.engine import Connection
+
+from tertulia.api.conversation import conversation_target, may_interact
+from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.ndjson import NDJSONResponse
+from tertulia.api.rate_limit import rate_limit
+from tertulia.api.routing import contract_router
+from tertulia.api.types import MAX_INTEGER, ObjectId
+from tertulia.auth.permissions import Permission
+from tertulia.engine.turn import EventLog
+from tertulia.storage import conversation as stored
+
+router = contract_router("/conversation", "Conversation")
+
+ConversationPath = Annotated[ObjectId, Path()]
+InteractionPath = Annotated[ObjectId, Path()]
+
+_ACTION = b'{"type":"current-agent-action"'
+
+
+@router.get(
+    "/{conversation_id}/interaction/{interaction_id}/stream",
+    operation_id="follow-interaction",
+    dependencies=[Depends(rate_limit(60))],
+)
+async def follow_interaction(
+    runtime: CurrentRuntime,
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    interaction_id: InteractionPath,
+    after: Annotated[int, Query(ge=0, le=MAX_INTEGER, description="How many lines have arrived already.")] = 0,
+) -> NDJSONResponse:
+    """The events of an interaction, byte for byte as its stream had them, and what is still to come. 410 when its
+    events are not kept any more."""
+    authorize = may_interact(actor)
+
+    def check(connection: Connection) -> bool:
+        row = stored.get_conversation(connection, organization.org_id, conversation_id)
+        authorize(row)
+        return actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation_target(row))
+
+    sees_actions = await organization.database.read(check)
+    stream = await runtime.conversations.follow(organization.database, conversation_id, interaction_id, after)
+    return NDJSONResponse(stream if sees_actions else replace(stream, log=_WithoutActions(stream.log)), 200, after)
+
+
+class _WithoutActions:
+    """A log without the agent's actions, for a caller who may not see them, whoever began the turn."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        async for chunk in self._log.follow(after):
+            if _ACTION in chunk:
+                kept = [line for line in chunk.splitlines(keepends=True) if not line.startswith(_ACTION)]
+                yield b"".join(kept)
+            else:
+                yield chunk
+
+
+@router.post(
+    "/{conversation_id}/interaction/{interaction_id}/cancel",
+    operation_id="cancel-interaction",
+    status_code=204,
+    dependencies=[Depends(rate_limit(15))],
+)
+async def cancel_interaction(
+    runtime: CurrentRuntime,
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    interaction_id: InteractionPath,
+) -> None:
+    """End a running interaction; nothing of it remains. 409 when it is complete."""
+    authorize = may_interact(actor)
+
+    def check(connection: Connection) -> None:
+        authorize(stored.get_conversation(connection, organization.org_id, conversation_id))
+
+    await organization.database.read(check)
+    await runtime.conversations.cancel(organization.database, conversation_id, interaction_id)

@@ -1,0 +1,38 @@
+"""Watches whether the installation is under maintenance, so that every worker answers 503 while it is."""
+
+import asyncio
+
+import structlog
+
+from tertulia.errors import TertuliaError, Unavailable
+from tertulia.storage.database import Database
+from tertulia.storage.maintenance import is_under_maintenance
+
+WATCH_S = 1.0
+"""How soon a worker notices, in seconds."""
+
+RETRY_AFTER_S = 30
+
+log = structlog.get_logger()
+
+
+class Maintenance:
+    """What this worker knows of it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._on = False
+
+    def refuse(self) -> None:
+        """Raise Unavailable while the installation is under maintenance."""
+        if self._on:
+            raise Unavailable("The service is under maintenance.", RETRY_AFTER_S)
+
+    async def watch(self) -> None:
+        """Look now, and again and again until cancelled."""
+        while True:
+            try:
+                self._on = await self._database.read(is_under_maintenance)
+            except TertuliaError as error:
+                log.warning("maintenance not known", reason=error.detail)
+            await asyncio.sleep(WATCH_S)

@@ -1,0 +1,189 @@
+"""Turns in motion: run, settle or abandon.
+
+A turn that has claimed its conversation runs in a task of its own. At the end it settles, in one transaction, and only
+then says `interaction-complete`; whatever ends it early leads to `abandon`, which leaves nothing behind.
+"""
+
+import asyncio
+from contextlib import aclosing
+from datetime import datetime, timedelta
+
+import structlog
+
+from tertulia import clock, events
+from tertulia.engine import context_graph
+from tertulia.engine.context_graph import Position
+from tertulia.engine.interaction import interact
+from tertulia.engine.library import Library
+from tertulia.engine.models import Models
+from tertulia.engine.scene import Incoming, Outcome, Person, Scene
+from tertulia.engine.turn import Turn
+from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
+from tertulia.ids import new_id
+from tertulia.settings import TurnSettings
+from tertulia.storage import turn as stored
+from tertulia.storage.stream import compress
+from tertulia.storage.turn import Claim, Lease, Settlement
+
+SUPERVISION_S = 1.0
+"""How often running turns are looked at, in seconds."""
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """The turns that run in this process. `owner` is its name in leases."""
+
+    def __init__(self, settings: TurnSettings, models: Models, library: Library) -> None:
+        self.owner = new_id()
+        self._settings = settings
+        self._models = models
+        self._library = library
+        self._running: dict[str, Turn] = {}
+        self._closing = False
+
+    @property
+    def running(self) -> int:
+        """How many turns are running."""
+        return len(self._running)
+
+    def find(self, interaction_id: str) -> Turn | None:
+        """A turn that runs here."""
+        return self._running.get(interaction_id)
+
+    def admit(self) -> None:
+        """Raise Unavailable when there can be no new turn: the server is stopping, or has enough."""
+        if self._closing:
+            raise Unavailable("The server is stopping.", retry_after=2)
+        if len(self._running) >= self._settings.max_running:
+            raise Unavailable("The server runs as many conversations as it can.", retry_after=1)
+
+    def lease(self) -> Lease:
+        """A lease for a turn that is about to begin."""
+        return Lease(self.owner, new_id(), self._lease_end())
+
+    def launch(self, turn: Turn, incoming: Incoming | None) -> None:
+        """Run a turn in a task of its own."""
+        self._running[turn.claim.interaction_id] = turn
+        turn.task = asyncio.create_task(self._run(turn, incoming))
+
+    async def supervise(self) -> None:
+        """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""
+        ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / SUPERVISION_S))
+        tick = 0
+        while True:
+            await asyncio.sleep(SUPERVISION_S)
+            self._stop_stalled()
+            tick = (tick + 1) % ticks_per_renewal
+            if tick == 0:
+                await self._renew_leases()
+
+    async def close(self) -> None:
+        """Take no more turns; let those that run finish within the time of grace, and void the rest."""
+        self._closing = True
+        turns = list(self._running.values())
+        tasks = [turn.task for turn in turns if turn.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._settings.grace_s)
+        for turn in turns:
+            turn.stop(Unavailable("The server is stopping."))
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _lease_end(self) -> datetime:
+        return clock.now() + timedelta(seconds=self._settings.lease_s)
+
+    def _stop_stalled(self) -> None:
+        latest = asyncio.get_running_loop().time() - self._settings.stall_s
+        for turn in list(self._running.values()):
+            if turn.touched < latest:
+                turn.stop(ModelTimeout(f"nothing for {self._settings.stall_s:g} s"))
+
+    async def _renew_leases(self) -> None:
+        for database in {turn.database for turn in self._running.values()}:
+            try:
+                await database.write(stored.renew, self.owner, self._lease_end())
+            except TertuliaError as error:  # the next renewal may succeed before the lease ends
+                log.warning("leases not renewed", reason=error.detail)
+
+    async def _run(self, turn: Turn, incoming: Incoming | None) -> None:
+        """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
+        try:
+            outcome = await self._interact(turn, incoming)
+            turn.settling = True
+            complete = events.encode(
+                events.InteractionComplete(
+                    outcome.message_id, turn.claim.interaction_id, outcome.full_message, outcome.finished
+                )
+            )
+            stream = compress(turn.body + complete)
+            await turn.database.write(stored.settle, turn.claim, self._settlement(outcome, stream))
+            turn.append(complete)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
+            await _abandon(turn)
+            turn.append(events.encode(_error_event(turn.stopped_by or error, turn.claim)))
+        finally:
+            del self._running[turn.claim.interaction_id]
+            turn.close()
+
+    async def _interact(self, turn: Turn, incoming: Incoming | None) -> Outcome:
+        scene = await self._scene(turn, incoming)
+        outcome = Outcome(scene.position, turn.claim.last_message_time)
+        async with aclosing(interact(scene, outcome, self._models)) as happening:
+            async for event in happening:
+                turn.tell(event)
+        return outcome
+
+    async def _scene(self, turn: Turn, incoming: Incoming | None) -> Scene:
+        claim = turn.claim
+        graphs = await self._library.graphs(turn.database, claim.graph)
+        return Scene(
+            agent=await self._library.agent(turn.database, claim.agent),
+            graphs=graphs,
+            position=(
+                context_graph.start(claim.graph, graphs, returning=claim.returning)
+                if claim.position is None
+                else Position.from_json(claim.position)
+            ),
+            person=_person(claim),
+            history=claim.history,
+            incoming=incoming,
+            llm_model_preferences=claim.llm_model_preferences,
+        )
+
+    def _settlement(self, outcome: Outcome, stream: bytes) -> Settlement:
+        return Settlement(
+            created_at=outcome.began,
+            messages=outcome.messages,
+            position=outcome.position.to_json(),
+            insights=outcome.insights,
+            finished=outcome.finished,
+            stream=stream,
+            stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
+        )
+
+
+async def _abandon(turn: Turn) -> None:
+    try:
+        await turn.database.write(stored.abandon, turn.claim)
+    except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
+        log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
+
+
+def _person(claim: Claim) -> Person:
+    user = claim.user
+    preferences = user["preferences"]
+    return Person(
+        name=f"{user['first_name']} {user['last_name']}",
+        language=preferences.get("preferred_language"),
+        timezone=preferences.get("timezone") or "UTC",
+        additional_context=user["additional_context"],
+    )
+
+
+def _error_event(error: BaseException, claim: Claim) -> events.Error:
+    if isinstance(error, TertuliaError):
+        reason = error.reason if isinstance(error, ModelError) else error.detail
+        log.warning("turn void", conversation_id=claim.conversation_id, error=type(error).__name__, reason=reason)
+        return events.Error(error.status, error.detail)
+    log.error("turn failed", conversation_id=claim.conversation_id, exc_info=error)
+    return events.Error(500, "Internal error.")

@@ -1,0 +1,64 @@
+"""What turns have streamed, kept so that it can be replayed for a while."""
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.errors import Gone, NotFound
+from tertulia.storage.conversation import is_live
+from tertulia.storage.tables import conversations, interactions, streams
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The whole NDJSON body of a settled turn."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The turn is running; `owner` is the worker that runs it."""
+
+    owner: str
+
+
+def compress(body: bytes) -> bytes:
+    """A body as it is stored. Off the database's thread: it is the caller's work."""
+    return zlib.compress(body, 1)
+
+
+def find_stream(connection: Connection, conversation_id: str, interaction_id: str) -> Recording | Elsewhere:
+    """Where the events of a turn can be read.
+
+    Raises:
+        NotFound: there is no such turn, or it is void.
+        Gone: its events are not kept any more.
+    """
+    recorded = sa.select(streams.c.body, streams.c.expires_at).where(
+        streams.c.interaction_id == interaction_id, streams.c.conversation_id == conversation_id
+    )
+    row = connection.execute(recorded).first()
+    if row is not None and row.expires_at > clock.now():
+        return Recording(zlib.decompress(row.body))
+    settled = sa.select(interactions.c.id).where(
+        interactions.c.id == interaction_id, interactions.c.conversation_id == conversation_id
+    )
+    if row is not None or connection.execute(settled).first() is not None:
+        raise Gone("The events of this interaction are not kept any more; its messages are.")
+    running = sa.select(conversations.c.lease_owner, conversations.c.lease_expires_at).where(
+        conversations.c.id == conversation_id, conversations.c.lease_interaction_id == interaction_id
+    )
+    lease = connection.execute(running).first()
+    if lease is None or not is_live(lease.lease_expires_at):
+        raise NotFound(f"There is no interaction {interaction_id}.")
+    return Elsewhere(lease.lease_owner)
+
+
+def purge_streams(connection: Connection, now: datetime) -> None:
+    """Remove what is past its time."""
+    connection.execute(sa.delete(streams).where(streams.c.expires_at <= now))
