@@ -78,8 +78,8 @@ class DecisionState(_Part):
 class RecallState(_Part):
     type: Literal["recall"]
     name: StateName
-    queries: Annotated[list[str], Field(min_length=1)] | None
-    requested_information: Text | None
+    queries: Annotated[list[str], Field(min_length=1)] | None = None  # the official client leaves out what is null
+    requested_information: Text | None = None
     next_state: NextState
 
 

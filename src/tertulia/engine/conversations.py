@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection, RowMapping
 
 from tertulia import clock, events
-from tertulia.engine import relay
+from tertulia.engine import context_graph, relay
 from tertulia.engine.library import Library
 from tertulia.engine.models import Models
 from tertulia.engine.relay import Relay
@@ -104,6 +104,7 @@ class Conversations:
 
         Raises:
             NotFound, BadRequest, Conflict: see storage.turn.claim_new.
+            BadRequest: the graph has states that the engine cannot run.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
@@ -115,6 +116,7 @@ class Conversations:
         claimed = await self._claim(database, opening.conversation_id, ticket, claim)
         if isinstance(claimed, Earlier):
             return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
+        await self._refuse_what_cannot_run(database, claimed)
         turn = Turn(database, claimed, wants)
         turn.tell(events.ConversationCreated(claimed.conversation_id))
         return self._launch(turn, incoming)
@@ -149,6 +151,14 @@ class Conversations:
             await database.read(_authorize, org_id, conversation_id, authorize)
             return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
         return self._launch(Turn(database, claimed, wants(claimed.user)), incoming)
+
+    async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
+        """A version set may follow the latest version of a graph, which came after the service was checked."""
+        graphs = await self.library.graphs(database, claim.graph)
+        names = [name for graph in graphs.values() for name in context_graph.unsupported(graph)]
+        if names:
+            await database.write(stored.abandon, claim)
+            raise BadRequest(f"The service's context graph has states that cannot be run yet: {', '.join(names)}.")
 
     async def _claim(
         self,
