@@ -10,10 +10,10 @@ AGENT: Final[dict[str, Any]] = {
         "developed_by": "Tertulia",
         "default_spoken_language": "eng",
         "relationship_to_developer": {
-            "ownership": "Tertulia, a free conversation server, made this agent as an example.",
-            "type": "An example that shows what an agent is.",
-            "conversation_visibility": "Whoever runs the server can read the conversations.",
-            "thought_visibility": "Whoever runs the server can read the thoughts.",
+            "ownership": "Tertulia",
+            "type": "their host",
+            "conversation_visibility": "yes",
+            "thought_visibility": "yes",
         },
     },
     "background": (
@@ -65,23 +65,21 @@ def _action(
     }
 
 
-# The scripted model takes the exit that shares a word with the user's message, so each says what people say.
+# The scripted model takes the exit that shares a word with the user's message, so each says what people say. Small models
+# favour the first exit, so the first is where a conversation may well go on, and the last is where it ends.
 _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
 _THANKS: Final = _exit("The person says thanks, or that this is enough for today.", "wrap_up")
 
 _GREET: Final = _action(
     "greet",
     "Make the person feel welcome and find out what they would like.",
+    ["Welcome the person to the reading circle and ask whether they look for a book or want to talk about one."],
     [
-        "Welcome the person to the reading circle and ask whether they look for a book or want to talk about one.",
-        "Ask what the person last enjoyed reading.",
-    ],
-    [
-        _BYE,
         _exit(
-            "The person says what they want: a book, novel, story or poem recommended to read, or to talk about one.",
+            "The person wants a book, novel, story or poem recommended to read, or wants to talk about a book.",
             "which_way",
         ),
+        _BYE,
     ],
     guidelines=["Keep the welcome to two sentences."],
     navigation=["Welcome the person first. Leave as soon as they have said what they want."],
@@ -92,10 +90,10 @@ _WHICH_WAY: Final[dict[str, Any]] = {
     "type": "decision",
     "name": "which_way",
     "objective": "Decide whether the person wants a recommendation or a talk about a book.",
-    "decision_guidelines": ["When the person names a book that they know, they want to talk about it."],
+    "decision_guidelines": ["When the person names a book, they want to talk about it."],
     "exit_conditions": [
         _exit("The person wants us to recommend a book, novel, story or poem to read.", "recommend"),
-        _exit("The person wants to talk about or discuss a book that they know.", "stay_with_the_text"),
+        _exit("The person wants to talk about a book, or names or discusses one.", "stay_with_the_text"),
     ],
     "tool_call_specs": [],
     "audio_fillers": [],
@@ -107,9 +105,9 @@ _RECOMMEND: Final = _action(
     "Recommend one book that fits what the person asked for.",
     ["Recommend one book with its author, say in a sentence why it fits, and ask what the person thinks of it."],
     [
-        _BYE,
+        _exit("The person knows or likes it and wants to talk about it or discuss it.", "stay_with_the_text"),
         _THANKS,
-        _exit("The person likes it and wants to talk about it or discuss it.", "stay_with_the_text"),
+        _BYE,
     ],
     guidelines=["Take account of the mood, length and kind that the person asked for."],
     navigation=["Recommend another book when the first one does not please."],
@@ -132,9 +130,9 @@ _DISCUSS: Final = _action(
         "Say one thing about the book that is worth a thought, and ask the person what they make of it.",
     ],
     [
-        _BYE,
-        _THANKS,
         _exit("The person asks us to recommend another title or something different.", "recommend"),
+        _THANKS,
+        _BYE,
     ],
     guidelines=["Take up the person's own words."],
     navigation=["Answer a question before asking one."],

@@ -18,6 +18,7 @@ def run(console: Console, data: Path | None, host: str, port: int, model: str | 
     """Fetch what the model needs, make the demo organization, say how to talk to it, and serve."""
     settings = _load(data, model)
     serve.listen(host, port).close()  # better to hear of a port in use before the download than after it
+    settings = models.fetch_or_do_without(console, settings)
     models.check(settings)
     made = make_demo(settings, demo.ORGANIZATION, None)
     token = welcome.paste_token(settings, made)
