@@ -55,10 +55,10 @@ def address(listener: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def run_server(listener: socket.socket, workers: int, ready: Ready) -> None:
-    """Serve until SIGINT or SIGTERM, then let open streams end."""
+def run_server(listener: socket.socket, workers: int, ready: Ready, app: str = APP) -> None:
+    """Serve until SIGINT or SIGTERM, then let open streams end. `app` names a function that makes the application."""
     config = uvicorn.Config(
-        APP,
+        app,
         factory=True,
         http="httptools",
         lifespan="on",

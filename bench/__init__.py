@@ -1,0 +1,1 @@
+"""How fast Tertulia is, as a share of what the server below it can do."""

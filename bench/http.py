@@ -1,0 +1,74 @@
+"""The least of HTTP that measuring a create needs: its request, and when its answer is whole and right."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+FIRST_EVENT = b'{"type":"conversation-created"'
+PIECE = b'{"type":"new-message"'
+COMPLETE = b'{"type":"interaction-complete"'
+
+_CREATED = b"HTTP/1.1 201 "
+_CHUNKED = b"transfer-encoding: chunked"
+_END = b"\r\n0\r\n\r\n"
+_LENGTH = re.compile(rb"content-length: (\d+)")
+
+
+class Create(NamedTuple):
+    """A create that may be made once: a user has one unfinished conversation of a service."""
+
+    token: str
+    service_id: str
+
+
+def path_of(org_id: str) -> str:
+    """Where conversations of an organization are created."""
+    return f"/v1/{org_id}/conversation/?response_format=text"
+
+
+def address_of(url: str) -> tuple[str, int]:
+    """Host and port of a server."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+def request_of(path: str, create: Create) -> bytes:
+    """A create on a connection that is kept open."""
+    body = f'{{"service_id":"{create.service_id}"}}'
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {create.token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+class Answer:
+    """An answer as its bytes come."""
+
+    __slots__ = ("received",)
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take in bytes; say whether the answer is whole."""
+        self.received += data
+        if self.received.endswith(_END):
+            return True
+        head, found, body = self.received.partition(b"\r\n\r\n")
+        if not found or _CHUNKED in head:
+            return False
+        length = _LENGTH.search(head)
+        return length is not None and len(body) >= int(length[1])
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it is 201, and the last line of its body says that the interaction is complete."""
+        body = self.received.removesuffix(b"\n" + _END)
+        return self.received.startswith(_CREATED) and body[body.rfind(b"\n") + 1 :].startswith(COMPLETE)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines of its body, without the framing of chunks."""
+        return [line for line in self.received.splitlines(keepends=True) if line.startswith(b'{"type":')]

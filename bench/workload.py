@@ -1,0 +1,83 @@
+"""What is asked of the server: creates, each by a user who has no unfinished conversation of the service."""
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from bench.http import Create, path_of
+from tertulia.auth import roles
+from tertulia.auth.secrets import SecretBox
+from tertulia.auth.tokens import Tokens
+from tertulia.cli import installation
+from tertulia.demo import ORGANIZATION, Demo
+from tertulia.ids import new_id
+from tertulia.settings import Settings
+from tertulia.storage import organization, role, service, user
+from tertulia.storage.clusters import Clusters
+from tertulia.storage.user import NewUser
+from tertulia.storage.versioned import Author
+
+USERS = 2000
+SERVICES = 50
+
+
+class Workload:
+    """The creates of an installation, each given out once: users and services come in their product's order."""
+
+    path = path_of(ORGANIZATION)
+
+    def __init__(self, tokens: list[str], services: list[str]) -> None:
+        self._creates = (Create(token, service_id) for service_id, token in itertools.product(services, tokens))
+
+    def take(self, count: int) -> list[Create]:
+        """So many creates that nobody has been given yet."""
+        taken = list(itertools.islice(self._creates, count))
+        if len(taken) < count:
+            raise ValueError("the workload is used up: it needs more users or services")
+        return taken
+
+
+def prepare(data: Path) -> Workload:
+    """Make an installation in a folder: the demo organization, and more users and services in it."""
+    settings = Settings(data=data)
+    demo = installation.make_demo(settings, ORGANIZATION, None)
+    clusters = Clusters(settings)
+    try:
+        return asyncio.run(_fill(clusters, SecretBox.open(settings), demo))
+    finally:
+        clusters.close()
+
+
+async def _fill(clusters: Clusters, box: SecretBox, demo: Demo) -> Workload:
+    users = await clusters.default.write(_insert_users, demo)
+    services = await clusters.default.write(_insert_services, demo)
+    tokens = Tokens(clusters.default, box)
+    return Workload([(await tokens.issue(demo.organization_id, user_id))[0] for user_id in users], services)
+
+
+def _insert_users(connection: Connection, demo: Demo) -> list[str]:
+    row = role.get_role(connection, demo.organization_id, roles.USER)
+    preferences = organization.DEFAULT_PREFERENCES
+    return [
+        user.insert_user(
+            connection,
+            demo.organization_id,
+            NewUser(row["id"], "Reader", str(number), f"reader-{number}@example.com", preferences),
+        )
+        for number in range(USERS)
+    ]
+
+
+def _insert_services(connection: Connection, demo: Demo) -> list[str]:
+    """Copies of the demo's service, which differ in their names alone."""
+    original = service.get_service(connection, demo.organization_id, demo.service_id)
+    author = Author(demo.organization_id, demo.admin_user_id)
+    copies: list[dict[str, Any]] = [
+        {**original, "id": new_id(), "name": f"{original['name']} {number}"} for number in range(SERVICES)
+    ]
+    for copy in copies:
+        service.create_service(connection, copy, author, {"edge": service.EDGE, "release": service.EDGE})
+    return [copy["id"] for copy in copies]
