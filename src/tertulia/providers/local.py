@@ -5,6 +5,7 @@ so each request has a thread, and its pieces cross over to the event loop.
 """
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -163,6 +164,11 @@ def _load(path: Path) -> Server:
     params.n_ctx = PARALLEL * _CONTEXT_TOKENS
     params.verbosity = -1
     params.cache_ram_mib = 0
+    # llama.cpp's threads wait for each other by spinning: one too many for the machine, and all crawl. One core is left
+    # to the event loop.
+    for threads in (params.cpuparams, params.cpuparams_batch):
+        threads.n_threads = max(1, (os.cpu_count() or 2) - 1)
+        threads.poll = 0
     # It opens a port on loopback that nobody needs: let nobody use it.
     params.api_keys = [secrets.token_hex(32)]
     params.ui = False
