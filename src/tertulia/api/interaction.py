@@ -33,6 +33,17 @@ class WorkingMemory(BaseModel):
     context: str
 
 
+class ToolCallLog(BaseModel):
+    """A call of a tool; `duration` is in seconds, `output` null where it was not to be kept."""
+
+    tool_name: str
+    tool_id: str
+    tool_version: str
+    input: dict[str, Any]
+    output: str | None
+    duration: float
+
+
 class InteractionInsights(BaseModel):
     current_state_name: str
     current_state_action: str
@@ -41,8 +52,8 @@ class InteractionInsights(BaseModel):
     working_memory: list[WorkingMemory]
     reflections: list[str]
     triggered_dynamic_behavior_set_version_info: VersionInfo | None
-    select_next_action_tool_call_logs: list[list[dict[str, Any]]]
-    engage_user_tool_call_logs: list[list[dict[str, Any]]]
+    select_next_action_tool_call_logs: list[list[ToolCallLog]]
+    engage_user_tool_call_logs: list[list[ToolCallLog]]
 
 
 @router.get(

@@ -62,7 +62,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         if operation["operationId"] in _STREAMS:
             _describe_stream(operation)
         if operation["operationId"] == "interact-with-conversation":
-            form = InteractForm.model_json_schema(ref_template=_REFERENCE)
+            form = InteractForm.model_json_schema()
             operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     return document
 

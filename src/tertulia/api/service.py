@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection, RowMapping
 
@@ -40,9 +40,11 @@ class LLMConfig(BaseModel):
 class VersionSetBody(BaseModel):
     """Null numbers stand for the latest versions; the official client leaves them out."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     agent_version_number: int | None = None
     service_hierarchical_state_machine_version_number: int | None = None
-    llm_model_preferences: dict[str, LLMConfig] = {}
+    llm_model_preferences: dict[str, LLMConfig]
 
     def to_version_set(self) -> VersionSet:
         return VersionSet(

@@ -33,7 +33,7 @@ RUNNABLE = frozenset({"action", "decision", "annotation"})
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class ExitCondition(_Part):
