@@ -1,0 +1,188 @@
+"""This server's own OpenAPI document, beside the contract's: who reads it can call either."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.contract import Document, Json, Operation, contract, requires_contract
+from support.server import Server
+
+pytestmark = requires_contract
+
+OPERATIONS = [
+    "sign-in-with-api-key",
+    "get-organization",
+    "create-invited-user",
+    "get-users",
+    "update-user-info",
+    "delete-user",
+    "get-user-model",
+    "create-agent",
+    "get-agents",
+    "create-agent-version",
+    "get-agent-versions",
+    "delete-agent",
+    "create-service-hierarchical-state-machine",
+    "get-service-hierarchical-state-machines",
+    "create-service-hierarchical-state-machine-version",
+    "get-service-hierarchical-state-machine-versions",
+    "delete-service-hierarchical-state-machine",
+    "create-service",
+    "get-services",
+    "update-service",
+    "upsert-service-version-set",
+    "delete-service-version-set",
+    "create-conversation",
+    "get-conversations",
+    "interact-with-conversation",
+    "finish-conversation",
+    "get-conversation-messages",
+    "retrieve-message-source",
+    "modify-tags-of-conversation",
+    "get-interaction-insights",
+    "recommend-responses-for-interaction",
+    "generate-conversation-starter",
+]
+
+UNDOCUMENTED = {"sec-websocket-protocol", "content-type"}
+"""Headers that every request may have, or that a form cannot be without."""
+
+
+@pytest.fixture
+def ours(tertulia: Server) -> Document:
+    return Document(tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json())
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_the_document_offers_what_the_contract_does(ours: Document) -> None:
+    theirs = contract()
+
+    missing = [name for name in OPERATIONS if name not in ours.operations]
+    found = [
+        f"{name}: {difference}"
+        for name in OPERATIONS
+        for difference in differences(ours.operations[name], theirs.operations[name])
+    ]
+
+    assert missing == []
+    assert not found, "\n".join(found)
+
+
+def differences(ours: Operation, theirs: Operation) -> Iterator[str]:
+    if (ours.method, ours.path) != (theirs.method, theirs.path):
+        yield f"{ours.method} {ours.path}"
+    yield from _differences_of_parameters(ours, theirs)
+    yield from _differences_of_requests(ours, theirs)
+    if ours.success != theirs.success:
+        yield f"answers {ours.success}"
+    else:
+        yield from _differences_of_answers(ours, theirs)
+
+
+def _differences_of_parameters(ours: Operation, theirs: Operation) -> Iterator[str]:
+    mine, wanted = _parameters(ours), _parameters(theirs)
+    yield from (f"has no parameter {name}" for name in wanted.keys() - mine.keys())
+    yield from (f"requires the parameter {name}" for name in _required(mine) - _required(wanted))
+    yield from (f"does not require the parameter {name}" for name in _required(wanted) - _required(mine))
+
+
+def _differences_of_requests(ours: Operation, theirs: Operation) -> Iterator[str]:
+    """Null is the same as nothing to this server: the official client leaves out what is null."""
+    mine, wanted = _request(ours), _request(theirs)
+    if mine.keys() != wanted.keys():
+        yield f"takes {list(mine)}"
+        return
+    for kind, schema in wanted.items():
+        accepted, expected = Fields(ours.document, mine[kind]), Fields(theirs.document, schema)
+        yield from (f"does not know {path}" for path in expected.all - accepted.all)
+        yield from (f"requires {path}" for path in accepted.required - expected.required)
+        yield from (f"does not require {path}" for path in expected.required - expected.nullable - accepted.required)
+
+
+def _differences_of_answers(ours: Operation, theirs: Operation) -> Iterator[str]:
+    """Of a union of kinds, this server may answer with some."""
+    mine, wanted = _answer(ours), _answer(theirs)
+    if mine.keys() != wanted.keys():
+        yield f"answers with {list(mine)}"
+        return
+    for kind, schema in wanted.items():
+        given, expected = Fields(ours.document, mine[kind]), Fields(theirs.document, schema)
+        for path in expected.required - given.required:
+            if all(variant in given.variants for variant in _variants_of(path)):
+                yield f"does not promise {path}"
+
+
+def _parameters(operation: Operation) -> dict[tuple[str, str], bool]:
+    """Whether each is required."""
+    return {
+        (parameter["in"], parameter["name"].lower()): parameter.get("required", False)
+        for _, parameter in operation.parameters()
+        if parameter["name"].lower() not in UNDOCUMENTED
+    }
+
+
+def _required(parameters: dict[tuple[str, str], bool]) -> set[tuple[str, str]]:
+    return {name for name, required in parameters.items() if required}
+
+
+def _request(operation: Operation) -> dict[str, Json]:
+    content = operation.content.get("requestBody", {}).get("content", {})
+    return {kind: media["schema"] for kind, media in content.items()}
+
+
+def _answer(operation: Operation) -> dict[str, Json]:
+    content = operation.content["responses"][operation.success].get("content", {})
+    return {kind: media["schema"] for kind, media in content.items()}
+
+
+def _variants_of(path: str) -> Iterator[str]:
+    return (path[: index + 1] for index, character in enumerate(path) if character == ">")
+
+
+class Fields:
+    """The fields of a schema by their paths: `.states[]<action>.name` is a field of one kind of state."""
+
+    def __init__(self, document: Document, schema: Json) -> None:
+        self._document = document
+        self.all: set[str] = set()
+        self.required: set[str] = set()
+        self.nullable: set[str] = set()
+        self.variants: set[str] = set()
+        self._add(schema, "")
+
+    def _add(self, schema: Json, path: str) -> None:
+        kinds = list(self._kinds(schema))
+        objects = [kind for kind in kinds if kind.get("properties")]
+        for kind in objects:
+            label = self._label(kind)
+            here = f"{path}<{label}>" if len(objects) > 1 and label else path
+            self.variants.add(here)
+            self._add_object(kind, here)
+        for kind in kinds:
+            if "items" in kind and isinstance(kind["items"], dict):
+                self._add(kind["items"], path + "[]")
+            if isinstance(kind.get("additionalProperties"), dict):
+                self._add(kind["additionalProperties"], path + "{}")
+
+    def _add_object(self, schema: Json, path: str) -> None:
+        for name, field in schema["properties"].items():
+            here = f"{path}.{name}"
+            self.all.add(here)
+            if name in schema.get("required", []):
+                self.required.add(here)
+            if any(kind.get("type") == "null" for kind in self._kinds(field)):
+                self.nullable.add(here)
+            self._add(field, here)
+
+    def _kinds(self, schema: Json) -> Iterator[Json]:
+        """The schema, or each of those that it is a union of."""
+        schema = self._document.resolve(schema)
+        union = schema.get("anyOf") or schema.get("oneOf")
+        if not union:
+            yield schema
+        for kind in union or []:
+            yield from self._kinds(kind)
+
+    def _label(self, schema: Json) -> str:
+        kind = self._document.resolve(schema["properties"].get("type", {}))
+        return str(kind.get("const") or (kind.get("enum") or [""])[0])

@@ -1,0 +1,298 @@
+"""Every operation that this server has, walked over HTTP: requests and answers are those of the contract's document."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from support import samples
+from support.contract import Document, Walker, contract, requires_contract
+from support.server import Server
+
+pytestmark = requires_contract
+
+NOWHERE = "0" * 24
+TEXT = {"response_format": "text"}
+TEXTS = {"request_format": "text", "response_format": "text"}
+VERSION_SET: dict[str, Any] = {
+    "agent_version_number": 1,
+    "service_hierarchical_state_machine_version_number": None,
+    "llm_model_preferences": {"SelectNextAction": {"llm_name": "openai_gpt-5.6-luna", "params": {}}},
+}
+
+
+@pytest.fixture
+def walk(tertulia: Server) -> Walker:
+    return Walker(contract(), tertulia.as_admin)
+
+
+def test_every_operation_asks_and_answers_as_the_contract_says(tertulia: Server, walk: Walker) -> None:
+    walk_organization(tertulia, walk)
+    walk_users(walk)
+    agent_id = walk_agents(walk)
+    graph_id = walk_context_graphs(walk)
+    service_id = walk_services(walk, agent_id, graph_id)
+    conversation_id = walk_conversations(walk, service_id)
+    walk_reading(walk, conversation_id)
+    walk_to_the_end(walk, service_id, conversation_id)
+    walk_deletion(walk, service_id, agent_id, graph_id)
+
+    ours = Document(tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json())
+    assert walk.seen.keys() == ours.operations.keys() & walk.document.operations.keys()
+    assert [name for name, statuses in walk.seen.items() if min(statuses) >= 300 or max(statuses) < 400] == [
+        "retrieve-message-source"  # there is no voice yet, and so no source
+    ]
+
+
+def walk_organization(tertulia: Server, walk: Walker) -> None:
+    headers = {
+        "x-api-key": tertulia.demo.api_key,
+        "x-api-key-id": tertulia.demo.api_key_id,
+        "x-user-id": tertulia.demo.admin_user_id,
+    }
+    walk.call("sign-in-with-api-key", headers=headers, client=tertulia.anonymous)
+    walk.call("sign-in-with-api-key", 401, headers={**headers, "x-api-key": "another"}, client=tertulia.anonymous)
+    walk.call("sign-in-with-api-key", 422, client=tertulia.anonymous)
+
+    assert walk.call("get-organization")["default_user_preferences"] is not None
+    assert walk.call("get-organization", client=tertulia.anonymous)["default_user_preferences"] is None
+    walk.call("get-organization", 404, headers={"x-mongo-cluster-name": "nowhere"})
+
+
+def walk_users(walk: Walker) -> None:
+    person: dict[str, Any] = {
+        "first_name": "Demo",
+        "last_name": "Guest",
+        "email": "guest@example.com",
+        "role_name": "DefaultUserRole",
+        "nonsensitive_user_variables": {"shelf": "top"},
+        "sensitive_user_variables": {"card": "1234"},
+        "user_preferences": {"preferred_language": "spa", "timezone": "Europe/Madrid", "audio_keyterms": ["tertulia"]},
+    }
+    user = walk.call("create-invited-user", json=person)["user_id"]
+    walk.call("create-invited-user", 409, json=person)
+    walk.call("create-invited-user", 404, json={**person, "email": "b@example.com", "role_name": "nothing"})
+    walk.call("create-invited-user", 422, json={**person, "first_name": ""})
+
+    page = walk.call("get-users", query={"user_id": [user], "email": ["guest@example.com"], "sort_by": ["+first_name"]})
+    assert [found["user_id"] for found in page["users"]] == [user]
+    walk.call("get-users", query={"limit": 1, "continuation_token": 1})
+    walk.call("get-users", 422, query={"limit": 101})
+
+    changes = {"last_name": "Visitor", "preferred_language": {}, "timezone": None, "additional_context": ["Reads."]}
+    walk.call("update-user-info", path={"requested_user_id": user}, json=changes)
+    walk.call("update-user-info", 404, path={"requested_user_id": NOWHERE}, json=changes)
+
+    assert walk.call("get-user-model", path={"user_id": user})["additional_context"] == ["Reads."]
+    walk.call("get-user-model", 404, path={"user_id": NOWHERE})
+
+    walk.call("delete-user", path={"requested_user_id": user})
+    walk.call("delete-user", 404, path={"requested_user_id": user})
+
+
+def walk_agents(walk: Walker) -> str:
+    agent_id = walk.call("create-agent", json={"agent_name": samples.a_name()})["id"]
+    walk.call("create-agent", 422, json={"agent_name": "x" * 257})
+
+    here, nowhere = {"agent_id": agent_id}, {"agent_id": NOWHERE}
+    walk.call("create-agent-version", 400, path=here, json={"background": "Alone."})
+    walk.call("create-agent-version", path=here, json=samples.AGENT)
+    walk.call("create-agent-version", path=here, query={"version": 2}, json={"voice_config": None, "behaviors": []})
+    walk.call("create-agent-version", 409, path=here, query={"version": 2}, json={"behaviors": []})
+    walk.call("create-agent-version", 404, path=nowhere, json=samples.AGENT)
+    walk.call("create-agent-version", 422, path=here, json={"initials": "Long"})
+
+    page = walk.call("get-agents", query={"id": [agent_id], "deprecated": False})
+    assert [agent["latest_version"] for agent in page["agents"]] == [2]
+    walk.call("get-agents", 422, query={"limit": 21})
+
+    page = walk.call("get-agent-versions", path=here, query={"version": "1-latest", "sort_by": ["-version"]})
+    assert [version["version"] for version in page["agent_versions"]] == [2, 1]
+    walk.call("get-agent-versions", 404, path=nowhere)
+    return str(agent_id)
+
+
+def walk_context_graphs(walk: Walker) -> str:
+    create, version = "create-service-hierarchical-state-machine", "create-service-hierarchical-state-machine-version"
+    name = "service_hierarchical_state_machine_id"
+    graph_id = walk.call(create, json={"state_machine_name": samples.a_name()})["id"]
+    walk.call(create, 422, json={})
+
+    here, nowhere, graph = {name: graph_id}, {name: NOWHERE}, whole_graph()
+    assert walk.call(version, path=here, query={"dry_run": True}, json=graph) is None
+    assert walk.call(version, path=here, query={"version": 1}, json=graph)["version"] == 1
+    walk.call(version, 409, path=here, query={"version": 1}, json=graph)
+    walk.call(version, 404, path=nowhere, json=graph)
+    walk.call(version, 404, path=here, query={"dry_run": True}, json=graph_with_tools())
+    walk.call(version, 422, path=here, json={**graph, "description": ""})
+
+    listed = walk.call("get-service-hierarchical-state-machines", query={"id": [graph_id], "limit": 50})
+    assert [found["latest_version"] for found in listed["service_hierarchical_state_machines"]] == [1]
+    walk.call("get-service-hierarchical-state-machines", 422, query={"id": ["x"]})
+
+    versions = "get-service-hierarchical-state-machine-versions"
+    (stored,) = walk.call(versions, path=here, query={"version": "latest"})["state_machine_versions"]
+    assert {field: stored[field] for field in graph} == graph
+    walk.call(versions, 404, path=nowhere)
+    return str(graph_id)
+
+
+def whole_graph() -> dict[str, Any]:
+    """A graph with a state of each kind that the engine runs."""
+    thought = {"type": "annotation", "name": "thought", "inner_thought": "Listen.", "next_state": "choice"}
+    choice = {
+        "type": "decision",
+        "name": "choice",
+        "objective": "Choose.",
+        "exit_conditions": [samples.to("end"), samples.to("start")],
+        "decision_guidelines": ["Choose well."],
+        "tool_call_specs": [],
+        "audio_fillers": [],
+        "audio_filler_triggered_after": 1,
+    }
+    return samples.graph(thought, choice)
+
+
+def graph_with_tools() -> dict[str, Any]:
+    """A graph with a state of each other kind, and a tool in each place: there is none yet."""
+    tool = samples.tool_spec(NOWHERE)
+    states = [
+        {
+            "type": "recall",
+            "name": "memory",
+            "queries": ["What?"],
+            "requested_information": None,
+            "next_state": "reflection",
+        },
+        {**samples.reflection("reflection", "call"), "tool_call_specs": [tool]},
+        {
+            "type": "tool-call",
+            "name": "call",
+            "next_state": "end",
+            "designated_tool": tool,
+            "designated_tool_call_objective": "Call it.",
+            "designated_tool_call_context": "Now.",
+            "designated_tool_call_guidances": [],
+            "designated_tool_call_validations": [],
+            "designated_tool_call_params_generation_audio_fillers": [],
+            "designated_tool_call_params_generation_audio_filler_triggered_after": 1,
+            "tool_call_specs": [],
+        },
+    ]
+    return samples.graph(*states)
+
+
+def walk_services(walk: Walker, agent_id: str, graph_id: str) -> str:
+    body = {
+        **samples.service(agent_id, graph_id),
+        "keyterms": ["reading circle"],
+        "tags": {"kind": "circle", "alone": None},
+    }
+    service_id = walk.call("create-service", json={**body, "release_version_set": VERSION_SET})["id"]
+    walk.call("create-service", 409, json=body)
+    walk.call("create-service", 404, json={**body, "name": samples.a_name(), "agent_id": NOWHERE})
+    walk.call("create-service", 422, json={**body, "keyterms": ["Not lower case"]})
+
+    (service,) = walk.call("get-services", query={"id": [service_id], "tags": ["kind:circle"]})["services"]
+    assert service["version_sets"].keys() == {"edge", "release"}
+    walk.call("get-services", 422, query={"limit": 0})
+
+    walk.call("update-service", path={"service_id": service_id}, json={"description": "Again.", "tags": {}})
+    walk.call("update-service", 404, path={"service_id": NOWHERE}, json={"name": "X"})
+
+    test = {"service_id": service_id, "version_set_name": "test"}
+    edge = {"service_id": service_id, "version_set_name": "edge"}
+    walk.call("upsert-service-version-set", path=test, json={"version_set": VERSION_SET})
+    walk.call("upsert-service-version-set", 400, path=edge, json={"version_set": VERSION_SET})
+    walk.call("upsert-service-version-set", 422, path=test, json={})
+    walk.call("delete-service-version-set", path=test)
+    walk.call("delete-service-version-set", 404, path=test)
+    walk.call("delete-service-version-set", 400, path=edge)
+    return service_id
+
+
+def walk_conversations(walk: Walker, service_id: str) -> str:
+    said: dict[str, Any] = {"initial_message": "Good evening.", "initial_message_type": "user-message"}
+    body = {"service_id": service_id, **said, "tags": {"room": "blue", "empty": None}, "is_test": True}
+    events = walk.call("create-conversation", query=TEXT, json=body)
+    conversation_id = str(events[0]["conversation_id"])
+    walk.call("create-conversation", 400, query=TEXT, json=body)
+    walk.call("create-conversation", 404, query=TEXT, json={"service_id": NOWHERE})
+    walk.call("create-conversation", 422, query={"response_format": "smoke"}, json=body)
+
+    here, past = {"conversation_id": conversation_id}, datetime.now(UTC)
+    prelude = {"external_event_message_content": ["It rains."], "external_event_message_timestamp": [past.isoformat()]}
+    for form in (
+        {"initial_message_type": ["user-message"], "recorded_message": ["Hello."], **prelude},
+        {"initial_message_type": ["external-event"], "recorded_message": ["The rain stops."]},
+        {"initial_message_type": ["skip"], "recorded_message": [""]},
+    ):
+        events = walk.call("interact-with-conversation", path=here, query=TEXTS, form=form)
+        assert events[-1]["type"] == "interaction-complete", events[-1]
+    form = {"initial_message_type": ["skip"], "recorded_message": ["Not empty."]}
+    walk.call("interact-with-conversation", 422, path=here, query=TEXTS, form=form)
+    form = {"initial_message_type": ["user-message"], "recorded_message": ["Hello."]}
+    walk.call("interact-with-conversation", 404, path={"conversation_id": NOWHERE}, query=TEXTS, form=form)
+    return conversation_id
+
+
+def walk_reading(walk: Walker, conversation_id: str) -> None:
+    query = {"id": [conversation_id], "is_finished": False, "sort_by": ["-created_at"], "tag": ["room:blue"]}
+    (conversation,) = walk.call("get-conversations", query=query)["conversations"]
+    assert conversation["version_set_info"]["name"] == "release"
+    walk.call("get-conversations", 422, query={"limit": 151})
+
+    here = {"conversation_id": conversation_id}
+    kinds = ["agent-message", "agent-inner-thought", "external-event", "user-message"]
+    query = {"message_type": kinds, "sort_by": ["+created_at"], "limit": 500}
+    messages = walk.call("get-conversation-messages", path=here, query=query)["messages"]
+    assert {message["message_type"] for message in messages} >= {"agent-message", "external-event", "user-message"}
+    walk.call("get-conversation-messages", 404, path={"conversation_id": NOWHERE})
+
+    message, newest = messages[0]["id"], messages[-1]["interaction_id"]
+    walk.call("retrieve-message-source", 400, path={**here, "message_id": message}, query={"long_lived": True})
+    walk.call("retrieve-message-source", 404, path={**here, "message_id": NOWHERE})
+
+    insights = walk.call("get-interaction-insights", path={**here, "interaction_id": newest})
+    assert insights["current_state_name"]
+    walk.call("get-interaction-insights", 404, path={**here, "interaction_id": NOWHERE})
+
+    recommend = "recommend-responses-for-interaction"
+    walk.call(recommend, path={**here, "interaction_id": newest})
+    walk.call(recommend, path={**here, "interaction_id": newest}, json={"context": "A reader."})
+    walk.call(recommend, 400, path={**here, "interaction_id": messages[0]["interaction_id"]})
+
+
+def walk_to_the_end(walk: Walker, service_id: str, conversation_id: str) -> None:
+    starters: dict[str, Any] = {
+        "service_id": service_id,
+        "service_version_set_name": "edge",
+        "facets": ["books", "rain"],
+        "min_count": 1,
+        "max_count": 2,
+        "generation_instructions": "Be short.",
+    }
+    walk.call("generate-conversation-starter", json=starters)
+    walk.call("generate-conversation-starter", 404, json={**starters, "service_id": NOWHERE})
+    walk.call("generate-conversation-starter", 422, json={**starters, "max_count": 11})
+
+    here = {"conversation_id": conversation_id}
+    tags = "modify-tags-of-conversation"
+    walk.call(tags, path=here, json={"updates": {"room": "green", "new": None}, "deletes": ["empty"]})
+    walk.call(tags, 400, path=here, json={"updates": {f"tag {n}": None for n in range(20)}, "deletes": []})
+    walk.call(tags, 404, path={"conversation_id": NOWHERE}, json={"updates": {}, "deletes": []})
+
+    walk.call("finish-conversation", path=here)
+    walk.call("finish-conversation", 409, path=here)
+    walk.call("finish-conversation", 404, path={"conversation_id": NOWHERE})
+
+
+def walk_deletion(walk: Walker, service_id: str, agent_id: str, graph_id: str) -> None:
+    delete = "delete-service-hierarchical-state-machine"
+    walk.call("delete-agent", 400, path={"agent_id": agent_id})
+    walk.call(delete, 400, path={"state_machine_id": graph_id})
+    walk.call("update-service", path={"service_id": service_id}, json={"is_active": False})
+    walk.call("delete-agent", path={"agent_id": agent_id})
+    walk.call(delete, path={"state_machine_id": graph_id})
+    walk.call("delete-agent", 404, path={"agent_id": NOWHERE})
+    walk.call(delete, 404, path={"state_machine_id": NOWHERE})
