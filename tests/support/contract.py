@@ -1,4 +1,4 @@
-"""The contract's OpenAPI document, which lies outside this repository, and a client that checks what it sends and gets."""
+"""The contract's OpenAPI document, which lies outside this repository, and a client that checks its own calls."""
 
 import json
 import os
