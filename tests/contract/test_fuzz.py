@@ -1,0 +1,108 @@
+"""Requests that nobody would write, right and wrong ones, made from this server's own OpenAPI document."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import APIOperation, Case, GenerationMode, Response
+
+from support import samples
+from support.server import Server
+
+EXAMPLES = 12
+"""How many requests to each operation, for each of the right and the wrong ones."""
+
+TEXT = {"response_format": "text"}
+
+
+@pytest.fixture
+def known(tertulia: Server) -> dict[str, str]:
+    """Identifiers of what there is, and may be harmed, by the names of parameters."""
+    admin = tertulia.as_admin
+    person = {"first_name": "A", "last_name": "B", "email": "fuzz@example.com", "role_name": "DefaultUserRole"}
+    user_id = admin.post("/user/", json=person).json()["user_id"]
+    agent_id, graph_id = samples.make_agent(admin), samples.make_graph(admin, samples.graph())
+    service_id = admin.post("/service/", json=samples.service(agent_id, graph_id)).json()["id"]
+    stream = admin.post("/conversation/", params=TEXT, json={"service_id": service_id}).text
+    events = [json.loads(line) for line in stream.splitlines()]
+    return {
+        "organization": tertulia.demo.organization_id,
+        "agent_id": agent_id,
+        "service_hierarchical_state_machine_id": graph_id,
+        "state_machine_id": graph_id,
+        "service_id": service_id,
+        "version_set_name": "release",
+        "requested_user_id": user_id,
+        "user_id": user_id,
+        "conversation_id": events[0]["conversation_id"],
+        "interaction_id": events[-1]["interaction_id"],
+        "message_id": events[-1]["message_id"],
+    }
+
+
+def test_no_request_breaks_the_server(tertulia: Server, known: dict[str, str]) -> None:
+    schema = schemathesis.openapi.from_dict(tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json())
+    operations = [result.ok() for result in schema.get_all_operations()]
+    operations.sort(key=lambda operation: operation.method == "delete")  # last, so that there is something to ask for
+    statuses: dict[str, set[int]] = {}
+    broken: set[str] = set()
+
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = tertulia.as_admin.headers["Authorization"]
+        for operation in operations:
+            answers = statuses[operation.label] = set()
+            for mode in GenerationMode:
+                for case in cases_of(operation, mode, known):
+                    answer = case.call(tertulia.url, session)
+                    answers.add(answer.status_code)
+                    broken.update(f"{operation.label}: {wrong}" for wrong in problems(answer, case))
+
+    assert not broken, "\n".join(sorted(broken))
+    assert len(statuses) >= 32
+    assert [label for label, answers in statuses.items() if not answers] == []
+
+
+def cases_of(operation: APIOperation, mode: GenerationMode, known: dict[str, str]) -> list[Case]:
+    """The same requests each time; about half of them are about something that exists."""
+    names = {parameter.name for parameter in operation.path_parameters}
+    here = {name: value for name, value in known.items() if name in names}
+    anywhere = {"organization": known["organization"]}
+    cases: list[Case] = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        deadline=None,
+        derandomize=True,
+    )
+    @given(
+        st.one_of(
+            operation.as_strategy(mode, path_parameters=here), operation.as_strategy(mode, path_parameters=anywhere)
+        ),
+        st.booleans(),
+    )
+    def make(case: Case, exists: bool) -> None:
+        if exists and isinstance(case.body, dict) and "service_id" in case.body:
+            case.body["service_id"] = known["service_id"]
+        cases.append(case)
+
+    make()
+    return cases
+
+
+def problems(answer: Response, case: Case) -> Iterator[str]:
+    """What no answer may be."""
+    sent = case.as_curl_command()[:400]
+    if answer.status_code >= 500:
+        yield f"{answer.status_code} {answer.text[:200]} to {sent}"
+    elif answer.status_code >= 400:
+        detail = answer.json().get("detail")
+        if not isinstance(detail, list if answer.status_code == 422 else str):
+            yield f"{answer.status_code} {answer.text[:200]} to {sent}"
