@@ -1,0 +1,90 @@
+"""The models that the settings name."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from providers.chat_server import chat_server, replies
+from tertulia.errors import ModelUnavailable
+from tertulia.providers.base import Prompt, ProviderError, Turn
+from tertulia.providers.registry import open_models
+from tertulia.settings import OpenAISettings, ScriptedSettings, Settings
+
+PROMPT = Prompt("EngageUser", "", [Turn("user", "Hi")])
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings(tmp_path: Path, *model: str, url: str = "http://127.0.0.1:9", key: str = "") -> Settings:
+    openai = OpenAISettings(base_url=url, api_key=SecretStr(key))
+    return Settings(data=tmp_path, model=model, openai=openai, scripted=ScriptedSettings(pieces=4))
+
+
+async def test_the_scripted_model_speaks_in_the_pieces_that_the_settings_say(tmp_path: Path):
+    models = open_models(settings(tmp_path, "scripted"))
+    await models.start()
+    assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
+    await models.aclose()
+
+
+async def test_models_are_tried_in_the_order_of_the_settings(tmp_path: Path):
+    async with chat_server(replies("Hello")) as server:
+        models = open_models(settings(tmp_path, "openai:tiny", "scripted", url=server.url))
+        assert [piece async for piece in models.default.stream(PROMPT)] == ["Hello"]
+        server.answers[:] = [replies()]
+        assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
+        await models.aclose()
+
+
+async def test_a_model_alone_fails_alone(tmp_path: Path):
+    models = open_models(settings(tmp_path, "openai:tiny"))
+    with pytest.raises(ModelUnavailable):
+        await anext(models.default.stream(PROMPT))
+    await models.aclose()
+
+
+async def test_without_weights_the_log_says_so_and_the_scripted_model_speaks(tmp_path: Path):
+    with capture_logs() as logs:
+        models = open_models(settings(tmp_path, "local"))
+    assert logs[0]["event"].startswith("The weights of qwen2.5-coder-0.5b are not in ")
+    assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nonsense", "There is no model 'nonsense'; there are scripted, local, openai and VENDOR:NAME."),
+        ("nobody:model", "The model 'nobody:model' cannot be opened: Unknown model: nobody:model"),
+        ("openai:", "The model's name is missing: openai:NAME."),
+        ("openai", "The model's name is missing: openai:NAME."),
+    ],
+)
+def test_an_unknown_name_is_an_error_of_one_line(tmp_path: Path, name: str, text: str):
+    with pytest.raises(ProviderError) as caught:
+        open_models(settings(tmp_path, name))
+    assert str(caught.value) == text
+
+
+def test_an_address_that_is_none_is_an_error_of_one_line(tmp_path: Path):
+    with pytest.raises(ProviderError, match="TERTULIA_OPENAI_BASE_URL"):
+        open_models(settings(tmp_path, "openai:tiny", url="ftp://nowhere"))
+
+
+async def test_a_version_set_s_model_is_used_where_there_is_a_key_for_it(tmp_path: Path):
+    assert open_models(settings(tmp_path, "scripted")).named("openai_gpt-6-luna") is None
+    async with chat_server(replies("Hello")) as server:
+        models = open_models(settings(tmp_path, "scripted", url=server.url, key="sk-key"))
+        model = models.named("openai_gpt-6-luna")
+        assert model is not None
+        assert models.named("openai_gpt-6-luna") is model
+        assert [piece async for piece in model.stream(PROMPT)] == ["Hello"]
+        assert server.requests[0]["model"] == "gpt-6-luna"
+        assert models.named("google_gemini-3.5-flash") is None
+        assert models.named("other") is None
+        await models.aclose()
