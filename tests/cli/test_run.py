@@ -1,0 +1,76 @@
+"""`tertulia run`: what a newcomer pastes works."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from support.commands import PATIENCE_S, Command, Process, Start
+
+END = "Ctrl-C stops"
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+
+
+def _curl(running: Process) -> str:
+    return "curl" + running.output.split("\ncurl", 1)[1].split("\n\n", 1)[0]
+
+
+def _paste(text: str) -> list[dict[str, object]]:
+    done = subprocess.run(["bash", "-c", text], check=True, capture_output=True, text=True, cwd="/", timeout=PATIENCE_S)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@needs_curl
+def test_a_printed_curl_creates_a_conversation_from_any_folder(start: Start, data: Path) -> None:
+    running = start("run", "--data", data / "of mine", "--port", "0", "--model", "scripted", until=END)
+    line = _curl(running)
+    events = _paste(line)
+    assert events[0]["type"] == "conversation-created"
+    assert events[-1]["type"] == "interaction-complete"
+    again = _paste(line)
+    assert list(again[0]) == ["detail"]
+    finish = next(text for text in running.output.splitlines() if " finish --data" in text)
+    subprocess.run(["bash", "-c", finish], check=True, capture_output=True, cwd="/", timeout=PATIENCE_S)
+    assert _paste(line)[0]["type"] == "conversation-created"
+
+
+@needs_curl
+def test_a_printed_curl_works_where_the_database_is_set_in_the_environment(
+    start: Start, data: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    running = start("run", "--data", data, "--port", "0", "--model", "scripted", until=END, TERTULIA_DATABASE_URL=url)
+    line = _curl(running)
+    assert _paste(line)[0]["type"] == "conversation-created"
+
+
+def test_a_run_prints_the_five_settings_of_the_official_client(start: Start, data: Path) -> None:
+    running = start("run", "--data", data, "--port", "0", "--model", "scripted", until=END)
+    exported = dict(re.findall(r"^export (\w+)=(\S+)$", running.output, re.MULTILINE))
+    names = {f"AMIGO_{name}" for name in ("API_KEY", "API_KEY_ID", "BASE_URL", "ORGANIZATION_ID", "USER_ID")}
+    assert exported.keys() == names
+
+
+@pytest.mark.parametrize(("variables", "limited"), [({}, False), ({"TERTULIA_RATE_LIMITS": "contract"}, True)])
+def test_a_run_has_no_limits_unless_they_are_set(
+    start: Start, command: Command, data: Path, variables: dict[str, str], limited: bool
+) -> None:
+    running = start("run", "--data", data, "--port", "0", "--model", "scripted", until=END, **variables)
+    headers = {"Authorization": f"Bearer {command('token', '--data', data).stdout.strip()}"}
+    address = running.output.split("export AMIGO_BASE_URL=", 1)[1].split()[0]
+    answer = httpx2.get(f"{address}/v1/demo/service/", headers=headers, trust_env=False)
+    assert answer.status_code == 200
+    assert ("X-RateLimit-Limit" in answer.headers) is limited
+
+
+def test_weights_that_cannot_be_had_are_one_line_and_the_scripted_model_answers(start: Start, data: Path) -> None:
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
+    running = start("run", "--data", data, "--port", "0", until=END, **nowhere)
+    told = [line for line in running.output.splitlines() if "going on with the scripted model" in line]
+    assert len(told) == 1
+    assert "(model: scripted" in running.output
