@@ -28,6 +28,8 @@ _SCHEMES: dict[str, Any] = {
     },
 }
 _ALTERNATIVES: list[dict[str, list[str]]] = [{BEARER: []}, {BEARER: [], ISSUER: []}, {BASIC: []}]
+_PUBLIC = {"get-organization"}
+"""Operations that answer without credentials too, and tell more to who has some."""
 
 _REFERENCE = "#/components/schemas/{name}"
 _REPLY = (events.CurrentAgentAction, events.NewMessage, events.InteractionComplete, events.Error)
@@ -58,7 +60,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document["components"]["schemas"] |= _schemas_of_events()
     for operation in _operations(document):
         if any(BEARER in alternative for alternative in operation.get("security", [])):
-            operation["security"] = _ALTERNATIVES
+            operation["security"] = [{}, *_ALTERNATIVES] if operation["operationId"] in _PUBLIC else _ALTERNATIVES
         if operation["operationId"] in _STREAMS:
             _describe_stream(operation)
         if operation["operationId"] == "interact-with-conversation":
