@@ -50,6 +50,11 @@ async def test_an_agent_that_speaks_first_greets():
     assert "".join(await pieces(ScriptedModel(5), said())) == "Hello! Ask how the day was."
 
 
+async def test_a_direction_in_the_place_of_a_message_is_not_quoted():
+    reply = await pieces(ScriptedModel(5), said("(The conversation begins. You speak first.)"))
+    assert "".join(reply) == "Hello! Ask how the day was."
+
+
 async def test_the_same_prompt_gives_the_same_reply():
     assert await pieces(ScriptedModel(), said("Hi")) == await pieces(ScriptedModel(), said("Hi"))
 
