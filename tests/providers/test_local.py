@@ -77,9 +77,18 @@ async def test_a_consumer_that_stops_frees_the_model(model: LocalModel):
 
 @pytest.mark.live
 async def test_of_a_long_conversation_the_end_is_shown(model: LocalModel):
-    assert [piece async for piece in model.stream(said(*["word " * 3000] * 4, "Hello"))]
+    assert [piece async for piece in model.stream(said("word " * 5000, "Indeed.", "Hello, who are you?"))]
     with pytest.raises(ModelRefused):
         await anext(model.stream(said("word " * 20_000)))
+
+
+@pytest.mark.live
+async def test_a_model_that_is_reading_can_be_stopped(model: LocalModel):
+    reading = asyncio.ensure_future(anext(model.stream(said("word " * 3500))))
+    await asyncio.wait([reading], timeout=0.3)
+    reading.cancel()
+    async with asyncio.timeout(20):
+        await model.aclose()
 
 
 @pytest.mark.live

@@ -23,7 +23,8 @@ from tertulia.providers.base import Prompt
 PARALLEL = 2
 """Requests that run at the same time; others wait."""
 
-_CONTEXT_TOKENS = 8192  # of one request
+_CONTEXT_TOKENS = 4096  # of one request: a processor takes half a minute to read so many
+_BATCH_TOKENS = 256  # read between two signs of life, at which a request can be stopped
 _PARAMS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop", "temperature", "top_k", "top_p")
 _REPLY = {"temperature": 0.3, "max_tokens": 400}
 _CHOICE = {"temperature": 0, "max_tokens": 400}
@@ -41,8 +42,8 @@ class Server(Protocol):
 class LocalModel:
     """A model in this process, loaded by `start` or by the first prompt.
 
-    `stall_s` seconds without a piece, waiting for a thread included, are a ModelTimeout. Of a conversation that is too
-    long for the model, it is shown the end.
+    `stall_s` seconds without a sign of life, waiting for a thread included, are a ModelTimeout. Of a conversation that
+    is too long for the model, it is shown the end.
     """
 
     def __init__(self, path: Path, stall_s: float) -> None:
@@ -102,7 +103,8 @@ class LocalModel:
                     raise item
                 if item == _END:
                     return
-                yield item
+                if item is not None:
+                    yield item
         except TimeoutError:
             raise ModelTimeout(f"nothing in {self._stall_s} s") from None
         finally:
@@ -123,10 +125,13 @@ class _TooLong(ModelRefused):
 
 
 class _Request:
-    """A request in its thread. `items` are its pieces, then an error or the end; set `stopped` to end it early."""
+    """A request in its thread. `items` are its pieces (None: it is still reading), then an error or the end.
+
+    Set `stopped` to end it early.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.items: asyncio.Queue[str | ModelError] = asyncio.Queue()
+        self.items: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
         self.stopped = False
         self._loop = loop
 
@@ -144,12 +149,14 @@ class _Request:
         if "error" in chunk:
             self._put(_failure(chunk["error"]))
             return True
+        if "prompt_progress" in chunk:
+            self._put(None)
         for choice in chunk.get("choices", ()):
             if content := choice.get("delta", {}).get("content"):
                 self._put(content)
         return self.stopped
 
-    def _put(self, item: str | ModelError) -> None:
+    def _put(self, item: str | ModelError | None) -> None:
         try:
             self._loop.call_soon_threadsafe(self.items.put_nowait, item)
         except RuntimeError:  # the event loop is closed: nobody listens any more
@@ -162,6 +169,7 @@ def _load(path: Path) -> Server:
     params.model.path = str(path)
     params.n_parallel = PARALLEL
     params.n_ctx = PARALLEL * _CONTEXT_TOKENS
+    params.n_batch = _BATCH_TOKENS
     params.verbosity = -1
     params.cache_ram_mib = 0
     # llama.cpp's threads wait for each other by spinning: one too many for the machine, and all crawl. One core is left
@@ -181,7 +189,7 @@ def _load(path: Path) -> Server:
 
 def _body(prompt: Prompt, options: Mapping[str, Any]) -> dict[str, Any]:
     params = {name: prompt.params[name] for name in _PARAMS if name in prompt.params}
-    return {**options, **params, "messages": chat.messages(prompt), "stream": True}
+    return {**options, **params, "messages": chat.messages(prompt), "stream": True, "return_progress": True}
 
 
 def _failure(error: Mapping[str, Any]) -> ModelError:
