@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends, Path, Query
 from pydantic import BaseModel, Field
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
 from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
@@ -26,7 +26,7 @@ from tertulia.errors import BadRequest, Unprocessable
 from tertulia.events import MessageType
 from tertulia.storage import conversation as stored
 from tertulia.storage import message as stored_messages
-from tertulia.storage.conversation import ConversationFilter
+from tertulia.storage.conversation import ConversationFilter, Record
 from tertulia.storage.message import MessageFilter
 from tertulia.storage.paging import Sort, Window
 from tertulia.storage.turn import Opening, find_service
@@ -38,7 +38,7 @@ ConversationPath = Annotated[ObjectId, Path()]
 ActionPattern = Annotated[str, Query(alias="current_agent_action_type")]
 
 
-def conversation_target(row: RowMapping) -> dict[str, Any]:
+def conversation_target(row: Record) -> dict[str, Any]:
     """The attributes of a conversation that a permission's conditions can name."""
     return {
         "org_id": row["org_id"],
@@ -49,7 +49,7 @@ def conversation_target(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def owner_target(row: RowMapping) -> dict[str, Any]:
+def owner_target(row: Record) -> dict[str, Any]:
     """The attributes of a conversation's owner that a permission's conditions can name."""
     return {
         "org_id": row["org_id"],
@@ -62,7 +62,7 @@ def owner_target(row: RowMapping) -> dict[str, Any]:
 def may_interact(actor: Actor) -> stored.Authorize:
     """What raises Forbidden unless the caller may go on with a conversation."""
 
-    def authorize(row: RowMapping) -> None:
+    def authorize(row: Record) -> None:
         actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
         actor.require(Permission.CONVERSATION_INTERACT_WITH_CONVERSATION, conversation_target(row))
 
@@ -191,7 +191,7 @@ async def finish_conversation(
 ) -> None:
     """Finish a conversation. One without messages is removed."""
 
-    def authorize(row: RowMapping) -> None:
+    def authorize(row: Record) -> None:
         actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
         actor.require(Permission.CONVERSATION_FINISH_CONVERSATION, conversation_target(row))
 
@@ -256,7 +256,7 @@ async def get_conversations(
     )
 
 
-def _conversation(actor: Actor, row: RowMapping) -> ConversationInstance:
+def _conversation(actor: Actor, row: Record) -> ConversationInstance:
     message = {**conversation_target(row), "message_type": row["final_message_type"]}
     version_set = {name: row[name] for name in ("org_id", "service_id", "version_set_name")}
     return ConversationInstance(
@@ -276,7 +276,7 @@ def _conversation(actor: Actor, row: RowMapping) -> ConversationInstance:
     )
 
 
-def _version_set_info(row: RowMapping) -> VersionSetInfo:
+def _version_set_info(row: Record) -> VersionSetInfo:
     return VersionSetInfo(
         name=row["version_set_name"],
         agent_version_info=(row["agent_id"], row["agent_version"]),
@@ -327,7 +327,7 @@ async def get_conversation_messages(
     )
 
 
-def _message(row: RowMapping) -> MessageInstance:
+def _message(row: Record) -> MessageInstance:
     return MessageInstance(
         id=row["id"],
         interaction_id=row["interaction_id"],
@@ -391,7 +391,7 @@ async def modify_tags_of_conversation(
 ) -> None:
     """Add, change and remove tags; those that are not named stay."""
 
-    def authorize(row: RowMapping) -> None:
+    def authorize(row: Record) -> None:
         actor.require(Permission.CONVERSATION_MODIFY_CONVERSATION, conversation_target(row))
 
     await organization.database.write(

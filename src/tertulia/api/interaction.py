@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, Depends, Path
 from pydantic import BaseModel, Field
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia.api.conversation import conversation_target
 from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
@@ -16,6 +16,7 @@ from tertulia.engine import suggestions
 from tertulia.errors import BadRequest, Unprocessable
 from tertulia.storage import conversation as stored
 from tertulia.storage import message as stored_messages
+from tertulia.storage.conversation import Record
 from tertulia.storage.turn import Message, Opening, find_service, list_history
 
 router = contract_router("/conversation", "Conversation")
@@ -69,7 +70,7 @@ async def get_interaction_insights(
 ) -> InteractionInsights:
     """How the agent came to its message: the states it went through and where it stands."""
 
-    def read(connection: Connection) -> RowMapping:
+    def read(connection: Connection) -> Record:
         row = stored.get_conversation(connection, organization.org_id, conversation_id)
         actor.require(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation_target(row))
         return stored_messages.get_interaction(connection, conversation_id, interaction_id)
@@ -110,7 +111,7 @@ async def recommend_responses_for_interaction(
     """Messages that the user could send next, after the newest interaction."""
     conversations = runtime.conversations
 
-    def read(connection: Connection) -> tuple[RowMapping, list[Message]]:
+    def read(connection: Connection) -> tuple[Record, list[Message]]:
         row = stored.get_conversation(connection, organization.org_id, conversation_id)
         actor.require(Permission.CONVERSATION_GET_RECOMMENDED_RESPONSES, conversation_target(row))
         stored_messages.get_interaction(connection, conversation_id, interaction_id)

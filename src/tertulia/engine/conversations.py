@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia import clock, events
 from tertulia.engine import context_graph, relay
@@ -25,7 +25,7 @@ from tertulia.errors import BadRequest, Conflict, Gone, TertuliaError, Unavailab
 from tertulia.settings import Settings
 from tertulia.storage import turn as stored
 from tertulia.storage import worker
-from tertulia.storage.conversation import Authorize, get_conversation
+from tertulia.storage.conversation import Authorize, Record, get_conversation
 from tertulia.storage.database import Database
 from tertulia.storage.idempotency import Earlier, KeyTaken, Ticket, find_earlier, insert_key
 from tertulia.storage.stream import Elsewhere, Recording, find_stream
@@ -128,7 +128,7 @@ class Conversations:
         conversation_id: str,
         incoming: Incoming,
         authorize: Authorize,
-        wants: Callable[[RowMapping], ActionFilter],
+        wants: Callable[[Record], ActionFilter],
         ticket: Ticket | None = None,
     ) -> Stream:
         """Begin another turn of a conversation; `authorize` and `wants` are asked with the conversation's row.

@@ -22,7 +22,6 @@ from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
 from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage import turn as stored
-from tertulia.storage.stream import compress
 from tertulia.storage.turn import Claim, Lease, Settlement
 
 SUPERVISION_S = 1.0
@@ -115,8 +114,8 @@ class Runner:
                     outcome.message_id, turn.claim.interaction_id, outcome.full_message, outcome.finished
                 )
             )
-            stream = compress(turn.body + complete)
-            await turn.database.write(stored.settle, turn.claim, self._settlement(outcome, stream))
+            settlement = self._settlement(outcome, turn.body + complete)
+            await turn.database.write(stored.settle, turn.claim, settlement)
             turn.append(complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
             await _abandon(turn)

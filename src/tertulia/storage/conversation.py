@@ -14,9 +14,13 @@ from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.storage.dialect import json_kind, json_text
 from tertulia.storage.paging import Page, Sort, Window, ordering, page
+from tertulia.storage.prepared import Prepared
 from tertulia.storage.tables import conversations, messages, roles, users
 
-Authorize = Callable[[RowMapping], None]
+Record = Mapping[Any, Any]
+"""A row by its columns' names."""
+
+Authorize = Callable[[Record], None]
 """Raises Forbidden when the caller may not act on the conversation of this row."""
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
@@ -46,13 +50,16 @@ _CONVERSATION = (
 )
 
 
-def get_conversation(connection: Connection, org_id: str, conversation_id: str) -> RowMapping:
+_PREPARED = Prepared(_CONVERSATION)
+
+
+def get_conversation(connection: Connection, org_id: str, conversation_id: str) -> dict[str, Any]:
     """A conversation with what its owner's row says.
 
     Raises:
         NotFound: there is none.
     """
-    row = connection.execute(_CONVERSATION, {"org_id": org_id, "conversation_id": conversation_id}).mappings().first()
+    row = _PREPARED.first(connection, {"org_id": org_id, "conversation_id": conversation_id})
     if row is None:
         raise NotFound(f"There is no conversation {conversation_id}.")
     return row
@@ -63,7 +70,7 @@ def is_live(lease_expires_at: datetime | None) -> bool:
     return lease_expires_at is not None and lease_expires_at > clock.now()
 
 
-def refuse_unless_idle(row: RowMapping) -> None:
+def refuse_unless_idle(row: Record) -> None:
     """Raise Conflict when a conversation is finished, or a turn of it is running."""
     if row["is_finished"]:
         raise Conflict("The conversation is finished.")

@@ -10,16 +10,17 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tertulia.errors import Unavailable
 from tertulia.storage import dialect
+from tertulia.storage.prepared import execute_directly
 
 log = structlog.get_logger()
 
@@ -140,6 +141,7 @@ class _Writer:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._connection: Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
@@ -162,6 +164,7 @@ class _Writer:
             if jobs:
                 self._commit_together(jobs)
                 _deliver(jobs)
+        self._disconnect()
 
     def _take(self) -> tuple[list[_Job], bool]:
         jobs: list[_Job] = []
@@ -178,25 +181,40 @@ class _Writer:
 
     def _commit_together(self, jobs: list[_Job]) -> None:
         try:
-            with reported(), self._engine.connect() as connection:
+            with reported():
+                connection = self._connected()
                 dialect.begin_write(connection)
                 for job in jobs:
                     _run_in_savepoint(connection, job)
-                connection.exec_driver_sql("COMMIT")
+                execute_directly(connection, "COMMIT")
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
+            self._disconnect()
             for job in jobs:
                 job.outcome = (None, job.outcome[1] or error)
 
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        """Undo what is open, and begin anew next time."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+            connection.close()
+
 
 def _run_in_savepoint(connection: Connection, job: _Job) -> None:
-    connection.exec_driver_sql("SAVEPOINT unit")
+    execute_directly(connection, "SAVEPOINT unit")
     try:
         with reported():
             job.outcome = (job.unit(connection), None)
     except Exception as error:  # noqa: BLE001 - the caller's, to whom it is given
         job.outcome = (None, error)
-        connection.exec_driver_sql("ROLLBACK TO unit")
-    connection.exec_driver_sql("RELEASE unit")
+        execute_directly(connection, "ROLLBACK TO unit")
+    execute_directly(connection, "RELEASE unit")
 
 
 def _deliver(jobs: list[_Job]) -> None:

@@ -28,7 +28,7 @@ class Elsewhere:
 
 
 def compress(body: bytes) -> bytes:
-    """A body as it is stored. Off the database's thread: it is the caller's work."""
+    """A body as it is stored."""
     return zlib.compress(body, 1)
 
 

@@ -13,15 +13,17 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
-from tertulia.storage.conversation import Authorize, get_conversation, is_live, refuse_unless_idle
+from tertulia.storage.conversation import Authorize, Record, get_conversation, is_live, refuse_unless_idle
 from tertulia.storage.idempotency import free_keys
+from tertulia.storage.prepared import Prepared, insert
+from tertulia.storage.stream import compress
 from tertulia.storage.tables import (
     agents,
     context_graphs,
@@ -83,7 +85,7 @@ class Claim:
     llm_model_preferences: Mapping[str, Any]
     position: list[list[Any]] | None
     returning: bool
-    user: RowMapping
+    user: Record
     num_interactions: int
     last_message_time: datetime | None
     history: Sequence[Message] = ()
@@ -91,7 +93,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a turn made, to be committed as one; `stream` is its NDJSON body, compressed."""
+    """What a turn made, to be committed as one; `stream` is its NDJSON body."""
 
     created_at: datetime
     messages: Sequence[Message]
@@ -102,7 +104,7 @@ class Settlement:
     stream_expires_at: datetime
 
 
-_SERVICE = (
+_SERVICE = Prepared(
     sa.select(
         services.c.is_active,
         services.c.agent_id,
@@ -127,7 +129,7 @@ _SERVICE = (
 )
 
 # An unfinished conversation first, if there is one, then a finished one: at most two rows, whatever the user's past.
-_EARLIER = (
+_EARLIER = Prepared(
     sa.select(
         conversations.c.id,
         conversations.c.is_finished,
@@ -144,25 +146,21 @@ _EARLIER = (
 )
 
 
-def find_service(connection: Connection, opening: Opening) -> RowMapping:
+def find_service(connection: Connection, opening: Opening) -> dict[str, Any]:
     """The service and version set that a conversation is to use, with the versions resolved.
 
     Raises:
         NotFound: the service or its version set does not exist.
         BadRequest: the service is inactive.
     """
-    row = (
-        connection.execute(
-            _SERVICE,
-            {
-                "org_id": opening.org_id,
-                "service_id": opening.service_id,
-                "user_id": opening.user_id,
-                "version_set_name": opening.version_set_name,
-            },
-        )
-        .mappings()
-        .first()
+    row = _SERVICE.first(
+        connection,
+        {
+            "org_id": opening.org_id,
+            "service_id": opening.service_id,
+            "user_id": opening.user_id,
+            "version_set_name": opening.version_set_name,
+        },
     )
     if row is None:
         raise NotFound(f"There is no service {opening.service_id}.")
@@ -203,14 +201,17 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
         "position": [],
         "num_interactions": 0,
         "num_messages": 0,
+        "last_interaction_id": None,
+        "last_message_time": None,
         "created_at": now,
+        "finished_at": None,
         "lease_token": 1,
         "lease_owner": lease.owner,
         "lease_interaction_id": lease.interaction_id,
         "lease_expires_at": lease.expires_at,
     }
     try:
-        connection.execute(_INSERT_CONVERSATION, row)
+        _INSERT_CONVERSATION.run(connection, row)
     except IntegrityError as error:
         raise Conflict("Another request is creating a conversation of this service.") from error
     return Claim(
@@ -230,26 +231,28 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
     )
 
 
-_INSERT_CONVERSATION = sa.insert(conversations)
+_INSERT_CONVERSATION = insert(conversations)
 
 
 def _clear_the_way(connection: Connection, opening: Opening) -> bool:
     """See that no conversation is in the way; say whether the user has finished one before."""
     key = {"user_id": opening.user_id, "service_id": opening.service_id, "org_id": opening.org_id}
     returning = False
-    for earlier in connection.execute(_EARLIER, key):
-        if earlier.is_finished:
+    for earlier in _EARLIER.all(connection, key):
+        if earlier["is_finished"]:
             returning = True
-        elif is_live(earlier.lease_expires_at):
+        elif is_live(earlier["lease_expires_at"]):
             raise Conflict("The user has an unfinished conversation of this service, and its turn is running.")
-        elif earlier.num_interactions:
-            raise BadRequest(f"The user has an unfinished conversation of this service: {earlier.id}. Finish it first.")
+        elif earlier["num_interactions"]:
+            raise BadRequest(
+                f"The user has an unfinished conversation of this service: {earlier['id']}. Finish it first."
+            )
         else:  # its first turn died before it was committed
-            connection.execute(sa.delete(conversations).where(conversations.c.id == earlier.id))
+            connection.execute(sa.delete(conversations).where(conversations.c.id == earlier["id"]))
     return returning
 
 
-_TAKE_LEASE = (
+_TAKE_LEASE = Prepared(
     sa.update(conversations)
     .where(conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token"))
     .values(
@@ -260,7 +263,7 @@ _TAKE_LEASE = (
     )
 )
 
-_HISTORY = (
+_HISTORY = Prepared(
     sa.select(
         messages.c.id,
         messages.c.message_type,
@@ -290,8 +293,8 @@ def claim_existing(
     refuse_unless_idle(row)
     if not row["num_interactions"]:
         raise NotFound(f"There is no conversation {conversation_id}.")
-    taken = connection.execute(
-        _TAKE_LEASE,
+    taken = _TAKE_LEASE.run(
+        connection,
         {
             "b_id": conversation_id,
             "b_token": row["lease_token"],
@@ -300,7 +303,7 @@ def claim_existing(
             "b_expires_at": lease.expires_at,
         },
     )
-    if not taken.rowcount:
+    if not taken:
         raise Conflict("Another operation on this conversation is running.")
     return Claim(
         org_id=org_id,
@@ -322,11 +325,11 @@ def claim_existing(
 
 def list_history(connection: Connection, conversation_id: str, limit: int) -> list[Message]:
     """The newest `limit` messages, oldest first."""
-    rows = connection.execute(_HISTORY, {"conversation_id": conversation_id, "limit": limit})
-    return [Message(*row) for row in reversed(rows.all())]
+    rows = _HISTORY.all(connection, {"conversation_id": conversation_id, "limit": limit})
+    return [Message(**row) for row in reversed(rows)]
 
 
-_SETTLE = (
+_SETTLE = Prepared(
     sa.update(conversations)
     .where(conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token"))
     .values(
@@ -343,7 +346,7 @@ _SETTLE = (
     )
 )
 
-_COUNT = (
+_COUNT = Prepared(
     sa.update(users)
     .where(users.c.id == bindparam("b_id"))
     .values(
@@ -361,8 +364,8 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
         Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
     """
     last = made.messages[-1].created_at
-    settled = connection.execute(
-        _SETTLE,
+    settled = _SETTLE.run(
+        connection,
         {
             "b_id": claim.conversation_id,
             "b_token": claim.lease_token,
@@ -374,10 +377,10 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
             "b_finished_at": last if made.finished else None,
         },
     )
-    if not settled.rowcount:
+    if not settled:
         raise Conflict("The turn took too long, and another has the conversation now.")
-    connection.execute(
-        _INSERT_INTERACTION,
+    _INSERT_INTERACTION.run(
+        connection,
         {
             "id": claim.interaction_id,
             "org_id": claim.org_id,
@@ -387,19 +390,19 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
             "created_at": made.created_at,
         },
     )
-    connection.execute(_INSERT_MESSAGE, [_message_row(claim, message) for message in made.messages])
-    connection.execute(
-        _INSERT_STREAM,
+    _INSERT_MESSAGE.run_many(connection, [_message_row(claim, message) for message in made.messages])
+    _INSERT_STREAM.run(
+        connection,
         {
             "org_id": claim.org_id,
             "interaction_id": claim.interaction_id,
             "conversation_id": claim.conversation_id,
-            "body": made.stream,
+            "body": compress(made.stream),
             "expires_at": made.stream_expires_at,
         },
     )
-    counted = connection.execute(
-        _COUNT,
+    counted = _COUNT.run(
+        connection,
         {
             "b_id": claim.user_id,
             "b_conversations": int(claim.num_interactions == 0),
@@ -407,13 +410,13 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
             "b_last_message_time": last,
         },
     )
-    if not counted.rowcount:
+    if not counted:
         raise Conflict("The user has been deleted.")
 
 
-_INSERT_STREAM = sa.insert(streams)
-_INSERT_INTERACTION = sa.insert(interactions)
-_INSERT_MESSAGE = sa.insert(messages)
+_INSERT_STREAM = insert(streams)
+_INSERT_INTERACTION = insert(interactions)
+_INSERT_MESSAGE = insert(messages)
 
 
 def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
