@@ -25,6 +25,8 @@ PARALLEL = 2
 
 _CONTEXT_TOKENS = 4096  # of one request: a processor takes half a minute to read so many
 _BATCH_TOKENS = 256  # read between two signs of life, at which a request can be stopped
+_SLOTS = 4  # prompts whose beginnings are remembered: the choices and the replies of two conversations
+_SAME_PROMPT = 0.7  # share of a prompt that a slot must remember to be taken for it; else the oldest is taken
 _PARAMS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop", "temperature", "top_k", "top_p")
 _REPLY = {"temperature": 0.3, "max_tokens": 400}
 _CHOICE = {"temperature": 0, "max_tokens": 400}
@@ -167,8 +169,9 @@ def _load(path: Path) -> Server:
     """Blocks for a second or more, and then for as long as the weights are on disk alone."""
     params = _llama.CommonParams()
     params.model.path = str(path)
-    params.n_parallel = PARALLEL
-    params.n_ctx = PARALLEL * _CONTEXT_TOKENS
+    params.n_parallel = _SLOTS
+    params.n_ctx = _SLOTS * _CONTEXT_TOKENS
+    params.slot_prompt_similarity = _SAME_PROMPT
     params.n_batch = _BATCH_TOKENS
     params.verbosity = -1
     params.cache_ram_mib = 0
