@@ -13,6 +13,7 @@ from tertulia.api import ROUTERS, errors, openapi
 from tertulia.api.deps import Runtime
 from tertulia.api.limiter import Limiter, RateLimitHeaders
 from tertulia.api.middleware import BodyLimits, Watch
+from tertulia.auth.actor import Actors
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
 from tertulia.background.maintenance import Maintenance
@@ -68,7 +69,7 @@ async def _runtime(settings: Settings, models: Models) -> AsyncGenerator[Runtime
         await stack.enter_async_context(conversations.open())
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, box)
-        yield Runtime(settings, clusters, box, tokens, limiter, conversations, maintenance)
+        yield Runtime(settings, clusters, box, tokens, Actors(), limiter, conversations, maintenance)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.engine import Connection
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
-from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.deps import CurrentActor, CurrentRecentActor, CurrentRuntime, Organization
 from tertulia.api.idempotency import IdempotencyKey, make_ticket
 from tertulia.api.interact_form import InteractForm, read_interact_form
 from tertulia.api.ndjson import NDJSONResponse
@@ -18,8 +18,9 @@ from tertulia.api.rate_limit import rate_limit
 from tertulia.api.routing import contract_router
 from tertulia.api.tag_filter import parse_tag_filters
 from tertulia.api.types import ObjectId, Text, TextTags, Words
-from tertulia.auth.actor import Actor
+from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
+from tertulia.engine.conversations import Stream
 from tertulia.engine.scene import Incoming
 from tertulia.engine.turn import ActionFilter, no_actions
 from tertulia.errors import BadRequest, Unprocessable
@@ -88,11 +89,17 @@ class CreateConversation(BaseModel):
             return None
         return Incoming(self.initial_message_type or "user-message", self.initial_message)
 
+    def to_opening(self, actor: Actor) -> Opening:
+        """The conversation of a caller that is about to begin."""
+        return Opening(
+            actor.org_id, actor.user_id, self.service_id, self.service_version_set_name, self.tags, self.is_test
+        )
+
 
 @router.post("/", operation_id="create-conversation", status_code=201, dependencies=[Depends(rate_limit(5))])
 async def create_conversation(
     runtime: CurrentRuntime,
-    actor: CurrentActor,
+    caller: CurrentRecentActor,
     organization: Organization,
     body: CreateConversation,
     response_format: TextOrVoice,
@@ -101,35 +108,40 @@ async def create_conversation(
     idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Create a conversation and start it. The user must not have an unfinished one of the same service."""
-    target = {
-        "org_id": organization.org_id,
+    incoming = body.to_incoming()
+    matches = action_filter(action_pattern)
+
+    async def start(actor: Actor) -> Stream:
+        target = _target_of_new(actor, body.service_id)
+        actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
+        opening = body.to_opening(actor)
+        if response_format == "voice":
+            await organization.database.read(find_service, opening)
+            raise BadRequest("response_format: the agent has no voice.")
+        return await runtime.conversations.start(
+            organization.database,
+            lambda connection: confirm_actor(connection, actor),
+            opening,
+            incoming,
+            _shown_actions(actor, target, matches),
+            make_ticket(runtime, actor, idempotency_key, "create", body, response_format, action_pattern),
+        )
+
+    return NDJSONResponse(await caller.act(start), 201)
+
+
+def _target_of_new(actor: Actor, service_id: str) -> dict[str, Any]:
+    return {
+        "org_id": actor.org_id,
         "conversation_user_id": actor.user_id,
-        "service_id": body.service_id,
+        "service_id": service_id,
         "conversations_visible_to_admins": True,
     }
-    actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
-    wants = _wanted_actions(actor, target, action_pattern)
-    incoming = body.to_incoming()
-    opening = Opening(
-        org_id=organization.org_id,
-        user_id=actor.user_id,
-        service_id=body.service_id,
-        version_set_name=body.service_version_set_name,
-        tags=body.tags,
-        is_test=body.is_test,
-    )
-    if response_format == "voice":
-        await organization.database.read(find_service, opening)
-        raise BadRequest("response_format: the agent has no voice.")
-    ticket = make_ticket(runtime, actor, idempotency_key, "create", body, response_format, action_pattern)
-    stream = await runtime.conversations.start(organization.database, opening, incoming, wants, ticket)
-    return NDJSONResponse(stream, 201)
 
 
-def _wanted_actions(actor: Actor, target: Mapping[str, Any], pattern: str) -> ActionFilter:
+def _shown_actions(actor: Actor, target: Mapping[str, Any], matches: ActionFilter) -> ActionFilter:
     """The caller's filter of action events; nothing passes it where the caller may not see them."""
-    wants = action_filter(pattern)
-    return wants if actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, target) else no_actions
+    return matches if actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, target) else no_actions
 
 
 # --- Interact and finish ---------------------------------------------------------------------------------------------
@@ -142,7 +154,7 @@ def _wanted_actions(actor: Actor, target: Mapping[str, Any], pattern: str) -> Ac
 )
 async def interact_with_conversation(
     runtime: CurrentRuntime,
-    actor: CurrentActor,
+    caller: CurrentRecentActor,
     organization: Organization,
     conversation_id: ConversationPath,
     form: Annotated[InteractForm, Depends(read_interact_form)],
@@ -154,23 +166,25 @@ async def interact_with_conversation(
     idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Send a message to a conversation, or let the agent go on, and stream its answer."""
-    action_filter(action_pattern)
     incoming = form.to_incoming()
-    authorize = may_interact(actor)
+    matches = action_filter(action_pattern)
 
-    if "voice" in (request_format, response_format):
-        await organization.database.read(_refuse_voice, organization.org_id, conversation_id, authorize)
-    ticket = make_ticket(runtime, actor, idempotency_key, conversation_id, form, response_format, action_pattern)
-    stream = await runtime.conversations.interact(
-        organization.database,
-        organization.org_id,
-        conversation_id,
-        incoming,
-        authorize,
-        lambda row: _wanted_actions(actor, conversation_target(row), action_pattern),
-        ticket,
-    )
-    return NDJSONResponse(stream, 200)
+    async def interact(actor: Actor) -> Stream:
+        authorize = may_interact(actor)
+        if "voice" in (request_format, response_format):
+            await organization.database.read(_refuse_voice, organization.org_id, conversation_id, authorize)
+        return await runtime.conversations.interact(
+            organization.database,
+            lambda connection: confirm_actor(connection, actor),
+            organization.org_id,
+            conversation_id,
+            incoming,
+            authorize,
+            lambda row: _shown_actions(actor, conversation_target(row), matches),
+            make_ticket(runtime, actor, idempotency_key, conversation_id, form, response_format, action_pattern),
+        )
+
+    return NDJSONResponse(await caller.act(interact), 200)
 
 
 def _refuse_voice(connection: Connection, org_id: str, conversation_id: str, authorize: stored.Authorize) -> None:

@@ -1,23 +1,24 @@
 """What endpoints depend on: the runtime, the organization of the path, and the caller.
 
 They are found in this order, so an unknown organization (404) comes before bad credentials (401), and both before a
-wrong field (422).
+wrong field (422). Each is found once for a request and kept in its scope: what a framework resolves as a tree of
+dependencies costs more than the work itself.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header
+from fastapi import Depends
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from tertulia.api.limiter import Limiter
 from tertulia.auth import credentials
-from tertulia.auth.actor import Actor, load_actor
-from tertulia.auth.credentials import Credentials
+from tertulia.auth.actor import Actor, Actors, StaleActor, load_actor
 from tertulia.auth.secrets import SecretBox
-from tertulia.auth.tokens import Tokens
+from tertulia.auth.tokens import Claims, Tokens
 from tertulia.background.maintenance import Maintenance
 from tertulia.engine.conversations import Conversations
 from tertulia.errors import Forbidden, Unauthorized
@@ -34,6 +35,7 @@ class Runtime:
     clusters: Clusters
     box: SecretBox
     tokens: Tokens
+    actors: Actors
     limiter: Limiter | None
     conversations: Conversations
     maintenance: Maintenance
@@ -47,8 +49,106 @@ class OrganizationScope:
     database: Database
 
 
-class _CallerCredentials(SecurityBase):
-    """Reads the credentials, and is how the OpenAPI document knows that an operation wants them."""
+_ORGANIZATION = "tertulia.organization"
+_CLAIMS = "tertulia.claims"
+_ACTOR = "tertulia.actor"
+
+
+async def find_runtime(connection: HTTPConnection) -> Runtime:
+    """What the process has open."""
+    return connection.scope["app"].state.runtime
+
+
+CurrentRuntime = Annotated[Runtime, Depends(find_runtime)]
+
+
+async def find_organization(connection: HTTPConnection) -> OrganizationScope:
+    """The organization of the path.
+
+    Raises:
+        NotFound: there is none, or not in the storage cluster that the request names.
+        Unavailable: the installation is under maintenance.
+    """
+    scope = connection.scope
+    found: OrganizationScope | None = scope.get(_ORGANIZATION)
+    if found is None:
+        runtime: Runtime = scope["app"].state.runtime
+        runtime.maintenance.refuse()
+        org_id = scope["path_params"]["organization"]
+        named = connection.headers.get("x-mongo-cluster-name") or None
+        found = scope[_ORGANIZATION] = OrganizationScope(org_id, await runtime.clusters.locate(org_id, named))
+    return found
+
+
+Organization = Annotated[OrganizationScope, Depends(find_organization)]
+"""The organization of the path; 404 where there is none, 503 under maintenance."""
+
+
+async def find_actor(connection: HTTPConnection) -> Actor:
+    """The caller.
+
+    Raises:
+        Unauthorized: there are no valid credentials.
+        Forbidden: they are for another organization.
+    """
+    actor: Actor | None = connection.scope.get(_ACTOR)
+    if actor is None:
+        organization = await find_organization(connection)
+        claims = await find_claims(connection)
+        actor = await organization.database.read(load_actor, claims.org_id, claims.user_id)
+        connection.scope[_ACTOR] = actor
+    return actor
+
+
+async def find_claims(connection: HTTPConnection) -> Claims:
+    """What the caller's token says; whether they are still there is not asked.
+
+    Raises:
+        Unauthorized: there are no valid credentials.
+        Forbidden: they are for another organization.
+    """
+    scope = connection.scope
+    claims: Claims | None = scope.get(_CLAIMS)
+    if claims is None:
+        organization = await find_organization(connection)
+        runtime: Runtime = scope["app"].state.runtime
+        claims = await credentials.authenticate(runtime.tokens, credentials.read(connection.headers))
+        if claims.org_id != organization.org_id:
+            raise Forbidden("This token is for another organization.")
+        scope[_CLAIMS] = claims
+    return claims
+
+
+T = TypeVar("T")
+
+
+class RecentActor:
+    """The caller of a busy endpoint, from memory where they are known: no query before the one that claims a turn."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    async def act(self, do: Callable[[Actor], Awaitable[T]]) -> T:
+        """Do it as the caller. Where memory turns out to be stale, or says no, it is done as who they are now.
+
+        Raises:
+            Unauthorized, Forbidden: see find_actor.
+        """
+        actors = (await find_runtime(self._connection)).actors
+        claims = await find_claims(self._connection)
+        actor = actors.find(claims.org_id, claims.user_id)
+        if actor is not None:
+            try:
+                return await do(actor)
+            except (StaleActor, Forbidden):
+                pass
+        actor = await find_actor(self._connection)
+        actors.remember(actor)
+        return await do(actor)
+
+
+class _Caller(SecurityBase):
+    """Finds the caller, and is how the OpenAPI document knows that an operation wants credentials."""
 
     def __init__(self) -> None:
         self.scheme_name = "Bearer-Authorization"
@@ -58,52 +158,29 @@ class _CallerCredentials(SecurityBase):
             "`ORGANIZATION_USER`) and as a WebSocket subprotocol it is accepted too; `X-ORG-ID` may name its issuer.",
         )
 
-    async def __call__(self, connection: HTTPConnection) -> Credentials | None:
-        return credentials.read(connection.headers)
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        return await find_actor(connection)
 
 
-async def _runtime(connection: HTTPConnection) -> Runtime:
-    return connection.app.state.runtime
+class _RecentCaller(_Caller):
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        await find_claims(connection)
+        return RecentActor(connection)
 
 
-CurrentRuntime = Annotated[Runtime, Depends(_runtime)]
+class _MaybeCaller(_Caller):
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        try:
+            return await find_actor(connection)
+        except (Unauthorized, Forbidden):
+            return None
 
 
-async def _organization(
-    runtime: CurrentRuntime,
-    organization: str,
-    x_mongo_cluster_name: Annotated[
-        str | None, Header(description="The storage cluster to look in; usually not needed.")
-    ] = None,
-) -> OrganizationScope:
-    runtime.maintenance.refuse()
-    database = await runtime.clusters.locate(organization, x_mongo_cluster_name or None)
-    return OrganizationScope(organization, database)
-
-
-Organization = Annotated[OrganizationScope, Depends(_organization)]
-"""The organization of the path; 404 where there is none, 503 under maintenance."""
-
-_Credentials = Annotated[Credentials | None, Depends(_CallerCredentials())]
-
-
-async def _actor(runtime: CurrentRuntime, organization: Organization, shown: _Credentials) -> Actor:
-    claims = await credentials.authenticate(runtime.tokens, shown)
-    if claims.org_id != organization.org_id:
-        raise Forbidden("This token is for another organization.")
-    return await organization.database.read(load_actor, claims.org_id, claims.user_id)
-
-
-CurrentActor = Annotated[Actor, Depends(_actor)]
+CurrentActor = Annotated[Actor, Depends(_Caller())]
 """The caller; 401 without valid credentials, 403 with those of another organization."""
 
+CurrentRecentActor = Annotated[RecentActor, Depends(_RecentCaller())]
+"""The caller of a busy endpoint; 401 without valid credentials, 403 with those of another organization."""
 
-async def _maybe_actor(runtime: CurrentRuntime, organization: Organization, shown: _Credentials) -> Actor | None:
-    try:
-        return await _actor(runtime, organization, shown)
-    except (Unauthorized, Forbidden):
-        return None
-
-
-MaybeActor = Annotated[Actor | None, Depends(_maybe_actor)]
+MaybeActor = Annotated[Actor | None, Depends(_MaybeCaller())]
 """The caller of a public endpoint: nobody, where there are no credentials that hold for this organization."""

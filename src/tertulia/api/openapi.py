@@ -28,6 +28,17 @@ _SCHEMES: dict[str, Any] = {
     },
 }
 _ALTERNATIVES: list[dict[str, list[str]]] = [{BEARER: []}, {BEARER: [], ISSUER: []}, {BASIC: []}]
+_OF_THE_ORGANIZATION: list[dict[str, Any]] = [
+    {"name": "organization", "in": "path", "required": True, "schema": {"type": "string"}},
+    {
+        "name": "x-mongo-cluster-name",
+        "in": "header",
+        "required": False,
+        "schema": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "description": "The storage cluster to look in; usually not needed.",
+    },
+]
+"""Parameters of every operation on an organization, which find_organization reads."""
 _PUBLIC = {"get-organization"}
 """Operations that answer without credentials too, and tell more to who has some."""
 
@@ -58,7 +69,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     document["components"].setdefault("securitySchemes", {}).update(_SCHEMES)
     document["components"]["schemas"] |= _schemas_of_events()
-    for operation in _operations(document):
+    for path, operation in _operations(document):
+        if "{organization}" in path:
+            operation["parameters"] = [*_OF_THE_ORGANIZATION, *operation.get("parameters", [])]
         if any(BEARER in alternative for alternative in operation.get("security", [])):
             operation["security"] = [{}, *_ALTERNATIVES] if operation["operationId"] in _PUBLIC else _ALTERNATIVES
         if operation["operationId"] in _STREAMS:
@@ -69,9 +82,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for methods in document["paths"].values():
-        yield from methods.values()
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            yield path, operation
 
 
 def _describe_stream(operation: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """The caller of a request: a user, the role they have, and so what they may do."""
 
+import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +42,45 @@ class Actor:
     @property
     def _self(self) -> dict[str, str]:
         return {SELF_ORG_ID: self.org_id, SELF_USER_ID: self.user_id}
+
+
+class StaleActor(Exception):
+    """The user has another role by now, or is gone."""
+
+
+REMEMBERED = 10_000
+REMEMBERED_S = 60.0
+
+
+class Actors:
+    """Callers of the last minute: at most so many, and each for so many seconds.
+
+    Who acts by what is remembered has it confirmed in the transaction that writes, and acts anew where it is stale.
+    """
+
+    def __init__(self) -> None:
+        self._actors: OrderedDict[tuple[str, str], tuple[Actor, float]] = OrderedDict()
+
+    def find(self, org_id: str, user_id: str) -> Actor | None:
+        """A caller that is remembered."""
+        actor, until = self._actors.get((org_id, user_id), (None, 0.0))
+        return actor if time.monotonic() < until else None
+
+    def remember(self, actor: Actor) -> None:
+        """Remember a caller that has just been loaded."""
+        self._actors[actor.org_id, actor.user_id] = (actor, time.monotonic() + REMEMBERED_S)
+        if len(self._actors) > REMEMBERED:
+            self._actors.popitem(last=False)
+
+
+def confirm_actor(connection: Connection, actor: Actor) -> None:
+    """See that a remembered caller still has their role.
+
+    Raises:
+        StaleActor: they have not.
+    """
+    if user.find_role_id(connection, actor.org_id, actor.user_id) != actor.role_id:
+        raise StaleActor
 
 
 def load_actor(connection: Connection, org_id: str, user_id: str) -> Actor:

@@ -40,6 +40,10 @@ LOOKUPS = 5
 LOOKUP_PAUSE_S = 0.02
 
 
+Confirm = Callable[[Connection], None]
+"""Raises when what the caller may do is not what was assumed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """The events of a turn, and the identifiers to come back to it. `replayed`: a request before this one began it."""
@@ -95,12 +99,15 @@ class Conversations:
     async def start(
         self,
         database: Database,
+        confirm: Confirm,
         opening: Opening,
         incoming: Incoming | None,
         wants: ActionFilter,
         ticket: Ticket | None = None,
     ) -> Stream:
         """Create a conversation and begin its first turn: with `incoming`, or else with the agent's word.
+
+        `confirm` is called in the transaction that claims; what it raises undoes everything.
 
         Raises:
             NotFound, BadRequest, Conflict: see storage.turn.claim_new.
@@ -113,7 +120,7 @@ class Conversations:
         def claim(connection: Connection, lease: Lease) -> Claim:
             return stored.claim_new(connection, opening, lease)
 
-        claimed = await self._claim(database, opening.conversation_id, ticket, claim)
+        claimed = await self._claim(database, confirm, opening.conversation_id, ticket, claim)
         if isinstance(claimed, Earlier):
             return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
         await self._refuse_what_cannot_run(database, claimed)
@@ -124,6 +131,7 @@ class Conversations:
     async def interact(
         self,
         database: Database,
+        confirm: Confirm,
         org_id: str,
         conversation_id: str,
         incoming: Incoming,
@@ -132,6 +140,8 @@ class Conversations:
         ticket: Ticket | None = None,
     ) -> Stream:
         """Begin another turn of a conversation; `authorize` and `wants` are asked with the conversation's row.
+
+        `confirm` is called in the transaction that claims; what it raises undoes everything.
 
         Raises:
             NotFound, Forbidden, Conflict: see storage.turn.claim_existing.
@@ -146,7 +156,7 @@ class Conversations:
             check_external_events(incoming, claimed.last_message_time)
             return claimed
 
-        claimed = await self._claim(database, conversation_id, ticket, claim)
+        claimed = await self._claim(database, confirm, conversation_id, ticket, claim)
         if isinstance(claimed, Earlier):
             await database.read(_authorize, org_id, conversation_id, authorize)
             return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
@@ -163,6 +173,7 @@ class Conversations:
     async def _claim(
         self,
         database: Database,
+        confirm: Confirm,
         conversation_id: str,
         ticket: Ticket | None,
         claim: Callable[[Connection, Lease], Claim],
@@ -171,6 +182,7 @@ class Conversations:
         lease = self._runner.lease()
 
         def redeem(connection: Connection) -> Claim | Earlier:
+            confirm(connection)
             if ticket is not None:
                 earlier = find_earlier(connection, ticket)
                 if earlier is not None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +12,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.storage.dialect import json_kind, json_text
+from tertulia.storage.idempotency import free_keys
+from tertulia.storage.lease import FREE, is_live
 from tertulia.storage.paging import Page, Sort, Window, ordering, page
 from tertulia.storage.prepared import Prepared
 from tertulia.storage.tables import conversations, messages, roles, users
@@ -65,11 +66,6 @@ def get_conversation(connection: Connection, org_id: str, conversation_id: str) 
     return row
 
 
-def is_live(lease_expires_at: datetime | None) -> bool:
-    """Whether a lease holds at this moment."""
-    return lease_expires_at is not None and lease_expires_at > clock.now()
-
-
 def refuse_unless_idle(row: Record) -> None:
     """Raise Conflict when a conversation is finished, or a turn of it is running."""
     if row["is_finished"]:
@@ -89,23 +85,15 @@ def finish(connection: Connection, org_id: str, conversation_id: str, authorize:
     authorize(row)
     refuse_unless_idle(row)
     idle = sa.and_(conversations.c.id == conversation_id, conversations.c.lease_token == row["lease_token"])
-    if not row["num_interactions"]:
-        connection.execute(sa.delete(conversations).where(idle))
-        return
-    now = clock.now()
     done = connection.execute(
-        sa.update(conversations)
-        .where(idle, sa.not_(conversations.c.is_finished))
-        .values(
-            is_finished=True,
-            finished_at=now,
-            lease_owner=None,
-            lease_interaction_id=None,
-            lease_expires_at=None,
-        )
+        sa.update(conversations).where(idle).values(is_finished=True, finished_at=clock.now(), **FREE)
+        if row["num_interactions"]
+        else sa.delete(conversations).where(idle)
     )
     if not done.rowcount:
         raise Conflict("Another operation on this conversation is running.")
+    if row["lease_interaction_id"] is not None:  # of a turn that died
+        free_keys(connection, row["lease_interaction_id"])
 
 
 def modify_tags(

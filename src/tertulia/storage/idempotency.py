@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
 from tertulia.errors import Conflict, Unprocessable
-from tertulia.storage.conversation import is_live
+from tertulia.storage.lease import is_live
 from tertulia.storage.tables import conversations, idempotency_keys, interactions
 
 
@@ -94,9 +94,9 @@ def _of(ticket: Ticket) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _is_alive(connection: Connection, conversation_id: str, interaction_id: str) -> bool:
-    if connection.execute(sa.select(interactions.c.id).where(interactions.c.id == interaction_id)).first() is not None:
-        return True
-    query = sa.select(conversations.c.lease_expires_at).where(
-        conversations.c.id == conversation_id, conversations.c.lease_interaction_id == interaction_id
-    )
-    return is_live(connection.execute(query).scalar_one_or_none())
+    """One statement: between two, a running turn may settle, and would be found in neither."""
+    settled = sa.select(interactions.c.id).where(interactions.c.id == interaction_id).exists()
+    holds = conversations.c.lease_interaction_id == interaction_id
+    query = sa.select(settled, holds, conversations.c.lease_expires_at).where(conversations.c.id == conversation_id)
+    row = connection.execute(query).first()
+    return row is not None and (row[0] or (row[1] and is_live(row.lease_expires_at)))

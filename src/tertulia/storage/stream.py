@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import Gone, NotFound
-from tertulia.storage.conversation import is_live
+from tertulia.storage.lease import is_live
 from tertulia.storage.tables import conversations, interactions, streams
 
 
@@ -32,6 +32,28 @@ def compress(body: bytes) -> bytes:
     return zlib.compress(body, 1)
 
 
+# One statement: between two, a running turn may settle, and would be found in neither.
+_WHERE = (
+    sa.select(
+        streams.c.body,
+        streams.c.expires_at,
+        interactions.c.id.label("settled"),
+        conversations.c.lease_owner,
+        conversations.c.lease_interaction_id,
+        conversations.c.lease_expires_at,
+    )
+    .select_from(conversations)
+    .outerjoin(
+        interactions,
+        sa.and_(
+            interactions.c.conversation_id == conversations.c.id, interactions.c.id == sa.bindparam("interaction_id")
+        ),
+    )
+    .outerjoin(streams, streams.c.interaction_id == interactions.c.id)
+    .where(conversations.c.id == sa.bindparam("conversation_id"))
+)
+
+
 def find_stream(connection: Connection, conversation_id: str, interaction_id: str) -> Recording | Elsewhere:
     """Where the events of a turn can be read.
 
@@ -39,24 +61,14 @@ def find_stream(connection: Connection, conversation_id: str, interaction_id: st
         NotFound: there is no such turn, or it is void.
         Gone: its events are not kept any more.
     """
-    recorded = sa.select(streams.c.body, streams.c.expires_at).where(
-        streams.c.interaction_id == interaction_id, streams.c.conversation_id == conversation_id
-    )
-    row = connection.execute(recorded).first()
-    if row is not None and row.expires_at > clock.now():
+    row = connection.execute(_WHERE, {"conversation_id": conversation_id, "interaction_id": interaction_id}).first()
+    if row is not None and row.body is not None and row.expires_at > clock.now():
         return Recording(zlib.decompress(row.body))
-    settled = sa.select(interactions.c.id).where(
-        interactions.c.id == interaction_id, interactions.c.conversation_id == conversation_id
-    )
-    if row is not None or connection.execute(settled).first() is not None:
+    if row is not None and row.settled is not None:
         raise Gone("The events of this interaction are not kept any more; its messages are.")
-    running = sa.select(conversations.c.lease_owner, conversations.c.lease_expires_at).where(
-        conversations.c.id == conversation_id, conversations.c.lease_interaction_id == interaction_id
-    )
-    lease = connection.execute(running).first()
-    if lease is None or not is_live(lease.lease_expires_at):
+    if row is None or row.lease_interaction_id != interaction_id or not is_live(row.lease_expires_at):
         raise NotFound(f"There is no interaction {interaction_id}.")
-    return Elsewhere(lease.lease_owner)
+    return Elsewhere(row.lease_owner)
 
 
 def purge_streams(connection: Connection, now: datetime) -> None:

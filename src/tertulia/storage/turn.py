@@ -20,8 +20,9 @@ from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
-from tertulia.storage.conversation import Authorize, Record, get_conversation, is_live, refuse_unless_idle
+from tertulia.storage.conversation import Authorize, Record, get_conversation, refuse_unless_idle
 from tertulia.storage.idempotency import free_keys
+from tertulia.storage.lease import FREE, is_live
 from tertulia.storage.prepared import Prepared, insert
 from tertulia.storage.stream import compress
 from tertulia.storage.tables import (
@@ -134,6 +135,8 @@ _EARLIER = Prepared(
         conversations.c.id,
         conversations.c.is_finished,
         conversations.c.num_interactions,
+        conversations.c.lease_token,
+        conversations.c.lease_interaction_id,
         conversations.c.lease_expires_at,
     )
     .where(
@@ -248,8 +251,15 @@ def _clear_the_way(connection: Connection, opening: Opening) -> bool:
                 f"The user has an unfinished conversation of this service: {earlier['id']}. Finish it first."
             )
         else:  # its first turn died before it was committed
-            connection.execute(sa.delete(conversations).where(conversations.c.id == earlier["id"]))
+            _remove_dead(connection, earlier)
     return returning
+
+
+def _remove_dead(connection: Connection, earlier: Record) -> None:
+    mine = sa.and_(conversations.c.id == earlier["id"], conversations.c.lease_token == earlier["lease_token"])
+    if not connection.execute(sa.delete(conversations).where(mine)).rowcount:
+        raise Conflict("Another operation on the user's conversation of this service is running.")
+    free_keys(connection, earlier["lease_interaction_id"])
 
 
 _TAKE_LEASE = Prepared(
@@ -305,6 +315,8 @@ def claim_existing(
     )
     if not taken:
         raise Conflict("Another operation on this conversation is running.")
+    if row["lease_interaction_id"] is not None:  # of a turn that died
+        free_keys(connection, row["lease_interaction_id"])
     return Claim(
         org_id=org_id,
         user_id=row["user_id"],
@@ -340,9 +352,7 @@ _SETTLE = Prepared(
         last_message_time=bindparam("b_last_message_time"),
         is_finished=bindparam("b_finished"),
         finished_at=bindparam("b_finished_at"),
-        lease_owner=None,
-        lease_interaction_id=None,
-        lease_expires_at=None,
+        **FREE,
     )
 )
 
@@ -433,15 +443,12 @@ def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
     }
 
 
-_FREE: dict[str, Any] = {"lease_owner": None, "lease_interaction_id": None, "lease_expires_at": None}
-
-
 def abandon(connection: Connection, claim: Claim) -> None:
     """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice."""
     mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
     running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)
     removed = connection.execute(sa.delete(conversations).where(running, conversations.c.num_interactions == 0))
-    freed = connection.execute(sa.update(conversations).where(running).values(_FREE))
+    freed = connection.execute(sa.update(conversations).where(running).values(FREE))
     if removed.rowcount or freed.rowcount:
         free_keys(connection, claim.interaction_id)
 
@@ -457,16 +464,23 @@ def renew(connection: Connection, owner: str, expires_at: datetime) -> None:
 
 def sweep(connection: Connection, now: datetime) -> int:
     """Abandon every turn whose lease has ended; how many there were."""
-    expired = sa.and_(conversations.c.lease_expires_at.is_not(None), conversations.c.lease_expires_at <= now)
-    for interaction_id in connection.execute(sa.select(conversations.c.lease_interaction_id).where(expired)).scalars():
-        free_keys(connection, interaction_id)
-    removed = connection.execute(sa.delete(conversations).where(expired, conversations.c.num_interactions == 0))
-    freed = connection.execute(
-        sa.update(conversations)
-        .where(expired)
-        .values(
-            lease_token=conversations.c.lease_token + 1,  # fences off its owner, should it live after all
-            **_FREE,
-        )
+    # Locked, so that none of them is renewed or settled meanwhile; one that is at it, or another sweeper has, can wait.
+    expired = (
+        sa.select(conversations.c.id, conversations.c.lease_interaction_id)
+        .where(conversations.c.lease_expires_at.is_not(None), conversations.c.lease_expires_at <= now)
+        .with_for_update(skip_locked=True)
     )
-    return removed.rowcount + freed.rowcount
+    dead = connection.execute(expired).all()
+    for row in dead:
+        free_keys(connection, row.lease_interaction_id)
+        this = conversations.c.id == row.id
+        connection.execute(sa.delete(conversations).where(this, conversations.c.num_interactions == 0))
+        connection.execute(sa.update(conversations).where(this).values(FREE))
+    return len(dead)
+
+
+def shorten(connection: Connection, latest: datetime) -> None:
+    """End leases at `latest` at the latest: one that goes on longer was given before the clock was set back."""
+    connection.execute(
+        sa.update(conversations).where(conversations.c.lease_expires_at > latest).values(lease_expires_at=latest)
+    )

@@ -14,6 +14,7 @@ from tertulia.errors import Conflict, NotFound
 from tertulia.ids import new_id
 from tertulia.storage import paging
 from tertulia.storage.paging import Page, Sort, Window
+from tertulia.storage.prepared import Prepared
 from tertulia.storage.tables import conversations, interactions, messages, roles, streams, users
 
 Authorize = Callable[[RowMapping], None]
@@ -125,9 +126,21 @@ _LOCKED = _WITH_ROLE.with_for_update(of=users)
 _ROLE = _WITH_ROLE.with_only_columns(users.c.role_id, roles.c.name.label("role_name"), roles.c.permission_grants)
 
 
-def find_role(connection: Connection, org_id: str, user_id: str) -> RowMapping | None:
+_FIND_ROLE = Prepared(_ROLE)
+_FIND_ROLE_ID = Prepared(
+    sa.select(users.c.role_id).where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
+)
+
+
+def find_role(connection: Connection, org_id: str, user_id: str) -> dict[str, Any] | None:
     """The `role_id`, `role_name` and `permission_grants` of a user."""
-    return connection.execute(_ROLE, {"org_id": org_id, "user_id": user_id}).mappings().first()
+    return _FIND_ROLE.first(connection, {"org_id": org_id, "user_id": user_id})
+
+
+def find_role_id(connection: Connection, org_id: str, user_id: str) -> str | None:
+    """The role of a user."""
+    row = _FIND_ROLE_ID.first(connection, {"org_id": org_id, "user_id": user_id})
+    return None if row is None else row["role_id"]
 
 
 def get_user(connection: Connection, org_id: str, user_id: str) -> RowMapping:
