@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -14,19 +15,19 @@ from tertulia.storage.database import Database
 log = structlog.get_logger()
 
 
-async def sweep_forever(databases: Iterable[Database], interval_s: float) -> None:
-    """Sweep every cluster now and then again each `interval_s` seconds, until cancelled."""
+async def sweep_forever(databases: Iterable[Database], lease_s: float) -> None:
+    """Sweep every cluster now and then again each time that a lease lasts, in seconds, until cancelled."""
     clusters = list(databases)
     while True:
         for database in clusters:
-            await sweep(database)
-        await asyncio.sleep(interval_s)
+            await sweep(database, lease_s)
+        await asyncio.sleep(lease_s)
 
 
-async def sweep(database: Database) -> None:
+async def sweep(database: Database, lease_s: float) -> None:
     """Abandon the turns of a cluster whose lease has ended, and remove what is kept for a time only."""
     try:
-        freed = await database.write(_sweep)
+        freed = await database.write(sweep_unit, timedelta(seconds=lease_s))
     except TertuliaError as error:
         log.warning("sweep failed", reason=error.detail)
         return
@@ -34,9 +35,11 @@ async def sweep(database: Database) -> None:
         log.info("turns of dead processes abandoned", turns=freed)
 
 
-def _sweep(connection: Connection) -> int:
+def sweep_unit(connection: Connection, lease: timedelta) -> int:
+    """Sweep a cluster; how many turns were abandoned."""
     now = clock.now()
     freed = turn.sweep(connection, now)
+    turn.shorten(connection, now + lease)
     stream.purge_streams(connection, now)
     idempotency.purge_keys(connection, now)
     worker.purge_workers(connection, now)
