@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from support.commands import Command, Process, Start
@@ -51,6 +52,15 @@ def test_limits_are_the_contracts_unless_they_are_set(start: Start, data: Path, 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_that_is_told_to_stop_ends_well(start: Start, data: Path, how: int, workers: int) -> None:
     assert start("serve", "--data", data, "--port", "0", "--workers", workers).stop(how) == 0
+
+
+def test_workers_end_when_their_parent_is_killed(start: Start, data: Path) -> None:
+    server = start("serve", "--data", data, "--port", "0", "--workers", "2")
+    workers = psutil.Process(server.process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    server.stop(signal.SIGKILL)
+    _gone, left = psutil.wait_procs(workers, timeout=30)
+    assert left == []
 
 
 def test_an_open_stream_ends_before_the_server_does(

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,15 @@ class Process:
         """Read its output up to a line with this text."""
         stdout = self.process.stdout
         assert stdout is not None
-        for line in stdout:
-            self.lines.append(line)
-            if text in line:
-                return
+        watch = threading.Timer(PATIENCE_S, self.process.kill)
+        watch.start()
+        try:
+            for line in stdout:
+                self.lines.append(line)
+                if text in line:
+                    return
+        finally:
+            watch.cancel()
         raise AssertionError(f"it ended with {self.process.wait(PATIENCE_S)}: {self.output}")
 
     def stop(self, how: int = signal.SIGTERM) -> int:

@@ -1,18 +1,19 @@
 """Serve the API: uvicorn in this process, or as several workers that share a socket."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
 from prometheus_client import multiprocess
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from tertulia.cli.failure import MISUSED, CommandFailed
@@ -57,7 +58,7 @@ def address(listener: socket.socket) -> str:
 
 def run_server(listener: socket.socket, workers: int, ready: Ready, app: str = APP) -> None:
     """Serve until SIGINT or SIGTERM, then let open streams end. `app` names a function that makes the application."""
-    config = uvicorn.Config(
+    config = _Config(
         app,
         factory=True,
         http="httptools",
@@ -83,6 +84,25 @@ def run_server(listener: socket.socket, workers: int, ready: Ready, app: str = A
         listener.close()
 
 
+class _Config(uvicorn.Config):
+    def load(self) -> None:
+        super().load()
+        _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would keep the port: let it stop as if it had been told to."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Ready) -> None:
         super().__init__(config)
@@ -97,16 +117,20 @@ class _Workers(Multiprocess):
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], ready: Ready) -> None:
         super().__init__(config, sockets)
         self._ready = ready
+        self._started = False
 
     def run_to_end(self) -> None:
         self.run()
-        if any(process.exitcode == STARTUP_FAILURE for process in self.processes):
+        if not self._started and not self.signal_queue:
             raise CommandFailed("A worker could not start.")
 
     def init_processes(self) -> None:
         super().init_processes()
         if all(process.wait_until_ready(START_S, self.should_exit) for process in self.processes):
+            self._started = True
             self._ready()
+        else:
+            self.should_exit.set()
 
     def keep_subprocess_alive(self) -> None:
         before = {process.pid for process in self.processes}
