@@ -21,7 +21,7 @@ from tertulia.engine.relay import Relay
 from tertulia.engine.runner import Runner
 from tertulia.engine.scene import Incoming
 from tertulia.engine.turn import ActionFilter, EventLog, Recorded, Turn
-from tertulia.errors import BadRequest, Conflict, Gone, TertuliaError, Unavailable
+from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unavailable
 from tertulia.settings import Settings
 from tertulia.storage import turn as stored
 from tertulia.storage import worker
@@ -115,18 +115,18 @@ class Conversations:
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
-        self._runner.admit()
 
         def claim(connection: Connection, lease: Lease) -> Claim:
             return stored.claim_new(connection, opening, lease)
 
-        claimed = await self._claim(database, confirm, opening.conversation_id, ticket, claim)
-        if isinstance(claimed, Earlier):
-            return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
-        await self._refuse_what_cannot_run(database, claimed)
-        turn = Turn(database, claimed, wants)
-        turn.tell(events.ConversationCreated(claimed.conversation_id))
-        return self._launch(turn, incoming)
+        with self._runner.admitted():
+            claimed = await self._claim(database, confirm, opening.conversation_id, ticket, claim)
+            if isinstance(claimed, Stream):
+                return claimed
+            await self._refuse_what_cannot_run(database, claimed)
+            turn = Turn(database, claimed, wants)
+            turn.tell(events.ConversationCreated(claimed.conversation_id))
+            return self._launch(turn, incoming)
 
     async def interact(
         self,
@@ -149,18 +149,18 @@ class Conversations:
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
-        self._runner.admit()
 
         def claim(connection: Connection, lease: Lease) -> Claim:
             claimed = stored.claim_existing(connection, org_id, conversation_id, lease, self.history, authorize)
             check_external_events(incoming, claimed.last_message_time)
             return claimed
 
-        claimed = await self._claim(database, confirm, conversation_id, ticket, claim)
-        if isinstance(claimed, Earlier):
-            await database.read(_authorize, org_id, conversation_id, authorize)
-            return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
-        return self._launch(Turn(database, claimed, wants(claimed.user)), incoming)
+        with self._runner.admitted():
+            claimed = await self._claim(database, confirm, conversation_id, ticket, claim)
+            if isinstance(claimed, Stream):
+                await database.read(_authorize, org_id, conversation_id, authorize)
+                return claimed
+            return self._launch(Turn(database, claimed, wants(claimed.user)), incoming)
 
     async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
         """A version set may follow the latest version of a graph, which came after the service was checked."""
@@ -177,8 +177,24 @@ class Conversations:
         conversation_id: str,
         ticket: Ticket | None,
         claim: Callable[[Connection, Lease], Claim],
+    ) -> Claim | Stream:
+        """A new claim, or the turn that an earlier request with the same key began."""
+        for _ in range(LOOKUPS):
+            claimed = await self._redeem(database, confirm, conversation_id, ticket, claim)
+            if isinstance(claimed, Claim):
+                return claimed
+            with suppress(NotFound):  # void since we looked: its key is free again
+                return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
+        raise Unavailable("Earlier requests with this Idempotency-Key fail one after the other.", retry_after=2)
+
+    async def _redeem(
+        self,
+        database: Database,
+        confirm: Confirm,
+        conversation_id: str,
+        ticket: Ticket | None,
+        claim: Callable[[Connection, Lease], Claim],
     ) -> Claim | Earlier:
-        """A new claim, or the turn that an earlier request with the same key began, from one transaction."""
         lease = self._runner.lease()
 
         def redeem(connection: Connection) -> Claim | Earlier:

@@ -5,7 +5,8 @@ then says `interaction-complete`; whatever ends it early leads to `abandon`, whi
 """
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
 
 import structlog
@@ -39,6 +40,7 @@ class Runner:
         self._models = models
         self._library = library
         self._running: dict[str, Turn] = {}
+        self._beginning = 0
         self._closing = False
 
     @property
@@ -50,12 +52,22 @@ class Runner:
         """A turn that runs here."""
         return self._running.get(interaction_id)
 
-    def admit(self) -> None:
-        """Raise Unavailable when there can be no new turn: the server is stopping, or has enough."""
+    @contextmanager
+    def admitted(self) -> Generator[None]:
+        """A place for a turn, while it is claimed and until it is launched; the bound holds for a crowd too.
+
+        Raises:
+            Unavailable: the server is stopping, or has enough.
+        """
         if self._closing:
             raise Unavailable("The server is stopping.", retry_after=2)
-        if len(self._running) >= self._settings.max_running:
+        if len(self._running) + self._beginning >= self._settings.max_running:
             raise Unavailable("The server runs as many conversations as it can.", retry_after=1)
+        self._beginning += 1
+        try:
+            yield
+        finally:
+            self._beginning -= 1
 
     def lease(self) -> Lease:
         """A lease for a turn that is about to begin."""
@@ -68,10 +80,11 @@ class Runner:
 
     async def supervise(self) -> None:
         """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""
-        ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / SUPERVISION_S))
+        pause_s = min(SUPERVISION_S, self._settings.lease_s / 4)
+        ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / pause_s))
         tick = 0
         while True:
-            await asyncio.sleep(SUPERVISION_S)
+            await asyncio.sleep(pause_s)
             self._stop_stalled()
             tick = (tick + 1) % ticks_per_renewal
             if tick == 0:
@@ -118,8 +131,9 @@ class Runner:
             await turn.database.write(stored.settle, turn.claim, settlement)
             turn.append(complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
+            turn.stopped_by = turn.stopped_by or error
             await _abandon(turn)
-            turn.append(events.encode(_error_event(turn.stopped_by or error, turn.claim)))
+            turn.append(events.encode(_error_event(turn.stopped_by, turn.claim)))
         finally:
             del self._running[turn.claim.interaction_id]
             turn.close()

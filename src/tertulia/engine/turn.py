@@ -62,7 +62,8 @@ class Turn:
         self.closed = False
         self.settling = False
         """Whether the turn is being committed: from here on it cannot be stopped."""
-        self.stopped_by: TertuliaError | None = None
+        self.stopped_by: BaseException | None = None
+        """Why the turn is void: from here on there is nothing more to stop."""
         self.task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.touched = self._loop.time()
@@ -103,7 +104,7 @@ class Turn:
 
     def stop(self, error: TertuliaError) -> bool:
         """End the turn with this error. False: it is too late, the turn is being committed."""
-        if self.task is None or self.settling:
+        if self.task is None or (self.settling and self.stopped_by is None):
             return False
         if self.stopped_by is None:
             self.stopped_by = error
