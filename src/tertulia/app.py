@@ -7,12 +7,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
 
 from tertulia import __version__, logs
 from tertulia.api import ROUTERS, errors, openapi
 from tertulia.api.deps import Runtime
 from tertulia.api.limiter import Limiter, RateLimitHeaders
-from tertulia.api.middleware import BodyLimits, Watch
+from tertulia.api.middleware import BodyLimits, LastResort, Watch
 from tertulia.auth.actor import Actors
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
@@ -22,6 +23,17 @@ from tertulia.engine.conversations import Conversations
 from tertulia.providers.registry import Models, open_models
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
+
+
+class Application(FastAPI):
+    """FastAPI, watched from outside."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._watched = Watch(super().__call__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._watched(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None, models: Models | None = None) -> FastAPI:
@@ -35,7 +47,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
             app.state.runtime = runtime
             yield
 
-    app = FastAPI(
+    app = Application(
         title="Tertulia",
         version=__version__,
         description="A conversation server for agents.",
@@ -45,7 +57,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
         redirect_slashes=False,
         lifespan=lifespan,
         routes=[route for router in ROUTERS for route in router.routes],
-        middleware=[Middleware(Watch), Middleware(RateLimitHeaders), Middleware(BodyLimits, settings.limit)],
+        middleware=[Middleware(LastResort), Middleware(RateLimitHeaders), Middleware(BodyLimits, settings.limit)],
     )
     errors.install(app)
     openapi.install(app)

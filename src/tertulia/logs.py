@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+import msgspec
 import structlog
 
 
@@ -13,7 +14,7 @@ def configure(level: str) -> None:
     last: list[Any] = (
         [structlog.dev.ConsoleRenderer()]
         if watched
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dumps)]
     )
     structlog.configure(
         processors=[
@@ -25,6 +26,10 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=_to_standard_error,
     )
+
+
+def _dumps(event: dict[str, Any], **_options: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
 def _to_standard_error(*_names: Any) -> structlog.WriteLogger:

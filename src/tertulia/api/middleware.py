@@ -1,12 +1,13 @@
-"""Around every request, as plain ASGI: a watcher (request id, log, metrics, last resort) and bounds on the body.
+"""Around every request, as plain ASGI: a watcher (request id, log, metrics), a last resort, bounds on the body.
 
 A response passes through untouched, so that a stream's pieces leave when they are made.
 """
 
 import asyncio
+import random
 import re
-import secrets
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -31,34 +32,78 @@ DURATION = Histogram(
 )
 OPEN_STREAMS = Gauge("tertulia_open_streams", "Event streams being answered now.", multiprocess_mode="livesum")
 
-_log = structlog.get_logger("tertulia.access")
+STREAMED_BODY = "tertulia.body"
+"""Where a response leaves what sends its body, having begun the response."""
+
+_log = structlog.get_logger(__name__)
+
+StreamedBody = Callable[[Send], Awaitable[None]]
 
 
 class Watch:
-    """Gives a request its id, logs and counts it, and answers 500 where nobody else has answered."""
+    """Gives a request its id, logs and counts it.
+
+    It stands before everything else, and sends the body of a stream itself when the application has begun the response:
+    so the layers within need not stay in memory for as long as a stream is open, nor pass on its pieces.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._log = structlog.get_logger("tertulia.access").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _REQUEST_ID_PATTERN.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _REQUEST_ID_PATTERN.fullmatch(given) else f"{random.getrandbits(64):016x}"
         response = _Response(send, request_id)
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, response.send)
-            except Exception as error:
-                _log.error("request failed", exc_info=error)
-                if response.status:  # begun: to break the connection is all that is left
-                    raise
-                await JSONResponse({"detail": "Internal error."}, 500)(scope, receive, response.send)
+                await _send_stream(scope, send)
             finally:
                 response.close()
-                _record(scope, response.status, time.perf_counter() - started)
+                self._record(scope, response.status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answered request; status 499 where the client left before there was an answer."""
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        status = status or 499
+        REQUESTS.labels(method, route, status).inc()
+        DURATION.labels(method, route).observe(seconds)
+        self._log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+
+
+async def _send_stream(scope: Scope, send: Send) -> None:
+    body: StreamedBody | None = scope.pop(STREAMED_BODY, None)
+    if body is not None:
+        await body(send)
+
+
+class LastResort:
+    """Answers 500 where nobody else has answered, and logs why."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noticed(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noticed)
+        except Exception as error:
+            _log.error("request failed", exc_info=error)
+            if begun:  # to break the connection is all that is left
+                raise
+            await JSONResponse({"detail": "Internal error."}, 500)(scope, receive, send)
 
 
 class _Response:
@@ -83,16 +128,6 @@ class _Response:
     def close(self) -> None:
         if self._streams:
             OPEN_STREAMS.dec()
-
-
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    """Count and log an answered request; status 499 where the client left before there was an answer."""
-    route = getattr(scope.get("route"), "path", "unmatched")
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    status = status or 499
-    REQUESTS.labels(method, route, status).inc()
-    DURATION.labels(method, route).observe(seconds)
-    _log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1))
 
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tertulia.api.middleware import STREAMED_BODY
 from tertulia.engine.conversations import Stream
 
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -35,6 +36,9 @@ class NDJSONResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        scope[STREAMED_BODY] = self._send_body
+
+    async def _send_body(self, send: Send) -> None:
         async with aclosing(self.stream.log.follow(self.after)) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -45,17 +45,22 @@ def _sender(scene: Scene, incoming: Incoming) -> str:
     return scene.person.name if incoming.type == "user-message" else "External event"
 
 
-async def _speak(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
-    """The reply, piece by piece, each the moment it is there; the last piece is empty and says stop."""
+def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str, None]:
+    """The model's pieces. Apart from the loop over them, for a prompt is large and a reply is long."""
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
     graph = scene.graphs[outcome.position.top.graph]
     talk = prompt.said([*scene.history, *outcome.messages])
     question = prompt.engage_user(scene, graph, state, outcome.action, talk)
     model, question = model_for(models, scene.llm_model_preferences, question)
+    return model.stream(question)
+
+
+async def _speak(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
+    """The reply, piece by piece, each the moment it is there; the last piece is empty and says stop."""
     began = outcome.next_time()
     pieces: list[str] = []
-    async with aclosing(model.stream(question)) as stream:
+    async with aclosing(_reply(scene, outcome, models)) as stream:
         async for piece in stream:
             pieces.append(piece)
             yield events.NewMessage(piece, False, len(pieces), outcome.message_id)

@@ -82,8 +82,8 @@ def select_next_action(scene: Scene, graph: ContextGraph, state: ActionState, ta
         _list("How to choose:", guidelines),
         _list("What you have thought:", talk.thoughts),
         _options(choices),
-        "Choose an exit only when what was said shows that its condition is met; otherwise choose an action.\n"
-        "Answer in JSON with the key of one option.",
+        "Choose an exit only when what was said shows that its condition is met; otherwise choose an action.",
+        _answer_with_key(choices),
     )
     return Prompt(SELECT_NEXT_ACTION, system, talk.turns)
 
@@ -96,7 +96,7 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
         _list("How to decide:", state.decision_guidelines),
         _list("What you have thought:", talk.thoughts),
         _options(choices),
-        "Answer in JSON with the key of one option.",
+        _answer_with_key(choices),
     )
     return Prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, system, talk.turns)
 
@@ -178,6 +178,11 @@ def _list(title: str, items: Sequence[str]) -> str:
 
 def _options(choices: Choices, title: str = "Options:") -> str:
     return "\n".join([title, *(f"{key}: {text}" for key, text in choices.items())])
+
+
+def _answer_with_key(choices: Choices) -> str:
+    """With an example: small models then answer with the key alone, three times as fast."""
+    return f'Answer in JSON with the key of one option, for example {{"choice": "{next(iter(choices))}"}}.'
 
 
 def _who(agent: Agent) -> str:

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -72,7 +73,8 @@ def open_models(settings: Settings) -> Models:
         _log.warning("There is no other model: going on with the scripted one.")
         opened = [("scripted", _open_scripted("", settings, lifespan))]
     default = opened[0][1] if len(opened) == 1 else FallbackModel(opened)
-    return Models(default, lambda name: _open_named(name, settings, lifespan), lifespan)
+    ours = dict(opened)
+    return Models(default, lambda name: ours.get(name) or _open_named(name, settings, lifespan), lifespan)
 
 
 def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
@@ -81,8 +83,8 @@ def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
 
 
 def _open_named(llm_name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel | None:
-    """The contract's `openai_NAME` and `google_NAME`, where there is a key or an address for them."""
-    vendor, _, name = llm_name.partition("_")
+    """The contract's `openai_NAME` and `google_NAME`, also written with a colon, where there is a key for them."""
+    vendor, name = (*re.split("[_:]", llm_name, maxsplit=1), "")[:2]
     if not name or not _CONFIGURED.get(vendor, lambda _settings: False)(settings):
         return None
     try:

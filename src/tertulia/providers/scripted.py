@@ -60,8 +60,10 @@ class ScriptedModel:
         self._delay = delay_ms / 1000
         self._fail_after = fail_after
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        pieces: Sequence[str] = _reply(prompt, self._pieces)
+    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        return self._say(_reply(prompt, self._pieces))
+
+    async def _say(self, pieces: Sequence[str]) -> AsyncGenerator[str]:
         if self._fail_after is not None:
             pieces = pieces[: self._fail_after]
         delay = self._delay
@@ -88,7 +90,7 @@ def _reply(prompt: Prompt, count: int) -> Sequence[str]:
 def _opening(prompt: Prompt) -> str:
     matter = _matter(prompt.system)
     said = _last_message(prompt)
-    if not said:
+    if not said or said.startswith("("):  # nobody's words: the prompt tells what happens
         return f"Hello! {matter}"
     words = said.split(maxsplit=_QUOTED_WORDS)
     more = "..." if len(words) > _QUOTED_WORDS else ""

@@ -81,11 +81,12 @@ def is_sqlite(url: str) -> bool:
 
 def create_engine(url: str, pool_size: int) -> Engine:
     """An engine for a `sqlite:///...` or `postgresql://...` URL, set up for short durable writes."""
-    json = {"json_serializer": _dumps, "json_deserializer": msgspec.json.decode}
+    # Parameters are what people said, and secrets: no error shows them.
+    common = {"json_serializer": _dumps, "json_deserializer": msgspec.json.decode, "hide_parameters": True}
     if is_sqlite(url):
-        return _sqlite_engine(url, pool_size, json)
+        return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
-    return sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, **json)
+    return sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, **common)
 
 
 def begin_write(connection: Connection) -> None:
@@ -100,7 +101,7 @@ def lock_schema(connection: Connection) -> None:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305806193)")
 
 
-def _sqlite_engine(url: str, pool_size: int, json: dict[str, Any]) -> Engine:
+def _sqlite_engine(url: str, pool_size: int, common: dict[str, Any]) -> Engine:
     path = sa.make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ def _sqlite_engine(url: str, pool_size: int, json: dict[str, Any]) -> Engine:
         max_overflow=0,
         poolclass=sa.QueuePool,
         connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 256},
-        **json,
+        **common,
     )
     event.listen(engine, "connect", _set_up_sqlite)
     return engine
