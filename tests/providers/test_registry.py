@@ -88,3 +88,15 @@ async def test_a_version_set_s_model_is_used_where_there_is_a_key_for_it(tmp_pat
         assert models.named("google_gemini-3.5-flash") is None
         assert models.named("other") is None
         await models.aclose()
+
+
+async def test_a_version_set_can_prefer_any_model_of_the_settings_by_its_name(tmp_path: Path):
+    async with chat_server(replies("Hello")) as server:
+        models = open_models(settings(tmp_path, "scripted", "openai:small", url=server.url))
+        small, scripted = models.named("openai:small"), models.named("scripted")
+        assert small is not None
+        assert [piece async for piece in small.stream(PROMPT)] == ["Hello"]
+        assert scripted is not None
+        assert "".join([piece async for piece in scripted.stream(PROMPT)]).startswith('You said: "Hi"')
+        assert models.named("openai:large") is None
+        await models.aclose()

@@ -84,11 +84,11 @@ def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
 
 def _open_named(llm_name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel | None:
     """The contract's `openai_NAME` and `google_NAME`, also written with a colon, where there is a key for them."""
-    vendor, name = (*re.split("[_:]", llm_name, maxsplit=1), "")[:2]
-    if not name or not _CONFIGURED.get(vendor, lambda _settings: False)(settings):
+    match = _NAMED.fullmatch(llm_name)
+    if match is None or not _CONFIGURED[match["vendor"]](settings):
         return None
     try:
-        return _open(f"{vendor}:{name}", settings, lifespan)
+        return _open(f"{match['vendor']}:{match['name']}", settings, lifespan)
     except ProviderError as error:
         _log.warning(str(error), model=llm_name)
         return None
@@ -147,3 +147,5 @@ _CONFIGURED: dict[str, Callable[[Settings], bool]] = {
     "openai": lambda settings: bool(settings.openai.api_key.get_secret_value()),
     "google": lambda _settings: bool(os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")),
 }
+
+_NAMED = re.compile(f"(?P<vendor>{'|'.join(_CONFIGURED)})[_:](?P<name>.+)")
