@@ -1,0 +1,132 @@
+"""A server that kills itself where it is told to: what `tertulia serve` does, with a fault hook around a turn.
+
+It runs in a process that is forked from one with everything imported, so that it starts quickly. Nothing of the product
+knows of it: the hook replaces methods of the classes in this process.
+"""
+
+import os
+import signal
+import sys
+import threading
+import types
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tertulia.cli import installation, serve
+from tertulia.cli.options import load_settings
+from tertulia.engine.conversations import Conversations
+from tertulia.engine.runner import Runner
+from tertulia.storage import database
+
+Point = tuple[str, int]
+"""A place, and the how-manieth time that it is reached."""
+
+PLACES = (
+    "request suspends",
+    "request resumes",
+    "turn suspends",
+    "turn resumes",
+    "claim begins",
+    "claim is done",
+    "claim is committed",
+    "settle begins",
+    "settle is done",
+    "settle is committed",
+)
+"""`done`: the unit has run, its transaction is open. `committed`: the event loop knows it."""
+
+_UNITS = {"redeem": "claim", "settle": "settle"}
+
+
+class Faults:
+    """Dies at a point, once it is armed."""
+
+    def __init__(self) -> None:
+        self._point: Point | None = None
+        self._reached: Counter[str] = Counter()
+
+    def arm(self, point: Point | None) -> None:
+        self._reached.clear()
+        self._point = point
+
+    def reach(self, place: str) -> None:
+        if self._point is None:
+            return
+        self._reached[place] += 1
+        if (place, self._reached[place]) == self._point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def watch(self, name: str, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine; each time that it waits is a place, and each time that it goes on."""
+        return await self._watched(name, work)
+
+    @types.coroutine
+    def _watched(self, name: str, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        step: Callable[[], Any] = lambda: work.send(None)  # noqa: E731
+        while True:
+            try:
+                waits_for = step()
+            except StopIteration as end:
+                return end.value
+            self.reach(f"{name} suspends")
+            try:
+                value = yield waits_for
+                step = lambda value=value: work.send(value)  # noqa: E731
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's, a cancellation say
+                step = lambda error=error: work.throw(error)  # noqa: E731
+            self.reach(f"{name} resumes")
+
+    def install(self) -> None:
+        for method in ("start", "interact"):
+            setattr(Conversations, method, self._watching("request", getattr(Conversations, method)))
+        Runner._run = self._watching("turn", Runner._run)  # type: ignore[method-assign]
+        for kind in (database.SqliteDatabase, database.PostgresDatabase):
+            kind.write = self._writing(kind.write)  # type: ignore[method-assign]
+
+    def _watching(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        async def watched(*args: Any, **kwargs: Any) -> Any:
+            return await self.watch(name, method(*args, **kwargs))
+
+        return watched
+
+    def _writing(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        async def writing(this: Any, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            name = _UNITS.get(unit.__name__)
+            if name is None:
+                return await write(this, unit, *args, **kwargs)
+
+            def faulty(connection: Any, *args: Any, **kwargs: Any) -> Any:
+                result = unit(connection, *args, **kwargs)
+                self.reach(f"{name} is done")
+                return result
+
+            self.reach(f"{name} begins")
+            result = await write(this, faulty, *args, **kwargs)
+            self.reach(f"{name} is committed")
+            return result
+
+        return writing
+
+
+def live(environment: dict[str, str], control: Connection) -> None:
+    """Serve; say the address, then arm whatever comes through the pipe."""
+    os.environ.update(environment)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    faults = Faults()
+    faults.install()
+    settings = load_settings(None)
+    listener = serve.listen("127.0.0.1", 0)
+    installation.migrate(settings)
+    threading.Thread(target=_obey, args=(control, faults), daemon=True).start()
+    serve.run_server(listener, 1, lambda: control.send(serve.address(listener)))
+
+
+def _obey(control: Connection, faults: Faults) -> None:
+    while True:
+        try:
+            faults.arm(control.recv())
+        except EOFError:
+            return
+        control.send("armed")
