@@ -43,13 +43,14 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def _cache() -> Path:
-    """A folder that outlives the run, or a temporary one where the home cannot be written."""
+    """A folder that outlives the run: of the user, or where that cannot be written, among the temporary ones."""
     wanted = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tertulia" / "tests"
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=wanted).close()
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="tertulia-tests-"))
+        wanted = Path(tempfile.gettempdir()) / f"tertulia-tests-{os.getuid()}"
+        wanted.mkdir(exist_ok=True)
     return wanted
 
 
