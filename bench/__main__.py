@@ -29,7 +29,7 @@ def main() -> int:
     except NotAResult as error:
         print(f"No result: {error}", file=sys.stderr)
         return 2
-    facts["generator"] = measures.saturation(figures)
+    facts |= measures.remarks(figures)
     facts["took"] = f"{time.monotonic() - began:.0f} s"
     return _report(figures, facts, options.json)
 

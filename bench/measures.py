@@ -2,7 +2,7 @@
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +13,21 @@ from bench.clients import Times
 from bench.figures import BARE, PRODUCT, Bound, Figure
 from bench.http import Create, request_of
 from bench.load import SATURATED, Load, run_load
-from bench.servers import Server
+from bench.servers import PIECES, Server
 from bench.workload import Workload
 
 SMALLEST_SHARE = 0.10
 LATEST_FIRST_EVENT_MS = 10.0
 
 CONNECTIONS = 32
+SERVER_USE = "server's use of its core"
+GENERATOR_USE = "generator's use of its core"
+BUSY = 0.85
+"""A server that uses less than this share of its core waits for something else than itself."""
 MOST_CREATES_A_SECOND = 2500
 """More than the product can make on one core: so many users wait for it."""
 WARM_UP_S = 1
 RAMP_S = 2
-SETTLE_PIECES = 20
 _PATIENCE_S = 60
 
 
@@ -84,29 +87,40 @@ def throughput(bench: Bench) -> list[Figure]:
             load = bench.load(name, bench.effort.round_s)
             rounds[name].append(_Round(load, server.cpu_s() - before))
     rates = {name: statistics.median(one.load.rate for one in some) for name, some in rounds.items()}
+    costs = {name: _cpu_us(some) for name, some in rounds.items()}
+    per_cpu_second = {name: 1e6 / cost for name, cost in costs.items()}
+    generators = {name: 100 * max(one.load.cpu_share for one in some) for name, some in rounds.items()}
     return [
-        Figure(
-            f"creates at {CONNECTIONS} connections",
-            "1/s",
-            rates,
-            "share",
-            Bound(rates[PRODUCT] / rates[BARE], SMALLEST_SHARE, "at least"),
-        ),
-        Figure("CPU of the server for a create", "us", {name: _cpu_us(some) for name, some in rounds.items()}, "share"),
-        Figure("server's use of its core", "%", {name: _busy(some) for name, some in rounds.items()}),
-        Figure(
-            f"generator's use of its core ({bench.generator})",
-            "%",
-            {name: 100 * max(one.load.cpu_share for one in some) for name, some in rounds.items()},
-        ),
+        Figure(f"creates, {CONNECTIONS} connections", "1/s", rates, "share", _share_bound(rates)),
+        Figure("creates in a CPU second", "1/s", per_cpu_second, "share", _share_bound(per_cpu_second)),
+        Figure("CPU of a create", "us", costs, "difference"),
+        Figure(SERVER_USE, "%", {name: _busy(some) for name, some in rounds.items()}),
+        Figure(f"{GENERATOR_USE} ({bench.generator})", "%", generators),
     ]
 
 
-def saturation(figures: Sequence[Figure]) -> str:
-    """Whether the generator may be what was measured, in words."""
-    use = next(figure for figure in figures if figure.name.startswith("generator's use"))
-    busy = [name for name, percent in use.values.items() if percent >= 100 * SATURATED]
-    return f"the generator was saturated with {' and '.join(busy)}" if busy else "the generator was never saturated"
+def _share_bound(values: dict[str, float]) -> Bound:
+    return Bound(values[PRODUCT] / values[BARE], SMALLEST_SHARE, "at least")
+
+
+def remarks(figures: Sequence[Figure]) -> dict[str, str]:
+    """How far the rates can be believed, in words."""
+    generators = _use(figures, GENERATOR_USE)
+    saturated = [name for name, percent in generators.items() if percent >= 100 * SATURATED]
+    idle = [f"{name} {percent:.0f} %" for name, percent in _use(figures, SERVER_USE).items() if percent < 100 * BUSY]
+    return {
+        "generator": f"saturated with {' and '.join(saturated)}" if saturated else "never saturated",
+        "servers": (
+            f"not saturated ({', '.join(idle)} of a core): the machine was busy or the generator slow, so the share "
+            "of CPU seconds holds, that of rates does not"
+            if idle
+            else "saturated, as they should be"
+        ),
+    }
+
+
+def _use(figures: Sequence[Figure], name: str) -> Mapping[str, float]:
+    return next(figure.values for figure in figures if figure.name.startswith(name))
 
 
 def _cpu_us(rounds: Sequence[_Round]) -> float:
@@ -169,7 +183,7 @@ def slow_streams(bench: Bench) -> list[Figure]:
 def _open_streams(bench: Bench, name: str, server: Server) -> tuple[float, list[list[float]], float]:
     """Memory before, each stream's arrivals, memory while all were open (KiB)."""
     effort = bench.effort
-    limit_s = RAMP_S + SETTLE_PIECES * effort.delay_ms / 1000 + _PATIENCE_S
+    limit_s = RAMP_S + PIECES * effort.delay_ms / 1000 + _PATIENCE_S
     during: list[float] = []
 
     def run(count: int) -> list[list[float]]:

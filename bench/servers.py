@@ -15,6 +15,9 @@ import psutil
 from bench.load import NotAResult
 from bench.machine import ROOT, pinned
 
+PIECES = 20
+"""Pieces of a reply."""
+
 START_S = 60
 STOP_S = 30
 
@@ -43,7 +46,12 @@ class Server:
 @contextmanager
 def tertulia(data: Path, core: int | None, delay_ms: float = 0) -> Generator[Server]:
     """The product as it ships, but for rate limits: `tertulia serve` on an installation, with the scripted model."""
-    settings = {"MODEL": "scripted", "RATE_LIMITS": "off", "SCRIPTED_PIECES": "20", "SCRIPTED_DELAY_MS": str(delay_ms)}
+    settings = {
+        "MODEL": "scripted",
+        "RATE_LIMITS": "off",
+        "SCRIPTED_PIECES": str(PIECES),
+        "SCRIPTED_DELAY_MS": str(delay_ms),
+    }
     command = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(data), "--port", "0"]
     variables = {f"TERTULIA_{name}": value for name, value in settings.items()}
     with _running(command, core, variables, data / "tertulia.log") as server:
