@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,11 +27,23 @@ START_S = 60
 
 
 class Postgres:
-    """A running server. `create` makes databases in no time: copies of a template that is migrated once."""
+    """A server. `create` makes databases in no time: copies of a template that is migrated once."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, launch: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
         self.port = port
+        self._launch = launch
+        self._log = log
         self._has_template = False
+
+    def start(self) -> None:
+        """Start, again after `stop`; returns when it takes connections."""
+        self._server = self._launch()
+        _wait(self._server, self.port, self._log)
+
+    def stop(self) -> None:
+        """Stop at once, under those who are connected."""
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(30)
 
     def url(self, name: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
@@ -96,13 +108,16 @@ def _serve(folder: Path, binaries: Path, user: pwd.struct_passwd | None) -> Iter
         "shared_buffers": "32MB",
     }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    server = subprocess.Popen([binaries / "postgres", "-D", data, *arguments], **{**options, "stdout": log})
+
+    def launch() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([binaries / "postgres", "-D", data, *arguments], **{**options, "stdout": log})
+
+    server = Postgres(port, launch, folder / "log")
     try:
-        _wait(server, port, folder / "log")
-        yield Postgres(port)
+        server.start()
+        yield server
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+        server.stop()
         log.close()
 
 
