@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from tertulia.auth.secrets import SecretBox, create_key_file
+from tertulia.auth.secrets import SecretBox, WrongSecretKey, create_key_file
 from tertulia.settings import Settings
 
 KEY = "k" * 32
@@ -20,7 +20,7 @@ def test_a_secret_comes_back_and_is_not_stored_in_the_clear() -> None:
 
 
 def test_a_secret_of_another_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(WrongSecretKey):
         SecretBox("x" * 32).decrypt(SecretBox(KEY).encrypt("swordfish"))
 
 

@@ -42,6 +42,16 @@ def test_a_secret_key_is_for_its_owner_alone(command: Command, data: Path) -> No
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("arguments", [["init"], ["serve", "--port", "0"], ["token"], ["keys", "rotate"]])
+def test_another_secret_key_than_the_database_s_is_refused(
+    command: Command, data: Path, made: dict[str, str], arguments: list[str]
+) -> None:
+    other = {"TERTULIA_SECRET_KEY": "another key, of at least thirty-two characters"}
+    done = command(*arguments, "--data", data, **other)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tertulia: The secret key is not the one that this database was made with:")
+
+
 def test_a_person_reads_names_and_values(command: Command, data: Path) -> None:
     done = command("init", "--data", data)
     assert done.returncode == 0

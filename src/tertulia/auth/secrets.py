@@ -17,6 +17,16 @@ SHORTEST = 32
 """Characters of a secret key at least: it has to be random, not a password."""
 
 
+class WrongSecretKey(ValueError):
+    """What is stored was encrypted with another secret key than this one, or has been changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The secret key is not the one that this database was made with: "
+            "set TERTULIA_SECRET_KEY, or put the first secret.key into the data folder."
+        )
+
+
 class SecretBox:
     """Encrypts and decrypts text (Fernet: AES-128-CBC with HMAC-SHA-256, https://github.com/fernet/spec)."""
 
@@ -49,12 +59,12 @@ class SecretBox:
         """The text again.
 
         Raises:
-            ValueError: it was encrypted with another key, or has been changed.
+            WrongSecretKey: it was encrypted with another key, or has been changed.
         """
         try:
             return self._fernet.decrypt(encrypted.encode("ascii")).decode()
         except InvalidToken as error:
-            raise ValueError("A stored secret does not fit the secret key of this installation.") from error
+            raise WrongSecretKey from error
 
 
 def create_key_file(folder: Path) -> Path:

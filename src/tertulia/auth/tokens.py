@@ -124,13 +124,22 @@ class Tokens:
 
 
 def add_signing_key(connection: Connection, box: SecretBox) -> None:
-    """Rotate: from now on a new key signs."""
+    """Rotate: from now on a new key signs.
+
+    Raises:
+        WrongSecretKey: the others could not read the new key.
+    """
+    _open(signing_key.list_signing_keys(connection), box)
     signing_key.insert_signing_key(connection, secrets.token_hex(8), box.encrypt(secrets.token_urlsafe(32)))
 
 
 def ensure_signing_key(connection: Connection, box: SecretBox) -> None:
-    """Make the first signing key, if there is none."""
-    if not signing_key.list_signing_keys(connection):
+    """Make the first signing key, if there is none.
+
+    Raises:
+        WrongSecretKey: there are some, of another secret key.
+    """
+    if not _open(signing_key.list_signing_keys(connection), box):
         add_signing_key(connection, box)
 
 
@@ -139,7 +148,7 @@ def _open(rows: Sequence[RowMapping], box: SecretBox) -> list[SigningKey]:
     ends = [newer["created_at"] + grace for _, newer in pairwise(rows)]
     return [
         SigningKey(row["kid"], box.decrypt(row["encrypted_secret"]), end)
-        for row, end in zip(rows, [*ends, None], strict=True)
+        for row, end in zip(rows, [*ends, None][: len(rows)], strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from typer import Exit
 from typer.core import TyperGroup
 
+from tertulia.auth.secrets import WrongSecretKey
 from tertulia.errors import TertuliaError
 
 FAILED = 1
@@ -33,6 +34,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except CommandFailed as error:
             raise _exit(error.text, error.status) from error
+        except WrongSecretKey as error:
+            raise _exit(str(error), MISUSED) from error
         except TertuliaError as error:
             raise _exit(error.detail, FAILED) from error
         except OSError as error:
@@ -43,9 +46,18 @@ class Commands(TyperGroup):
             raise _exit(f"The database does not work: {_first_line(error.orig)}", FAILED) from error
 
 
+def warn(text: str) -> None:
+    """Tell the person at the terminal, in one line, of something that does not stop the command."""
+    _tell(text, "bold yellow")
+
+
 def _exit(text: str, status: int) -> Exit:
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("tertulia: ", "bold red"), text))
+    _tell(text, "bold red")
     return Exit(status)
+
+
+def _tell(text: str, style: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("tertulia: ", style), text))
 
 
 def _first_line(error: BaseException | None) -> str:
