@@ -72,6 +72,19 @@ class Conversations:
         """How many turns run in this process."""
         return self._runner.running
 
+    @property
+    def closing(self) -> bool:
+        """Whether this process takes no more turns."""
+        return self._runner.closing
+
+    async def drain(self) -> None:
+        """Take no more turns, and wait for those that run, within the time of grace; safe to repeat and to cancel."""
+        await self._runner.drain()
+
+    async def void(self) -> None:
+        """End the turns that still run; nothing of them remains."""
+        await self._runner.close()
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be a worker of the installation while the block runs; then finish what runs, within the time of grace."""
@@ -80,7 +93,8 @@ class Conversations:
         try:
             yield
         finally:
-            await self._runner.close()
+            await self.drain()
+            await self.void()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -207,9 +221,9 @@ class Conversations:
             return claim(connection, lease)
 
         try:
-            return await database.write(redeem)
+            return await database.write_lazily(redeem)
         except KeyTaken:  # at the same moment: the other's turn is there now, or is void
-            return await database.write(redeem)
+            return await database.write_lazily(redeem)
 
     def _launch(self, turn: Turn, incoming: Incoming | None) -> Stream:
         self._runner.launch(turn, incoming)

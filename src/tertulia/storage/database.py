@@ -45,6 +45,13 @@ class Database(Protocol):
         """Run a unit and commit it; when this returns, the work is durable. What the unit raises undoes it."""
         ...
 
+    async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit and commit it without waiting for the disk: a failure of power may take it back, and only that.
+
+        For what nobody has been promised, such as the claim of a turn: without its claim, a turn has not happened.
+        """
+        ...
+
     def close(self) -> None:
         """Finish what was begun, then let go of threads and connections."""
         ...
@@ -83,6 +90,13 @@ class PostgresDatabase:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
 
+    async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def lazily(connection: Connection) -> T:
+            dialect.do_not_wait_for_the_disk(connection)
+            return unit(connection, *args, **kwargs)
+
+        return await self.write(lazily)
+
     def close(self) -> None:
         self._threads.shutdown()
         self.engine.dispose()
@@ -105,7 +119,13 @@ class SqliteDatabase:
         return await asyncio.get_running_loop().run_in_executor(self._readers, transaction)
 
     async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        job = _Job(lambda connection: unit(connection, *args, **kwargs), asyncio.get_running_loop())
+        return await self._write(lambda connection: unit(connection, *args, **kwargs), durable=True)
+
+    async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(lambda connection: unit(connection, *args, **kwargs), durable=False)
+
+    async def _write(self, unit: Callable[[Connection], T], *, durable: bool) -> T:
+        job = _Job(unit, asyncio.get_running_loop(), durable=durable)
         self._writer.submit(job)
         return await job.future
 
@@ -118,9 +138,10 @@ class SqliteDatabase:
 class _Job:
     """A unit that waits for the writer, and the future of its result."""
 
-    __slots__ = ("future", "loop", "outcome", "unit")
+    __slots__ = ("durable", "future", "loop", "outcome", "unit")
 
-    def __init__(self, unit: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, unit: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
+        self.durable = durable
         self.unit = unit
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
@@ -142,6 +163,7 @@ class _Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
+        self._durable = True
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
@@ -183,6 +205,7 @@ class _Writer:
         try:
             with reported():
                 connection = self._connected()
+                self._set_durable(connection, durable=any(job.durable for job in jobs))
                 dialect.begin_write(connection)
                 for job in jobs:
                     _run_in_savepoint(connection, job)
@@ -197,9 +220,15 @@ class _Writer:
             self._connection = self._engine.connect()
         return self._connection
 
+    def _set_durable(self, connection: Connection, *, durable: bool) -> None:
+        if durable is not self._durable:
+            dialect.set_durable(connection, durable=durable)
+            self._durable = durable
+
     def _disconnect(self) -> None:
         """Undo what is open, and begin anew next time."""
         connection, self._connection = self._connection, None
+        self._durable = True  # as connections begin
         if connection is not None:
             with suppress(SQLAlchemyError):
                 connection.invalidate()

@@ -16,6 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from tertulia import clock
+from tertulia.storage.prepared import execute_directly
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a SQLite writer waits for another process's write."""
@@ -92,7 +93,17 @@ def create_engine(url: str, pool_size: int) -> Engine:
 def begin_write(connection: Connection) -> None:
     """Take SQLite's write lock now: a transaction that reads first can fail when it writes, for no fault of its own."""
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        execute_directly(connection, "BEGIN IMMEDIATE")
+
+
+def set_durable(connection: Connection, *, durable: bool) -> None:
+    """Whether SQLite's commits, from now on, wait until the disk has them. For a connection outside a transaction."""
+    execute_directly(connection, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+
+def do_not_wait_for_the_disk(connection: Connection) -> None:
+    """Let the commit of this PostgreSQL transaction return before the disk has it."""
+    execute_directly(connection, "SET LOCAL synchronous_commit TO off")
 
 
 def lock_schema(connection: Connection) -> None:
