@@ -5,6 +5,8 @@ A turn outlives its readers: a client that leaves ends nothing, and nobody waits
 """
 
 import asyncio
+import zlib
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
@@ -19,6 +21,9 @@ ActionFilter = Callable[[str], bool]
 
 CHUNK_BYTES = 1 << 16
 """What a reader that lags behind is given at once, at most but for one line."""
+
+BLOCK_BYTES = 1 << 16
+"""What is kept as it is; older lines are compressed, so that a slow reader of a long reply costs little memory."""
 
 LOG_BYTES = 1 << 23
 """A turn that makes more than this has gone wrong."""
@@ -41,9 +46,12 @@ class Turn:
     """A running turn. Written and read on one event loop."""
 
     __slots__ = (
+        "_block_ends",
+        "_blocks",
         "_lines",
         "_loop",
         "_size",
+        "_tail",
         "_waiters",
         "claim",
         "closed",
@@ -68,14 +76,19 @@ class Turn:
         self._loop = asyncio.get_running_loop()
         self.touched = self._loop.time()
         """When the turn last made an event, by the event loop's clock, in seconds."""
+        self._blocks: list[bytes] = []
+        self._block_ends: list[int] = []
+        """How many lines there are up to the end of each block."""
         self._lines: list[bytes] = []
+        """Those after the blocks; `_tail` is their size."""
+        self._tail = 0
         self._size = 0
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def body(self) -> bytes:
         """Everything so far."""
-        return b"".join(self._lines)
+        return b"".join([*map(zlib.decompress, self._blocks), *self._lines])
 
     def tell(self, event: Event) -> None:
         """Add an event, unless it is an action that the caller does not want.
@@ -86,16 +99,32 @@ class Turn:
         self.touched = self._loop.time()
         if isinstance(event, events.CurrentAgentAction) and not self.wants(events.action_type(event.action)):
             return
-        line = events.encode(event)
-        self._size += len(line)
         if self._size > LOG_BYTES:
             raise ModelMisbehaved("the reply has no end")
-        self.append(line)
+        self.append(events.encode(event))
 
     def append(self, line: bytes) -> None:
         """Add an encoded event."""
         self._lines.append(line)
+        self._size += len(line)
+        self._tail += len(line)
+        if self._tail > BLOCK_BYTES:
+            self._pack()
         self._wake()
+
+    def _pack(self) -> None:
+        self._block_ends.append(self._count)
+        self._blocks.append(zlib.compress(b"".join(self._lines), 1))
+        self._lines, self._tail = [], 0
+
+    @property
+    def _packed(self) -> int:
+        return self._block_ends[-1] if self._block_ends else 0
+
+    @property
+    def _count(self) -> int:
+        """How many lines there are."""
+        return self._packed + len(self._lines)
 
     def close(self) -> None:
         """Say that no event will follow."""
@@ -125,12 +154,14 @@ class Turn:
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
         read = after
         while True:
-            if read < len(self._lines):
-                first, size = read, 0
-                while read < len(self._lines) and size < CHUNK_BYTES:
-                    size += len(self._lines[read])
-                    read += 1
-                yield b"".join(self._lines[first:read])
+            if read < self._packed:
+                block = bisect_right(self._block_ends, read)
+                skipped = read - (self._block_ends[block - 1] if block else 0)
+                read = self._block_ends[block]
+                yield _after(zlib.decompress(self._blocks[block]), skipped)
+            elif read < self._count:
+                first, read = read - self._packed, self._count
+                yield b"".join(self._lines[first:])
             elif self.closed:
                 return
             else:
@@ -146,10 +177,16 @@ class Recorded:
         self._body = body
 
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        start = 0
-        for _ in range(after):
-            start = self._body.find(b"\n", start) + 1
-            if start == 0:
-                return
-        for position in range(start, len(self._body), CHUNK_BYTES):
-            yield self._body[position : position + CHUNK_BYTES]
+        body = _after(self._body, after)
+        for position in range(0, len(body), CHUNK_BYTES):
+            yield body[position : position + CHUNK_BYTES]
+
+
+def _after(body: bytes, lines: int) -> bytes:
+    """What is left of a body without its first lines."""
+    start = 0
+    for _ in range(lines):
+        start = body.find(b"\n", start) + 1
+        if start == 0:
+            return b""
+    return body[start:]
