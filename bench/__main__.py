@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ def main() -> int:
     options = _options()
     for name in [name for name in os.environ if name.startswith("TERTULIA_")]:
         del os.environ[name]  # the settings that are measured are the product's own
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders do not stay behind
     began = time.monotonic()
     try:
         with machine.folder_on_disk() as folder:
