@@ -83,7 +83,8 @@ class Faults:
             setattr(Conversations, method, self._watching("request", getattr(Conversations, method)))
         Runner._run = self._watching("turn", Runner._run)  # type: ignore[method-assign]
         for kind in (database.SqliteDatabase, database.PostgresDatabase):
-            kind.write = self._writing(kind.write)  # type: ignore[method-assign]
+            for method in ("write", "write_lazily"):
+                setattr(kind, method, self._writing(getattr(kind, method)))
 
     def _watching(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         async def watched(*args: Any, **kwargs: Any) -> Any:
