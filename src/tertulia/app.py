@@ -32,6 +32,12 @@ class Application(FastAPI):
         super().__init__(**options)
         self._watched = Watch(super().__call__)
 
+    @property
+    def conversations(self) -> Conversations:
+        """The conversations of this process, while its lifespan lasts."""
+        runtime: Runtime = self.state.runtime
+        return runtime.conversations
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._watched(scope, receive, send)
 

@@ -1,5 +1,5 @@
-"""Fixtures: `data`, a folder that is not there yet; `command` and `start`, which run the program there;
-`made`, an installation in that folder.
+"""Fixtures: `data`, a folder that is not there yet; `made`, an installation in it; `command` runs the program in this
+process, `program` in its own, `start` starts one that serves; `server` is one of the module, with `tokens` for it.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start
+from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start, Starter, run_here
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def data(tmp_path: Path) -> Path:
 def installation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A data folder to copy, and what `init` printed."""
     folder = tmp_path_factory.mktemp("installation")
-    done = subprocess.run([TERTULIA, "init", "--data", folder, "--json"], check=True, capture_output=True, cwd=folder)
+    done = run_here(["init", "--data", str(folder), "--json"], "", {})
     return folder, json.loads(done.stdout)
 
 
@@ -35,8 +35,19 @@ def made(data: Path, installation: tuple[Path, dict[str, str]]) -> dict[str, str
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    """Runs `tertulia` in an empty folder; keywords are variables of its environment."""
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `tertulia` in an empty folder, in this process; keywords are variables of its environment."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
+        return run_here([*map(str, arguments)], stdin, variables)
+
+    return run
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Command:
+    """Runs `tertulia` in an empty folder, as a process; keywords are variables of its environment."""
 
     def run(*arguments: object, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -56,25 +67,22 @@ def command(tmp_path: Path) -> Command:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a command that serves, and reads up to the line that ends its greeting."""
-    running: list[Process] = []
+    starter = Starter(tmp_path)
+    yield starter
+    starter.end()
 
-    def run(*arguments: object, until: str = "answers on", **variables: str) -> Process:
-        process = subprocess.Popen(
-            [TERTULIA, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "log").open("wb"),
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "60", **variables},
-        )
-        running.append(Process(process, []))
-        running[-1].read_until(until)
-        return running[-1]
 
-    yield run
-    for started in running:
-        if started.process.poll() is None:
-            started.process.kill()
-        started.process.wait(PATIENCE_S)
-        assert started.process.stdout is not None
-        started.process.stdout.close()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, installation: tuple[Path, dict[str, str]]) -> Path:
+    """The data folder of the module's server."""
+    folder = tmp_path_factory.mktemp("shared") / "data"
+    shutil.copytree(installation[0], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(shared: Path) -> Iterator[Process]:
+    """A server of the module with the scripted model and without limits."""
+    starter = Starter(shared.parent)
+    yield starter("serve", "--data", shared, "--port", "0", TERTULIA_RATE_LIMITS="off")
+    starter.end()

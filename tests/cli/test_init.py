@@ -18,8 +18,8 @@ from tertulia.storage.tables import api_keys
 FIELDS = {"organization_id", "user_id", "admin_user_id", "api_key_id", "api_key", "service_id"}
 
 
-def test_a_first_init_prints_what_scripts_need_and_nothing_else(command: Command, data: Path) -> None:
-    done = command("init", "--data", data, "--json")
+def test_a_first_init_prints_what_scripts_need_and_nothing_else(program: Command, data: Path) -> None:
+    done = program("init", "--data", data, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     made = json.loads(done.stdout)
     assert made.keys() == FIELDS

@@ -4,18 +4,22 @@ import os
 import pty
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from support.commands import PATIENCE_S, TERTULIA, Command, Start
+from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start
 from tertulia import __version__
 
 
 @pytest.fixture
-def url(start: Start, data: Path, made: dict[str, str]) -> str:
-    return start("serve", "--data", data, "--port", "0", TERTULIA_RATE_LIMITS="off").lines[-1].split()[-1]
+def url(server: Process, shared: Path, command: Command) -> Iterator[str]:
+    """The module's server; afterwards nobody has an unfinished conversation there."""
+    yield server.url
+    for options in ([], ["--admin"]):
+        assert command("finish", "--data", shared, "--url", server.url, *options).returncode == 0
 
 
 def _unfinished(url: str, token: str) -> int:
@@ -24,9 +28,9 @@ def _unfinished(url: str, token: str) -> int:
     return len(answer.json()["conversations"])
 
 
-def test_a_token_is_a_user_s_and_nothing_else_is_printed(command: Command, data: Path, url: str) -> None:
+def test_a_token_is_a_user_s_and_nothing_else_is_printed(command: Command, shared: Path, url: str) -> None:
     for options in ([], ["--admin"]):
-        done = command("token", "--data", data, *options)
+        done = command("token", "--data", shared, *options)
         assert (done.returncode, done.stderr) == (0, "")
         assert _unfinished(url, done.stdout.strip()) == 0
 
@@ -45,7 +49,9 @@ def test_a_folder_without_an_installation_is_said_to_be_one(command: Command, da
     assert not data.exists()
 
 
-def test_a_rotated_key_leaves_tokens_good(command: Command, data: Path, url: str) -> None:
+@pytest.mark.usefixtures("made")
+def test_a_rotated_key_leaves_tokens_good(start: Start, command: Command, data: Path) -> None:
+    url = start("serve", "--data", data, "--port", "0").url
     before = command("token", "--data", data).stdout.strip()
     assert command("keys", "rotate", "--data", data).returncode == 0
     after = command("token", "--data", data).stdout.strip()
@@ -53,33 +59,36 @@ def test_a_rotated_key_leaves_tokens_good(command: Command, data: Path, url: str
     assert [_unfinished(url, token) for token in (before, after)] == [0, 0]
 
 
-def test_a_chat_talks_until_the_conversation_ends(command: Command, data: Path, url: str) -> None:
-    done = command("chat", "--data", data, "--url", url, stdin="Recommend a poem, please.\nGoodbye!\n")
+def test_a_chat_talks_until_the_conversation_ends(command: Command, shared: Path, url: str) -> None:
+    done = command("chat", "--data", shared, "--url", url, stdin="Recommend a poem, please.\nGoodbye!\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert 'You said: "Recommend a poem, please."' in done.stdout
     assert done.stdout.endswith("The conversation has come to its end.\n")
 
 
-def test_a_chat_goes_on_where_it_was_left(command: Command, data: Path, url: str) -> None:
-    command("chat", "--data", data, "--url", url, stdin="Recommend a poem, please.\n/quit\n")
-    done = command("chat", "--data", data, "--url", url, stdin="/finish\n")
+def test_a_chat_goes_on_where_it_was_left(command: Command, shared: Path, url: str) -> None:
+    command("chat", "--data", shared, "--url", url, stdin="Recommend a poem, please.\n/quit\n")
+    done = command("chat", "--data", shared, "--url", url, stdin="/finish\n")
     assert "Going on with your conversation" in done.stdout
     assert "Recommend a poem, please." in done.stdout
-    assert _unfinished(url, command("token", "--data", data).stdout.strip()) == 0
+    assert _unfinished(url, command("token", "--data", shared).stdout.strip()) == 0
 
 
-def test_a_chat_begins_another_conversation(command: Command, data: Path, url: str) -> None:
-    done = command("chat", "--data", data, "--url", url, stdin="/new\n/quit\n")
+def test_a_chat_begins_another_conversation(command: Command, shared: Path, url: str) -> None:
+    done = command("chat", "--data", shared, "--url", url, stdin="/new\n/quit\n")
     assert done.returncode == 0
-    assert _unfinished(url, command("token", "--data", data).stdout.strip()) == 1
+    assert _unfinished(url, command("token", "--data", shared).stdout.strip()) == 1
 
 
-def test_an_administrator_sees_the_agent_s_actions(command: Command, data: Path, url: str) -> None:
-    done = command("chat", "--admin", "--data", data, "--url", url, stdin="/quit\n")
+def test_an_administrator_sees_the_agent_s_actions(command: Command, shared: Path, url: str) -> None:
+    done = command("chat", "--admin", "--data", shared, "--url", url, stdin="/quit\n")
     assert "action-state-action-selected: " in done.stdout
 
 
-def test_a_chat_signs_in_as_the_official_client_does(command: Command, url: str, made: dict[str, str]) -> None:
+def test_a_chat_signs_in_as_the_official_client_does(
+    command: Command, url: str, installation: tuple[Path, dict[str, str]]
+) -> None:
+    _folder, made = installation
     settings = {
         "AMIGO_BASE_URL": url,
         "AMIGO_ORGANIZATION_ID": made["organization_id"],
@@ -100,10 +109,10 @@ def test_a_server_that_is_not_there_is_one_line(command: Command, data: Path) ->
     assert done.stderr == "tertulia: There is no server at http://127.0.0.1:9: start one with `tertulia run`.\n"
 
 
-def test_a_person_at_a_terminal_leaves_with_ctrl_c(data: Path, url: str, tmp_path: Path) -> None:
+def test_a_person_at_a_terminal_leaves_with_ctrl_c(shared: Path, url: str, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     chat = subprocess.Popen(
-        [TERTULIA, "chat", "--data", str(data), "--url", url],
+        [TERTULIA, "chat", "--data", str(shared), "--url", url],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -132,8 +141,8 @@ def _read_until(terminal: int, mark: bytes) -> bytes:
     return shown
 
 
-def test_a_demo_shows_every_event_and_ends_well(command: Command) -> None:
-    done = command("demo", TERTULIA_RATE_LIMITS="nonsense that is not asked for")
+def test_a_demo_shows_every_event_and_ends_well(program: Command) -> None:
+    done = program("demo", TERTULIA_RATE_LIMITS="nonsense that is not asked for")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(" ", 1)[0] for line in done.stdout.splitlines()]
     assert lines.count("conversation-created") == 1
@@ -143,12 +152,12 @@ def test_a_demo_shows_every_event_and_ends_well(command: Command) -> None:
     assert done.stdout.splitlines()[-1] == "204 the conversation is finished"
 
 
-def test_a_version_is_printed(command: Command) -> None:
-    assert command("--version").stdout == f"tertulia {__version__}\n"
+def test_a_version_is_printed(program: Command) -> None:
+    assert program("--version").stdout == f"tertulia {__version__}\n"
 
 
 def test_help_names_every_command(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    commands = ("run", "serve", "init", "chat", "finish", "token", "demo", "migrate", "keys")
+    commands = ("run", "serve", "init", "chat", "finish", "token", "demo", "migrate", "keys", "maintenance")
     assert all(f"\n│ {name} " in done.stdout for name in commands)

@@ -1,18 +1,38 @@
-"""Commands as processes of their own, as a person or a script starts them."""
+"""Commands as a person or a script starts them: most in this process, servers and some others in their own."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx2
+import psutil
+from typer.testing import CliRunner
+
+from tertulia.cli.main import app
 
 TERTULIA = str(Path(sys.executable).with_name("tertulia"))
 PATIENCE_S = 60
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 """Runs `tertulia` to its end."""
+
+
+def run_here(arguments: list[str], stdin: str, variables: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """A command in this process, which it leaves as it was: no imports to wait for."""
+    before = dict(os.environ)
+    try:
+        done = CliRunner().invoke(app, arguments, input=stdin, env=variables)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 @dataclass
@@ -25,6 +45,11 @@ class Process:
     @property
     def output(self) -> str:
         return "".join(self.lines)
+
+    @property
+    def url(self) -> str:
+        """Where it answers, as the last line says."""
+        return self.lines[-1].split()[-1]
 
     def read_until(self, text: str) -> None:
         """Read its output up to a line with this text."""
@@ -46,6 +71,63 @@ class Process:
         self.process.send_signal(how)
         return self.process.wait(PATIENCE_S)
 
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve, where it has started several."""
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if _is_worker(child)]
+
+    def client_of(self, worker: psutil.Process, **headers: str) -> httpx2.Client:
+        """A client whose one connection ends at this worker: the others stand still while it is made."""
+        limits = httpx2.Limits(max_connections=1, keepalive_expiry=PATIENCE_S)
+        client = httpx2.Client(base_url=self.url, headers=headers, limits=limits, timeout=PATIENCE_S, trust_env=False)
+        others = [other for other in self.workers() if other != worker]
+        for other in others:
+            other.suspend()
+        try:
+            client.get("/healthz")
+        finally:
+            for other in others:
+                other.resume()
+        return client
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return False
+
 
 Start = Callable[..., Process]
 """Starts a `tertulia` that serves."""
+
+
+@dataclass
+class Starter:
+    """Starts commands that serve, in a folder, and ends them."""
+
+    folder: Path
+    running: list[Process] = field(default_factory=list)
+
+    def __call__(self, *arguments: object, until: str = "answers on", **variables: str) -> Process:
+        """Start one, and read up to the line that ends its greeting; keywords are variables of its environment."""
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [TERTULIA, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self.folder,
+                env={**os.environ, "COLUMNS": "60", **variables},
+            )
+        self.running.append(Process(process, []))
+        self.running[-1].read_until(until)
+        return self.running[-1]
+
+    def end(self) -> None:
+        for started in self.running:
+            if started.process.poll() is None:
+                started.process.kill()
+            started.process.wait(PATIENCE_S)
+            assert started.process.stdout is not None
+            started.process.stdout.close()

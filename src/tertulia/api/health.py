@@ -7,6 +7,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from tertulia.api.deps import Runtime
+from tertulia.engine.runner import STOPPING
 from tertulia.errors import Unavailable
 from tertulia.storage import health
 
@@ -23,13 +25,16 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> dict[str, str]:
-    """Every storage cluster answers.
+    """It takes new turns, and every storage cluster answers.
 
     Raises:
-        Unavailable: one does not; the log says which.
+        Unavailable: the server is stopping, or a cluster does not answer; the log says which.
     """
-    clusters = request.app.state.runtime.clusters
-    for name in request.app.state.runtime.settings.cluster_urls:
+    runtime: Runtime = request.app.state.runtime
+    if runtime.conversations.closing:
+        raise Unavailable(STOPPING)
+    clusters = runtime.clusters
+    for name in runtime.settings.cluster_urls:
         try:
             await clusters.open(name).read(health.ping)
         except Exception as error:

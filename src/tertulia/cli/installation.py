@@ -15,7 +15,7 @@ from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import Demo
 from tertulia.settings import Settings
 from tertulia.storage import clusters as directory
-from tertulia.storage import dialect, migrations, user
+from tertulia.storage import dialect, maintenance, migrations, user
 from tertulia.storage.clusters import Clusters
 
 
@@ -72,6 +72,13 @@ def rotate_signing_key(settings: Settings) -> None:
         asyncio.run(clusters.default.write(add_signing_key, box))
 
 
+def set_maintenance(settings: Settings, *, on: bool) -> None:
+    """Begin or end the maintenance of the installation, for all its workers; safe to repeat."""
+    _open_box(settings)  # there is an installation
+    with _open_clusters(settings) as clusters:
+        asyncio.run(clusters.default.write(_set_maintenance, on))
+
+
 async def _make_demo(clusters: Clusters, org_id: str, cluster: str | None) -> Demo:
     holder = await clusters.default.write(_claim, org_id, cluster)
     if cluster is not None and holder != cluster:
@@ -92,6 +99,11 @@ async def _issue_token(
         raise CommandFailed(f"The organization {org_id} has no user {user_id}.")
     token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
     return IssuedToken(user_id, token)
+
+
+def _set_maintenance(connection: Connection, on: bool) -> None:
+    dialect.lock_schema(connection)  # of several that begin it at once, one does
+    maintenance.set_maintenance(connection, on=on)
 
 
 def _first_signing_key(connection: Connection, box: SecretBox) -> None:

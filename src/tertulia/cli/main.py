@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tertulia import __version__, demo
 from tertulia.cli import chat as talk
-from tertulia.cli import installation, models, run, serve
+from tertulia.cli import installation, models, options, run, serve
 from tertulia.cli.client import connect
 from tertulia.cli.demo import run_demo
 from tertulia.cli.failure import Commands
@@ -26,6 +26,11 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+maintenance = typer.Typer(
+    help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
+    no_args_is_help=True,
+)
+app.add_typer(maintenance, name="maintenance")
 
 _out = Console()
 
@@ -42,7 +47,7 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit")
     ] = False,
 ) -> None:
-    pass
+    options.warn_of_unknown_variables()
 
 
 @app.command("run")
@@ -147,3 +152,15 @@ def migrate(data: Data = None) -> None:
 def rotate(data: Data = None) -> None:
     """Sign with a new key from now on; tokens that are out stay good until they expire."""
     installation.rotate_signing_key(load_settings(data))
+
+
+@maintenance.command("on")
+def maintenance_on(data: Data = None) -> None:
+    """Begin it; workers notice within a second or so."""
+    installation.set_maintenance(load_settings(data), on=True)
+
+
+@maintenance.command("off")
+def maintenance_off(data: Data = None) -> None:
+    """End it."""
+    installation.set_maintenance(load_settings(data), on=False)

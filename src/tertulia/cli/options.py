@@ -4,18 +4,20 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_origin
 
 import typer
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from tertulia.cli.failure import MISUSED, CommandFailed
-from tertulia.settings import Settings
+from tertulia.cli.failure import MISUSED, CommandFailed, warn
+from tertulia.settings import Group, Settings
 
+PREFIX = "TERTULIA_"
 BACKENDS = frozenset({"sqlite", "postgresql"})
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -76,9 +78,28 @@ def _check_url(name: str, url: str) -> None:
         raise CommandFailed(f"TERTULIA_{name}: {text}", MISUSED)
 
 
+def warn_of_unknown_variables() -> None:
+    """Say which variables look like settings and are none: most are misspelt. What they hold is not shown."""
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and not _is_setting(name.upper().removeprefix(PREFIX)):
+            warn(f"there is no setting {name}; it is ignored.")
+
+
+def _is_setting(name: str) -> bool:
+    return name == "CONFIG" or name.lower() in Settings.model_fields or name.startswith(_GROUPS)
+
+
+def _is_group(field: FieldInfo) -> bool:
+    kind = field.annotation
+    return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, Group))
+
+
+_GROUPS = tuple(f"{name.upper()}_" for name, field in Settings.model_fields.items() if _is_group(field))
+
+
 def override(name: str, value: str) -> None:
     """Set a setting by its variable's name; `load_settings` after this sees it, and so does every process started."""
-    os.environ[f"TERTULIA_{name}"] = value
+    os.environ[PREFIX + name] = value
 
 
 def _describe(error: ValidationError) -> str:

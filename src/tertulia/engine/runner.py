@@ -28,6 +28,13 @@ from tertulia.storage.turn import Claim, Lease, Settlement
 SUPERVISION_S = 1.0
 """How often running turns are looked at, in seconds."""
 
+CLOSE_LOOK_S = 0.05
+
+VOID_S = 10.0
+"""How long turns that are stopped may take to be abandoned, in seconds."""
+
+STOPPING = "The server is stopping."
+
 log = structlog.get_logger()
 
 
@@ -41,12 +48,17 @@ class Runner:
         self._library = library
         self._running: dict[str, Turn] = {}
         self._beginning = 0
-        self._closing = False
+        self._grace_ends: float | None = None
 
     @property
     def running(self) -> int:
         """How many turns are running."""
         return len(self._running)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more turns."""
+        return self._grace_ends is not None
 
     def find(self, interaction_id: str) -> Turn | None:
         """A turn that runs here."""
@@ -59,8 +71,8 @@ class Runner:
         Raises:
             Unavailable: the server is stopping, or has enough.
         """
-        if self._closing:
-            raise Unavailable("The server is stopping.", retry_after=2)
+        if self.closing:
+            raise Unavailable(STOPPING, retry_after=2)
         if len(self._running) + self._beginning >= self._settings.max_running:
             raise Unavailable("The server runs as many conversations as it can.", retry_after=1)
         self._beginning += 1
@@ -90,16 +102,30 @@ class Runner:
             if tick == 0:
                 await self._renew_leases()
 
+    async def drain(self) -> None:
+        """Take no more turns, and wait until those that run have ended, within the time of grace.
+
+        That begins with the first call; safe to repeat.
+        """
+        loop = asyncio.get_running_loop()
+        if self._grace_ends is None:
+            self._grace_ends = loop.time() + self._settings.grace_s
+        while self._busy and loop.time() < self._grace_ends:  # noqa: ASYNC110 - once in a process's life
+            await asyncio.sleep(CLOSE_LOOK_S)
+
     async def close(self) -> None:
-        """Take no more turns; let those that run finish within the time of grace, and void the rest."""
-        self._closing = True
-        turns = list(self._running.values())
-        tasks = [turn.task for turn in turns if turn.task]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._settings.grace_s)
-        for turn in turns:
-            turn.stop(Unavailable("The server is stopping."))
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Take no more turns and end what still runs: it is void. What cannot be ended is left to the sweeper."""
+        loop = asyncio.get_running_loop()
+        self._grace_ends = loop.time()
+        latest = loop.time() + VOID_S
+        while self._busy and loop.time() < latest:
+            for turn in list(self._running.values()):
+                turn.stop(Unavailable(STOPPING))
+            await asyncio.sleep(CLOSE_LOOK_S)
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._running or self._beginning)
 
     def _lease_end(self) -> datetime:
         return clock.now() + timedelta(seconds=self._settings.lease_s)
@@ -120,6 +146,7 @@ class Runner:
     async def _run(self, turn: Turn, incoming: Incoming | None) -> None:
         """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
         try:
+            turn.begin()
             outcome = await self._interact(turn, incoming)
             turn.settling = True
             complete = events.encode(

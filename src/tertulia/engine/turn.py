@@ -48,6 +48,7 @@ class Turn:
     __slots__ = (
         "_block_ends",
         "_blocks",
+        "_begun",
         "_lines",
         "_loop",
         "_size",
@@ -79,6 +80,7 @@ class Turn:
         self._blocks: list[bytes] = []
         self._block_ends: list[int] = []
         """How many lines there are up to the end of each block."""
+        self._begun = False
         self._lines: list[bytes] = []
         """Those after the blocks; `_tail` is their size."""
         self._tail = 0
@@ -131,13 +133,20 @@ class Turn:
         self.closed = True
         self._wake()
 
+    def begin(self) -> None:
+        """Say that the task runs. Raises what the turn was stopped by before it did."""
+        self._begun = True
+        if self.stopped_by is not None:
+            raise self.stopped_by
+
     def stop(self, error: TertuliaError) -> bool:
         """End the turn with this error. False: it is too late, the turn is being committed."""
         if self.task is None or (self.settling and self.stopped_by is None):
             return False
         if self.stopped_by is None:
             self.stopped_by = error
-            self.task.cancel()
+            if self._begun:  # a task that is cancelled before its first step never runs, nor its `finally`
+                self.task.cancel()
         return True
 
     async def ended(self) -> None:

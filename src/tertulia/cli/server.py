@@ -1,0 +1,89 @@
+"""The server of a process: uvicorn, but for how it stops.
+
+uvicorn closes its socket first and waits for the application last. Here turns come first: while they run, within the
+time of grace, the server answers, says that it is stopping, and refuses new ones.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+import uvicorn
+from uvicorn.importer import import_from_string
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 65
+"""Longer than clients keep idle connections, so that none is closed under a request."""
+STOP_S = 15
+"""How long what is said may be read on, once all turns have ended."""
+LOOK_S = 0.1
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""The signals that stop a server."""
+
+
+class Turns(Protocol):
+    """What runs in an application and outlives its requests; `engine.conversations` has the words' meaning."""
+
+    async def drain(self) -> None: ...
+
+    async def void(self) -> None: ...
+
+
+class Server(uvicorn.Server):
+    """The first signal lets turns end, the second voids those that run, the third leaves at once."""
+
+    def __init__(
+        self, config: uvicorn.Config, find_turns: Callable[[], Turns | None], ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._find_turns = find_turns
+        self._ready = ready
+        self._told = 0
+        self.deaf_to: int | None = None
+        """A signal that is not for this process."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == self.deaf_to:
+            return
+        self._told += 1
+        self.should_exit = True
+        self.force_exit = self._told > 2
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        turns = self._find_turns()
+        if turns is not None:
+            await self._finish(turns)
+        await super().shutdown(sockets)
+
+    async def _finish(self, turns: Turns) -> None:
+        draining = asyncio.create_task(turns.drain())
+        while self._told < 2 and not draining.done():
+            await asyncio.wait([draining], timeout=LOOK_S)
+        draining.cancel()
+        voiding = asyncio.create_task(turns.void())
+        while not self.force_exit and not voiding.done():
+            await asyncio.wait([voiding], timeout=LOOK_S)
+
+
+def make_server(app: str, ready: Callable[[], None]) -> Server:
+    """A server of the application that a function makes; `app` names it, `MODULE:FUNCTION`."""
+    application: Any = import_from_string(app)()
+    config = uvicorn.Config(
+        application,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        backlog=BACKLOG,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    return Server(config, lambda: getattr(application, "conversations", None), ready)

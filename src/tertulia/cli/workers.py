@@ -1,0 +1,134 @@
+"""Several processes that serve on one socket, and the one that starts them and passes on what it is told.
+
+uvicorn's own supervisor has no place for another server, and does not listen while it waits for its workers to end.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from prometheus_client import multiprocess
+
+from tertulia.cli.failure import CommandFailed
+from tertulia.cli.server import STOPS, make_server
+
+START_S = 120
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: SpawnProcess
+    news: Connection
+    """Says something once the worker answers."""
+
+    def wait_until_ready(self) -> bool:
+        """False: it has ended, or takes too long."""
+        connection.wait([self.news, self.process.sentinel], START_S)
+        try:
+            return self.news.poll() and bool(self.news.recv())
+        except EOFError:
+            return False
+
+
+class Workers:
+    """Processes that serve. One that dies is replaced; one that cannot start ends them all."""
+
+    def __init__(self, app: str, listener: socket.socket, count: int) -> None:
+        self._app = app
+        self._listener = listener
+        self._count = count
+        self._running: list[_Worker] = []
+        self._told = False
+        self._failed = False
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            CommandFailed: a worker could not start.
+        """
+        for number in STOPS:
+            signal.signal(number, self._pass_on)
+        for _ in range(self._count):
+            self._start()
+        if self._see_them_ready():
+            ready()
+        while self._running:
+            self._replace_the_dead()
+        if self._failed:
+            raise CommandFailed("A worker could not start.")
+
+    def _start(self) -> None:
+        news, teller = connection.Pipe(duplex=False)
+        process = _spawn.Process(target=work, args=(self._app, self._listener, teller), name="worker")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the worker can ignore it
+        process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        teller.close()
+        self._running.append(_Worker(process, news))
+        if self._told:  # while it was being started
+            self._terminate()
+
+    def _pass_on(self, _signal: int, _frame: FrameType | None) -> None:
+        self._told = True
+        self._terminate()
+
+    def _terminate(self) -> None:
+        for worker in self._running:
+            worker.process.terminate()
+
+    def _see_them_ready(self) -> bool:
+        for worker in list(self._running):
+            if not worker.wait_until_ready():
+                self._give_up()
+                return False
+        return not self._told
+
+    def _give_up(self) -> None:
+        self._failed = not self._told
+        self._terminate()
+
+    def _replace_the_dead(self) -> None:
+        """Wait until a worker ends; start another one, unless this was told to stop."""
+        ended = connection.wait([worker.process.sentinel for worker in self._running])
+        for worker in [worker for worker in self._running if worker.process.sentinel in ended]:
+            worker.process.join()
+            self._running.remove(worker)
+            multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType]
+            if not self._told and not self._failed:
+                self._start()
+                if not self._running[-1].wait_until_ready():
+                    self._give_up()
+
+
+def work(app: str, listener: socket.socket, teller: Connection) -> None:
+    """A worker. SIGINT is not for it: a terminal sends that to all, and the parent passes it on as SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _end_with_parent()
+    server = make_server(app, lambda: teller.send(True))
+    server.deaf_to = signal.SIGINT
+    server.run([listener])
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would keep the port: let it stop as if it had been told to."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
