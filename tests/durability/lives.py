@@ -1,5 +1,6 @@
 """An installation whose server dies and is started again, and what a careful client sees of it."""
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -15,10 +16,13 @@ import sqlalchemy as sa
 
 from durability import crashing
 from durability.crashing import Point
+from tertulia.auth.secrets import SecretBox
+from tertulia.auth.tokens import Tokens
 from tertulia.cli import installation
 from tertulia.demo import Demo
 from tertulia.settings import Settings
 from tertulia.storage import dialect
+from tertulia.storage.clusters import Clusters
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import conversations, idempotency_keys, interactions, messages, streams, users
 from tertulia.storage.user import NewUser, insert_user
@@ -89,19 +93,49 @@ class Installation:
         self.engine.dispose()
 
     def user(self) -> "User":
-        role = sa.select(users.c.role_id).where(users.c.id == self.demo.user_id)
-        with self.engine.begin() as connection:
-            email = f"{secrets.token_hex(6)}@example.com"
-            new = NewUser(connection.execute(role).scalar_one(), "Test", "Person", email, DEFAULT_PREFERENCES)
-            user_id = insert_user(connection, self.demo.organization_id, new)
+        return self.users(1)[0]
+
+    def users(self, count: int) -> list["User"]:
+        """New users and their clients."""
         org_id = self.demo.organization_id
-        issued = installation.issue_token(self.settings, org_id, user_id, administrator=False)
-        return User(self, f"/v1/{org_id}/conversation", {"Authorization": f"Bearer {issued.token}"})
+        with self.engine.begin() as connection:
+            dialect.begin_write(connection)
+            role = connection.execute(sa.select(users.c.role_id).where(users.c.id == self.demo.user_id)).scalar_one()
+            made = [
+                insert_user(
+                    connection,
+                    org_id,
+                    NewUser(role, "Test", "Person", f"{secrets.token_hex(8)}@example.com", DEFAULT_PREFERENCES),
+                )
+                for _ in range(count)
+            ]
+        return [
+            User(self, f"/v1/{org_id}/conversation", {"Authorization": f"Bearer {token}"})
+            for token in asyncio.run(_tokens(self.settings, org_id, made))
+        ]
+
+    def count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one()
+
+    def open_streams(self) -> int:
+        """As the server counts them."""
+        text = httpx2.get(f"{self.url}/metrics", trust_env=False).text
+        return int(float(text.split("\ntertulia_open_streams ")[1].split()[0]))
 
     def faults(self) -> list[str]:
         """What is half there; nothing, in a database that is whole and has no turn running."""
         with self.engine.connect() as connection:
             return [f"{name}: {rows}" for name, query in _HALVES.items() if (rows := connection.execute(query).all())]
+
+
+async def _tokens(settings: Settings, org_id: str, user_ids: list[str]) -> list[str]:
+    clusters = Clusters(settings)
+    try:
+        tokens = Tokens(clusters.default, SecretBox.open(settings))
+        return [(await tokens.issue(org_id, user_id))[0] for user_id in user_ids]
+    finally:
+        clusters.close()
 
 
 _settled = sa.select(sa.func.count()).where(interactions.c.conversation_id == conversations.c.id).scalar_subquery()
@@ -212,6 +246,11 @@ class User:
         answer = self._stream("GET", f"/{conversation_id}/messages/", params={"sort_by": "+created_at"})
         assert answer.status == 200, answer.body
         return json.loads(answer.body)["messages"]
+
+    def only_conversation(self) -> str:
+        found = json.loads(self._stream("GET", "/").body)["conversations"]
+        assert len(found) == 1
+        return str(found[0]["id"])
 
     def finish(self, conversation_id: str) -> int:
         return self._stream("POST", f"/{conversation_id}/finish/").status

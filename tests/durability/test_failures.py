@@ -1,0 +1,340 @@
+"""What is around the server fails: the database, the disk, the model, the readers, the clock.
+
+Nothing that was acknowledged is lost, nobody is locked out for long, and everything works again by itself.
+"""
+
+import asyncio
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import psutil
+import pytest
+
+from conftest import Serve
+from durability.lives import LEASE_S, Installation, Request, User, check_whole
+from providers.chat_server import Answer as ChatAnswer
+from providers.chat_server import breaks_off, chat_server, completes, hangs, replies
+from support import postgres, talk
+from support.graphs import make_service
+from support.puppet import Puppet
+from support.server import Server, settings_of, start
+from support.stage import Stage, Switch
+from tertulia import clock
+from tertulia.cli import installation as installing
+from tertulia.ids import new_id
+from tertulia.providers.registry import Models
+from tertulia.storage import dialect, turn
+from tertulia.storage.tables import conversations, interactions
+from tertulia.storage.turn import Lease, Opening
+
+FREE_S = 3 * LEASE_S + 2.0
+"""A lease, what a sweep may take to come, and what a busy machine may add."""
+
+
+def insist(request: Callable[[], httpx2.Response], within_s: float = FREE_S) -> httpx2.Response:
+    """Repeat a request while it is answered with "not now"; nothing else tells when it will be done."""
+    until = time.monotonic() + within_s
+    while True:
+        answer = request()
+        if answer.status_code not in {400, 409, 503} or time.monotonic() > until:
+            return answer
+        time.sleep(0.05)
+
+
+@contextmanager
+def created(client: httpx2.Client, service_id: str) -> Iterator[Iterator[bytes]]:
+    """A create whose stream is being read; its first piece has come."""
+    body = {"service_id": service_id, "initial_message": "Hello"}
+    with client.stream("POST", "/conversation/", params={"response_format": "text"}, json=body) as response:
+        assert response.status_code == 201, response.read()
+        pieces = response.iter_raw()
+        next(pieces)
+        yield pieces
+
+
+# --- The database ----------------------------------------------------------------------------------------------------
+
+
+def test_the_database_goes_and_comes_back(tmp_path: Path) -> None:
+    puppet, switch = Puppet(), Switch()
+    with postgres.running() as database:
+        settings = settings_of(
+            data=tmp_path, database={"url": database.create(), "pool_size": 4}, turn={"lease_s": LEASE_S}
+        )
+        server = start(settings, installing.make_demo(settings, "demo", None), Models(switch))
+        stage = Stage(server, switch)
+        service, user, other = stage.service(), stage.user(), stage.user()
+        before = talk.begin(other, service, initial_message="Hello")
+        puppet.hold()
+        stage.play(puppet)
+        with created(user, service) as pieces:
+            database.stop()
+            refused = [user.get("/conversation/"), talk.create(other, service), talk.finish(other, talk.id_of(before))]
+            assert [answer.status_code for answer in refused] == [503] * 3
+            assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+            puppet.release(10)
+            assert b'"http_error_code":503' in b"".join(pieces).splitlines()[-1]
+        database.start()
+        stage.play(Puppet())
+        assert talk.types(talk.go_on(other, talk.id_of(before)))[-1] == "interaction-complete"
+        assert len(talk.messages(other, talk.id_of(before))) == 4
+        assert insist(lambda: talk.create(user, service)).status_code == 201
+        assert len(talk.conversations(user)) == 1
+        server.stop()
+
+
+# --- The disk --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """Installations on SQLite whose server is a process of its own."""
+    made: list[Installation] = []
+
+    def make(**environment: str) -> Installation:
+        data = tmp_path / str(len(made))
+        url = f"sqlite:///{data / 'test.db'}"
+        made.append(Installation(settings_of(data=data, database={"url": url}), **environment))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_the_disk_is_full_and_has_room_again(alone: Callable[..., Installation]) -> None:
+    """A process that may not make files larger: SQLite sees what it sees on a full disk, a write that fails."""
+    there = alone(TERTULIA_SCRIPTED_DELAY_MS="50")
+    first, second = there.user(), there.user()
+    kept, _ = first.insist(Request(None, "Hello"))
+    request = Request(None, "Hello")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(second.send, request)
+        _until(lambda: there.count(conversations) == 2)
+        limits = resource.prlimit(there.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        cut = running.result()
+    assert cut.lines[-1]["type"] == "error"
+    assert cut.lines[-1]["http_error_code"] == 503
+    refused = first.send(Request(kept.conversation_id, "More"))
+    assert refused.status == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    check_whole(first, kept)
+    resource.prlimit(there.pid, resource.RLIMIT_FSIZE, limits)
+    again, took = second.insist(request)
+    assert took < FREE_S
+    assert not again.is_replayed
+    check_whole(second, again)
+    check_whole(first, first.insist(Request(kept.conversation_id, "More"))[0])
+    check_whole(first, kept)
+    assert there.faults() == []
+
+
+def _until(done: Callable[[], bool], within_s: float = 60.0) -> None:
+    """A bounded wait for what only the database tells."""
+    until = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+# --- The model -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def model_server(*answers: ChatAnswer) -> Iterator[str]:
+    """A model's server on an event loop of its own; its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    context = chat_server(*answers)
+    chat = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(10)
+    try:
+        yield chat.url
+    finally:
+        asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.mark.parametrize("failure", [breaks_off("One", " two"), hangs("One", " two")], ids=["breaks off", "stalls"])
+def test_a_model_that_fails_within_a_reply_makes_the_turn_void(serve: Serve, failure: ChatAnswer) -> None:
+    chosen = completes('{"choice": "action-1"}')
+    with model_server(chosen, failure, chosen, replies("One", " two", ".")) as url:
+        server = serve(
+            model=("openai:test",), openai={"base_url": url, "api_key": "test"}, turn={"stall_s": 0.5, "lease_s": 60}
+        )
+        service = make_service(server.as_admin)
+        events = talk.begin(server.as_user, service, initial_message="Hello")
+        assert [event["message"] for event in events if event["type"] == "new-message"] == ["One", " two"]
+        assert events[-1]["type"] == "error"
+        assert events[-1]["http_error_code"] == 503
+        assert talk.conversations(server.as_user) == []
+        again = talk.begin(server.as_user, service, initial_message="Hello")
+        assert again[-1]["full_message"] == "One two."
+
+
+# --- Readers ---------------------------------------------------------------------------------------------------------
+
+SLOW_READERS = 50
+LEAVERS = 1000
+MEBIBYTE = 1 << 20
+
+
+def _post(user: User, service_id: str) -> bytes:
+    body = b'{"service_id": "%s", "initial_message": "Hello"}' % service_id.encode()
+    head = f"POST {user.path}/?response_format=text HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+    return (
+        f"{head}Authorization: {user.headers['Authorization']}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
+
+
+def _ask(user: User, receive_buffer: int = 0) -> socket.socket:
+    """A create on a bare socket."""
+    address = urlsplit(user.installation.url)
+    sock = socket.socket()
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.settimeout(60)
+    sock.connect((address.hostname, address.port))
+    sock.sendall(_post(user, user.installation.demo.service_id))
+    return sock
+
+
+def test_readers_of_a_byte_at_a_time_cost_little_and_hold_nobody_up(alone: Callable[..., Installation]) -> None:
+    """Replies of megabytes; each reader takes a byte of it, and then another."""
+    there = alone(TERTULIA_SCRIPTED_PIECES="20000", TERTULIA_SCRIPTED_DELAY_MS="0")
+    users = there.users(SLOW_READERS + 1)
+    check_whole(users[0], users[0].insist(Request(None, "Hello"))[0])
+    server = psutil.Process(there.pid)
+    before = server.memory_info().rss
+    with ExitStack() as stack:
+        readers = [stack.enter_context(_ask(user, receive_buffer=4096)) for user in users[1:]]
+        for reader in readers:
+            assert reader.recv(1) == b"H"
+        _until(lambda: there.count(interactions) == SLOW_READERS + 1)
+        grown = (server.memory_info().rss - before) / MEBIBYTE
+        for reader in readers:
+            assert reader.recv(1) == b"T"
+        check_whole(users[0], users[0].insist(Request(users[0].only_conversation(), "More"))[0])
+        print(f"{SLOW_READERS} slow readers: {grown:.0f} MiB")
+    assert grown < 64
+    assert there.faults() == []
+
+
+def test_a_thousand_clients_leave_at_once_and_every_turn_is_settled(alone: Callable[..., Installation]) -> None:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    there = alone(TERTULIA_SCRIPTED_PIECES="20", TERTULIA_SCRIPTED_DELAY_MS="100", TERTULIA_TURN_LEASE_S="30")
+    users = there.users(LEAVERS)
+    with ThreadPoolExecutor(16) as pool:
+        leaving = list(pool.map(_ask, users))
+        heads = list(pool.map(lambda sock: sock.recv(12), leaving))
+    for sock in leaving:
+        sock.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    assert set(heads) == {b"HTTP/1.1 201"}
+    _until(lambda: there.count(interactions) == LEAVERS)
+    leased = conversations.c.lease_owner.is_not(None)
+    assert there.count(conversations, leased) == 0
+    assert there.faults() == []
+    _until(lambda: there.open_streams() == 0)
+
+
+# --- The clock -------------------------------------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """The real one, and how far it is ahead: always so far that tokens are good by the real one too."""
+
+    def __init__(self) -> None:
+        self._real = clock.now
+        self.offset = 3 * HOUR
+
+    def now(self) -> datetime:
+        return self._real() + self.offset
+
+
+@pytest.fixture
+def wrong(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(clock, "now", made.now)
+    return made
+
+
+@pytest.fixture
+def short(serve: Serve, wrong: Clock) -> Stage:
+    """A server with short leases, whose clock can be set."""
+    switch = Switch()
+    return Stage(serve(models=Models(switch), turn={"lease_s": LEASE_S}), switch)
+
+
+def _again(stage: Stage, user: Any) -> httpx2.Client:
+    """Signed in anew: a token is good for an hour."""
+    return stage.server.client(stage.server.sign_in(user.user_id))
+
+
+def test_messages_stay_in_order_when_the_clock_is_set_forth_and_back(short: Stage, wrong: Clock) -> None:
+    user = short.user()
+    conversation_id = talk.id_of(talk.begin(user, short.service(), initial_message="Number 0"))
+    for number, jump in enumerate((HOUR, -HOUR, -HOUR, 2 * HOUR, -HOUR), start=1):
+        wrong.offset += jump
+        events = talk.go_on(_again(short, user), conversation_id, f"Number {number}")
+        assert events[-1]["type"] == "interaction-complete"
+    said = talk.messages(_again(short, user), conversation_id)
+    assert [one["message"] for one in said if one["message_type"] == "user-message"] == [
+        f"Number {number}" for number in range(6)
+    ]
+    assert len({one["created_at"] for one in said}) == len(said) == 12
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forth", "back"])
+def test_a_turn_that_runs_while_the_clock_jumps_is_whole_or_void(short: Stage, wrong: Clock, jump: timedelta) -> None:
+    puppet = short.play(Puppet())
+    puppet.hold()
+    user, service = short.user(), short.service()
+    with created(user, service) as pieces:
+        wrong.offset += jump
+        puppet.release(10)
+        last = b"".join(pieces).splitlines()[-1]
+    short.play(Puppet())
+    user = _again(short, user)
+    found = talk.conversations(user)
+    assert len(found) == (1 if b"interaction-complete" in last else 0)
+    if jump < timedelta():
+        assert found, "a lease that goes on for longer than it should is still its owner's"
+    if not found:
+        assert insist(lambda: talk.create(user, service)).status_code == 201
+
+
+def test_a_dead_lease_from_before_the_clock_was_set_back_ends_soon(short: Stage, wrong: Clock) -> None:
+    user, service = short.user(), short.service()
+    _die_in_a_turn(short.server, user.user_id, service)  # type: ignore[attr-defined]
+    wrong.offset -= HOUR
+    user = _again(short, user)
+    assert talk.create(user, service).status_code == 409
+    assert insist(lambda: talk.create(user, service)).status_code == 201
+
+
+def _die_in_a_turn(server: Server, user_id: str, service_id: str) -> None:
+    """What a process leaves that died within a turn."""
+    opening = Opening(server.demo.organization_id, user_id, service_id, "release", {}, False)
+    lease = Lease(new_id(), new_id(), clock.now() + timedelta(seconds=LEASE_S))
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    with engine.begin() as connection:
+        dialect.begin_write(connection)
+        turn.claim_new(connection, opening, lease)
+    engine.dispose()
