@@ -68,9 +68,14 @@ def test_a_run_has_no_limits_unless_they_are_set(
     assert ("X-RateLimit-Limit" in answer.headers) is limited
 
 
-def test_weights_that_cannot_be_had_are_one_line_and_the_scripted_model_answers(start: Start, data: Path) -> None:
+@pytest.mark.parametrize("name", ["run", "serve"])
+def test_weights_that_cannot_be_had_are_one_line_and_the_scripted_model_answers(
+    start: Start, command: Command, data: Path, made: dict[str, str], tmp_path: Path, name: str
+) -> None:
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
-    running = start("run", "--data", data, "--port", "0", until=END, **nowhere)
-    told = [line for line in running.output.splitlines() if "going on with the scripted model" in line]
-    assert len(told) == 1
-    assert "(model: scripted" in running.output
+    running = start(name, "--data", data, "--port", "0", TERTULIA_MODEL="local", **nowhere)
+    said = running.output + (tmp_path / "log").read_text()
+    assert len([line for line in said.splitlines() if "going on with the scripted model" in line]) == 1
+    url = next(word for word in running.lines[-1].split() if word.startswith("http"))
+    chat = command("chat", "--data", data, "--url", url, stdin="Tea?\n/finish\n")
+    assert 'You said: "Tea?"' in chat.stdout

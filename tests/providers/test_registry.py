@@ -1,5 +1,6 @@
 """The models that the settings name."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from structlog.testing import capture_logs
 
 from providers.chat_server import chat_server, replies
 from tertulia.errors import ModelUnavailable
+from tertulia.providers import processor
 from tertulia.providers.base import Prompt, ProviderError, Turn
 from tertulia.providers.registry import open_models
+from tertulia.providers.weights import CATALOGUE, Part, Weights, folder
 from tertulia.settings import OpenAISettings, ScriptedSettings, Settings
 
 PROMPT = Prompt("EngageUser", "", [Turn("user", "Hi")])
@@ -54,6 +57,35 @@ async def test_without_weights_the_log_says_so_and_the_scripted_model_speaks(tmp
         models = open_models(settings(tmp_path, "local"))
     assert logs[0]["event"].startswith("The weights of qwen2.5-coder-0.5b are not in ")
     assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
+
+
+async def test_without_a_processor_for_it_no_local_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu sse4_2 fma f16c bmi2\n")
+    monkeypatch.setattr(processor, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with capture_logs() as logs:
+        models = open_models(settings(tmp_path, "local"))
+    assert logs[0]["event"] == "This processor lacks what a local model needs: avx2."
+    assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
+
+
+@pytest.mark.parametrize("others", [(), ("scripted",)])
+async def test_weights_that_cannot_be_loaded_are_said_in_one_line_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+):
+    content = b"not a model"
+    broken = Weights("broken", hashlib.sha256(content).hexdigest(), (Part("none", "1", "none", len(content)),))
+    monkeypatch.setitem(CATALOGUE, "broken", broken)
+    folder(tmp_path).mkdir()
+    (folder(tmp_path) / "broken.gguf").write_bytes(content)
+    models = open_models(settings(tmp_path, "local:broken", *others))
+    with capture_logs() as logs:
+        await models.start()
+    assert logs[0]["event"] == "A model cannot be loaded."
+    with capture_logs() as logs:
+        assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
+    assert logs == []
+    await models.aclose()
 
 
 @pytest.mark.parametrize(

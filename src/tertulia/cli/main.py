@@ -33,6 +33,8 @@ maintenance = typer.Typer(
 app.add_typer(maintenance, name="maintenance")
 
 _out = Console()
+_notes = Console(stderr=True)
+"""What is said beside the output that scripts read."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,17 +66,20 @@ def run_(
     ] = None,
     workers: Workers = 1,
 ) -> None:
-    """Start a server with a demo organization, and say how to talk with it."""
+    """Start a server with a demo organization, and say how to talk with it. The weights of a local model are fetched
+    where they are missing; where they cannot be had, the scripted model speaks."""
     run.run(_out, data, host, port, model, workers)
 
 
 @app.command("serve")
 def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
-    """Serve the API; the schema is brought up to date first."""
+    """Serve the API. Before that, the schema is brought up to date, and the weights of a local model are fetched where
+    they are missing; where they cannot be had, the scripted model speaks."""
     settings = load_settings(data)
-    models.check(settings)
-    listener = serve.listen(host, port)
+    serve.listen(host, port).close()  # better to hear of a port in use before a download than after it
+    settings = models.prepare(_notes, settings)
     installation.migrate(settings)
+    listener = serve.listen(host, port)
     where = serve.address(listener)
     serve.run_server(listener, workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True))
 

@@ -10,6 +10,7 @@ from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.cli.options import load_settings, override
 from tertulia.providers import weights
 from tertulia.providers.base import ProviderError
+from tertulia.providers.processor import require_processor
 from tertulia.providers.registry import open_models
 from tertulia.providers.weights import Weights, WeightsUnavailable
 from tertulia.settings import Settings
@@ -18,21 +19,14 @@ LOCAL = "local"
 FALLBACK = "scripted"
 
 
-def check(settings: Settings) -> None:
-    """See that every model can be opened.
+def prepare(console: Console, settings: Settings) -> Settings:
+    """Fetch the weights of local models, and see that every model can be opened; the settings that result.
+
+    A local model that cannot be had is left out, and that is said in one line.
 
     Raises:
-        CommandFailed: one cannot; says which.
+        CommandFailed: another model cannot be opened; says which.
     """
-    try:
-        models = open_models(settings)
-    except ProviderError as error:
-        raise CommandFailed(f"TERTULIA_MODEL: {error}", MISUSED) from error
-    asyncio.run(models.aclose())
-
-
-def fetch_or_do_without(console: Console, settings: Settings) -> Settings:
-    """Fetch the weights of local models. One whose weights cannot be had is left out, and that is said in one line."""
     kept: list[str] = []
     for model in settings.model:
         try:
@@ -43,7 +37,17 @@ def fetch_or_do_without(console: Console, settings: Settings) -> Settings:
         else:
             kept.append(model)
     override("MODEL", ",".join(kept) or FALLBACK)
-    return load_settings(None)
+    settings = load_settings(None)
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    try:
+        models = open_models(settings)
+    except ProviderError as error:
+        raise CommandFailed(f"TERTULIA_MODEL: {error}", MISUSED) from error
+    asyncio.run(models.aclose())
 
 
 def _instead(settings: Settings) -> str:
@@ -55,6 +59,7 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
     if vendor != LOCAL:
         return
     wanted = weights.named(name)
+    require_processor()
     if importlib.util.find_spec("xllamacpp") is None:
         raise WeightsUnavailable("A local model needs the extra `local`.")
     folder = weights.folder(settings.data)

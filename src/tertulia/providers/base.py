@@ -48,9 +48,12 @@ class ProviderError(Exception):
     """A model that the settings name cannot be opened. The text is one line for whoever runs the server."""
 
 
+Act = Callable[[], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Lifespan:
     """What an opened model wants done before it is first used, and after it was last."""
 
-    starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
-    closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
+    starts: list[tuple[LanguageModel, Act]] = field(default_factory=list[tuple[LanguageModel, Act]])
+    closes: list[Act] = field(default_factory=list[Act])

@@ -11,10 +11,12 @@ from functools import partial
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from tertulia.errors import ModelError
 from tertulia.providers import weights
 from tertulia.providers.base import LanguageModel, Lifespan, ProviderError
 from tertulia.providers.fallback import FallbackModel
 from tertulia.providers.openai_compatible import OpenAICompatibleModel, open_client
+from tertulia.providers.processor import require_processor
 from tertulia.providers.scripted import ScriptedModel
 from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
@@ -33,11 +35,13 @@ class Models:
         default: LanguageModel,
         open_named: Callable[[str], LanguageModel | None] = lambda _name: None,
         lifespan: Lifespan | None = None,
+        without: Callable[[LanguageModel], LanguageModel] | None = None,
     ) -> None:
         self.default = default
         self._open_named = open_named
         self._named: dict[str, LanguageModel | None] = {}
         self._lifespan = lifespan or Lifespan()
+        self._without = without
 
     def named(self, llm_name: str) -> LanguageModel | None:
         """The model that the contract calls `llm_name`, or None where the settings cannot reach it."""
@@ -46,9 +50,18 @@ class Models:
         return self._named[llm_name]
 
     async def start(self) -> None:
-        """Load what takes long, off the event loop; without it the first prompt waits for that."""
-        for start in self._lifespan.starts:
-            await start()
+        """Load what takes long, off the event loop; without it the first prompt waits for that.
+
+        A model that cannot be loaded is left out, as one whose weights are not here: the log says so.
+        """
+        for model, start in self._lifespan.starts:
+            try:
+                await start()
+            except ModelError as error:
+                if self._without is None:
+                    raise
+                _log.warning("A model cannot be loaded.", reason=error.reason)
+                self.default = self._without(model)
 
     async def aclose(self) -> None:
         """Give back connections and memory."""
@@ -63,18 +76,27 @@ def open_models(settings: Settings) -> Models:
     the scripted one.
     """
     lifespan = Lifespan()
-    opened: list[tuple[str, LanguageModel]] = []
+    opened: dict[str, LanguageModel] = {}
     for spec in settings.model:
         try:
-            opened.append((spec, _open(spec, settings, lifespan)))
+            opened[spec] = _open(spec, settings, lifespan)
         except WeightsUnavailable as error:
             _log.warning(str(error), model=spec)
+
+    def without(model: LanguageModel) -> LanguageModel:
+        for spec in [spec for spec, other in opened.items() if other is model]:
+            del opened[spec]
+        return _join(opened, settings, lifespan)
+
+    default = _join(opened, settings, lifespan)
+    return Models(default, lambda name: opened.get(name) or _open_named(name, settings, lifespan), lifespan, without)
+
+
+def _join(opened: dict[str, LanguageModel], settings: Settings, lifespan: Lifespan) -> LanguageModel:
     if not opened:
         _log.warning("There is no other model: going on with the scripted one.")
-        opened = [("scripted", _open_scripted("", settings, lifespan))]
-    default = opened[0][1] if len(opened) == 1 else FallbackModel(opened)
-    ours = dict(opened)
-    return Models(default, lambda name: ours.get(name) or _open_named(name, settings, lifespan), lifespan)
+        opened["scripted"] = _open_scripted("", settings, lifespan)
+    return next(iter(opened.values())) if len(opened) == 1 else FallbackModel([*opened.items()])
 
 
 def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
@@ -111,6 +133,7 @@ def _open_openai(name: str, settings: Settings, lifespan: Lifespan) -> LanguageM
 
 
 def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
+    require_processor()
     wanted = weights.named(name)
     path = weights.find(wanted, weights.folder(settings.data))
     if path is None:
@@ -120,7 +143,7 @@ def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageMo
     except ImportError as error:
         raise WeightsUnavailable(f"A local model needs the extra `local`: {error}.") from None
     model = LocalModel(path, settings.turn.stall_s)
-    lifespan.starts.append(model.start)
+    lifespan.starts.append((model, model.start))
     lifespan.closes.append(model.aclose)
     return model
 
