@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from tertulia import __version__, logs
 from tertulia.api import ROUTERS, errors, openapi
 from tertulia.api.deps import Runtime
-from tertulia.api.limiter import Limiter, RateLimitHeaders
+from tertulia.api.limiter import Limiter
 from tertulia.api.middleware import BodyLimits, LastResort, Watch
 from tertulia.auth.actor import Actors
 from tertulia.auth.secrets import SecretBox
@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
         redirect_slashes=False,
         lifespan=lifespan,
         routes=[route for router in ROUTERS for route in router.routes],
-        middleware=[Middleware(LastResort), Middleware(RateLimitHeaders), Middleware(BodyLimits, settings.limit)],
+        middleware=[Middleware(LastResort), Middleware(BodyLimits, settings.limit)],
     )
     errors.install(app)
     openapi.install(app)

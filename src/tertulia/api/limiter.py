@@ -10,7 +10,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from tertulia.errors import TooManyRequests
 
@@ -29,8 +29,17 @@ class Allowance:
     reset_at: int
 
     def put(self, scope: Scope) -> None:
-        """Have the response tell it, whatever response it will be."""
+        """Have the response tell it, whatever response it will be: a plain one, a stream, an error."""
         scope[_SCOPE_KEY] = self
+
+    @staticmethod
+    def tell(scope: Scope, headers: MutableHeaders) -> None:
+        """Put a limited request's allowance into the headers of its response."""
+        allowance: Allowance | None = scope.get(_SCOPE_KEY)
+        if allowance is not None:
+            headers["X-RateLimit-Limit"] = str(allowance.limit)
+            headers["X-RateLimit-Remaining"] = str(allowance.remaining)
+            headers["X-RateLimit-Reset"] = str(allowance.reset_at)
 
 
 class Counters(Storage):
@@ -99,26 +108,3 @@ class Limiter:
         if not allowed:
             wait = max(1, math.ceil(reset_at - self._now()))
             raise TooManyRequests(f"More than {per_minute} requests a minute to this endpoint.", wait)
-
-
-class RateLimitHeaders:
-    """Puts a caller's allowance on every answer to a limited request: a plain one, a stream, an error."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            allowance: Allowance | None = scope.get(_SCOPE_KEY)
-            if allowance is not None and message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-RateLimit-Limit"] = str(allowance.limit)
-                headers["X-RateLimit-Remaining"] = str(allowance.remaining)
-                headers["X-RateLimit-Reset"] = str(allowance.reset_at)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tertulia.api.errors import answer
+from tertulia.api.limiter import Allowance
 from tertulia.errors import PayloadTooLarge, RequestTimeout
 from tertulia.settings import LimitSettings
 
@@ -57,7 +58,7 @@ class Watch:
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _REQUEST_ID_PATTERN.fullmatch(given) else f"{random.getrandbits(64):016x}"
-        response = _Response(send, request_id)
+        response = _Response(scope, send, request_id)
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -109,7 +110,8 @@ class LastResort:
 class _Response:
     """What is sent, watched; `status` is 0 until it has begun."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
         self._send = send
         self._request_id = request_id
         self._streams = False
@@ -120,6 +122,7 @@ class _Response:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
+            Allowance.tell(self._scope, headers)
             if headers.get("content-type", "").startswith("application/x-ndjson"):
                 self._streams = True
                 OPEN_STREAMS.inc()

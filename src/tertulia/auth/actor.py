@@ -50,6 +50,7 @@ class StaleActor(Exception):
 
 REMEMBERED = 10_000
 REMEMBERED_S = 60.0
+REMEMBERED_ROLES = 1000
 
 
 class Actors:
@@ -92,4 +93,19 @@ def load_actor(connection: Connection, org_id: str, user_id: str) -> Actor:
     row = user.find_role(connection, org_id, user_id)
     if row is None:
         raise Unauthorized("The user of this token does not exist.")
-    return Actor(org_id, user_id, row["role_id"], row["role_name"], grants.parse(row["permission_grants"]))
+    return Actor(org_id, user_id, row["role_id"], row["role_name"], _grants(row["role_id"], row["permission_grants"]))
+
+
+_parsed: dict[str, tuple[object, tuple[Grant, ...]]] = {}
+
+
+def _grants(role_id: str, stored: object) -> tuple[Grant, ...]:
+    """A role's grants, parsed once for all who have the role."""
+    known, parsed = _parsed.get(role_id, (None, ()))
+    if known == stored:
+        return parsed
+    if len(_parsed) >= REMEMBERED_ROLES:
+        _parsed.clear()
+    parsed = grants.parse(stored)
+    _parsed[role_id] = (stored, parsed)
+    return parsed

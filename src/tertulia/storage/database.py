@@ -207,13 +207,24 @@ class _Writer:
                 connection = self._connected()
                 self._set_durable(connection, durable=any(job.durable for job in jobs))
                 dialect.begin_write(connection)
-                for job in jobs:
-                    _run_in_savepoint(connection, job)
+                if len(jobs) == 1:
+                    jobs[0].outcome = (jobs[0].unit(connection), None)
+                else:
+                    for job in jobs:
+                        _run_in_savepoint(connection, job)
                 execute_directly(connection, "COMMIT")
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
-            self._disconnect()
+            self._roll_back()
             for job in jobs:
                 job.outcome = (None, job.outcome[1] or error)
+
+    def _roll_back(self) -> None:
+        """Undo what is open; where that fails, begin anew with another connection."""
+        try:
+            if self._connection is not None:
+                execute_directly(self._connection, "ROLLBACK")
+        except SQLAlchemyError:
+            self._disconnect()
 
     def _connected(self) -> Connection:
         if self._connection is None:
