@@ -5,6 +5,7 @@ time of grace, the server answers, says that it is stopping, and refuses new one
 """
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _settle_memory()
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -70,6 +72,17 @@ class Server(uvicorn.Server):
         voiding = asyncio.create_task(turns.void())
         while not self.force_exit and not voiding.done():
             await asyncio.wait([voiding], timeout=LOOK_S)
+
+
+def _settle_memory() -> None:
+    """What is there now stays: leave it out of the search for garbage, and search less often than a script needs it.
+
+    A turn makes some thousand objects that die by themselves; looking through all of them for cycles was a tenth of its
+    time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def make_server(app: str, ready: Callable[[], None]) -> Server:
