@@ -10,6 +10,9 @@ import pytest
 from tertulia.errors import ModelRefused, ModelTimeout, ModelUnavailable
 from tertulia.providers import weights
 from tertulia.providers.base import Prompt, Turn
+
+pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
+
 from tertulia.providers.local import LocalModel
 
 SCHEMA = {

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from providers.chat_server import chat_server, replies
 from tertulia.errors import ModelUnavailable
-from tertulia.providers import processor
+from tertulia.providers import machine
 from tertulia.providers.base import Prompt, ProviderError, Turn
 from tertulia.providers.registry import open_models
 from tertulia.providers.weights import CATALOGUE, Part, Weights, folder
@@ -59,26 +59,35 @@ async def test_without_weights_the_log_says_so_and_the_scripted_model_speaks(tmp
     assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
 
 
-async def test_without_a_processor_for_it_no_local_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A local model whose weights are here, and no model."""
+    content = b"not a model"
+    part = Part("none", "1", "none", len(content))
+    monkeypatch.setitem(CATALOGUE, "broken", Weights("broken", hashlib.sha256(content).hexdigest(), (part,)))
+    folder(tmp_path).mkdir()
+    (folder(tmp_path) / "broken.gguf").write_bytes(content)
+    return "local:broken"
+
+
+async def test_without_a_processor_for_it_no_local_model_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+):
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu sse4_2 fma f16c bmi2\n")
-    monkeypatch.setattr(processor, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     with capture_logs() as logs:
-        models = open_models(settings(tmp_path, "local"))
-    assert logs[0]["event"] == "This processor lacks what a local model needs: avx2."
+        models = open_models(settings(tmp_path, broken))
+    assert logs[0]["event"] == "A local model needs a processor with avx2."
     assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
 
 
 @pytest.mark.parametrize("others", [(), ("scripted",)])
 async def test_weights_that_cannot_be_loaded_are_said_in_one_line_and_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]
+    tmp_path: Path, broken: str, others: tuple[str, ...]
 ):
-    content = b"not a model"
-    broken = Weights("broken", hashlib.sha256(content).hexdigest(), (Part("none", "1", "none", len(content)),))
-    monkeypatch.setitem(CATALOGUE, "broken", broken)
-    folder(tmp_path).mkdir()
-    (folder(tmp_path) / "broken.gguf").write_bytes(content)
-    models = open_models(settings(tmp_path, "local:broken", *others))
+    pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
+    models = open_models(settings(tmp_path, broken, *others))
     with capture_logs() as logs:
         await models.start()
     assert logs[0]["event"] == "A model cannot be loaded."

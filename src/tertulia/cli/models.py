@@ -10,7 +10,7 @@ from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.cli.options import load_settings, override
 from tertulia.providers import weights
 from tertulia.providers.base import ProviderError
-from tertulia.providers.processor import require_processor
+from tertulia.providers.machine import require_machine
 from tertulia.providers.registry import open_models
 from tertulia.providers.weights import Weights, WeightsUnavailable
 from tertulia.settings import Settings
@@ -59,7 +59,7 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
     if vendor != LOCAL:
         return
     wanted = weights.named(name)
-    require_processor()
+    require_machine()
     if importlib.util.find_spec("xllamacpp") is None:
         raise WeightsUnavailable("A local model needs the extra `local`.")
     folder = weights.folder(settings.data)

@@ -15,8 +15,8 @@ from tertulia.errors import ModelError
 from tertulia.providers import weights
 from tertulia.providers.base import LanguageModel, Lifespan, ProviderError
 from tertulia.providers.fallback import FallbackModel
+from tertulia.providers.machine import require_machine
 from tertulia.providers.openai_compatible import OpenAICompatibleModel, open_client
-from tertulia.providers.processor import require_processor
 from tertulia.providers.scripted import ScriptedModel
 from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
@@ -133,11 +133,11 @@ def _open_openai(name: str, settings: Settings, lifespan: Lifespan) -> LanguageM
 
 
 def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
-    require_processor()
     wanted = weights.named(name)
     path = weights.find(wanted, weights.folder(settings.data))
     if path is None:
         raise WeightsUnavailable(f"The weights of {wanted.name} are not in {weights.folder(settings.data)}.")
+    require_machine()
     try:
         from tertulia.providers.local import LocalModel  # noqa: PLC0415 - an optional extra
     except ImportError as error:

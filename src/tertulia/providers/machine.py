@@ -1,0 +1,36 @@
+"""Whether this machine can run local models: where it cannot, loading one would fail, or end the process."""
+
+import ctypes
+import platform
+from pathlib import Path
+
+from tertulia.providers.weights import WeightsUnavailable
+
+CPU_INFO = Path("/proc/cpuinfo")
+NEEDED = frozenset({"avx2", "bmi2", "f16c", "fma"})
+"""What xllamacpp is built for on x86-64: https://github.com/xorbitsai/xllamacpp."""
+
+
+def require_machine() -> None:
+    """Raises WeightsUnavailable where what a local model needs is known to be missing."""
+    missing = _missing_features()
+    if missing:
+        raise WeightsUnavailable(f"A local model needs a processor with {', '.join(sorted(missing))}.")
+    if platform.system() == "Linux" and not _has_openmp():
+        raise WeightsUnavailable("A local model needs libgomp.so.1 (Debian, Ubuntu: apt-get install libgomp1).")
+
+
+def _missing_features() -> frozenset[str]:
+    if platform.machine() != "x86_64" or not CPU_INFO.exists():
+        return frozenset()
+    flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith("flags")), "")
+    return NEEDED.difference(flags.split()) if flags else frozenset()
+
+
+def _has_openmp() -> bool:
+    """xllamacpp's wheels bring everything but this, which slim systems lack."""
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return False
+    return True
