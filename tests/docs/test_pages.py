@@ -14,6 +14,9 @@ _SOURCE = re.compile(r'src(?:set)?="(?P<path>[^"]+)"')
 _MAKE = re.compile(r"(?:^|[$\s])make ([a-z]+)", re.MULTILINE)
 _TERTULIA = re.compile(r"(?:^|[$(/\s])tertulia ([a-z]+)", re.MULTILINE)
 
+GENERATED = frozenset({"docs/reference/performance.md"})
+"""Pages that `make bench` writes: they come and go."""
+
 every_page = pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(pages.ROOT)))
 
 
@@ -59,4 +62,4 @@ def test_every_page_can_be_reached_from_the_readme():
         targets = {(page.parent / link).resolve() for link in links if link.endswith(".md") and "://" not in link}
         waiting |= targets - reached
     unreached = [str(page.relative_to(pages.ROOT)) for page in set(pages.PAGES) - reached]
-    assert not unreached, "link them in docs/README.md, or in docs/decisions/README.md"
+    assert set(unreached) <= GENERATED, "link them in docs/README.md, or in docs/decisions/README.md"
