@@ -126,7 +126,7 @@ class Installation:
     def faults(self) -> list[str]:
         """What is half there; nothing, in a database that is whole and has no turn running."""
         with self.engine.connect() as connection:
-            return [f"{name}: {rows}" for name, query in _HALVES.items() if (rows := connection.execute(query).all())]
+            return [f"{name}: {rows}" for name, query in HALVES.items() if (rows := connection.execute(query).all())]
 
 
 async def _tokens(settings: Settings, org_id: str, user_ids: list[str]) -> list[str]:
@@ -144,7 +144,7 @@ _spoken = (
     .where(messages.c.conversation_id == conversations.c.id, messages.c.message_type != "agent-inner-thought")
     .scalar_subquery()
 )
-_HALVES = {
+HALVES = {
     "interactions without a recording": sa.select(interactions.c.id).where(
         interactions.c.id.not_in(sa.select(streams.c.interaction_id))
     ),

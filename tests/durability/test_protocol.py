@@ -7,8 +7,7 @@ but where a step moves it. After each step every row that the units keep is comp
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,16 +17,16 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
-from tertulia import clock, demo
-from tertulia.auth import roles
+from durability.world import LEASE, REPLAY, START, World, opened
+from tertulia import clock
 from tertulia.background.sweeper import sweep_unit
 from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unprocessable
 from tertulia.ids import new_id
 from tertulia.storage import conversation as conversation_units
-from tertulia.storage import dialect, stream, tables, turn
-from tertulia.storage.idempotency import Earlier, Ticket, find_earlier, insert_key
+from tertulia.storage import stream, tables, turn
+from tertulia.storage.idempotency import Earlier, Ticket, begin_once
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.stream import Elsewhere, Recording
 from tertulia.storage.turn import Claim, Lease, Message, Opening, Settlement
@@ -36,41 +35,6 @@ from tertulia.storage.user import NewUser, insert_user
 EXAMPLES = int(os.environ.get("DURABILITY_EXAMPLES", "40"))
 STEPS = 40
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
-LEASE = timedelta(seconds=30)
-REPLAY = timedelta(seconds=300)
-HOUR = timedelta(hours=1)
-START = datetime(2030, 1, 1, tzinfo=clock.EPOCH.tzinfo)
-
-
-@dataclass
-class World:
-    """A database with a service, two connections to it, and the time."""
-
-    engine: Engine
-    workers: tuple[Connection, Connection]
-    org_id: str
-    service_id: str
-    role_id: str
-    now: datetime = START
-
-    def run(self, worker: int, unit: Callable[..., Any], *args: Any) -> Any:
-        """A unit in a transaction of its own, as `Database.write` runs it."""
-        connection = self.workers[worker]
-        with connection.begin():
-            dialect.begin_write(connection)
-            return unit(connection, *args)
-
-
-@contextmanager
-def opened(url: str) -> Iterator[World]:
-    engine = dialect.create_engine(url, 4)
-    with engine.connect() as first, engine.connect() as second:
-        with first.begin():
-            dialect.begin_write(first)
-            made = demo.bootstrap(first)
-            role_id = roles.insert_builtin(first, made.organization_id)[roles.USER]
-        yield World(engine, (first, second), made.organization_id, made.service_id, role_id)
-    engine.dispose()
 
 
 @dataclass(eq=False)
@@ -147,9 +111,7 @@ class Protocol(RuleBasedStateMachine):
         unfinished = [one for one in self.model.conversations if one.exists and not one.finished]
         if expected is None and unfinished:
             expected = Conflict if self._is_live(unfinished[0]) else BadRequest if unfinished[0].settled else None
-        claimed = self._claim(
-            worker, key, body, opening.conversation_id, expected, lambda one, lease: turn.claim_new(one, opening, lease)
-        )
+        claimed = self._claim(worker, key, body, expected, lambda one, lease: turn.claim_new(one, opening, lease))
         if claimed is None:
             return multiple()
         for dead in unfinished:
@@ -171,7 +133,7 @@ class Protocol(RuleBasedStateMachine):
             expected = Conflict
         elif expected is None and not there.settled:
             expected = NotFound
-        claimed = self._claim(worker, key, body, there.id, expected, claim)
+        claimed = self._claim(worker, key, body, expected, claim)
         if claimed is None:
             return multiple()
         if there.holder is not None:
@@ -307,7 +269,6 @@ class Protocol(RuleBasedStateMachine):
         worker: int,
         key: str | None,
         body: str,
-        conversation_id: str,
         expected: Any,
         claim: Callable[[Connection, Lease], Claim],
     ) -> Claim | None:
@@ -316,12 +277,7 @@ class Protocol(RuleBasedStateMachine):
         ticket = Ticket(self.world.org_id, self.user_id, key, body, self.world.now + REPLAY) if key else None
 
         def redeem(connection: Connection) -> Claim | Earlier:
-            if ticket is not None:
-                earlier = find_earlier(connection, ticket)
-                if earlier is not None:
-                    return earlier
-                insert_key(connection, ticket, conversation_id, lease.interaction_id)
-            return claim(connection, lease)
+            return begin_once(connection, ticket, lambda connection: claim(connection, lease))
 
         if isinstance(expected, type):
             self._refused(expected, worker, redeem)

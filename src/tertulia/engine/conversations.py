@@ -27,7 +27,7 @@ from tertulia.storage import turn as stored
 from tertulia.storage import worker
 from tertulia.storage.conversation import Authorize, Record, get_conversation
 from tertulia.storage.database import Database
-from tertulia.storage.idempotency import Earlier, KeyTaken, Ticket, find_earlier, insert_key
+from tertulia.storage.idempotency import Earlier, Ticket, begin_once
 from tertulia.storage.stream import Elsewhere, Recording, find_stream
 from tertulia.storage.turn import Claim, Lease, Opening
 
@@ -134,7 +134,7 @@ class Conversations:
             return stored.claim_new(connection, opening, lease)
 
         with self._runner.admitted():
-            claimed = await self._claim(database, confirm, opening.conversation_id, ticket, claim)
+            claimed = await self._claim(database, confirm, ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
             await self._refuse_what_cannot_run(database, claimed)
@@ -170,7 +170,7 @@ class Conversations:
             return claimed
 
         with self._runner.admitted():
-            claimed = await self._claim(database, confirm, conversation_id, ticket, claim)
+            claimed = await self._claim(database, confirm, ticket, claim)
             if isinstance(claimed, Stream):
                 await database.read(_authorize, org_id, conversation_id, authorize)
                 return claimed
@@ -188,13 +188,12 @@ class Conversations:
         self,
         database: Database,
         confirm: Confirm,
-        conversation_id: str,
         ticket: Ticket | None,
         claim: Callable[[Connection, Lease], Claim],
     ) -> Claim | Stream:
         """A new claim, or the turn that an earlier request with the same key began."""
         for _ in range(LOOKUPS):
-            claimed = await self._redeem(database, confirm, conversation_id, ticket, claim)
+            claimed = await self._redeem(database, confirm, ticket, claim)
             if isinstance(claimed, Claim):
                 return claimed
             with suppress(NotFound):  # void since we looked: its key is free again
@@ -205,7 +204,6 @@ class Conversations:
         self,
         database: Database,
         confirm: Confirm,
-        conversation_id: str,
         ticket: Ticket | None,
         claim: Callable[[Connection, Lease], Claim],
     ) -> Claim | Earlier:
@@ -213,17 +211,14 @@ class Conversations:
 
         def redeem(connection: Connection) -> Claim | Earlier:
             confirm(connection)
-            if ticket is not None:
-                earlier = find_earlier(connection, ticket)
-                if earlier is not None:
-                    return earlier
-                insert_key(connection, ticket, conversation_id, lease.interaction_id)
-            return claim(connection, lease)
+            return begin_once(connection, ticket, lambda connection: claim(connection, lease))
 
         try:
             return await database.write_lazily(redeem)
-        except KeyTaken:  # at the same moment: the other's turn is there now, or is void
-            return await database.write_lazily(redeem)
+        except (BadRequest, Conflict):
+            if ticket is None:
+                raise
+            return await database.write_lazily(redeem)  # what is in the way may be the key's own turn, just begun
 
     def _launch(self, turn: Turn, incoming: Incoming | None) -> Stream:
         self._runner.launch(turn, incoming)

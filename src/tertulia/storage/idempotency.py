@@ -1,11 +1,14 @@
 """`Idempotency-Key`: which turn a caller's key began.
 
 A key is written in the transaction that claims its turn, and removed with a turn that is void, so that it is free
-again. Where a process died in between, the key points to nothing that lives, and counts as free too.
+again. Where a process died in between, the key points to nothing that lives, and counts as free too. Whoever writes or
+removes a key has the conversation first: in the other order, two of them could wait for each other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,6 +18,8 @@ from tertulia import clock
 from tertulia.errors import Conflict, Unprocessable
 from tertulia.storage.lease import is_live
 from tertulia.storage.tables import conversations, idempotency_keys, interactions
+
+_TAKEN = "Another request with this Idempotency-Key has just begun."
 
 
 class KeyTaken(Conflict):
@@ -40,25 +45,52 @@ class Earlier:
     interaction_id: str
 
 
-def find_earlier(connection: Connection, ticket: Ticket) -> Earlier | None:
-    """The turn of a key, if it is running or settled; a key that points to nothing is freed.
+class Begun(Protocol):
+    """A turn that has claimed its conversation."""
+
+    @property
+    def conversation_id(self) -> str: ...
+
+    @property
+    def interaction_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Begun)
+
+
+def begin_once(connection: Connection, ticket: Ticket | None, claim: Callable[[Connection], T]) -> T | Earlier:
+    """Claim a turn, unless the key has begun one that is running or settled.
 
     Raises:
         Unprocessable: the key was used for another request.
+        KeyTaken: another request with the key begins at this moment.
     """
+    if ticket is None:
+        return claim(connection)
+    earlier = _find_earlier(connection, ticket)
+    if earlier is not None:
+        return earlier
+    claimed = claim(connection)
+    _tie(connection, ticket, claimed)
+    return claimed
+
+
+def _find_earlier(connection: Connection, ticket: Ticket) -> Earlier | None:
     row = connection.execute(sa.select(idempotency_keys).where(*_of(ticket))).first()
-    if row is None:
+    if row is None or row.expires_at <= clock.now():
         return None
-    if row.expires_at <= clock.now() or not _is_alive(connection, row.conversation_id, row.interaction_id):
-        connection.execute(sa.delete(idempotency_keys).where(*_of(ticket)))
+    if not _is_alive(connection, row.conversation_id, row.interaction_id):
         return None
     if row.request_hash != ticket.request_hash:
         raise Unprocessable("This key was used for another request.", ("header", "Idempotency-Key"))
     return Earlier(row.conversation_id, row.interaction_id)
 
 
-def insert_key(connection: Connection, ticket: Ticket, conversation_id: str, interaction_id: str) -> None:
-    """Tie a key to a turn. Raises KeyTaken: another request does so at this moment."""
+def _tie(connection: Connection, ticket: Ticket, begun: Begun) -> None:
+    """Look again before: what looked dead may have settled just before its conversation was claimed."""
+    if _find_earlier(connection, ticket) is not None:
+        raise KeyTaken(_TAKEN)
+    connection.execute(sa.delete(idempotency_keys).where(*_of(ticket)))
     try:
         connection.execute(
             sa.insert(idempotency_keys).values(
@@ -66,13 +98,13 @@ def insert_key(connection: Connection, ticket: Ticket, conversation_id: str, int
                 user_id=ticket.user_id,
                 key=ticket.key,
                 request_hash=ticket.request_hash,
-                conversation_id=conversation_id,
-                interaction_id=interaction_id,
+                conversation_id=begun.conversation_id,
+                interaction_id=begun.interaction_id,
                 expires_at=ticket.expires_at,
             )
         )
     except IntegrityError as error:
-        raise KeyTaken("Another request with this Idempotency-Key has just begun.") from error
+        raise KeyTaken(_TAKEN) from error
 
 
 def free_keys(connection: Connection, interaction_id: str) -> None:
