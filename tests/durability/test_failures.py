@@ -31,9 +31,11 @@ from support.server import Server, settings_of, start
 from support.stage import Stage, Switch
 from tertulia import clock
 from tertulia.cli import installation as installing
+from tertulia.errors import Unavailable
 from tertulia.ids import new_id
 from tertulia.providers.registry import Models
 from tertulia.storage import dialect, turn
+from tertulia.storage.database import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations, interactions
 from tertulia.storage.turn import Lease, Opening
 
@@ -91,6 +93,31 @@ def test_the_database_goes_and_comes_back(tmp_path: Path) -> None:
         assert insist(lambda: talk.create(user, service)).status_code == 201
         assert len(talk.conversations(user)) == 1
         server.stop()
+
+
+def test_a_commit_whose_answer_is_lost_is_acknowledged_all_the_same(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    for kind in (SqliteDatabase, PostgresDatabase):
+        monkeypatch.setattr(kind, "write", _losing_an_answer(kind.write))
+    events = talk.begin(server.as_user, server.demo.service_id, initial_message="Hello")
+    assert events[-1]["type"] == "interaction-complete"
+    assert [one["message"] for one in talk.messages(server.as_user, talk.id_of(events))][-1] == events[-1][
+        "full_message"
+    ]
+
+
+def _losing_an_answer(write: Callable[..., Any]) -> Callable[..., Any]:
+    """The connection breaks when the commit is done, before anybody hears of it."""
+
+    async def writing(this: Any, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = await write(this, unit, *args, **kwargs)
+        if unit is turn.settle:
+            raise Unavailable("The database cannot be reached.")
+        return result
+
+    return writing
 
 
 # --- The disk --------------------------------------------------------------------------------------------------------

@@ -145,6 +145,7 @@ class Runner:
 
     async def _run(self, turn: Turn, incoming: Incoming | None) -> None:
         """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
+        complete = b""
         try:
             turn.begin()
             outcome = await self._interact(turn, incoming)
@@ -159,8 +160,8 @@ class Runner:
             turn.append(complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
             turn.stopped_by = turn.stopped_by or error
-            await _abandon(turn)
-            turn.append(events.encode(_error_event(turn.stopped_by, turn.claim)))
+            settled = await _abandon(turn)
+            turn.append(complete if settled else events.encode(_error_event(turn.stopped_by, turn.claim)))
         finally:
             del self._running[turn.claim.interaction_id]
             turn.close()
@@ -202,11 +203,13 @@ class Runner:
         )
 
 
-async def _abandon(turn: Turn) -> None:
+async def _abandon(turn: Turn) -> bool:
+    """Whether it is settled after all."""
     try:
-        await turn.database.write(stored.abandon, turn.claim)
+        return await turn.database.write(stored.abandon, turn.claim)
     except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
         log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
+        return False
 
 
 def _person(claim: Claim) -> Person:

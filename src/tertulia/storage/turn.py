@@ -443,14 +443,20 @@ def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
     }
 
 
-def abandon(connection: Connection, claim: Claim) -> None:
-    """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice."""
+def abandon(connection: Connection, claim: Claim) -> bool:
+    """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice.
+
+    True: there was nothing to abandon, for the turn is settled after all, and only the answer to that was lost.
+    """
     mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
     running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)
     removed = connection.execute(sa.delete(conversations).where(running, conversations.c.num_interactions == 0))
     freed = connection.execute(sa.update(conversations).where(running).values(FREE))
     if removed.rowcount or freed.rowcount:
         free_keys(connection, claim.interaction_id)
+        return False
+    settled = sa.select(interactions.c.id).where(interactions.c.id == claim.interaction_id)
+    return connection.execute(settled).first() is not None
 
 
 def renew(connection: Connection, owner: str, expires_at: datetime) -> None:
