@@ -72,7 +72,7 @@ def test_a_run_has_no_limits_unless_they_are_set(
 def test_weights_that_cannot_be_had_are_one_line_and_the_scripted_model_answers(
     start: Start, command: Command, data: Path, made: dict[str, str], tmp_path: Path, name: str
 ) -> None:
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
     running = start(name, "--data", data, "--port", "0", TERTULIA_MODEL="local", **nowhere)
     said = running.output + (tmp_path / "log").read_text()
     assert len([line for line in said.splitlines() if "going on with the scripted model" in line]) == 1

@@ -46,9 +46,9 @@ class Turn:
     """A running turn. Written and read on one event loop."""
 
     __slots__ = (
+        "_begun",
         "_block_ends",
         "_blocks",
-        "_begun",
         "_lines",
         "_loop",
         "_size",
@@ -77,10 +77,10 @@ class Turn:
         self._loop = asyncio.get_running_loop()
         self.touched = self._loop.time()
         """When the turn last made an event, by the event loop's clock, in seconds."""
+        self._begun = False
         self._blocks: list[bytes] = []
         self._block_ends: list[int] = []
         """How many lines there are up to the end of each block."""
-        self._begun = False
         self._lines: list[bytes] = []
         """Those after the blocks; `_tail` is their size."""
         self._tail = 0
