@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from bench.http import FIRST_EVENT, PIECE, Answer, address_of
 from bench.load import NotAResult
@@ -22,46 +23,53 @@ class Times:
     whole: float
 
 
+class Caller:
+    """One client on one connection: a request at a time, each read to its end."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = socket.create_connection(address_of(url), PATIENCE_S)
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._connection.close()
+
+    def call(self, request: bytes) -> tuple[Answer, Times]:
+        """Raises NotAResult: the answer is wrong."""
+        answer = Answer()
+        seen: dict[bytes, float] = {}
+        whole, now = False, 0.0
+        began = time.perf_counter()
+        self._connection.sendall(request)
+        while not whole:
+            data = self._receive()
+            now = time.perf_counter() - began
+            whole = answer.feed(data)
+            for mark in (FIRST_EVENT, PIECE):
+                if mark not in seen and mark in answer.received:
+                    seen[mark] = now
+        _check(answer)
+        return answer, Times(seen[FIRST_EVENT], seen[PIECE], now)
+
+    def _receive(self) -> bytes:
+        data = self._connection.recv(_BUFFER)
+        if not data:
+            raise NotAResult("the server closed a connection")
+        return data
+
+
 def create_once(url: str, request: bytes) -> list[bytes]:
     """The lines of a create's answer."""
-    with socket.create_connection(address_of(url), PATIENCE_S) as connection:
-        answer = Answer()
-        connection.sendall(request)
-        while not answer.feed(_receive(connection)):
-            pass
-        _check(answer)
-        return answer.lines
+    with Caller(url) as caller:
+        return caller.call(request)[0].lines
 
 
 def create_in_turn(url: str, requests: Sequence[bytes]) -> list[Times]:
     """One client, one connection, one create at a time."""
-    with socket.create_connection(address_of(url), PATIENCE_S) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return [_time(connection, request) for request in requests]
-
-
-def _time(connection: socket.socket, request: bytes) -> Times:
-    answer = Answer()
-    seen: dict[bytes, float] = {}
-    whole = False
-    began = time.perf_counter()
-    connection.sendall(request)
-    while not whole:
-        data = _receive(connection)
-        now = time.perf_counter() - began
-        whole = answer.feed(data)
-        for mark in (FIRST_EVENT, PIECE):
-            if mark not in seen and mark in answer.received:
-                seen[mark] = now
-    _check(answer)
-    return Times(seen[FIRST_EVENT], seen[PIECE], now)
-
-
-def _receive(connection: socket.socket) -> bytes:
-    data = connection.recv(_BUFFER)
-    if not data:
-        raise NotAResult("the server closed a connection")
-    return data
+    with Caller(url) as caller:
+        return [caller.call(request)[1] for request in requests]
 
 
 def _check(answer: Answer) -> None:
@@ -79,6 +87,7 @@ class SlowStream(asyncio.Protocol):
         self.spoken = loop.create_future()
         self.done = loop.create_future()
         self._answer = Answer()
+        self._end = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -88,7 +97,9 @@ class SlowStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter() - self._began
         whole = self._answer.feed(data)
-        self.arrivals += [now] * (self._answer.received.count(PIECE) - len(self.arrivals))
+        seen = self._end + data  # a piece's mark may come in two parts
+        self.arrivals += [now] * seen.count(PIECE)
+        self._end = seen[1 - len(PIECE) :]
         if self.arrivals and not self.spoken.done():
             self.spoken.set_result(None)
         if whole:

@@ -1,8 +1,9 @@
-"""Figures, the bounds that they must keep, and how both are shown."""
+"""Figures, the bounds that they must keep, and sections of them."""
 
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 PRODUCT, BARE = "Tertulia", "bare"
 
@@ -29,6 +30,8 @@ class Figure:
     values: Mapping[str, float]
     comparison: Literal["share", "difference", "none"] = "none"
     bound: Bound | None = None
+    note: str = ""
+    """What has to be said of it, such as why there is no value."""
 
     @property
     def compared(self) -> float | None:
@@ -39,57 +42,36 @@ class Figure:
         return None
 
 
-def missed(figures: Sequence[Figure]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Figures of one subject; `text` is what a reader has to know to believe them, and to believe no more."""
+
+    title: str
+    figures: Sequence[Figure]
+    text: str
+
+
+def missed(sections: Sequence[Section]) -> list[str]:
     """Every bound that is not kept, in words."""
     return [
-        f"{figure.name}: {_number(bound.value)}, must be {bound.kind} {bound.limit:g}"
-        for figure in figures
+        f"{figure.name}: {_value(figure, bound)}, must be {bound.kind} {bound.limit:g}"
+        for section in sections
+        for figure in section.figures
         if (bound := figure.bound) is not None and not bound.is_kept
     ]
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """All figures, a line each."""
-    header = ("", "unit", PRODUCT, BARE, "compared", "bound")
-    rows = [header, *(_row(figure) for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(_aligned(cell, widths, at) for at, cell in enumerate(row)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+def _value(figure: Figure, bound: Bound) -> str:
+    value = number(bound.value)
+    return f"{value} of the bare application" if figure.comparison == "share" else f"{value} {figure.unit}".rstrip()
 
 
-def as_json(figures: Sequence[Figure]) -> list[dict[str, Any]]:
-    """The figures as a document."""
-    return [{**asdict(figure), "compared": figure.compared} for figure in figures]
-
-
-def _aligned(cell: str, widths: Sequence[int], column: int) -> str:
-    return cell.rjust(widths[column]) if 2 <= column <= 4 else cell.ljust(widths[column])
-
-
-def _row(figure: Figure) -> tuple[str, ...]:
-    values = [_number(figure.values[name]) if name in figure.values else "" for name in (PRODUCT, BARE)]
-    return figure.name, figure.unit, *values, _compared(figure), _bound(figure.bound)
-
-
-def _compared(figure: Figure) -> str:
-    value = figure.compared
-    if value is None:
-        return ""
-    return f"x {value:.3f}" if figure.comparison == "share" else f"{'+' if value >= 0 else ''}{_number(value)}"
-
-
-def _bound(bound: Bound | None) -> str:
-    return f"{bound.kind} {bound.limit:g}: {'kept' if bound.is_kept else 'MISSED'}" if bound else ""
-
-
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits or more."""
     size = abs(value)
-    return (
-        f"{value:.0f}"
-        if size >= 100
-        else f"{value:.1f}"
-        if size >= 10
-        else f"{value:.2f}"
-        if size >= 1
-        else f"{value:.3f}"
-    )
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:.{digits}f}"
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,17 +1,19 @@
-"""The least of HTTP that measuring a create needs: its request, and when its answer is whole and right."""
+"""The least of HTTP that measuring turns needs: their requests, and when an answer is whole and right."""
 
 import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-FIRST_EVENT = b'{"type":"conversation-created"'
+FIRST_EVENT = b'{"type":"'
 PIECE = b'{"type":"new-message"'
 COMPLETE = b'{"type":"interaction-complete"'
 
-_CREATED = b"HTTP/1.1 201 "
+_FINE = (b"HTTP/1.1 201 ", b"HTTP/1.1 200 ")
 _CHUNKED = b"transfer-encoding: chunked"
 _END = b"\r\n0\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: (\d+)")
+_CONVERSATION_ID = re.compile(rb'"conversation_id":"([0-9a-f]+)"')
+_BOUNDARY = "bench"
 
 
 class Create(NamedTuple):
@@ -43,6 +45,21 @@ def request_of(path: str, create: Create) -> bytes:
     ).encode()
 
 
+def interact_of(org_id: str, token: str, conversation_id: str, message: str) -> bytes:
+    """A message of a user, on a connection that is kept open."""
+    parts = {"initial_message_type": "user-message", "recorded_message": message}
+    body = "".join(
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in parts.items()
+    )
+    body += f"--{_BOUNDARY}--\r\n"
+    path = f"/v1/{org_id}/conversation/{conversation_id}/interact?request_format=text&response_format=text"
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
 class Answer:
     """An answer as its bytes come."""
 
@@ -64,9 +81,16 @@ class Answer:
 
     @property
     def is_right(self) -> bool:
-        """Whether it is 201, and the last line of its body says that the interaction is complete."""
+        """Whether it is 201 or 200, and the last line of its body says that the interaction is complete."""
         body = self.received.removesuffix(b"\n" + _END)
-        return self.received.startswith(_CREATED) and body[body.rfind(b"\n") + 1 :].startswith(COMPLETE)
+        return self.received.startswith(_FINE) and body[body.rfind(b"\n") + 1 :].startswith(COMPLETE)
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation that a create has made."""
+        found = _CONVERSATION_ID.search(self.received)
+        assert found
+        return found[1].decode()
 
     @property
     def lines(self) -> list[bytes]:

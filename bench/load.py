@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,6 @@ from bench.machine import ROOT
 SATURATED = 0.95
 """A generator that uses more than this share of its core may be what is measured."""
 PATIENCE_S = 20
-
-_CREATES_FILE = "creates"
 
 
 class NotAResult(Exception):
@@ -51,10 +50,11 @@ def run_load(
     Raises:
         NotAResult: an answer was wrong.
     """
-    file = folder / _CREATES_FILE
-    file.write_text("".join(f"{create.token} {create.service_id}\n" for create in creates), encoding="ascii")
     command = _wrk if generator == "wrk" else _own
-    output, cpu_share = _run(command(url, path, file, connections, seconds), seconds + PATIENCE_S)
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=folder) as file:
+        file.writelines(f"{create.token} {create.service_id}\n" for create in creates)
+        file.flush()
+        output, cpu_share = _run(command(url, path, Path(file.name), connections, seconds), seconds + PATIENCE_S)
     result = json.loads(output.splitlines()[-1])
     if result["errors"] or not result["creates"]:
         raise NotAResult(f"{url}: {result['errors']} wrong answers, {result['creates']} right ones")

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -19,22 +20,28 @@ _LIBRARIES = ("tertulia", "uvicorn", "uvloop", "httptools", "starlette", "fastap
 _SYNCS = 50
 
 
-def cores() -> tuple[int | None, int | None]:
-    """The core of the server and that of the load: the same where there is only one, None where none can be chosen."""
-    if not hasattr(os, "sched_getaffinity"):
-        return None, None
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[0], allowed[1 % len(allowed)]
+class Cores(NamedTuple):
+    """The core of the server, that of the load, the same where there is only one, and all; empty: cannot be chosen."""
+
+    server: frozenset[int]
+    load: frozenset[int]
+    all: frozenset[int]
+
+
+def cores() -> Cores:
+    """Those that this process may use."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return Cores(frozenset(allowed[:1]), frozenset(allowed[1:2] or allowed), frozenset(allowed))
 
 
 @contextmanager
-def pinned(core: int | None) -> Generator[None]:
-    """Keep this process, and those that it starts meanwhile, on one core."""
-    if core is None:
+def pinned(cores: frozenset[int]) -> Generator[None]:
+    """Keep this process, and those that it starts meanwhile, on some cores."""
+    if not cores:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -51,11 +58,11 @@ def folder_on_disk() -> Generator[Path]:
 
 def facts(folder: Path) -> dict[str, str]:
     """What the figures depend on; `folder` is where the databases are."""
-    server, load = cores()
-    pins = "not pinned" if server is None else f"server on core {server}, load on core {load}"
+    server, load, _all = cores()
+    pins = f"server on core {min(server)}, load on core {min(load)}" if server else "not pinned"
     return {
         "machine": f"{_processor()}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "pins": pins + (" (the same: figures are lower than on two)" if server is not None and server == load else ""),
+        "pins": pins + (" (the same: figures are lower than on two)" if server and server == load else ""),
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",

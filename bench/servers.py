@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ PIECES = 20
 START_S = 60
 STOP_S = 30
 
-_ANSWERS = re.compile(r" answers on (http://\S+)$", re.MULTILINE)
+_ANSWERS = re.compile(r" answers on (http://[^\s.]\S*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +45,49 @@ class Server:
 
 
 @contextmanager
-def tertulia(data: Path, core: int | None, delay_ms: float = 0) -> Generator[Server]:
-    """The product as it ships, but for rate limits: `tertulia serve` on an installation, with the scripted model."""
-    settings = {
-        "MODEL": "scripted",
-        "RATE_LIMITS": "off",
-        "SCRIPTED_PIECES": str(PIECES),
-        "SCRIPTED_DELAY_MS": str(delay_ms),
-    }
-    command = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(data), "--port", "0"]
-    variables = {f"TERTULIA_{name}": value for name, value in settings.items()}
-    with _running(command, core, variables, data / "tertulia.log") as server:
+def tertulia(
+    data: Path,
+    cores: frozenset[int],
+    settings: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
+    host: str = "",
+) -> Generator[Server]:
+    """The product as it ships, but for rate limits: `tertulia serve` on an installation, with the scripted model.
+
+    `settings` change that, by the names of their variables without the prefix; `host` is a network namespace.
+    """
+    variables = {"MODEL": "scripted", "RATE_LIMITS": "off", "SCRIPTED_PIECES": str(PIECES), **(settings or {})}
+    serve = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(data), "--port", "0", *options]
+    command = ["ip", "netns", "exec", host, *serve] if host else serve
+    with _running(command, cores, {f"TERTULIA_{name}": value for name, value in variables.items()}, data) as server:
         yield server
 
 
 @contextmanager
-def bare(lines: Path, core: int | None, delay_ms: float = 0) -> Generator[Server]:
+def bare(lines: Path, cores: frozenset[int], delay_ms: float = 0) -> Generator[Server]:
     """The bare application, streaming the lines of a file."""
-    command = [sys.executable, "-m", "bench.bare", str(lines), str(delay_ms)]
-    with _running(command, core, {}, lines.with_name("bare.log")) as server:
+    with running_module("bench.bare", [str(lines), str(delay_ms)], cores, lines.parent) as server:
         yield server
 
 
 @contextmanager
-def _running(command: Sequence[str], core: int | None, variables: Mapping[str, str], log: Path) -> Generator[Server]:
+def running_module(
+    module: str, arguments: Sequence[str], cores: frozenset[int], folder: Path, python: str = sys.executable
+) -> Generator[Server]:
+    """A server of the benchmark's own, which says where it answers as Tertulia does."""
+    with _running([python, "-m", module, *arguments], cores, {}, folder) as server:
+        yield server
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], cores: frozenset[int], variables: Mapping[str, str], folder: Path
+) -> Generator[Server]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TERTULIA_")}
-    with log.open("wb") as output, pinned(core):
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as output, pinned(cores):
         process = subprocess.Popen(command, cwd=ROOT, env={**inherited, **variables}, stdout=output, stderr=output)
     try:
-        yield Server(_wait_for_address(process, log), psutil.Process(process.pid))
+        yield Server(_wait_for_address(process, Path(output.name)), psutil.Process(process.pid))
     finally:
         process.terminate()
         try:

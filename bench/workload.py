@@ -21,16 +21,19 @@ from tertulia.storage.user import NewUser
 from tertulia.storage.versioned import Author
 
 USERS = 2000
-SERVICES = 50
+SERVICES = 100
 
 
 class Workload:
     """The creates of an installation, each given out once: users and services come in their product's order."""
 
+    org_id = ORGANIZATION
     path = path_of(ORGANIZATION)
 
-    def __init__(self, tokens: list[str], services: list[str]) -> None:
-        self._creates = (Create(token, service_id) for service_id, token in itertools.product(services, tokens))
+    def __init__(self, user_ids: list[str], tokens: list[str], service_ids: list[str]) -> None:
+        self.user_ids = user_ids
+        self.service_ids = service_ids
+        self._creates = (Create(token, service_id) for service_id, token in itertools.product(service_ids, tokens))
 
     def take(self, count: int) -> list[Create]:
         """So many creates that nobody has been given yet."""
@@ -40,9 +43,9 @@ class Workload:
         return taken
 
 
-def prepare(data: Path) -> Workload:
+def prepare(data: Path, database_url: str = "") -> Workload:
     """Make an installation in a folder: the demo organization, and more users and services in it."""
-    settings = Settings(data=data)
+    settings = Settings(data=data, database={"url": database_url})
     demo = installation.make_demo(settings, ORGANIZATION, None)
     clusters = Clusters(settings)
     try:
@@ -55,7 +58,8 @@ async def _fill(clusters: Clusters, box: SecretBox, demo: Demo) -> Workload:
     users = await clusters.default.write(_insert_users, demo)
     services = await clusters.default.write(_insert_services, demo)
     tokens = Tokens(clusters.default, box)
-    return Workload([(await tokens.issue(demo.organization_id, user_id))[0] for user_id in users], services)
+    issued = [(await tokens.issue(demo.organization_id, user_id))[0] for user_id in users]
+    return Workload(users, issued, services)
 
 
 def _insert_users(connection: Connection, demo: Demo) -> list[str]:

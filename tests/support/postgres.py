@@ -29,7 +29,8 @@ START_S = 60
 class Postgres:
     """A server. `create` makes databases in no time: copies of a template that is migrated once."""
 
-    def __init__(self, port: int, launch: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
+    def __init__(self, host: str, port: int, launch: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
+        self.host = host
         self.port = port
         self._launch = launch
         self._log = log
@@ -38,7 +39,7 @@ class Postgres:
     def start(self) -> None:
         """Start, again after `stop`; returns when it takes connections."""
         self._server = self._launch()
-        _wait(self._server, self.port, self._log)
+        _wait(self._server, self.url("postgres"), self._log)
 
     def stop(self) -> None:
         """Stop at once, under those who are connected."""
@@ -46,7 +47,7 @@ class Postgres:
         self._server.wait(30)
 
     def url(self, name: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def create(self) -> str:
         """The URL of a new database with today's schema."""
@@ -73,22 +74,27 @@ class Postgres:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
-    """A server for as long as the block lasts."""
-    folder = Path(tempfile.mkdtemp(prefix="tertulia-postgres-", dir="/tmp"))
+def running(host: str = "127.0.0.1", parent: str | None = None, *, durable: bool = False) -> Iterator[Postgres]:
+    """A server for as long as the block lasts; unless it is `durable`, it waits for no disk."""
+    folder = Path(tempfile.mkdtemp(prefix="tertulia-postgres-", dir=parent or "/tmp"))
     user = _other_user()
     try:
         binaries = _binaries(folder)
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
             folder.chmod(0o755)
-        yield from _serve(folder, binaries, user)
+        yield from _serve(folder, binaries, user, host, {} if durable else _NOT_DURABLE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(folder: Path, binaries: Path, user: pwd.struct_passwd | None) -> Iterator[Postgres]:
-    data, port = folder / "data", _free_port()
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+
+
+def _serve(
+    folder: Path, binaries: Path, user: pwd.struct_passwd | None, host: str, more: dict[str, str]
+) -> Iterator[Postgres]:
+    data, port = folder / "data", _free_port(host)
     environment = {"LC_ALL": "C", "PATH": os.environ.get("PATH", ""), "HOME": str(folder)}
     as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **as_user}
@@ -97,22 +103,24 @@ def _serve(folder: Path, binaries: Path, user: pwd.struct_passwd | None) -> Iter
     )
     if made.returncode:
         raise RuntimeError(f"initdb failed: {made.stdout.decode()}")
+    if host != "127.0.0.1":
+        with (data / "pg_hba.conf").open("a") as access:
+            access.write(f"host all all {host}/24 trust\n")
     log = (folder / "log").open("wb")
     settings = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": host,
         "unix_socket_directories": "",
         "port": port,
-        "fsync": "off",
-        "full_page_writes": "off",
         "max_connections": 200,
         "shared_buffers": "32MB",
+        **more,
     }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
     def launch() -> subprocess.Popen[bytes]:
         return subprocess.Popen([binaries / "postgres", "-D", data, *arguments], **{**options, "stdout": log})
 
-    server = Postgres(port, launch, folder / "log")
+    server = Postgres(host, port, launch, folder / "log")
     try:
         server.start()
         yield server
@@ -121,12 +129,12 @@ def _serve(folder: Path, binaries: Path, user: pwd.struct_passwd | None) -> Iter
         log.close()
 
 
-def _wait(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     """Until the server takes connections; a bounded wait for another process, which tells nobody when it is ready."""
     until = time.monotonic() + START_S
     while server.poll() is None and time.monotonic() < until:
         try:
-            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=2).close()
+            psycopg.connect(url, connect_timeout=2).close()
         except psycopg.OperationalError:
             time.sleep(0.05)
         else:
@@ -160,9 +168,9 @@ def _other_user() -> pwd.struct_passwd | None:
     return names.get("postgres") or names.get("nobody") or sys.exit("PostgreSQL needs a user other than root.")
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 

@@ -1,0 +1,64 @@
+"""What it costs to read a piece of a streamed reply from an OpenAI-compatible server, all the way to the client."""
+
+import statistics
+
+from bench import servers
+from bench.clients import Caller
+from bench.figures import PRODUCT, Bound, Figure, Section
+from bench.http import interact_of, request_of
+from bench.servers import Server
+from bench.setting import Setting
+from bench.workload import Workload
+
+MOST_CPU_US = 25.0
+LONG, SHORT = 2000, 20
+WAYS = {
+    "together": "in writes of 16 KiB",
+    "apart": "a chunk each, as fast as they go",
+    "paced": "a chunk each, half a millisecond apart",
+}
+_BLOCKS = 4
+
+_TEXT = (
+    f"Replies of {LONG:,} and of {SHORT} pieces come from a fake server in a process on the other core, one piece an "
+    "event; the difference of the CPU that a turn costs Tertulia's process, divided by the difference of the pieces, "
+    "is what a piece costs: received, decoded, recorded, encoded, sent to the client, and its part of the stored "
+    "message and stream. Pieces that come faster than they are read are read several at once; half a millisecond "
+    "apart, each comes alone, and pays for a write to the client of its own. What the model's own server costs is not in it."
+)
+
+
+def measure(setting: Setting) -> Section:
+    with servers.running_module("bench.fake_model", [], setting.cores.load, setting.folder) as fake:
+        settings = {"MODEL": "openai:x", "OPENAI_BASE_URL": f"{fake.url}/v1", "OPENAI_API_KEY": "secret"}
+        with servers.tertulia(setting.folder, setting.cores.server, settings) as server:
+            costs = {text: _cost_us(setting, server, way) for way, text in WAYS.items()}
+    figures = [
+        Figure(f"CPU of a piece, {text}", "us", {PRODUCT: cost}, bound=Bound(cost, MOST_CPU_US, "at most"))
+        for text, cost in costs.items()
+    ]
+    return Section("Reading a streamed reply", figures, _TEXT)
+
+
+def _cost_us(setting: Setting, server: Server, way: str) -> float:
+    """The median of several blocks of turns, long and short ones by turns."""
+    replies = max(3, setting.effort.replies // (4 if way == "paced" else 1))
+    with Caller(server.url) as caller:
+
+        def cpu_s(pieces: int) -> float:
+            turns = [_turn(setting.workload, caller, f"Say {pieces} {way}.") for _ in range(replies)]
+            before = server.cpu_s()
+            for request in turns:
+                caller.call(request)
+            return (server.cpu_s() - before) / replies
+
+        cpu_s(LONG)
+        differences = [cpu_s(LONG) - cpu_s(SHORT) for _ in range(_BLOCKS)]
+    return 1e6 * statistics.median(differences) / (LONG - SHORT)
+
+
+def _turn(work: Workload, caller: Caller, message: str) -> bytes:
+    """A message that a new conversation, which is created for it, waits for."""
+    create = work.take(1)[0]
+    conversation_id = caller.call(request_of(work.path, create))[0].conversation_id
+    return interact_of(work.org_id, create.token, conversation_id, message)

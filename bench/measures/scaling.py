@@ -1,0 +1,118 @@
+"""What several workers, and several hosts, cost: creates per CPU second of all of them."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.support import postgres
+
+from bench import hosts, machine, servers, workload
+from bench.figures import PRODUCT, Bound, Figure, Section
+from bench.hosts import Host
+from bench.servers import Server
+from bench.setting import CONNECTIONS, MOST_CREATES_A_SECOND, Setting
+
+SMALLEST_SHARE_OF_WORKERS = 0.85
+SMALLEST_SHARE_OF_HOSTS = 0.80
+WARM_UP_S = 1
+
+_TEXT = (
+    f"Servers, load and database share all cores here, each worker and each host has {CONNECTIONS} connections of its "
+    "own, and what counts is the CPU of Tertulia's processes alone. With as few cores as this machine has, the figures "
+    "say what one more worker or host costs, not how much faster two are: that takes more cores. Hosts are network "
+    "namespaces joined by a bridge, so a hop costs less than a cable does. PostgreSQL is durable (fsync on)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Servers that are loaded at once, and how many workers each has."""
+
+    servers: Sequence[Server]
+    workers: int = 1
+
+    def creates_per_cpu_s(self, setting: Setting, seconds: int) -> float:
+        work, connections = setting.workload, CONNECTIONS * self.workers
+        count = MOST_CREATES_A_SECOND * seconds
+        before = self._cpu_s()
+        with ThreadPoolExecutor(len(self.servers)) as threads:
+            loads = [
+                threads.submit(setting.load, server.url, work.take(count), seconds, connections)
+                for server in self.servers
+            ]
+            creates = sum(load.result().creates for load in loads)
+        return creates / (self._cpu_s() - before)
+
+    def _cpu_s(self) -> float:
+        return sum(server.cpu_s() for server in self.servers)
+
+
+def measure(setting: Setting) -> Section:
+    with machine.pinned(setting.cores.all):
+        figures = [*_workers(setting, "SQLite", setting.folder), *_on_postgres(setting)]
+    return Section("Workers and hosts", figures, _TEXT)
+
+
+def _on_postgres(setting: Setting) -> list[Figure]:
+    why_not = hosts.missing()
+    with ExitStack() as stack:
+        made = [] if why_not else stack.enter_context(hosts.hosts())
+        here = hosts.HERE if made else "127.0.0.1"
+        database = stack.enter_context(postgres.running(here, str(setting.folder.parent), durable=True))
+        folder = setting.folder / "postgres"
+        folder.mkdir()
+        url = database.create()
+        own = replace(setting, workload=workload.prepare(folder, url))
+        figures = _workers(own, "PostgreSQL", folder, {"DATABASE_URL": url})
+        if why_not:
+            return [*figures, Figure("2 hosts to 1 on PostgreSQL", "", {}, note=f"skipped: {why_not}")]
+        return [*figures, *_hosts(own, folder, url, made)]
+
+
+def _workers(setting: Setting, database: str, folder: Path, settings: Mapping[str, str] | None = None) -> list[Figure]:
+    with ExitStack() as stack:
+        groups = [
+            _Group(
+                [stack.enter_context(servers.tertulia(folder, setting.cores.all, settings, ["--workers", str(count)]))],
+                workers=count,
+            )
+            for count in (1, 2)
+        ]
+        return _compared(setting, groups, f"worker on {database}", SMALLEST_SHARE_OF_WORKERS)
+
+
+def _hosts(setting: Setting, folder: Path, url: str, made: Sequence[Host]) -> list[Figure]:
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                servers.tertulia(
+                    folder,
+                    setting.cores.all,
+                    {"DATABASE_URL": url, "RELAY_HOST": host.address},
+                    ["--host", host.address],
+                    host.name,
+                )
+            )
+            for host in made
+        ]
+        return _compared(setting, [_Group(running[:1]), _Group(running)], "host on PostgreSQL", SMALLEST_SHARE_OF_HOSTS)
+
+
+def _compared(setting: Setting, groups: Sequence[_Group], what: str, smallest: float) -> list[Figure]:
+    """Creates in a CPU second of the first group, of the second, and the share; loaded by turns."""
+    for group in groups:
+        group.creates_per_cpu_s(setting, WARM_UP_S)
+    rounds = [
+        [group.creates_per_cpu_s(setting, setting.effort.round_s) for group in groups]
+        for _ in range(setting.effort.rounds)
+    ]
+    one, two = (statistics.median(values) for values in zip(*rounds, strict=True))
+    noun, _, where = what.partition(" ")
+    return [
+        Figure(f"creates in a CPU second, 1 {what}", "1/s", {PRODUCT: one}),
+        Figure(f"creates in a CPU second, 2 {noun}s {where}", "1/s", {PRODUCT: two}),
+        Figure(f"2 {noun}s to 1 {where}", "", {PRODUCT: two / one}, bound=Bound(two / one, smallest, "at least")),
+    ]
