@@ -24,7 +24,7 @@ _TEXT = (
     "event; the difference of the CPU that a turn costs Tertulia's process, divided by the difference of the pieces, "
     "is what a piece costs: received, decoded, recorded, encoded, sent to the client, and its part of the stored "
     "message and stream. Pieces that come faster than they are read are read several at once; half a millisecond "
-    "apart, each comes alone, and pays for a write to the client of its own. What the model's own server costs is not in it."
+    "apart, each comes alone, and pays for a write to the client of its own. What the model's server costs is not in it."
 )
 
 

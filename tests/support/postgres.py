@@ -24,6 +24,7 @@ from tertulia.storage import dialect, migrations
 
 TEMPLATE = "tertulia_template"
 START_S = 60
+_TEMPORARY = "/tmp"  # noqa: S108 - in which mkdtemp makes a folder of our own
 
 
 class Postgres:
@@ -74,9 +75,9 @@ class Postgres:
 
 
 @contextmanager
-def running(host: str = "127.0.0.1", parent: str | None = None, *, durable: bool = False) -> Iterator[Postgres]:
+def running(host: str = "127.0.0.1", parent: str = _TEMPORARY, *, durable: bool = False) -> Iterator[Postgres]:
     """A server for as long as the block lasts; unless it is `durable`, it waits for no disk."""
-    folder = Path(tempfile.mkdtemp(prefix="tertulia-postgres-", dir=parent or "/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="tertulia-postgres-", dir=parent))
     user = _other_user()
     try:
         binaries = _binaries(folder)

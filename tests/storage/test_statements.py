@@ -1,0 +1,95 @@
+"""How many statements a turn sends to the database: a fixed number, however long the conversation is."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from sqlalchemy import Pool, event
+
+from support import talk
+from support.server import Serve, Server
+
+ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+"""What reads or writes rows; transactions have their own words around it."""
+MESSAGE = "Hm."
+"""The scripted model stays where it is, so that the conversation does not end."""
+REPEATS = 5
+"""The fewest of so many are the turn's: the server does other work now and then."""
+
+Heard = list[str]
+
+
+@pytest.fixture(scope="module")
+def heard() -> Iterator[Heard]:
+    """Every statement that a driver is given, from here on: below whatever the product sends it through."""
+    statements: Heard = []
+
+    class Cursor(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            statements.append(query if isinstance(query, str) else bytes(query).decode())
+            return super().execute(query, *args, **kwargs)
+
+    def listen(connection: Any, _record: object) -> None:
+        if isinstance(connection, psycopg.Connection):
+            connection.cursor_factory = Cursor
+        else:
+            connection.set_trace_callback(statements.append)
+
+    event.listen(Pool, "connect", listen)
+    yield statements
+    event.remove(Pool, "connect", listen)
+
+
+@pytest.fixture(scope="module")
+def server(heard: Heard, serve: Serve) -> Server:
+    return serve()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx2.Client]:
+    yield server.as_user
+    for conversation in talk.conversations(server.as_user, is_finished=False):
+        talk.finish(server.as_user, conversation["id"])
+
+
+def count(heard: Heard, turn: Callable[[], object]) -> Counter[str]:
+    """Statements of a turn, by what they do."""
+
+    def once() -> Counter[str]:
+        heard.clear()
+        turn()
+        verbs = (statement.split(maxsplit=1)[0].upper() for statement in heard)
+        return Counter(verb for verb in verbs if verb in ROWS)
+
+    return min((once() for _ in range(REPEATS)), key=Counter.total)
+
+
+def test_a_create_sends_a_fixed_number_of_statements(heard: Heard, server: Server, client: httpx2.Client) -> None:
+    service_id = server.demo.service_id
+
+    def create() -> None:
+        begun = talk.begin(client, service_id)
+        before = list(heard)
+        assert talk.finish(client, talk.id_of(begun)).is_success
+        heard[:] = before
+
+    create()
+    assert count(heard, create) == {"SELECT": 3, "INSERT": 4, "UPDATE": 2}
+
+
+def test_a_turn_sends_as_many_statements_late_in_a_conversation_as_early(
+    heard: Heard, server: Server, client: httpx2.Client
+) -> None:
+    conversation_id = talk.id_of(talk.begin(client, server.demo.service_id))
+
+    def interact() -> None:
+        talk.go_on(client, conversation_id, MESSAGE)
+
+    early = count(heard, interact)
+    for _ in range(30 - 1 - REPEATS):
+        interact()
+    late = count(heard, interact)
+    assert early == late == {"SELECT": 3, "INSERT": 4, "UPDATE": 3}
