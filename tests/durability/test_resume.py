@@ -288,6 +288,8 @@ def test_a_server_that_stops_lets_a_turn_finish_and_voids_what_takes_too_long(
             stopped = pool.submit(server.stop)
             puppets[0].release(10)
             assert b"interaction-complete" in last_line(turns[0].rest())
+            assert puppets[1].closed.wait(30)
+            puppets[1].release()  # of its thread, which the server would wait for
             stopped.result(30)
     there = [after.client(token.removeprefix("Bearer ")) for token in tokens]
     assert there[0].get(f"{turns[0].path}/stream").status_code == 200
