@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.engine import Connection
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
-from tertulia.api.deps import CurrentActor, CurrentRecentActor, CurrentRuntime, Organization
+from tertulia.api.deps import CurrentActor, CurrentRecentActor, Organization
 from tertulia.api.idempotency import IdempotencyKey, make_ticket
 from tertulia.api.interact_form import InteractForm, read_interact_form
 from tertulia.api.ndjson import NDJSONResponse
@@ -98,9 +98,7 @@ class CreateConversation(BaseModel):
 
 @router.post("/", operation_id="create-conversation", status_code=201, dependencies=[Depends(rate_limit(5))])
 async def create_conversation(
-    runtime: CurrentRuntime,
     caller: CurrentRecentActor,
-    organization: Organization,
     body: CreateConversation,
     response_format: TextOrVoice,
     action_pattern: ActionPattern = EVERYTHING,
@@ -108,6 +106,7 @@ async def create_conversation(
     idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Create a conversation and start it. The user must not have an unfinished one of the same service."""
+    runtime, organization = caller.runtime, caller.organization
     incoming = body.to_incoming()
     matches = action_filter(action_pattern)
 
@@ -153,9 +152,7 @@ def _shown_actions(actor: Actor, target: Mapping[str, Any], matches: ActionFilte
     dependencies=[Depends(rate_limit(15))],
 )
 async def interact_with_conversation(
-    runtime: CurrentRuntime,
     caller: CurrentRecentActor,
-    organization: Organization,
     conversation_id: ConversationPath,
     form: Annotated[InteractForm, Depends(read_interact_form)],
     request_format: TextOrVoice,
@@ -166,6 +163,7 @@ async def interact_with_conversation(
     idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Send a message to a conversation, or let the agent go on, and stream its answer."""
+    runtime, organization = caller.runtime, caller.organization
     incoming = form.to_incoming()
     matches = action_filter(action_pattern)
 

@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import lru_cache
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -73,9 +73,15 @@ class Watch:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         status = status or 499
-        REQUESTS.labels(method, route, status).inc()
-        DURATION.labels(method, route).observe(seconds)
+        requests, duration = _metrics_of(method, route, status)
+        requests.inc()
+        duration.observe(seconds)
         self._log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+
+
+@lru_cache(maxsize=1000)
+def _metrics_of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), DURATION.labels(method, route)
 
 
 async def _send_stream(scope: Scope, send: Send) -> None:
@@ -170,7 +176,7 @@ class _Body:
         limits = self._bounds.limits
         try:
             async with asyncio.timeout(limits.body_stall_s):
-                message: dict[str, Any] = dict(await self._receive())
+                message = await self._receive()
         except TimeoutError as error:
             raise RequestTimeout("The request body did not arrive in time.") from error
         self._complete = message["type"] != "http.request" or not message.get("more_body", False)

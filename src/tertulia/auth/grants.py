@@ -9,7 +9,7 @@ one of another type.
 Values may be templates: `{self_org_id}` and `{self_user_id}` stand for the caller's own.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -49,9 +49,22 @@ class Grant(msgspec.Struct, frozen=True):
 Grants = Sequence[Grant]
 
 
-def parse(stored: object) -> tuple[Grant, ...]:
+class RoleGrants(tuple[Grant, ...]):
+    """Grants that are found by permission without a search."""
+
+    by_permission: dict[str, list[Grant]]
+
+    def __new__(cls, grants: Iterable[Grant]) -> "RoleGrants":
+        made = super().__new__(cls, grants)
+        made.by_permission = {}
+        for grant in made:
+            made.by_permission.setdefault(grant.permission_name, []).append(grant)
+        return made
+
+
+def parse(stored: object) -> RoleGrants:
     """Grants as a role's document has them."""
-    return msgspec.convert(stored, tuple[Grant, ...])
+    return RoleGrants(msgspec.convert(stored, list[Grant]))
 
 
 def dump(grants: Grants) -> list[dict[str, Any]]:
@@ -87,7 +100,9 @@ def outranks(above: Grants, below: Grants) -> bool:
     return _covers(above, below) and not _covers(below, above)
 
 
-def _of(grants: Grants, permission: str) -> Iterator[Grant]:
+def _of(grants: Grants, permission: str) -> Iterable[Grant]:
+    if isinstance(grants, RoleGrants):
+        return grants.by_permission.get(permission, ())
     return (grant for grant in grants if grant.permission_name == permission)
 
 
