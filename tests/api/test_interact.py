@@ -193,16 +193,31 @@ def test_a_body_that_is_not_multipart_is_refused(
     assert answer.json()["detail"]
 
 
-def test_text_that_is_not_utf8_is_refused(user: httpx2.Client, conversation_id: str) -> None:
+@pytest.mark.parametrize("as_file", [False, True])
+def test_text_that_is_not_utf8_is_refused(user: httpx2.Client, conversation_id: str, as_file: bool) -> None:
+    part: Any = ("message.txt" if as_file else None, b"\xff\xfe", "text/plain")
     answer = user.post(
         f"/conversation/{conversation_id}/interact",
         params={"request_format": "text", "response_format": "text"},
-        files=[
-            ("initial_message_type", (None, "user-message")),
-            ("recorded_message", ("message.txt", b"\xff\xfe", "text/plain")),
-        ],
+        files=[("initial_message_type", (None, "user-message")), ("recorded_message", part)],
     )
     assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("parameter", ["charset=undefined", "charset=utf-7", "charset*=utf-8''unicode_escape"])
+def test_the_text_of_a_form_is_utf8_whatever_its_type_says(
+    user: httpx2.Client, conversation_id: str, parameter: str
+) -> None:
+    text = "Grüße +2AA- \\ud800"
+    parts = {"initial_message_type": "user-message", "recorded_message": text}.items()
+    body = "".join(f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts)
+    answer = user.post(
+        f"/conversation/{conversation_id}/interact",
+        params={"request_format": "text", "response_format": "text"},
+        content=f"{body}--b--\r\n".encode(),
+        headers={"content-type": f'multipart/form-data; boundary="b"; {parameter}'},
+    )
+    assert json.loads(answer.text.splitlines()[0])["user_message"] == text
 
 
 @pytest.mark.parametrize(("request_format", "response_format"), [("voice", "text"), ("text", "voice")])

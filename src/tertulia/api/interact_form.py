@@ -6,13 +6,20 @@ from typing import Any, Literal, cast
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ValidationError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tertulia.api.types import Text
 from tertulia.engine.scene import ExternalEvent, Incoming
 from tertulia.errors import BadRequest, Unprocessable
 
-_CONTENT_TYPE = re.compile(r"multipart/form-data;\s*boundary=.+", re.IGNORECASE)
+_CONTENT_TYPE = re.compile(
+    r"""multipart/form-data;\s*
+    boundary=(?P<quote>"?)(?P<boundary>[\w'()+,./:=?\ -]{0,69}[\w'()+,./:=?-])(?P=quote)  # RFC 2046, section 5.1.1
+    (\s*;.*)?  # other parameters mean nothing: the text of a form is UTF-8 (RFC 7578, section 5.1.2)
+    """,
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
 _LISTS = ("external_event_message_content", "external_event_message_timestamp")
 
 
@@ -56,15 +63,28 @@ async def read_interact_form(request: Request) -> InteractForm:
     Raises:
         Unprocessable, RequestValidationError: it is not multipart, or a part is wrong.
     """
-    if not _CONTENT_TYPE.fullmatch(request.headers.get("content-type", "")):
+    content_type = _CONTENT_TYPE.fullmatch(request.headers.get("content-type", ""))
+    if content_type is None:
         raise Unprocessable("The body must be multipart/form-data with a boundary.", ("header", "content-type"))
-    async with request.form(max_files=16, max_fields=1000) as form:
+    form = await _parse(request, content_type["boundary"])
+    try:
         parts = await _decoded(form)
+    finally:
+        await form.close()
     try:
         return InteractForm.model_validate(parts)
     except ValidationError as error:
         problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors(include_url=False)]
         raise RequestValidationError(problems) from error
+
+
+async def _parse(request: Request, boundary: str) -> FormData:
+    """The parts of a body. Text is read as Latin-1, which keeps every byte: whether it is UTF-8 is seen later."""
+    headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
+    try:
+        return await MultiPartParser(headers, request.stream(), max_files=16, max_fields=1000).parse()
+    except MultiPartException as error:
+        raise BadRequest(error.message) from error
 
 
 async def _decoded(form: FormData) -> dict[str, Any]:
@@ -82,7 +102,7 @@ async def _decoded(form: FormData) -> dict[str, Any]:
 
 async def _text(name: str, value: UploadFile | str) -> str:
     try:
-        text = value if isinstance(value, str) else (await value.read()).decode()
+        text = (value.encode("latin-1") if isinstance(value, str) else await value.read()).decode()
     except UnicodeDecodeError as error:
         raise _wrong(name, "This is not text in UTF-8.") from error
     if "\0" in text:
