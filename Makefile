@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DATA ?= .data
 PORT ?= 8000
 MODEL ?=
+PEERS := chatkit adk langgraph parlant
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format bench lock clean
+.PHONY: help setup run demo test check format bench bench-peers lock clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
 
 setup: $(VENV)/.done ## Make .venv with everything in it
 	@:
@@ -43,8 +44,17 @@ format: setup ## Format, and repair what lint can repair
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure
-	@$(BIN)/python -m bench
+bench: setup ## Measure (ARGS="--quick")
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(addprefix .peers/,$(addsuffix /.done,$(PEERS))) ## Install other servers, each by itself, for bench to measure too
+	@:
+
+.peers/%/.done: bench/peers/%/requirements.txt
+	@echo "Setting up .peers/$* ..."
+	@$(PYTHON) -m venv --clear .peers/$*
+	@.peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 lock: setup ## Pin every dependency with its hashes
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

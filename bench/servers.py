@@ -59,30 +59,30 @@ def tertulia(
     variables = {"MODEL": "scripted", "RATE_LIMITS": "off", "SCRIPTED_PIECES": str(PIECES), **(settings or {})}
     serve = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(data), "--port", "0", *options]
     command = ["ip", "netns", "exec", host, *serve] if host else serve
-    with _running(command, cores, {f"TERTULIA_{name}": value for name, value in variables.items()}, data) as server:
+    with running(command, cores, {f"TERTULIA_{name}": value for name, value in variables.items()}, data) as server:
         yield server
 
 
 @contextmanager
 def bare(lines: Path, cores: frozenset[int], delay_ms: float = 0) -> Generator[Server]:
     """The bare application, streaming the lines of a file."""
-    with running_module("bench.bare", [str(lines), str(delay_ms)], cores, lines.parent) as server:
+    command = [sys.executable, "-m", "bench.bare", str(lines), str(delay_ms)]
+    with running(command, cores, {}, lines.parent) as server:
         yield server
 
 
 @contextmanager
-def running_module(
-    module: str, arguments: Sequence[str], cores: frozenset[int], folder: Path, python: str = sys.executable
-) -> Generator[Server]:
-    """A server of the benchmark's own, which says where it answers as Tertulia does."""
-    with _running([python, "-m", module, *arguments], cores, {}, folder) as server:
+def fake_model(folder: Path, cores: frozenset[int]) -> Generator[Server]:
+    """A server of OpenAI's chat completions; see fake_model.py."""
+    with running([sys.executable, "-m", "bench.fake_model"], cores, {}, folder) as server:
         yield server
 
 
 @contextmanager
-def _running(
+def running(
     command: Sequence[str], cores: frozenset[int], variables: Mapping[str, str], folder: Path
 ) -> Generator[Server]:
+    """Any server that says where it answers, as Tertulia does."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TERTULIA_")}
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as output, pinned(cores):
         process = subprocess.Popen(command, cwd=ROOT, env={**inherited, **variables}, stdout=output, stderr=output)

@@ -98,11 +98,12 @@ class Setting:
         settings = {"SCRIPTED_PIECES": str(pieces), "SCRIPTED_DELAY_MS": str(delay_ms)}
         with (
             servers.tertulia(self.folder, self.cores.server, settings) as product,
-            servers.bare(self._lines(pieces), self.cores.server, delay_ms) as bare,
+            servers.bare(self.lines(pieces), self.cores.server, delay_ms) as bare,
         ):
             yield Pair({PRODUCT: product, BARE: bare}, self)
 
-    def _lines(self, pieces: int) -> Path:
+    def lines(self, pieces: int = PIECES) -> Path:
+        """A file of what the product answers to a create, with so many pieces."""
         file = self.folder / f"lines-{pieces}"
         if not file.exists():
             with servers.tertulia(self.folder, self.cores.server, {"SCRIPTED_PIECES": str(pieces)}) as product:

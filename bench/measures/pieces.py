@@ -24,12 +24,12 @@ _TEXT = (
     "event; the difference of the CPU that a turn costs Tertulia's process, divided by the difference of the pieces, "
     "is what a piece costs: received, decoded, recorded, encoded, sent to the client, and its part of the stored "
     "message and stream. Pieces that come faster than they are read are read several at once; half a millisecond "
-    "apart, each comes alone, and pays for a write to the client of its own. What the model's server costs is not in it."
+    "apart, each comes alone and pays for a write of its own to the client. What the model's server costs is not in it."
 )
 
 
 def measure(setting: Setting) -> Section:
-    with servers.running_module("bench.fake_model", [], setting.cores.load, setting.folder) as fake:
+    with servers.fake_model(setting.folder, setting.cores.load) as fake:
         settings = {"MODEL": "openai:x", "OPENAI_BASE_URL": f"{fake.url}/v1", "OPENAI_API_KEY": "secret"}
         with servers.tertulia(setting.folder, setting.cores.server, settings) as server:
             costs = {text: _cost_us(setting, server, way) for way, text in WAYS.items()}
