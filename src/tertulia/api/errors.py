@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from tertulia.api.routing import BROKEN_BODY
 from tertulia.errors import ModelError, TertuliaError, Unavailable, Unprocessable
@@ -17,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every known error of an application in the one form; `middleware.Watch` answers the unknown ones."""
+    """Answer every known error of an application in the one form; `middleware.LastResort` answers the unknown ones."""
     app.add_exception_handler(TertuliaError, _tertulia_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -48,12 +49,22 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": jsonable_encoder(problems)}, 422)
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     """An error of the framework; it wraps ours when reading a body raised one."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     if isinstance(error.__cause__, TertuliaError):
         return answer(error.__cause__)
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    headers = _allow(request) if error.status_code == 405 else error.headers
+    return JSONResponse({"detail": error.detail}, error.status_code, headers)
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """Every method of a path: each operation is a route of its own, and the framework names the first one's only."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    methods = {
+        name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods or ()
+    }
+    return {"Allow": ", ".join(sorted(methods))}
 
 
 async def _database_error(_request: Request, error: Exception) -> JSONResponse:
