@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from tertulia.errors import TertuliaError, Unavailable
+from tertulia.errors import Unavailable
 from tertulia.storage.database import Database
 from tertulia.storage.maintenance import is_under_maintenance
 
@@ -33,6 +33,6 @@ class Maintenance:
         while True:
             try:
                 self._on = await self._database.read(is_under_maintenance)
-            except TertuliaError as error:
-                log.warning("maintenance not known", reason=error.detail)
+            except Exception as error:  # noqa: BLE001 - what was known stays until it is known better
+                log.warning("maintenance not known", reason=repr(error))
             await asyncio.sleep(WATCH_S)

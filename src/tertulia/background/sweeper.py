@@ -8,7 +8,6 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.errors import TertuliaError
 from tertulia.storage import idempotency, stream, turn, worker
 from tertulia.storage.database import Database
 
@@ -28,8 +27,8 @@ async def sweep(database: Database, lease_s: float) -> None:
     """Abandon the turns of a cluster whose lease has ended, and remove what is kept for a time only."""
     try:
         freed = await database.write(sweep_unit, timedelta(seconds=lease_s))
-    except TertuliaError as error:
-        log.warning("sweep failed", reason=error.detail)
+    except Exception as error:  # noqa: BLE001 - the next sweep may succeed, and the other clusters are not to suffer
+        log.warning("sweep failed", reason=repr(error))
         return
     if freed:
         log.info("turns of dead processes abandoned", turns=freed)

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tertulia.errors import Unavailable
@@ -68,7 +68,7 @@ def reported() -> Generator[None]:
     """Tell the caller in plain words that the database is out of reach, and the log why."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
         log.error("database unavailable", reason=str(error.orig if isinstance(error, DBAPIError) else error))
         raise Unavailable("The database cannot be reached.") from error
 

@@ -21,6 +21,15 @@ from tertulia.storage.prepared import execute_directly
 BUSY_TIMEOUT_MS = 10_000
 """How long a SQLite writer waits for another process's write."""
 
+NETWORK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""How soon a PostgreSQL host that has vanished is given up, where its URL does not say. TCP alone takes minutes."""
+
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 """A JSON document: text on SQLite, JSONB on PostgreSQL."""
 
@@ -87,6 +96,7 @@ def create_engine(url: str, pool_size: int) -> Engine:
     if is_sqlite(url):
         return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+    parsed = parsed.set(query={**NETWORK, **parsed.query})
     return sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, **common)
 
 
