@@ -58,7 +58,7 @@ class TurnSettings(Group):
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
     """How long a conversation stays claimed after its worker died."""
     replay_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400
-    """How long a turn's stream can be replayed, and an `Idempotency-Key` is remembered, after it ended."""
+    """How long a turn's stream can be replayed after it ended; an `Idempotency-Key`, after its request."""
     max_running: Annotated[int, Field(ge=1, le=100_000)] = 4000
     """Turns that run at once in a process; beyond that a request is answered with 503 at once."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 20

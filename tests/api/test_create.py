@@ -10,7 +10,8 @@ from support.graphs import action, annotation, decision, graph
 from support.puppet import PATIENCE_S, Puppet
 from support.stage import Stage
 from support.talk import begin, conversations, create, finish, id_of, lines, messages, types
-from tertulia.errors import ModelUnavailable
+from tertulia.engine.library import Library
+from tertulia.errors import ModelUnavailable, Unavailable
 
 UNKNOWN = "f" * 24
 
@@ -179,6 +180,17 @@ def test_an_error_before_the_end_leaves_nothing_behind(stage: Stage, fails: Exce
     assert conversations(user) == []
     assert user.get(f"/conversation/{id_of(events)}/messages/").status_code == 404
     stage.play(Puppet())
+    assert create(user, service).status_code == 201
+
+
+def test_a_claim_whose_graph_cannot_be_read_is_given_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unavailable(*_args: object) -> None:
+        raise Unavailable("The database cannot be reached.")
+
+    user, service = stage.user(), stage.service()
+    with monkeypatch.context() as patched:
+        patched.setattr(Library, "graphs", unavailable)
+        assert create(user, service).status_code == 503
     assert create(user, service).status_code == 201
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock, events
@@ -39,6 +40,7 @@ LOOKUPS = 5
 
 LOOKUP_PAUSE_S = 0.02
 
+log = structlog.get_logger()
 
 Confirm = Callable[[Connection], None]
 """Raises when what the caller may do is not what was assumed."""
@@ -106,8 +108,10 @@ class Conversations:
         lease_s = self._settings.turn.lease_s
         while True:
             until = clock.now() + timedelta(seconds=lease_s)
-            with suppress(TertuliaError):
+            try:
                 await self._registry.write(worker.register, self._runner.owner, address, until)
+            except Exception as error:  # noqa: BLE001 - the next time may succeed before the last one is forgotten
+                log.warning("worker not registered", reason=repr(error))
             await asyncio.sleep(lease_s / 3)
 
     async def start(
@@ -137,7 +141,12 @@ class Conversations:
             claimed = await self._claim(database, confirm, ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
-            await self._refuse_what_cannot_run(database, claimed)
+            try:
+                await self._refuse_what_cannot_run(database, claimed)
+            except Exception:
+                with suppress(TertuliaError):
+                    await database.write(stored.abandon, claimed)
+                raise
             turn = Turn(database, claimed, wants)
             turn.tell(events.ConversationCreated(claimed.conversation_id))
             return self._launch(turn, incoming)
@@ -181,7 +190,6 @@ class Conversations:
         graphs = await self.library.graphs(database, claim.graph)
         names = [name for graph in graphs.values() for name in context_graph.unsupported(graph)]
         if names:
-            await database.write(stored.abandon, claim)
             raise BadRequest(f"The service's context graph has states that cannot be run yet: {', '.join(names)}.")
 
     async def _claim(

@@ -51,15 +51,18 @@ class _Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: str
 
 
+END = b"\0"
+"""Follows the last line of a turn that has ended; no line of JSON holds it."""
+
 CANCELLED = "The interaction was cancelled."
 
 
 async def cancel(turn: Turn) -> Word:
-    """End a turn that runs here; nothing of it remains."""
+    """End a turn that runs here; nothing of it remains, unless it was committed all the same."""
     if not turn.stop(Conflict(CANCELLED)):
         return "late"
     await turn.ended()
-    return "yes"
+    return "late" if turn.settled else "yes"
 
 
 class Relay:
@@ -109,6 +112,7 @@ class Relay:
             await _send(writer, b"yes\n")
             async for chunk in turn.follow(request.after):
                 await _send(writer, chunk)
+            await _send(writer, END)
 
 
 def _is_genuine(signed: _Signed, key: bytes) -> bool:
@@ -128,15 +132,20 @@ class RemoteTurn:
         self._writer = writer
 
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        """The lines that were asked for when the turn was found: `after` has been said already."""
+        """The lines that were asked for when the turn was found: `after` has been said already.
+
+        Raises:
+            ConnectionError: the other worker is gone before the turn has ended.
+        """
         rest = b""
         try:
-            while chunk := await self._reader.read(1 << 16):
+            while rest != END:
+                chunk = await self._reader.read(1 << 16)
+                if not chunk:
+                    raise ConnectionResetError("the worker that runs the turn is gone")
                 lines, newline, rest = (rest + chunk).rpartition(b"\n")
                 if newline:
                     yield lines + newline
-        except OSError as error:  # the stream ends without its last event: the client knows it was cut
-            log.warning("followed turn lost", reason=repr(error))
         finally:
             self._writer.close()
 

@@ -140,8 +140,8 @@ class Runner:
         for database in {turn.database for turn in self._running.values()}:
             try:
                 await database.write(stored.renew, self.owner, self._lease_end())
-            except TertuliaError as error:  # the next renewal may succeed before the lease ends
-                log.warning("leases not renewed", reason=error.detail)
+            except Exception as error:  # noqa: BLE001 - the next renewal may succeed before the lease ends
+                log.warning("leases not renewed", reason=repr(error))
 
     async def _run(self, turn: Turn, incoming: Incoming | None) -> None:
         """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
@@ -149,7 +149,7 @@ class Runner:
         try:
             turn.begin()
             outcome = await self._interact(turn, incoming)
-            turn.settling = True
+            turn.begin_settling()
             complete = events.encode(
                 events.InteractionComplete(
                     outcome.message_id, turn.claim.interaction_id, outcome.full_message, outcome.finished
@@ -157,11 +157,12 @@ class Runner:
             )
             settlement = self._settlement(outcome, turn.body + complete)
             await turn.database.write(stored.settle, turn.claim, settlement)
+            turn.settled = True
             turn.append(complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
             turn.stopped_by = turn.stopped_by or error
-            settled = await _abandon(turn)
-            turn.append(complete if settled else events.encode(_error_event(turn.stopped_by, turn.claim)))
+            turn.settled = await _abandon(turn)
+            turn.append(complete if turn.settled else events.encode(_error_event(turn.stopped_by, turn.claim)))
         finally:
             del self._running[turn.claim.interaction_id]
             turn.close()

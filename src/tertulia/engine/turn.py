@@ -57,6 +57,7 @@ class Turn:
         "claim",
         "closed",
         "database",
+        "settled",
         "settling",
         "stopped_by",
         "task",
@@ -71,6 +72,8 @@ class Turn:
         self.closed = False
         self.settling = False
         """Whether the turn is being committed: from here on it cannot be stopped."""
+        self.settled = False
+        """Whether the turn is committed."""
         self.stopped_by: BaseException | None = None
         """Why the turn is void: from here on there is nothing more to stop."""
         self.task: asyncio.Task[None] | None = None
@@ -136,6 +139,14 @@ class Turn:
     def begin(self) -> None:
         """Say that the task runs. Raises what the turn was stopped by before it did."""
         self._begun = True
+        self._raise_if_stopped()
+
+    def begin_settling(self) -> None:
+        """Say that the turn is being committed. Raises what stopped it before, had the cancellation got lost."""
+        self._raise_if_stopped()
+        self.settling = True
+
+    def _raise_if_stopped(self) -> None:
         if self.stopped_by is not None:
             raise self.stopped_by
 
