@@ -76,8 +76,8 @@ class Process:
         children = psutil.Process(self.process.pid).children()
         return [child for child in children if _is_worker(child)]
 
-    def client_of(self, worker: psutil.Process, **headers: str) -> httpx2.Client:
-        """A client whose one connection ends at this worker: the others stand still while it is made."""
+    def client_of(self, worker: psutil.Process | None, **headers: str) -> httpx2.Client:
+        """A client whose one connection ends at this worker: the others stand still while it is made. It is kept."""
         limits = httpx2.Limits(max_connections=1, keepalive_expiry=PATIENCE_S)
         client = httpx2.Client(base_url=self.url, headers=headers, limits=limits, timeout=PATIENCE_S, trust_env=False)
         others = [other for other in self.workers() if other != worker]
@@ -131,3 +131,5 @@ class Starter:
             started.process.wait(PATIENCE_S)
             assert started.process.stdout is not None
             started.process.stdout.close()
+        if self.running:
+            assert "Traceback" not in (self.folder / "log").read_text()

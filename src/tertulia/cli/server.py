@@ -33,6 +33,18 @@ class Turns(Protocol):
     async def void(self) -> None: ...
 
 
+class Company(Protocol):
+    """The other processes that serve on the same socket."""
+
+    def tell(self) -> None:
+        """Say that nothing runs here any more."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs anywhere."""
+        ...
+
+
 class Server(uvicorn.Server):
     """The first signal lets turns end, the second voids those that run, the third leaves at once."""
 
@@ -45,6 +57,8 @@ class Server(uvicorn.Server):
         self._told = 0
         self.deaf_to: int | None = None
         """A signal that is not for this process."""
+        self.company: Company | None = None
+        """With whom to stop answering: a connection may end at any of them."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -62,6 +76,8 @@ class Server(uvicorn.Server):
         turns = self._find_turns()
         if turns is not None:
             await self._finish(turns)
+        if self.company is not None:
+            await self._wait_for(self.company)
         await super().shutdown(sockets)
 
     async def _finish(self, turns: Turns) -> None:
@@ -72,6 +88,11 @@ class Server(uvicorn.Server):
         voiding = asyncio.create_task(turns.void())
         while not self.force_exit and not voiding.done():
             await asyncio.wait([voiding], timeout=LOOK_S)
+
+    async def _wait_for(self, company: Company) -> None:
+        company.tell()
+        while not self.force_exit and not company.is_idle():  # noqa: ASYNC110 - another process says so
+            await asyncio.sleep(LOOK_S)
 
 
 def _settle_memory() -> None:

@@ -40,6 +40,24 @@ class _Worker:
             return False
 
 
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What the workers know of each other, by two pipes that nobody writes to."""
+
+    running: Connection
+    """Of the first pipe, the end that each worker holds while it has turns, and the parent until it is told to stop."""
+    idle: Connection
+    stopping: Connection
+    """Of the second pipe, whose other end the parent alone holds until it is told to stop."""
+
+    def tell(self) -> None:
+        self.running.close()
+
+    def is_idle(self) -> bool:
+        """Nobody waits for a worker that was told to stop by itself."""
+        return self.idle.poll() or not self.stopping.poll()
+
+
 class Workers:
     """Processes that serve. One that dies is replaced; one that cannot start ends them all."""
 
@@ -47,6 +65,9 @@ class Workers:
         self._app = app
         self._listener = listener
         self._count = count
+        idle, running = connection.Pipe(duplex=False)
+        stopping, self._serving = connection.Pipe(duplex=False)
+        self._company = Company(running, idle, stopping)
         self._running: list[_Worker] = []
         self._told = False
         self._failed = False
@@ -59,44 +80,47 @@ class Workers:
         """
         for number in STOPS:
             signal.signal(number, self._pass_on)
-        for _ in range(self._count):
-            self._start()
-        if self._see_them_ready():
+        workers = [self._start() for _ in range(self._count)]
+        if all(self._is_ready(worker) for worker in workers):
             ready()
         while self._running:
             self._replace_the_dead()
         if self._failed:
             raise CommandFailed("A worker could not start.")
 
-    def _start(self) -> None:
+    def _start(self) -> _Worker | None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a worker that is being started would not be told
+        try:
+            if self._told:
+                return None
+            self._running.append(self._make())
+            return self._running[-1]
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+    def _make(self) -> _Worker:
         news, teller = connection.Pipe(duplex=False)
-        process = _spawn.Process(target=work, args=(self._app, self._listener, teller), name="worker")
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the worker can ignore it
+        process = _spawn.Process(target=work, args=(self._app, self._listener, teller, self._company), name="worker")
         process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         teller.close()
-        self._running.append(_Worker(process, news))
-        if self._told:  # while it was being started
-            self._terminate()
+        return _Worker(process, news)
+
+    def _is_ready(self, worker: _Worker | None) -> bool:
+        if worker is not None and worker.wait_until_ready():
+            return True
+        self._failed = self._failed or not self._told
+        self._stop()
+        return False
 
     def _pass_on(self, _signal: int, _frame: FrameType | None) -> None:
         self._told = True
-        self._terminate()
+        self._stop()
 
-    def _terminate(self) -> None:
+    def _stop(self) -> None:
+        self._serving.close()
+        self._company.tell()
         for worker in self._running:
             worker.process.terminate()
-
-    def _see_them_ready(self) -> bool:
-        for worker in list(self._running):
-            if not worker.wait_until_ready():
-                self._give_up()
-                return False
-        return not self._told
-
-    def _give_up(self) -> None:
-        self._failed = not self._told
-        self._terminate()
 
     def _replace_the_dead(self) -> None:
         """Wait until a worker ends; start another one, unless this was told to stop."""
@@ -105,19 +129,18 @@ class Workers:
             worker.process.join()
             self._running.remove(worker)
             multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType]
-            if not self._told and not self._failed:
-                self._start()
-                if not self._running[-1].wait_until_ready():
-                    self._give_up()
+            if not self._failed and not self._told:
+                self._is_ready(self._start())
 
 
-def work(app: str, listener: socket.socket, teller: Connection) -> None:
+def work(app: str, listener: socket.socket, teller: Connection, company: Company) -> None:
     """A worker. SIGINT is not for it: a terminal sends that to all, and the parent passes it on as SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     _end_with_parent()
     server = make_server(app, lambda: teller.send(True))
     server.deaf_to = signal.SIGINT
+    server.company = company
     server.run([listener])
 
 
