@@ -1,5 +1,6 @@
 """A turn's stream as a response: NDJSON, each line sent when it is made."""
 
+import asyncio
 from contextlib import aclosing
 
 from starlette.responses import Response
@@ -7,6 +8,9 @@ from starlette.types import Receive, Scope, Send
 
 from tertulia.api.middleware import STREAMED_BODY
 from tertulia.engine.conversations import Stream
+
+READER_STALL_S = 300
+"""How long a client may take nothing of what is there for it."""
 
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Keeps proxies from holding pieces back."""
@@ -39,7 +43,11 @@ class NDJSONResponse(Response):
         scope[STREAMED_BODY] = self._send_body
 
     async def _send_body(self, send: Send) -> None:
-        async with aclosing(self.stream.log.follow(self.after)) as chunks:
+        """Send the lines as they come. A client that takes nothing for too long is cut off: TimeoutError."""
+        now = asyncio.get_running_loop().time
+        async with asyncio.timeout(None) as patience, aclosing(self.stream.log.follow(self.after)) as chunks:
             async for chunk in chunks:
+                patience.reschedule(now() + READER_STALL_S)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                patience.reschedule(None)
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,6 +1,7 @@
 """Coming back to a turn, and ending it: extensions of the contract."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated
 
@@ -48,7 +49,8 @@ async def follow_interaction(
         return actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation_target(row))
 
     sees_actions = await organization.database.read(check)
-    stream = await runtime.conversations.follow(organization.database, conversation_id, interaction_id, after)
+    whole_after = after if sees_actions else 0  # who sees no actions has not counted them
+    stream = await runtime.conversations.follow(organization.database, conversation_id, interaction_id, whole_after)
     return NDJSONResponse(stream if sees_actions else replace(stream, log=_WithoutActions(stream.log)), 200, after)
 
 
@@ -59,12 +61,13 @@ class _WithoutActions:
         self._log = log
 
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        async for chunk in self._log.follow(after):
-            if _ACTION in chunk:
-                kept = [line for line in chunk.splitlines(keepends=True) if not line.startswith(_ACTION)]
-                yield b"".join(kept)
-            else:
-                yield chunk
+        skip = after
+        async with aclosing(self._log.follow()) as chunks:
+            async for chunk in chunks:
+                lines = [line for line in chunk.splitlines(keepends=True) if not line.startswith(_ACTION)]
+                kept, skip = lines[skip:], max(0, skip - len(lines))
+                if kept:
+                    yield b"".join(kept)
 
 
 @router.post(
