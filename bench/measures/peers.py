@@ -1,7 +1,7 @@
 """The same work on other servers of conversations, where they are installed."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import uvloop
@@ -9,18 +9,18 @@ import uvloop
 from bench import peers, servers
 from bench.figures import BARE, PRODUCT, Figure, Section
 from bench.http import COMPLETE, PIECE, request_of
-from bench.peers import PEERS, STUBS, Peer, client
+from bench.peers import PEERS, STUBS, Peer, Talk, client
 from bench.servers import Server
 from bench.setting import CONNECTIONS, Setting
 
 WARM_UP_S = 2
 
 _TEXT = (
-    "Create a conversation and stream a first reply of 20 pieces from a model that takes no time, in one request; the "
-    "server on one core, the same client of ours, in Python, on the other. It is not the same work: the peers keep "
-    "conversations in memory and ask nobody who they are, Tertulia has its database, synchronous and on disk, and its "
-    "tokens. Each peer runs as its own documentation starts it, which for LangGraph is a server meant for "
-    "development. {absent}"
+    "Create a conversation and stream a first reply of 20 pieces from a model that takes no time; the server on one "
+    "core, the same client of ours, in Python, on the other. Parlant takes four requests for it, the others one. It is "
+    "not the same work: the peers keep conversations in memory and ask nobody who they are, Tertulia has its database, "
+    "synchronous and on disk, and its tokens. Each peer runs as its own documentation starts it, which for LangGraph "
+    "is a server meant for development. {absent}"
 )
 _START = tuple[Callable[[], AbstractContextManager[Server]], Peer]
 
@@ -47,9 +47,8 @@ def measure(setting: Setting) -> Section:
 
 
 def _own(setting: Setting) -> dict[str, _START]:
-    def creates() -> Iterator[bytes]:
-        while True:
-            yield request_of(setting.workload.path, setting.workload.take(1)[0])
+    def creates() -> Talk:
+        yield request_of(setting.workload.path, setting.workload.take(1)[0])
 
     own = Peer(PRODUCT, creates, PIECE, COMPLETE)
     return {

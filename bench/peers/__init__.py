@@ -4,23 +4,29 @@ A folder for each: `requirements.txt`, and `server.py`, a stub with a model that
 """
 
 import json
+import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.http import Answer
 from bench.machine import ROOT
 
 ENVIRONMENTS = ROOT / ".peers"
 STUBS = Path(__file__).parent
 
 
+Talk = Generator[bytes, Answer, None]
+"""The requests of one create, one after the other; each is sent the answer of the one before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a server is asked to create a conversation and stream its first reply: one request, never the same twice."""
+    """How a server is asked to create a conversation and stream its first reply."""
 
     title: str
-    requests: Callable[[], Iterator[bytes]]
+    talk: Callable[[], Talk]
     piece: bytes
     """What the first piece of the reply is known by."""
     end: bytes
@@ -41,32 +47,49 @@ def _post(path: str, body: dict[str, object]) -> bytes:
     return head.encode() + b"\r\n\r\n" + content
 
 
-def _chatkit() -> Iterator[bytes]:
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+
+def _chatkit() -> Talk:
     message = {"content": [{"type": "input_text", "text": "Hello"}], "attachments": [], "inference_options": {}}
-    while True:
-        yield _post("/chatkit", {"type": "threads.create", "params": {"input": message}})
+    yield _post("/chatkit", {"type": "threads.create", "params": {"input": message}})
 
 
-def _adk() -> Iterator[bytes]:
-    message = {"role": "user", "parts": [{"text": "Hello"}]}
-    while True:
-        session = {"app_name": "stub", "user_id": "reader", "session_id": str(uuid.uuid4())}
-        yield _post("/run_sse", {**session, "streaming": True, "new_message": message})
+def _adk() -> Talk:
+    session = {"app_name": "stub", "user_id": "reader", "session_id": str(uuid.uuid4()), "streaming": True}
+    yield _post("/run_sse", {**session, "new_message": {"role": "user", "parts": [{"text": "Hello"}]}})
 
 
-def _langgraph() -> Iterator[bytes]:
+def _langgraph() -> Talk:
     run = {
         "assistant_id": "stub",
         "input": {"messages": [{"role": "user", "content": "Hello"}]},
         "stream_mode": ["messages-tuple"],
         "if_not_exists": "create",
     }
-    while True:
-        yield _post(f"/threads/{uuid.uuid4()}/runs/stream", run)
+    yield _post(f"/threads/{uuid.uuid4()}/runs/stream", run)
 
+
+def _parlant() -> Talk:
+    session = yield _post("/sessions?allow_greeting=false", {"agent_id": "stub"})
+    events = f"/sessions/{_id_of(session)}/events"
+    yield _post(events, {"kind": "message", "source": "customer", "message": "Hello"})
+    begun = yield _get(f"{events}?min_offset=1&kinds=message&source=ai_agent&wait_for_data=30")
+    yield _get(f"{events}/{_id_of(begun)}?sse=true")
+
+
+def _id_of(answer: Answer) -> str:
+    found = _ID.search(answer.received)
+    assert found, answer.received
+    return found[1].decode()
+
+
+_ID = re.compile(rb'"id":"([^"]+)"')
 
 PEERS = {
     "chatkit": Peer("ChatKit 1.6.5", _chatkit, b"word00", b"word19"),
     "adk": Peer("ADK 2.13.0", _adk, b"word00", b"word19"),
     "langgraph": Peer("LangGraph dev 0.16.7", _langgraph, b"word00", b"word19"),
+    "parlant": Peer("Parlant 3.3.2", _parlant, b"word00", b"word19"),
 }

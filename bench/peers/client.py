@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bench.http import Answer, address_of
 from bench.load import NotAResult
-from bench.peers import Peer
+from bench.peers import Peer, Talk
 
 START_S = 60
 PATIENCE_S = 60
@@ -30,8 +29,8 @@ async def run(url: str, peer: Peer, connections: int, seconds: float) -> Run:
         NotAResult: an answer was wrong, or took too long.
     """
     await _wait_for(url)
-    seen, requests, began = Run(), peer.requests(), time.perf_counter()
-    work = [_create_on(url, peer, requests, began + seconds, seen) for _ in range(connections)]
+    seen, began = Run(), time.perf_counter()
+    work = [_create_on(url, peer, began + seconds, seen) for _ in range(connections)]
     try:
         async with asyncio.timeout(seconds + PATIENCE_S):
             await asyncio.gather(*work)
@@ -41,23 +40,32 @@ async def run(url: str, peer: Peer, connections: int, seconds: float) -> Run:
     return seen
 
 
-async def _create_on(url: str, peer: Peer, requests: Iterator[bytes], ends_at: float, seen: Run) -> None:
+async def _create_on(url: str, peer: Peer, ends_at: float, seen: Run) -> None:
     reader, writer = await asyncio.open_connection(*address_of(url))
     while time.perf_counter() < ends_at:
-        answer, first, began = Answer(), 0.0, time.perf_counter()
-        writer.write(next(requests))
-        whole = False
-        while not whole:
-            data = await reader.read(_BUFFER)
-            now = time.perf_counter() - began
-            whole = answer.feed(data) or not data
-            if not first and peer.piece in answer.received:
-                first = now
+        talk, began, first = peer.talk(), time.perf_counter(), 0.0
+        request: bytes | None = next(talk)
+        while request is not None:
+            writer.write(request)
+            answer, whole = Answer(), False
+            while not whole:
+                data = await reader.read(_BUFFER)
+                whole = answer.feed(data) or not data
+                if not first and peer.piece in answer.received:
+                    first = time.perf_counter() - began
+            request = _next(talk, answer)
         if not first or peer.end not in answer.received:
             raise NotAResult(f"{peer.title}: a wrong answer: {answer.received[:500]!r}")
         seen.firsts.append(first)
-        seen.wholes.append(now)
+        seen.wholes.append(time.perf_counter() - began)
     writer.close()
+
+
+def _next(talk: Talk, answer: Answer) -> bytes | None:
+    try:
+        return talk.send(answer)
+    except StopIteration:
+        return None
 
 
 async def _wait_for(url: str) -> None:
