@@ -5,6 +5,7 @@ process, `program` in its own, `start` starts one that serves; `server` is one o
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,12 @@ from pathlib import Path
 import pytest
 
 from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start, Starter, run_here
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sigint_is_heard() -> None:
+    """Whoever runs the tests in the background of a shell has it ignored, and every process started inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
