@@ -55,6 +55,7 @@ def measure(folder: Path, generator: str, effort: Effort, subjects: Sequence[str
         for subject in subjects:
             _say(f"{subject} ...")
             sections.append(SUBJECTS[subject](setting))
+            print(report.as_text(sections[-1]), end="\n\n", flush=True)
         return sections
 
 
@@ -68,7 +69,8 @@ def _allow_open_files(wanted: int) -> None:
 
 
 def _report(sections: Sequence[Section], facts: dict[str, str], options: argparse.Namespace) -> int:
-    print(report.as_text(sections, facts))
+    for name, fact in facts.items():
+        print(f"{name:<12} {fact}")
     failures = missed(sections)
     for failure in failures:
         print(f"MISSED: {failure}", file=sys.stderr)

@@ -17,13 +17,6 @@ To reproduce it: `make bench`, on a machine with nothing else to do, two cores a
 """
 
 
-def as_text(sections: Sequence[Section], facts: Mapping[str, str]) -> str:
-    """Tables for a terminal, and the facts."""
-    parts = [_text_table(section) for section in sections]
-    parts.append("\n".join(f"{name:<12} {fact}" for name, fact in facts.items()))
-    return "\n\n".join(parts)
-
-
 def as_page(sections: Sequence[Section], facts: Mapping[str, str], path: str) -> str:
     """A page of Markdown."""
     parts = [_PAGE.format(path=path), "## Bounds\n", _bounds(sections)]
@@ -56,7 +49,8 @@ def _bounds(sections: Sequence[Section]) -> str:
     return "\n".join(lines)
 
 
-def _text_table(section: Section) -> str:
+def as_text(section: Section) -> str:
+    """A table for a terminal."""
     rows = _rows(section)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     last = len(widths) - 1

@@ -21,7 +21,7 @@ from tertulia.storage.user import NewUser
 from tertulia.storage.versioned import Author
 
 USERS = 2000
-SERVICES = 100
+SERVICES = 200
 
 
 class Workload:
