@@ -23,6 +23,7 @@ from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
 from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage import turn as stored
+from tertulia.storage.database import Database
 from tertulia.storage.turn import Claim, Lease, Settlement
 
 SUPERVISION_S = 1.0
@@ -137,9 +138,12 @@ class Runner:
                 turn.stop(ModelTimeout(f"nothing for {self._settings.stall_s:g} s"))
 
     async def _renew_leases(self) -> None:
-        for database in {turn.database for turn in self._running.values()}:
+        running: dict[Database, list[str]] = {}
+        for turn in self._running.values():
+            running.setdefault(turn.database, []).append(turn.claim.conversation_id)
+        for database, conversation_ids in running.items():
             try:
-                await database.write(stored.renew, self.owner, self._lease_end())
+                await database.write(stored.renew, self.owner, self._lease_end(), conversation_ids)
             except Exception as error:  # noqa: BLE001 - the next renewal may succeed before the lease ends
                 log.warning("leases not renewed", reason=repr(error))
 

@@ -459,13 +459,22 @@ def abandon(connection: Connection, claim: Claim) -> bool:
     return connection.execute(settled).first() is not None
 
 
-def renew(connection: Connection, owner: str, expires_at: datetime) -> None:
-    """Lengthen every lease of a worker."""
-    connection.execute(
-        sa.update(conversations)
-        .where(conversations.c.lease_owner == owner, conversations.c.lease_expires_at.is_not(None))
-        .values(lease_expires_at=expires_at)
-    )
+RENEWED_AT_ONCE = 1000
+"""Conversations that one statement names."""
+
+
+def renew(connection: Connection, owner: str, expires_at: datetime, running: Sequence[str] | None = None) -> None:
+    """Lengthen the leases of a worker: of the `running` conversations alone, where they are named.
+
+    A lease whose turn is not running any more, because its claim or its end got lost, has to end by itself.
+    """
+    mine = sa.and_(conversations.c.lease_owner == owner, conversations.c.lease_expires_at.is_not(None))
+    renewed = sa.update(conversations).where(mine).values(lease_expires_at=expires_at)
+    if running is None:
+        connection.execute(renewed)
+        return
+    for first in range(0, len(running), RENEWED_AT_ONCE):
+        connection.execute(renewed.where(conversations.c.id.in_(running[first : first + RENEWED_AT_ONCE])))
 
 
 def sweep(connection: Connection, now: datetime) -> int:
