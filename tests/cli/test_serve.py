@@ -54,6 +54,7 @@ def test_a_port_in_use_is_one_line(command: Command, data: Path) -> None:
         ("TERTULIA_DATABASE_URL", "mysql://somewhere/something"),
         ("TERTULIA_CLUSTERS_EU", "nonsense"),
         ("TERTULIA_SECRET_KEY", "short"),
+        ("TERTULIA_RELAY_HOST", "203.0.113.1"),
         ("TERTULIA_MODEL", "openai"),
     ],
 )

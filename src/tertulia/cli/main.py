@@ -76,7 +76,7 @@ def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, worke
     """Serve the API. Before that, the schema is brought up to date, and the weights of a local model are fetched where
     they are missing; where they cannot be had, the scripted model speaks."""
     settings = load_settings(data)
-    serve.listen(host, port).close()  # better to hear of a port in use before a download than after it
+    serve.check(settings, host, port)
     settings = models.prepare(_notes, settings)
     installation.migrate(settings)
     listener = serve.listen(host, port)

@@ -17,7 +17,7 @@ DEFAULTS = {"model": "local", "rate_limits": "off"}
 def run(console: Console, data: Path | None, host: str, port: int, model: str | None, workers: int) -> None:
     """Fetch what the model needs, make the demo organization, say how to talk to it, and serve."""
     settings = _load(data, model)
-    serve.listen(host, port).close()  # better to hear of a port in use before a download than after it
+    serve.check(settings, host, port)
     settings = models.prepare(console, settings)
     made = make_demo(settings, demo.ORGANIZATION, None)
     token = welcome.paste_token(settings, made)

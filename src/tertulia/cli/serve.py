@@ -13,6 +13,7 @@ from types import FrameType
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.cli.server import BACKLOG, make_server
 from tertulia.cli.workers import Workers
+from tertulia.settings import Settings
 
 APP = "tertulia.app:create_app"
 
@@ -36,6 +37,19 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise _cannot_listen(error, host, port) from error
     return listener
+
+
+def check(settings: Settings, host: str, port: int) -> None:
+    """See that the addresses can be listened on, before anything else takes its time.
+
+    Raises:
+        CommandFailed: one cannot.
+    """
+    listen(host, port).close()
+    try:
+        listen(settings.relay.host, 0).close()
+    except CommandFailed as error:
+        raise CommandFailed(f"TERTULIA_RELAY_HOST: {error}", MISUSED) from error
 
 
 def address(listener: socket.socket) -> str:
