@@ -7,12 +7,11 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from tertulia.api.routing import BROKEN_BODY
-from tertulia.errors import ModelError, TertuliaError, Unavailable, Unprocessable
+from tertulia.errors import ModelError, TertuliaError, Unprocessable
 
 _log = structlog.get_logger(__name__)
 
@@ -22,8 +21,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TertuliaError, _tertulia_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(exc.OperationalError, _database_error)
-    app.add_exception_handler(exc.TimeoutError, _database_error)
 
 
 def answer(error: TertuliaError) -> JSONResponse:
@@ -65,9 +62,3 @@ def _allow(request: Request) -> dict[str, str]:
         name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods or ()
     }
     return {"Allow": ", ".join(sorted(methods))}
-
-
-async def _database_error(_request: Request, error: Exception) -> JSONResponse:
-    """The database cannot be reached, is overloaded or gave up on a lock: what is tried again may succeed."""
-    _log.error("database failed", exc_info=error)
-    return answer(Unavailable("The database does not answer."))

@@ -116,7 +116,7 @@ class Relay:
 
 
 def _is_genuine(signed: _Signed, key: bytes) -> bool:
-    return hmac.compare_digest(signed.signature, signed.request.signature(key))
+    return hmac.compare_digest(signed.signature.encode(), signed.request.signature(key).encode())
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
