@@ -19,8 +19,8 @@ WARM_UP_S = 1
 
 _TEXT = (
     "The bare application streams the same bytes and does nothing else: no routing, authentication or storage. Where a "
-    "server did not use its core up, the share of CPU seconds holds and that of rates does not; {servers}. The load "
-    "was made by {generator}, which was {saturated}. A first event waits for no disk, a whole answer for one."
+    "server did not use its core up, the share of CPU seconds holds and that of rates says nothing; {servers}. The "
+    "load was made by {generator}, which was {saturated}. A first event waits for no disk, a whole answer for one."
 )
 
 
@@ -56,8 +56,10 @@ def _throughput(rounds: dict[str, list[_Round]]) -> list[Figure]:
         name: statistics.median(1e6 * one.cpu_s / one.load.creates for one in some) for name, some in rounds.items()
     }
     per_cpu_second = {name: 1e6 / cost for name, cost in costs.items()}
+    saturated = not _idle(rounds)
+    bound, note = (_share_bound(rates), "") if saturated else (None, "not judged: the machine was busy")
     return [
-        Figure(f"creates, {CONNECTIONS} connections", "1/s", rates, "share", _share_bound(rates)),
+        Figure(f"creates, {CONNECTIONS} connections", "1/s", rates, "share", bound, note),
         Figure("creates in a CPU second", "1/s", per_cpu_second, "share", _share_bound(per_cpu_second)),
         Figure("CPU of a create", "us", costs, "difference"),
     ]
@@ -75,6 +77,10 @@ def _use(rounds: dict[str, list[_Round]], generator: str) -> list[Figure]:
     ]
 
 
+def _idle(rounds: dict[str, list[_Round]]) -> list[str]:
+    return [name for name, some in rounds.items() if _server_use(some) < BUSY]
+
+
 def _server_use(rounds: Sequence[_Round]) -> float:
     return statistics.median(one.cpu_s / one.load.seconds for one in rounds)
 
@@ -84,7 +90,7 @@ def _generator_use(rounds: Sequence[_Round]) -> float:
 
 
 def _text(rounds: dict[str, list[_Round]], generator: str) -> str:
-    idle = [name for name, some in rounds.items() if _server_use(some) < BUSY]
+    idle = _idle(rounds)
     saturated = [name for name, some in rounds.items() if _generator_use(some) >= SATURATED]
     return _TEXT.format(
         servers=f"here that was so with {' and '.join(idle)}" if idle else "here both used theirs up",
