@@ -80,12 +80,12 @@ def fake_model(folder: Path, cores: frozenset[int]) -> Generator[Server]:
 
 @contextmanager
 def running(
-    command: Sequence[str], cores: frozenset[int], variables: Mapping[str, str], folder: Path
+    command: Sequence[str], cores: frozenset[int], variables: Mapping[str, str], folder: Path, place: Path = ROOT
 ) -> Generator[Server]:
     """Any server that says where it answers, as Tertulia does."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TERTULIA_")}
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as output, pinned(cores):
-        process = subprocess.Popen(command, cwd=ROOT, env={**inherited, **variables}, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=place, env={**inherited, **variables}, stdout=output, stderr=output)
     try:
         yield Server(_wait_for_address(process, Path(output.name)), psutil.Process(process.pid))
     finally:

@@ -59,7 +59,8 @@ def _own(setting: Setting) -> dict[str, _START]:
 
 def _peer(setting: Setting, name: str, peer: Peer) -> _START:
     command = [str(peers.python_of(name)), str(STUBS / name / "server.py")]
-    return lambda: servers.running(command, setting.cores.server, {"PYTHONPATH": str(STUBS)}, setting.folder), peer
+    variables, folder = {"PYTHONPATH": str(STUBS)}, setting.folder
+    return lambda: servers.running(command, setting.cores.server, variables, folder, folder), peer
 
 
 def _values(setting: Setting, server: Server, peer: Peer) -> tuple[float, ...]:

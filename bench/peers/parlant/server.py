@@ -1,7 +1,6 @@
 """Parlant's server by its SDK, everything in memory, with a model that takes no time."""
 
 import asyncio
-import tempfile
 import types
 from collections.abc import AsyncIterator, Mapping
 from enum import Enum
@@ -100,8 +99,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    import os
-
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["PARLANT_HOME"] = folder
-        asyncio.run(main())
+    asyncio.run(main())
