@@ -78,7 +78,7 @@ def _report(sections: Sequence[Section], facts: dict[str, str], options: argpars
         document = json.dumps(report.as_document(sections, facts), indent=2)
         options.json.write_text(document + "\n", encoding="utf-8")
     if options.write is not None:
-        options.write.write_text(report.as_page(sections, facts, str(options.write)), encoding="utf-8")
+        options.write.write_text(report.as_page(sections, facts), encoding="utf-8")
     return 1 if failures else 0
 
 

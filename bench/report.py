@@ -1,28 +1,35 @@
 """The report of a run: a table for each section, as text, as a page of the documentation, or as JSON."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from bench.figures import BARE, PRODUCT, Bound, Figure, Section, missed, number
 
+WIDTH = 120
+
 _PAGE = """# Performance
 
-This page is written by the benchmark (`python -m bench --write {path}`), from the figures of one run on the machine
-below. The figures are that machine's. What travels are the shares and differences, since both sides of each were
-measured in turns, in the same run.
+This page was written by the benchmark (`python -m bench --write docs/reference/performance.md`) from the figures of one
+run on the machine at its end. The figures are that machine's. What travels are shares and differences: both sides of
+each were measured by turns, in that run.
 
-To reproduce it: `make bench`, on a machine with nothing else to do, two cores and, best, `wrk`;
-[bench/README.md](../../bench/README.md) says what is measured and how. It ends with code 1 when a bound is missed.
+To reproduce it: `make bench`, on a machine with two cores, nothing else to do and, best, `wrk` on the PATH.
+[The benchmark](../../bench/README.md) says what is measured and how. It ends with code 1 when a bound is missed.
+
+What no figure here says: how fast a language model is, which takes far longer than anything on this page; how a network
+of real cables behaves; and how more cores than these are used.
 """
 
 
-def as_page(sections: Sequence[Section], facts: Mapping[str, str], path: str) -> str:
+def as_page(sections: Sequence[Section], facts: Mapping[str, str]) -> str:
     """A page of Markdown."""
-    parts = [_PAGE.format(path=path), "## Bounds\n", _bounds(sections)]
+    parts = [_PAGE, "## Bounds\n", _bounds(sections)]
     for section in sections:
-        parts += [f"\n## {section.title}\n", _markdown_table(section), f"\n{section.text}"]
-    parts += ["\n## The machine and the run\n", _markdown([("", ""), *facts.items()])]
+        text = textwrap.fill(section.text, WIDTH, break_long_words=False, break_on_hyphens=False)
+        parts += [f"\n## {section.title}\n", _markdown(_rows(section)), f"\n{text}"]
+    parts += ["\n## The machine and the run\n", _markdown([("fact", "value"), *facts.items()])]
     return "\n".join(parts) + "\n"
 
 
@@ -61,10 +68,6 @@ def as_text(section: Section) -> str:
         for row in rows
     ]
     return "\n".join([section.title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def _markdown_table(section: Section) -> str:
-    return _markdown(_rows(section))
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:

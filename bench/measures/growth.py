@@ -19,7 +19,8 @@ LONG_CONVERSATIONS = 5
 _TEXT = (
     "One client, one turn at a time, against the scripted model without a pause: what a turn takes is overhead alone. "
     "Each ratio is of medians, of turns made alternately. Late turns are those from {late} on of {count} "
-    "conversations; the model is shown the newest 40 messages (a setting), which a second turn does not have yet. "
+    "conversations; the model is shown the newest 40 messages (a setting), which a second turn does not have yet: "
+    "reading them and writing them into prompts is what a late turn takes longer, and it does not grow further. "
     "Stored conversations are copies of one, finished, spread over all users and 50 services, with rows in all tables; "
     "only the newest 10,000 still have a stream to replay."
 )

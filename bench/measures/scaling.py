@@ -23,7 +23,9 @@ _TEXT = (
     f"Servers, load and database share all cores here, each worker and each host has {CONNECTIONS} connections of its "
     "own, and what counts is the CPU of Tertulia's processes alone. With as few cores as this machine has, the figures "
     "say what one more worker or host costs, not how much faster two are: that takes more cores. Hosts are network "
-    "namespaces joined by a bridge, so a hop costs less than a cable does. PostgreSQL is durable (fsync on)."
+    "namespaces joined by a bridge, so a hop costs less than a cable does. PostgreSQL is durable (fsync on). "
+    "Part of what a second worker costs is the machine's: two busy processes share caches. On SQLite they share no "
+    "commits either, and each has to read again what the other has changed."
 )
 
 

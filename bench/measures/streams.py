@@ -25,7 +25,9 @@ _TEXT = (
     "A stream is counted while all are open: they are opened evenly over {ramp:g} s, and each goes on for {length:g} s "
     "with a piece every {delay:g} ms. A first piece is timed from the request, less its scripted pause; a piece is as "
     "late as the time since the one before it exceeds the pause. Memory is the growth of the process's resident "
-    "memory, so what an allocator keeps from earlier work flatters it, and fragments count against it."
+    "memory, so what an allocator keeps from earlier work flatters it, and fragments count against it. The bare figure "
+    "is the share of the connection and the server below; what a stream has said so far, kept for those who come back "
+    "to it, is the largest part of the rest, and grows as the stream does."
 )
 
 
