@@ -24,25 +24,33 @@ class Times:
 
 
 class Caller:
-    """One client on one connection: a request at a time, each read to its end."""
+    """One client on one connection, which its first request opens: a request at a time, each read to its end."""
 
     def __init__(self, url: str) -> None:
-        self._connection = socket.create_connection(address_of(url), PATIENCE_S)
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._url = url
+        self._connected: socket.socket | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._connection.close()
+        if self._connected is not None:
+            self._connected.close()
+
+    @property
+    def _connection(self) -> socket.socket:
+        if self._connected is None:
+            self._connected = socket.create_connection(address_of(self._url), PATIENCE_S)
+            self._connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._connected
 
     def call(self, request: bytes) -> tuple[Answer, Times]:
         """Raises NotAResult: the answer is wrong."""
         answer = Answer()
         seen: dict[bytes, float] = {}
-        whole, now = False, 0.0
+        whole, now, connection = False, 0.0, self._connection
         began = time.perf_counter()
-        self._connection.sendall(request)
+        connection.sendall(request)
         while not whole:
             data = self._receive()
             now = time.perf_counter() - began
