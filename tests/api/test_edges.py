@@ -122,7 +122,7 @@ def test_a_path_that_is_not_there_is_not_found_and_a_method_not_allowed(tertulia
 def test_a_refused_method_is_told_all_that_are_allowed(tertulia: Server) -> None:
     for path in ("/service/", "/service"):
         assert tertulia.as_admin.options(path).headers["allow"] == "GET, POST"
-    assert tertulia.anonymous.post(f"{tertulia.url}/healthz").headers["allow"] == "GET"
+    assert tertulia.anonymous.post(f"{tertulia.url}/healthz").headers["allow"] == "GET, HEAD"
 
 
 # --- Bodies that are too large or never arrive -----------------------------------------------------------------------

@@ -17,13 +17,13 @@ router = APIRouter(include_in_schema=False)
 _log = structlog.get_logger(__name__)
 
 
-@router.get("/healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(request: Request) -> dict[str, str]:
     """It takes new turns, and every storage cluster answers.
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import uvicorn
 from uvicorn.importer import import_from_string
 
+from tertulia.cli.protocol import BoundedProtocol
+
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
 """Longer than clients keep idle connections, so that none is closed under a request."""
@@ -111,7 +113,7 @@ def make_server(app: str, ready: Callable[[], None]) -> Server:
     application: Any = import_from_string(app)()
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http=BoundedProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

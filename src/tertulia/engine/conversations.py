@@ -179,9 +179,10 @@ class Conversations:
             return claimed
 
         with self._runner.admitted():
+            if ticket is not None:  # what is replayed has not been claimed, and asks nobody
+                await database.read(_authorize, org_id, conversation_id, authorize)
             claimed = await self._claim(database, confirm, ticket, claim)
             if isinstance(claimed, Stream):
-                await database.read(_authorize, org_id, conversation_id, authorize)
                 return claimed
             return self._launch(Turn(database, claimed, wants(claimed.user)), incoming)
 

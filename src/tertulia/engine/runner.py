@@ -165,7 +165,7 @@ class Runner:
             turn.append(complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
             turn.stopped_by = turn.stopped_by or error
-            turn.settled = await _abandon(turn)
+            turn.settled = await self._abandon(turn, certain=not complete)
             turn.append(complete if turn.settled else events.encode(_error_event(turn.stopped_by, turn.claim)))
         finally:
             del self._running[turn.claim.interaction_id]
@@ -196,6 +196,21 @@ class Runner:
             llm_model_preferences=claim.llm_model_preferences,
         )
 
+    async def _abandon(self, turn: Turn, *, certain: bool) -> bool:
+        """Leave nothing of a turn; whether it is settled after all.
+
+        Where that is not certain, for a commit was under way, it is asked again and again until the lease has ended.
+        """
+        latest = asyncio.get_running_loop().time() + (0 if certain else self._settings.lease_s)
+        while True:
+            try:
+                return await turn.database.write(stored.abandon, turn.claim)
+            except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
+                log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
+            if self.closing or asyncio.get_running_loop().time() >= latest:
+                return False
+            await asyncio.sleep(SUPERVISION_S)
+
     def _settlement(self, outcome: Outcome, stream: bytes) -> Settlement:
         return Settlement(
             created_at=outcome.began,
@@ -206,15 +221,6 @@ class Runner:
             stream=stream,
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
-
-
-async def _abandon(turn: Turn) -> bool:
-    """Whether it is settled after all."""
-    try:
-        return await turn.database.write(stored.abandon, turn.claim)
-    except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
-        log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
-        return False
 
 
 def _person(claim: Claim) -> Person:

@@ -77,9 +77,7 @@ def begin_once(connection: Connection, ticket: Ticket | None, claim: Callable[[C
 
 def _find_earlier(connection: Connection, ticket: Ticket) -> Earlier | None:
     row = connection.execute(sa.select(idempotency_keys).where(*_of(ticket))).first()
-    if row is None or row.expires_at <= clock.now():
-        return None
-    if not _is_alive(connection, row.conversation_id, row.interaction_id):
+    if row is None or not _is_alive(connection, row.conversation_id, row.interaction_id, row.expires_at):
         return None
     if row.request_hash != ticket.request_hash:
         raise Unprocessable("This key was used for another request.", ("header", "Idempotency-Key"))
@@ -125,10 +123,15 @@ def _of(ticket: Ticket) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _is_alive(connection: Connection, conversation_id: str, interaction_id: str) -> bool:
-    """One statement: between two, a running turn may settle, and would be found in neither."""
+def _is_alive(connection: Connection, conversation_id: str, interaction_id: str, expires_at: datetime) -> bool:
+    """Whether the turn of a key is running, whatever its age, or settled and not expired.
+
+    One statement: between two, a running turn may settle, and would be found in neither.
+    """
     settled = sa.select(interactions.c.id).where(interactions.c.id == interaction_id).exists()
     holds = conversations.c.lease_interaction_id == interaction_id
     query = sa.select(settled, holds, conversations.c.lease_expires_at).where(conversations.c.id == conversation_id)
     row = connection.execute(query).first()
-    return row is not None and (row[0] or (row[1] and is_live(row.lease_expires_at)))
+    if row is None:
+        return False
+    return (row[0] and expires_at > clock.now()) or (row[1] and is_live(row.lease_expires_at))

@@ -15,7 +15,7 @@ from tertulia.ids import new_id
 from tertulia.storage import paging
 from tertulia.storage.paging import Page, Sort, Window
 from tertulia.storage.prepared import Prepared
-from tertulia.storage.tables import conversations, interactions, messages, roles, streams, users
+from tertulia.storage.tables import conversations, idempotency_keys, interactions, messages, roles, streams, users
 
 Authorize = Callable[[RowMapping], None]
 """Raises Forbidden when the caller may not act on the user of this row."""
@@ -208,6 +208,8 @@ def delete_user(connection: Connection, org_id: str, user_id: str, authorize: Au
     for table in (messages, streams, interactions):
         connection.execute(sa.delete(table).where(table.c.conversation_id.in_(ids)))
     connection.execute(sa.delete(conversations).where(theirs))
+    keys = idempotency_keys.c
+    connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
     connection.execute(sa.delete(users).where(users.c.id == user_id))
 
 
