@@ -44,8 +44,8 @@ format: setup ## Format, and repair what lint can repair
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure (ARGS="--quick")
-	@$(BIN)/python -m bench $(ARGS)
+bench: setup ## Measure, and write docs/reference/performance.md; with ARGS="--quick" only measure
+	@$(BIN)/python -m bench $(or $(ARGS),--write docs/reference/performance.md)
 
 bench-peers: $(addprefix .peers/,$(addsuffix /.done,$(PEERS))) ## Install other servers, each by itself, for bench to measure too
 	@:
