@@ -33,6 +33,8 @@ DURATION = Histogram(
 )
 OPEN_STREAMS = Gauge("tertulia_open_streams", "Event streams being answered now.", multiprocess_mode="livesum")
 
+_OF_THE_APPLICATION = ("fastapi", "tertulia.")
+
 STREAMED_BODY = "tertulia.body"
 """Where a response leaves what sends its body, having begun the response."""
 
@@ -87,6 +89,8 @@ def _metrics_of(method: str, route: str, status: int) -> tuple[Counter, Histogra
 async def _send_stream(scope: Scope, send: Send) -> None:
     body: StreamedBody | None = scope.pop(STREAMED_BODY, None)
     if body is not None:
+        for name in [name for name in scope if name.startswith(_OF_THE_APPLICATION)]:
+            del scope[name]  # the server keeps the scope for as long as the stream is open
         await body(send)
 
 

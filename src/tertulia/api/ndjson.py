@@ -39,7 +39,8 @@ class NDJSONResponse(Response):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": list(self.raw_headers)})
+        self.raw_headers.clear()  # sent, and a stream stays open for long
         scope[STREAMED_BODY] = self._send_body
 
     async def _send_body(self, send: Send) -> None:

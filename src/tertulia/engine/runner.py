@@ -7,6 +7,7 @@ then says `interaction-complete`; whatever ends it early leads to `abandon`, whi
 import asyncio
 from collections.abc import Generator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -173,6 +174,7 @@ class Runner:
 
     async def _interact(self, turn: Turn, incoming: Incoming | None) -> Outcome:
         scene = await self._scene(turn, incoming)
+        turn.claim = replace(turn.claim, user={}, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
         async with aclosing(interact(scene, outcome, self._models)) as happening:
             async for event in happening:

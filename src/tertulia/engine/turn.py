@@ -22,8 +22,8 @@ ActionFilter = Callable[[str], bool]
 CHUNK_BYTES = 1 << 16
 """What a reader that lags behind is given at once, at most but for one line."""
 
-BLOCK_BYTES = 1 << 16
-"""What is kept as it is; older lines are compressed, so that a slow reader of a long reply costs little memory."""
+BLOCK_BYTES = 1 << 12
+"""What is kept as it is; older lines are compressed, so that a long turn and its slow readers cost little memory."""
 
 LOG_BYTES = 1 << 23
 """A turn that makes more than this has gone wrong."""
