@@ -1,6 +1,7 @@
 """The only file that knows SQLite from PostgreSQL."""
 
 import sqlite3
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,21 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
     ):
-        connection.execute(f"PRAGMA {pragma}")
+        _execute_patiently(connection, f"PRAGMA {pragma}")
+
+
+def _execute_patiently(connection: sqlite3.Connection, sql: str) -> None:
+    """Try again while another connection changes the journal's mode: SQLite's own timeout does not wait for that."""
+    latest = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute(sql)
+        except sqlite3.OperationalError:
+            if time.monotonic() >= latest:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _dumps(value: object) -> str:
