@@ -18,6 +18,8 @@
         +-- ModelTimeout          503  it stalled
         +-- ModelRefused          500  it does not accept the request (its key, name, ...)
         +-- ModelMisbehaved       500  its answer is empty or not of the asked form
+        +-- VoiceFailed           503  a voice cannot be reached, stalled, or made no sound
+        +-- TranscriptionFailed   503  what hears speech cannot be reached, stalled, or made no sense
 
 The text goes to the caller as it is: it never holds a model's own words, a key, a path or a stack trace.
 """
@@ -153,6 +155,16 @@ class ModelRefused(ModelError):
 
 class ModelMisbehaved(ModelError):
     text = "The language model gave no usable answer."
+
+
+class VoiceFailed(ModelError):
+    status = 503
+    text = "The voice failed."
+
+
+class TranscriptionFailed(ModelError):
+    status = 503
+    text = "The recording could not be transcribed."
 
 
 def problem(text: str, location: Sequence[str | int]) -> dict[str, Any]:

@@ -87,6 +87,13 @@ class StateTransitioned(Action, frozen=True, gc=False, tag="navigate-state-machi
     next_state_state_machine_version_info: VersionInfo
 
 
+class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
+    """`filler` is something to play meanwhile: a WAV file in base64 (16-bit, mono, 16 kHz)."""
+
+    filler: str
+    previously_started_event: Action
+
+
 MessageType = Literal["user-message", "agent-message", "agent-inner-thought", "external-event"]
 MessageFormat = Literal["text", "voice"]
 

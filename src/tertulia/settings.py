@@ -47,7 +47,19 @@ class OpenAISettings(Group):
     api_key: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("OPENAI_API_KEY", "")))
     """Sent as a bearer token; empty: none is sent. `OPENAI_API_KEY` is read too."""
     base_url: str = Field(default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1"))
-    """The address below which `/chat/completions` is. `OPENAI_BASE_URL` is read too."""
+    """The address below which `/chat/completions`, `/audio/speech` and `/audio/transcriptions` are. `OPENAI_BASE_URL`
+    is read too."""
+    transcription_model: str = "whisper-1"
+    """The model that hears speech where `TERTULIA_VOICE` names `openai`."""
+
+
+class CartesiaSettings(Group):
+    """Cartesia's voices."""
+
+    api_key: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("CARTESIA_API_KEY", "")))
+    """`CARTESIA_API_KEY` is read too."""
+    base_url: str = "https://api.cartesia.ai"
+    """The address below which `/tts/sse` and `/voices` are."""
 
 
 class TurnSettings(Group):
@@ -74,6 +86,10 @@ class LimitSettings(Group):
     """The largest request body; 413 beyond."""
     body_stall_s: Annotated[float, Field(gt=0, le=600)] = 20
     """A body that pauses for so many seconds is answered with 408."""
+    audio_bytes: Annotated[int, Field(ge=1024)] = 16_000_000
+    """The largest body of a spoken message; 413 beyond."""
+    audio_s: Annotated[float, Field(gt=0, le=3600)] = 120
+    """The longest spoken message, in seconds; 400 beyond."""
 
 
 class RelaySettings(Group):
@@ -102,6 +118,9 @@ class Settings(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`; several, separated by commas, are tried in
     order until one gives its first piece."""
+    voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
+    """`scripted`, `local`, `openai`, `openai:MODEL`, `cartesia` or `cartesia:MODEL`; several, separated by commas, are
+    tried in order until one makes its first sound. What hears speech is the first of them that can. `off`: none."""
     rate_limits: Literal["contract", "off"] = "contract"
     """Whether each endpoint has the limit that the contract names."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -111,11 +130,12 @@ class Settings(BaseSettings):
     """More storage clusters: name to URL. `TERTULIA_CLUSTERS_EU=postgresql://...` adds `eu`."""
     scripted: ScriptedSettings = ScriptedSettings()
     openai: OpenAISettings = Field(default_factory=OpenAISettings)
+    cartesia: CartesiaSettings = Field(default_factory=CartesiaSettings)
     turn: TurnSettings = TurnSettings()
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()
 
-    @field_validator("model", mode="before")
+    @field_validator("model", "voice", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""Sound: samples, their formats, and the way from one to the other."""
