@@ -78,24 +78,32 @@ class PostgresDatabase:
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
+        self._direct = engine.execution_options(isolation_level="AUTOCOMMIT")
+        """Without transactions of SQLAlchemy's: what begins and ends one is sent by us, each in one message."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="postgres")
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.write(unit, *args, **kwargs)
-
-    async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        def transaction() -> T:
-            with reported(), self.engine.begin() as connection:
+        def query() -> T:
+            with reported(), self._direct.connect() as connection:
                 return unit(connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
+        return await self._run(query)
+
+    async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(lambda: self._transact(dialect.BEGIN, lambda it: unit(it, *args, **kwargs)))
 
     async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        def lazily(connection: Connection) -> T:
-            dialect.do_not_wait_for_the_disk(connection)
-            return unit(connection, *args, **kwargs)
+        return await self._run(lambda: self._transact(dialect.BEGIN_LAZILY, lambda it: unit(it, *args, **kwargs)))
 
-        return await self.write(lazily)
+    def _transact(self, begin: str, unit: Callable[[Connection], T]) -> T:
+        with reported(), self._direct.connect() as connection:
+            execute_directly(connection, begin)
+            result = unit(connection)  # what it raises ends the transaction: a connection that is given back forgets it
+            execute_directly(connection, "COMMIT")
+            return result
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
         self._threads.shutdown()

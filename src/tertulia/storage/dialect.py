@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
@@ -30,6 +33,15 @@ NETWORK = {
     "tcp_user_timeout": "25000",
 }
 """How soon a PostgreSQL host that has vanished is given up, where its URL does not say. TCP alone takes minutes."""
+
+IDLE_S = 1.0
+"""A connection to PostgreSQL that was idle for so many seconds is tried before it is used."""
+
+BEGIN = "BEGIN"
+"""How a transaction of PostgreSQL begins."""
+
+BEGIN_LAZILY = "BEGIN; SET LOCAL synchronous_commit TO off"
+"""The same, and its commit returns before the disk has it."""
 
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 """A JSON document: text on SQLite, JSONB on PostgreSQL."""
@@ -98,7 +110,10 @@ def create_engine(url: str, pool_size: int) -> Engine:
         return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
     parsed = parsed.set(query={**NETWORK, **parsed.query})
-    return sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, pool_pre_ping=True, **common)
+    engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, **common)
+    event.listen(engine, "checkin", _note_the_time)
+    event.listen(engine, "checkout", _see_that_it_lives)
+    return engine
 
 
 def begin_write(connection: Connection) -> None:
@@ -110,11 +125,6 @@ def begin_write(connection: Connection) -> None:
 def set_durable(connection: Connection, *, durable: bool) -> None:
     """Whether SQLite's commits, from now on, wait until the disk has them. For a connection outside a transaction."""
     execute_directly(connection, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-
-
-def do_not_wait_for_the_disk(connection: Connection) -> None:
-    """Let the commit of this PostgreSQL transaction return before the disk has it."""
-    execute_directly(connection, "SET LOCAL synchronous_commit TO off")
 
 
 def lock_schema(connection: Connection) -> None:
@@ -162,6 +172,23 @@ def _execute_patiently(connection: sqlite3.Connection, sql: str) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _see_that_it_lives(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool make new connections where this one is broken. SQLAlchemy's own way asks the server each time."""
+    now = time.monotonic()
+    try:
+        if now - record.info.get("idle_since", now) > IDLE_S:
+            connection.execute("SELECT 1")
+            connection.rollback()
+    except psycopg.OperationalError as error:
+        raise InvalidatePoolError from error
+    if connection.closed:
+        raise InvalidatePoolError
 
 
 def _dumps(value: object) -> str:
