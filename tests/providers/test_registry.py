@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from providers.chat_server import chat_server, replies
 from tertulia.errors import ModelUnavailable
-from tertulia.providers import machine
+from tertulia.providers import machine, registry
 from tertulia.providers.base import Prompt, ProviderError, Turn
 from tertulia.providers.registry import open_models
 from tertulia.providers.weights import CATALOGUE, Part, Weights, folder
@@ -129,6 +129,15 @@ async def test_a_version_set_s_model_is_used_where_there_is_a_key_for_it(tmp_pat
         assert models.named("google_gemini-3.5-flash") is None
         assert models.named("other") is None
         await models.aclose()
+
+
+async def test_however_many_models_are_named_a_process_opens_so_many(tmp_path: Path):
+    models = open_models(settings(tmp_path, "scripted", key="sk-key"))
+    opened = [models.named(f"openai_{number}") for number in range(registry.MOST_NAMED + 1)]
+    assert opened[-1] is None
+    assert None not in opened[:-1]
+    assert models.named("openai_0") is opened[0]
+    await models.aclose()
 
 
 async def test_a_version_set_can_prefer_any_model_of_the_settings_by_its_name(tmp_path: Path):

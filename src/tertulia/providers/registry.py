@@ -23,6 +23,9 @@ from tertulia.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
+MOST_NAMED = 256
+"""Names of models that version sets may bring in during a process's life: each keeps connections open."""
+
 Opener = Callable[[str, Settings, Lifespan], LanguageModel]
 """Opens a vendor's model by its name; what it needs at the start and at the end, it adds to the lifespan."""
 
@@ -46,6 +49,9 @@ class Models:
     def named(self, llm_name: str) -> LanguageModel | None:
         """The model that the contract calls `llm_name`, or None where the settings cannot reach it."""
         if llm_name not in self._named:
+            if len(self._named) >= MOST_NAMED:
+                _log.warning("Too many models are named: the default answers for one more.", model=llm_name)
+                return None
             self._named[llm_name] = self._open_named(llm_name)
         return self._named[llm_name]
 

@@ -90,7 +90,7 @@ def _reply(prompt: Prompt, count: int) -> Sequence[str]:
 def _opening(prompt: Prompt) -> str:
     matter = _matter(prompt.system)
     said = _last_message(prompt)
-    if not said or said.startswith("("):  # nobody's words: the prompt tells what happens
+    if not said:
         return f"Hello! {matter}"
     words = said.split(maxsplit=_QUOTED_WORDS)
     more = "..." if len(words) > _QUOTED_WORDS else ""
