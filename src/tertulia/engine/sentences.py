@@ -1,0 +1,141 @@
+"""A streamed text, cut into sentences that a voice can begin with while the rest is still being written."""
+
+# ruff: noqa: RUF001, SIM905 - the punctuation of other scripts is meant; words read better in a line than in a list
+import re
+import unicodedata
+from collections.abc import Callable
+
+LONGEST = 250
+"""Characters after which a sentence is cut at a clause, at a word, or where it stands."""
+
+_SHORTEST_CLAUSE = 80
+
+_END = re.compile(
+    r"(?P<newline>\n)"
+    r"|(?P<strong>[。！？｡؟۔।॥።។။։][。！？｡؟۔।॥.!?…‥]*+[]\"'”’»)}」』）】〉》*_~`]*+)"
+    r"|(?P<weak>[.!?…‥]++)(?P<closing>[ \u00a0\u202f]»|[]\"'”’“»›)}」』）*_~`]*+)"
+)
+"""Strong stops end a sentence whatever follows; weak ones only before white space, and not after an abbreviation."""
+
+_CLAUSE = re.compile(r"[,;:،؛—–]\s|[、，；：]")
+_SPACE = re.compile(r"\s")
+_VISIBLE = re.compile(r"\S")
+_NEXT = re.compile(r"\n|\S")
+_NUMBERED = re.compile(r"[0-9]{1,3}")
+_INITIALS = re.compile(r"[^\W\d_](?:\.-?[^\W\d_])*+")
+_OPENING = "([{\"'“‘«„¿¡*_~`"
+
+_BEFORE_ANYTHING = frozenset(
+    "Mr Mrs Ms Mx Dr Prof Rev Hon Gen Col Capt Cpt Lt Sgt Maj Gov Sen Rep Pres St Mt Ft Messrs Mme Mlle Mgr "
+    "Sr Sra Srta Dra Ud Uds Hr Fr Dipl Ing Sig Dott Avv vs cf viz approx ca bzw bzgl evtl ggf inkl vgl sog "
+    "Ph.D p.ej".split()
+)
+_BEFORE_NUMBERS = frozenset(
+    "No no Nos Nr nr Nº núm Núm pág págs Fig fig Abb Art art Vol vol Ch ch Sec sec Eq pp "
+    "Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Okt Nov Dec Dez".split()
+)
+_BEFORE_MORE = frozenset("etc usw al Inc Ltd Corp Co Jr Bros Ave Blvd Str a.m p.m".split())
+
+
+class Sentences:
+    """What is said next of a text that comes in pieces.
+
+    All sentences joined are the text. They are the same however it came, and each is given out by the first character
+    that makes it certain. White space stays with the sentence before it up to its first character, the rest leads the
+    next one; only what trails the whole text can be a sentence of white space.
+    """
+
+    def __init__(self) -> None:
+        self._lead: list[str] = []
+        self._text = ""
+        self._judged = 0
+
+    def add(self, piece: str) -> list[str]:
+        """The sentences that are whole now that `piece` has come."""
+        text, at, whole = self._text + piece, 0, list[str]()
+        while True:
+            at = self._begin(text, at)
+            view = text[at : at + LONGEST]
+            end, self._judged = _end(view, self._judged)
+            if end == 0 and len(view) == LONGEST:
+                end = _cut(view)
+            if end == 0:
+                self._text = view
+                return whole
+            whole.append("".join([*self._lead, view[:end]]))
+            self._lead, self._judged = [], 0
+            at += end
+
+    def rest(self) -> list[str]:
+        """What is left when no more will come."""
+        left = "".join([*self._lead, self._text])
+        self._lead, self._text, self._judged = [], "", 0
+        return [left] if left else []
+
+    def _begin(self, text: str, at: int) -> int:
+        """Where the sentence at `at` begins; the white space before it is kept apart, however long it is."""
+        visible = _VISIBLE.search(text, at)
+        begin = visible.start() if visible else len(text)
+        if begin > at:
+            self._lead.append(text[at:begin])
+        return begin
+
+
+def _end(view: str, judged: int) -> tuple[int, int]:
+    """Where the first sentence ends, 0 where that is not known yet; and up to where the text need not be seen again."""
+    for found in _END.finditer(view, judged):
+        if found["newline"]:
+            return found.end(), 0
+        if found.end() == len(view):
+            return 0, found.start()
+        ends = bool(found["strong"]) or _ends(view, found)
+        if ends is None:
+            return 0, found.start()
+        if ends:
+            return found.end() + view[found.end()].isspace(), 0
+    return 0, len(view)
+
+
+def _ends(view: str, stop: re.Match[str]) -> bool | None:
+    """Whether a weak stop ends the sentence; None where the text that decides it has not come."""
+    after = view[stop.end()]
+    if not after.isspace():
+        return after in "¿¡" or (stop["weak"][-1] in "!?" and "\u3040" <= after <= "\u9fff")
+    follows = _NEXT.search(view, stop.end())
+    ahead = follows[0] if follows else None
+    if view.rfind("«", 0, stop.end()) > view.rfind("»", 0, stop.end()) and ahead in {None, "»"}:
+        return None if ahead is None else False
+    if stop["closing"] or stop["weak"][-1] in "…‥" or ".." in stop["weak"]:
+        return _unless(ahead, str.islower)
+    if stop["weak"] != ".":
+        return True
+    before = view[: stop.start()]
+    word = before.rsplit(None, 1)[-1].lstrip(_OPENING) if before.strip() else ""
+    return _ends_after(word, ahead, leads=before.strip() == word)
+
+
+def _ends_after(word: str, ahead: str | None, *, leads: bool) -> bool | None:
+    """Whether a full stop after `word` ends the sentence, with what is visible `ahead`."""
+    if word in _BEFORE_ANYTHING or (leads and _NUMBERED.fullmatch(word)):
+        return False
+    if word in _BEFORE_NUMBERS:
+        return _unless(ahead, lambda char: char.isdigit() or char.islower())
+    if word in _BEFORE_MORE:
+        return _unless(ahead, str.islower)
+    return word == "I" or not _INITIALS.fullmatch(word)
+
+
+def _unless(ahead: str | None, goes_on: Callable[[str], bool]) -> bool | None:
+    return None if ahead is None else not goes_on(ahead)
+
+
+def _cut(view: str) -> int:
+    """Where to cut a sentence that is too long."""
+    clauses = [found.end() for found in _CLAUSE.finditer(view, _SHORTEST_CLAUSE)]
+    words = [found.end() for found in _SPACE.finditer(view)]
+    if clauses or words:
+        return (clauses or words)[-1]
+    end = len(view) - 1
+    while end > LONGEST // 2 and (unicodedata.category(view[end])[0] == "M" or "\u200d" in view[end - 1 : end + 1]):
+        end -= 1
+    return end
