@@ -6,11 +6,12 @@ Nothing that was acknowledged is lost, nobody is locked out for long, and everyt
 import asyncio
 import resource
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,24 +141,64 @@ def alone(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[..., Insta
         one.close()
 
 
-def test_the_disk_is_full_and_has_room_again(alone: Callable[..., Installation]) -> None:
+def test_the_files_may_not_grow_and_then_may_again(alone: Callable[..., Installation]) -> None:
     """A process that may not make files larger: SQLite sees what it sees on a full disk, a write that fails."""
     there = alone(TERTULIA_SCRIPTED_DELAY_MS="50")
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        limits = resource.prlimit(there.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        yield
+        resource.prlimit(there.pid, resource.RLIMIT_FSIZE, limits)
+
+    _survives(there, full)
+
+
+def test_the_disk_is_full_and_has_room_again(tmp_path: Path, alone: Callable[..., Installation]) -> None:
+    """A small disk of the test's own, filled by another file."""
+    disk = tmp_path / "0"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small disk here")
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        yield
+        ballast.unlink()
+
+    try:
+        there = alone(TERTULIA_SCRIPTED_DELAY_MS="50")
+        _survives(there, full)
+        there.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True, capture_output=True)
+
+
+SMALL_DISK = 16 << 20
+"""Bytes."""
+
+
+def _survives(there: Installation, full: Callable[[], AbstractContextManager[None]]) -> None:
+    """A turn that cannot be committed is void, one that was stays, and all goes on when there is room again."""
     first, second = there.user(), there.user()
     kept, _ = first.insist(Request(None, "Hello"))
     request = Request(None, "Hello")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(second.send, request)
         _until(lambda: there.count(conversations) == 2)
-        limits = resource.prlimit(there.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        cut = running.result()
-    assert cut.lines[-1]["type"] == "error"
-    assert cut.lines[-1]["http_error_code"] == 503
-    refused = first.send(Request(kept.conversation_id, "More"))
-    assert refused.status == 503
-    assert int(refused.headers["retry-after"]) >= 1
-    check_whole(first, kept)
-    resource.prlimit(there.pid, resource.RLIMIT_FSIZE, limits)
+        with full():
+            cut = running.result()
+            assert cut.lines[-1]["type"] == "error"
+            assert cut.lines[-1]["http_error_code"] == 503
+            refused = first.send(Request(kept.conversation_id, "More"))
+            assert refused.status == 503
+            assert int(refused.headers["retry-after"]) >= 1
+            check_whole(first, kept)
     again, took = second.insist(request)
     assert took < FREE_S
     assert not again.is_replayed
@@ -239,8 +280,12 @@ def _ask(user: User, receive_buffer: int = 0) -> socket.socket:
     return sock
 
 
-def test_readers_of_a_byte_at_a_time_cost_little_and_hold_nobody_up(alone: Callable[..., Installation]) -> None:
-    """Replies of megabytes; each reader takes a byte of it, and then another."""
+SLOW_S = 4
+"""How long there are readers of one byte a second."""
+
+
+def test_readers_of_a_byte_a_second_cost_little_and_hold_nobody_up(alone: Callable[..., Installation]) -> None:
+    """Replies of megabytes; each reader takes a byte of it, and a second later another."""
     there = alone(TERTULIA_SCRIPTED_PIECES="20000", TERTULIA_SCRIPTED_DELAY_MS="0")
     users = there.users(SLOW_READERS + 1)
     check_whole(users[0], users[0].insist(Request(None, "Hello"))[0])
@@ -252,9 +297,10 @@ def test_readers_of_a_byte_at_a_time_cost_little_and_hold_nobody_up(alone: Calla
             assert reader.recv(1) == b"H"
         _until(lambda: there.count(interactions) == SLOW_READERS + 1)
         grown = (server.memory_info().rss - before) / MEBIBYTE
-        for reader in readers:
-            assert reader.recv(1) == b"T"
-        check_whole(users[0], users[0].insist(Request(users[0].only_conversation(), "More"))[0])
+        for byte in b"TTP/1.1"[:SLOW_S]:
+            time.sleep(1)  # their pace is what is tested
+            assert {reader.recv(1) for reader in readers} == {bytes([byte])}
+            check_whole(users[0], users[0].insist(Request(users[0].only_conversation(), "More"))[0])
         print(f"{SLOW_READERS} slow readers: {grown:.0f} MiB")
     assert grown < 64
     assert there.faults() == []
