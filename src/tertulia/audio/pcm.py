@@ -6,6 +6,9 @@ import wave
 RATE = 24_000
 """Samples a second of all speech that leaves the server, in Hz."""
 
+HEARING_RATE = 16_000
+"""Samples a second of all speech that is listened to, in Hz."""
+
 SAMPLE_BYTES = 2
 
 

@@ -1,0 +1,42 @@
+"""What a caller says of a recording: the query's `request_audio_config`, a JSON text."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tertulia.errors import Unprocessable
+
+
+class FileAudioConfig(BaseModel):
+    """A file that says everything else of itself. The contract has `mp3`; the others are ours."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    type: Literal["mp3", "wav", "ogg", "webm", "flac"]
+
+
+class PcmAudioConfig(BaseModel):
+    """Signed little-endian samples, bare or in a WAV file. `frame_rate` is in Hz, `sample_width` in bytes."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    type: Literal["pcm"]
+    frame_rate: Annotated[int, Field(ge=4000, le=44_100)]
+    n_channels: Literal[1]
+    sample_width: Literal[2, 4]
+
+
+AudioConfig = Annotated[FileAudioConfig | PcmAudioConfig, Field(discriminator="type")]
+
+_ADAPTER: TypeAdapter[FileAudioConfig | PcmAudioConfig] = TypeAdapter(AudioConfig)
+
+
+def parse_audio_config(text: str) -> FileAudioConfig | PcmAudioConfig:
+    """The config of a JSON text; `Unprocessable` names each part of the query that is wrong."""
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Unprocessable.of(
+            [(("query", "request_audio_config", *problem["loc"]), problem["msg"]) for problem in wrong]
+        ) from None

@@ -1,0 +1,235 @@
+"""Recordings that callers send, to samples that speech is found in: PyAV (the extra `voice`), one thread, no files.
+
+Every byte is a stranger's. What a body is, its own first bytes say, and they must agree with the caller's config. Only
+that format's reader and its audio decoders are used, on bytes that cannot be sought in and name no other place; WAV and
+bare samples are read by hand. What is decoded is counted as it comes, so a small body that holds hours costs no more
+than the longest recording allowed. A body that was cut off is heard as far as it goes.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import av
+from av.audio.stream import AudioStream
+from av.error import FFmpegError
+from av.packet import Packet
+
+from tertulia.audio import sniff
+from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
+from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, duration_ms, wav
+from tertulia.audio.resample import Form, Mixdown, Resampler
+from tertulia.audio.riff import NotWave, Wave, read_wave
+from tertulia.errors import BadRequest, UnsupportedMedia
+
+_READERS = {"mp3": "mp3", "ogg": "ogg", "webm": "matroska", "flac": "flac"}
+_DECODERS = {"mp3": "mp3float,mp3", "ogg": "opus,vorbis", "webm": "opus,vorbis", "flac": "flac"}
+_RATES = range(4000, 192_001)
+_CHANNELS = range(1, 9)
+_PACKETS_A_SECOND = 1000  # an audio packet of less than a millisecond is there to cost time
+_MOST_FORMS = 16  # a song of several parts has a few; each costs a new converter
+_WAVE_FRAMES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording: 16-bit mono PCM at `HEARING_RATE`, and the file that is kept.
+
+    `body` is an MP3 or WAV file as it came; anything else became a 16-bit mono WAV file.
+    """
+
+    pcm: bytes
+    duration_ms: float
+    content_type: Literal["audio/wav", "audio/mpeg"]
+    body: bytes
+
+
+def decode(body: bytes, config: FileAudioConfig | PcmAudioConfig, max_s: float) -> Recorded:
+    """Decode a recording of at most `max_s` seconds. It blocks, mostly without the interpreter's lock.
+
+    Raises `UnsupportedMedia` for what is not what the config says or cannot be decoded, `BadRequest` for what has no
+    sound, is too long, or is no whole number of bare samples.
+    """
+    if not body:
+        raise BadRequest("recorded_message: it is empty.")
+    found = sniff.name_of(body)
+    if isinstance(config, PcmAudioConfig):
+        if found is None:
+            return _bare(body, config, max_s)
+        if found != "wav":
+            raise _differs("bare samples or a WAV file", sniff.NAMES[found])
+        return _wave(body, config, max_s)
+    if found is None and sniff.is_mp3(body):
+        found = "mp3"
+    if found != config.type:
+        raise _differs(sniff.NAMES[config.type], sniff.NAMES[found] if found else "of no known format")
+    if config.type == "wav":
+        return _wave(body, None, max_s)
+    sound = _Sound(max_s)
+    _read(memoryview(body)[sniff.start_of(body, config.type) :], config.type, sound)
+    pcm = sound.finish()
+    if config.type == "mp3":
+        return _recorded(pcm, "audio/mpeg", body)
+    return _recorded(pcm, "audio/wav", wav(pcm, HEARING_RATE))
+
+
+def _recorded(pcm: bytes, content_type: Literal["audio/wav", "audio/mpeg"], body: bytes) -> Recorded:
+    if not pcm:
+        raise BadRequest("recorded_message: there is no sound in it.")
+    return Recorded(pcm, duration_ms(pcm, HEARING_RATE), content_type, body)
+
+
+class _Sound:
+    """Decoded frames of whatever form, mixed down as they come, and refused as soon as they are too long."""
+
+    def __init__(self, max_s: float) -> None:
+        self.max_s = max_s
+        self._seconds = 0.0
+        self._pcm = bytearray()
+        self._form: Form | None = None
+        self._mixdown: Mixdown | None = None
+        self._forms = 0
+
+    def add(self, frame: av.AudioFrame) -> None:
+        if not frame.samples:
+            return
+        form = Form(frame.format.name, frame.layout.name, frame.sample_rate)
+        mixdown = self._mixdown if form == self._form else None
+        if mixdown is None:
+            mixdown = self._change(form, frame.layout.nb_channels)
+        self._seconds += frame.samples / form.rate
+        if self._seconds > self.max_s:
+            raise _too_long(self.max_s)
+        frame.pts = None  # its place is after the last one, whatever the file says
+        self._pcm += mixdown.feed(frame)
+
+    def finish(self) -> bytes:
+        self._end()
+        return bytes(self._pcm)
+
+    def _change(self, form: Form, channels: int) -> Mixdown:
+        _check(form.rate, channels)
+        self._end()
+        self._forms += 1
+        if self._forms > _MOST_FORMS:
+            raise UnsupportedMedia("recorded_message: its sample rate or channels change too often.")
+        self._form, self._mixdown = form, Mixdown(form, HEARING_RATE)
+        return self._mixdown
+
+    def _end(self) -> None:
+        if self._mixdown:
+            self._pcm += self._mixdown.feed(None)
+            self._mixdown = None
+
+
+class _Stream:
+    """Bytes that FFmpeg can read from the front to the back, and nothing else."""
+
+    def __init__(self, body: memoryview) -> None:
+        self.read = io.BytesIO(body).read
+
+
+def _read(body: memoryview, kind: sniff.Kind, sound: _Sound) -> None:
+    """Decode a file's first audio stream into the sound, as far as it goes."""
+    unreadable = UnsupportedMedia(f"recorded_message: it begins as {sniff.NAMES[kind]}, but cannot be decoded.")
+    options = {"codec_whitelist": _DECODERS[kind], "protocol_whitelist": "none", "max_streams": "8"}
+    try:
+        opened = av.open(_Stream(body), "r", _READERS[kind], container_options=options, metadata_errors="replace")
+        with closing(opened) as container:
+            stream = next(iter(container.streams.audio), None)
+            if stream is None or stream.codec_context.name not in _DECODERS[kind].split(","):
+                raise unreadable
+            stream.codec_context.thread_count = 1
+            for frame in _frames(_until_damage(container.demux(stream)), sound.max_s):
+                sound.add(frame)
+    except (FFmpegError, ValueError) as error:
+        raise unreadable from error
+
+
+def _frames(packets: Iterator["Packet[AudioStream]"], max_s: float) -> Iterator[av.AudioFrame]:
+    """The frames of all packets that can be decoded. A first one is often broken; if all are, the last error is."""
+    most = int((max_s + 1) * _PACKETS_A_SECOND)
+    failure, heard = None, False
+    for number, packet in enumerate(packets):
+        if number == most:
+            raise UnsupportedMedia("recorded_message: it is cut into too many packets.")
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            failure = error
+            continue
+        heard = heard or bool(frames)
+        yield from frames
+    if failure and not heard:
+        raise failure
+
+
+def _until_damage(packets: Iterator["Packet[AudioStream]"]) -> Iterator["Packet[AudioStream]"]:
+    with suppress(FFmpegError):
+        yield from packets
+
+
+def _wave(body: bytes, config: PcmAudioConfig | None, max_s: float) -> Recorded:
+    try:
+        wave = read_wave(body)
+    except NotWave as reason:
+        raise UnsupportedMedia(f"recorded_message: it begins as a WAV file, but {reason}.") from None
+    _check(wave.rate, wave.channels)
+    if config:
+        _compare(config, wave)
+    sound = _Sound(max_s)
+    for frame in _wave_frames(wave):
+        sound.add(frame)
+    return _recorded(sound.finish(), "audio/wav", body)
+
+
+def _wave_frames(wave: Wave) -> Iterator[av.AudioFrame]:
+    codec: Any = av.CodecContext.create(wave.codec, "r")
+    codec.thread_count = 1
+    codec.sample_rate, codec.layout = wave.rate, f"{wave.channels}c"
+    size = _WAVE_FRAMES * wave.channels * wave.sample_bytes
+    for start in range(0, len(wave.data), size):
+        yield from codec.decode(Packet(bytes(wave.data[start : start + size])))
+
+
+def _compare(config: PcmAudioConfig, wave: Wave) -> None:
+    said = (config.frame_rate, config.n_channels, config.sample_width)
+    found = (wave.rate, wave.channels, wave.sample_bytes)
+    for name, one, other in zip(("frame_rate", "n_channels", "sample_width"), said, found, strict=True):
+        if one != other:
+            raise _differs(f"{name} {one}", f"a WAV file with {name} {other}")
+
+
+def _bare(body: bytes, config: PcmAudioConfig, max_s: float) -> Recorded:
+    width = config.sample_width
+    if len(body) % width:
+        raise BadRequest(f"recorded_message: {len(body)} bytes are no whole number of {width}-byte samples.")
+    if len(body) / width / config.frame_rate > max_s:
+        raise _too_long(max_s)
+    pcm = body if width == SAMPLE_BYTES else _upper_halves(body)
+    resampler = Resampler(config.frame_rate, HEARING_RATE)
+    return _recorded(resampler.feed(pcm) + resampler.finish(), "audio/wav", wav(pcm, config.frame_rate))
+
+
+def _upper_halves(pcm: bytes) -> bytes:
+    """32-bit samples as 16-bit ones."""
+    out = bytearray(len(pcm) // 2)
+    out[0::2], out[1::2] = pcm[2::4], pcm[3::4]
+    return bytes(out)
+
+
+def _check(rate: int, channels: int) -> None:
+    if rate not in _RATES:
+        raise UnsupportedMedia(f"recorded_message: {rate} samples a second are not supported, 4000 to 192000 are.")
+    if channels not in _CHANNELS:
+        raise UnsupportedMedia(f"recorded_message: {channels} channels are not supported, 1 to 8 are.")
+
+
+def _differs(said: str, found: str) -> UnsupportedMedia:
+    return UnsupportedMedia(f"recorded_message: request_audio_config says {said}, the bytes are {found}.")
+
+
+def _too_long(max_s: float) -> BadRequest:
+    return BadRequest(f"recorded_message: it is longer than {max_s:g} seconds.")
