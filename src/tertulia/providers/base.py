@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from tertulia.audio import pcm
+
 Role = Literal["user", "assistant"]
 
 
@@ -104,7 +106,7 @@ class Voice(Protocol):
 DEFAULT_VOICE = "default"
 """The voice id that stands for each provider's own voice of a language."""
 
-HEARING_RATE = 16_000
+HEARING_RATE = pcm.HEARING_RATE
 """Samples a second of what is given to a transcriber and to a detector, in Hz; 16-bit little-endian mono PCM."""
 
 
