@@ -91,7 +91,7 @@ class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
     """`filler` is something to play meanwhile: a WAV file in base64 (16-bit, mono, 16 kHz)."""
 
     filler: str
-    previously_started_event: Action
+    previously_started_event: DecisionStarted
 
 
 MessageType = Literal["user-message", "agent-message", "agent-inner-thought", "external-event"]
