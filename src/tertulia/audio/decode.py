@@ -139,7 +139,8 @@ def _read(body: memoryview, kind: sniff.Kind, sound: _Sound) -> None:
         opened = av.open(_Stream(body), "r", _READERS[kind], container_options=options, metadata_errors="replace")
         with closing(opened) as container:
             stream = next(iter(container.streams.audio), None)
-            if stream is None or stream.codec_context.name not in _DECODERS[kind].split(","):
+            # A coding that FFmpeg does not know has no context.
+            if stream is None or getattr(stream.codec_context, "name", None) not in _DECODERS[kind].split(","):
                 raise unreadable
             stream.codec_context.thread_count = 1
             for frame in _frames(_until_damage(container.demux(stream)), sound.max_s):
