@@ -16,7 +16,7 @@ from tertulia.storage.agent import AGENT
 from tertulia.storage.context_graph import CONTEXT_GRAPH
 from tertulia.storage.conversation import tag_condition
 from tertulia.storage.paging import Page, Sort, Window, cut, ordering
-from tertulia.storage.tables import services, version_sets
+from tertulia.storage.tables import organizations, services, version_sets
 from tertulia.storage.versioned import Author, Kind
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {"org_id": services.c.org_id, "service_id": services.c.id}
@@ -182,6 +182,17 @@ def delete_version_set(
     if name in LOCKED_SETS:
         raise BadRequest(f"The version set {name} cannot be deleted.")
     connection.execute(sa.delete(version_sets).filter_by(service_id=service_id, name=name))
+
+
+def find_keyterms(connection: Connection, org_id: str, service_id: str) -> list[str]:
+    """Terms that transcription often gets wrong: those of a service, then those of its organization."""
+    query = (
+        sa.select(services.c.keyterms, organizations.c.default_user_preferences)
+        .join(organizations, organizations.c.org_id == services.c.org_id)
+        .where(services.c.org_id == org_id, services.c.id == service_id)
+    )
+    row = connection.execute(query).first()
+    return [*row.keyterms, *row.default_user_preferences.get("audio_keyterms", ())] if row else []
 
 
 @contextmanager

@@ -297,6 +297,20 @@ streams = Table(
     ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
 )
 
+# The sound of messages that were spoken: as it was sent, or as it was received where that can be played.
+recordings = Table(
+    "recordings",
+    metadata,
+    _text("org_id"),
+    _id("message_id"),
+    _text("conversation_id"),
+    _text("content_type"),  # audio/wav or audio/mpeg
+    Column("body", sa.LargeBinary, nullable=False),
+    _time("created_at"),
+    Index(None, "conversation_id"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
 # Which turn a caller's key began; the row of a void turn says nothing.
 idempotency_keys = Table(
     "idempotency_keys",

@@ -9,7 +9,7 @@ left.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -31,6 +31,7 @@ from tertulia.storage.tables import (
     conversations,
     interactions,
     messages,
+    recordings,
     services,
     streams,
     users,
@@ -72,6 +73,18 @@ class Message:
     created_at: datetime
 
 
+ContentType = Literal["audio/wav", "audio/mpeg"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The sound of a spoken message, as a file of its content type."""
+
+    message_id: str
+    content_type: ContentType
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A turn's right to a conversation, and what the turn has to know of it. `position` is None for a new one."""
@@ -103,6 +116,7 @@ class Settlement:
     finished: bool
     stream: bytes
     stream_expires_at: datetime
+    recordings: Sequence[Recording] = ()
 
 
 _SERVICE = Prepared(
@@ -401,6 +415,7 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
         },
     )
     _INSERT_MESSAGE.run_many(connection, [_message_row(claim, message) for message in made.messages])
+    _INSERT_RECORDING.run_many(connection, [_recording_row(claim, made, recording) for recording in made.recordings])
     _INSERT_STREAM.run(
         connection,
         {
@@ -427,6 +442,7 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
 _INSERT_STREAM = insert(streams)
 _INSERT_INTERACTION = insert(interactions)
 _INSERT_MESSAGE = insert(messages)
+_INSERT_RECORDING = insert(recordings)
 
 
 def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
@@ -440,6 +456,17 @@ def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
         "sender": message.sender,
         "content": message.content,
         "created_at": message.created_at,
+    }
+
+
+def _recording_row(claim: Claim, made: Settlement, recording: Recording) -> dict[str, Any]:
+    return {
+        "org_id": claim.org_id,
+        "message_id": recording.message_id,
+        "conversation_id": claim.conversation_id,
+        "content_type": recording.content_type,
+        "body": recording.body,
+        "created_at": made.created_at,
     }
 
 

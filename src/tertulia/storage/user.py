@@ -15,7 +15,16 @@ from tertulia.ids import new_id
 from tertulia.storage import paging
 from tertulia.storage.paging import Page, Sort, Window
 from tertulia.storage.prepared import Prepared
-from tertulia.storage.tables import conversations, idempotency_keys, interactions, messages, roles, streams, users
+from tertulia.storage.tables import (
+    conversations,
+    idempotency_keys,
+    interactions,
+    messages,
+    recordings,
+    roles,
+    streams,
+    users,
+)
 
 Authorize = Callable[[RowMapping], None]
 """Raises Forbidden when the caller may not act on the user of this row."""
@@ -205,7 +214,7 @@ def delete_user(connection: Connection, org_id: str, user_id: str, authorize: Au
     theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
     _refuse_while_turns_run(connection, theirs)
     ids = sa.select(conversations.c.id).where(theirs)
-    for table in (messages, streams, interactions):
+    for table in (recordings, messages, streams, interactions):
         connection.execute(sa.delete(table).where(table.c.conversation_id.in_(ids)))
     connection.execute(sa.delete(conversations).where(theirs))
     keys = idempotency_keys.c
