@@ -1,0 +1,63 @@
+"""Where speech is: Silero itself, over a voice's speech, silence and noise."""
+
+import gc
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from tertulia.audio.resample import Resampler
+from tertulia.providers.base import HEARING_RATE
+from tertulia.providers.hibari_voice import RATE, HibariVoice
+from tertulia.providers.silero import Silero
+
+SECOND = 2 * HEARING_RATE
+
+
+@pytest.fixture(scope="module")
+def silero() -> Silero:
+    return Silero()
+
+
+@pytest.fixture
+async def speech() -> AsyncIterator[bytes]:
+    voice = HibariVoice()
+    resampler = Resampler(RATE, HEARING_RATE)
+    pcm = b"".join([resampler.feed(sound.pcm) async for sound in voice.speak("Where is the nearest station, please?")])
+    yield pcm + resampler.finish()
+    await voice.aclose()
+
+
+def noise() -> bytes:
+    return (np.random.default_rng(1).standard_normal(HEARING_RATE) * 300).astype("<i2").tobytes()
+
+
+def test_speech_is_found_with_its_end(silero: Silero, speech: bytes):
+    detector = silero.detector()
+    likely = np.array(detector.feed(bytes(SECOND) + speech + bytes(SECOND)))
+    loud = np.nonzero(likely > 0.5)[0] * detector.frame_ms
+    assert 1000 <= loud[0] <= 1300
+    end_ms = 1000 + 1000 * len(speech) / SECOND
+    assert end_ms - 600 <= loud[-1] <= end_ms + 100
+    assert np.mean(likely[loud[0] // detector.frame_ms : loud[-1] // detector.frame_ms] > 0.5) > 0.8
+
+
+@pytest.mark.parametrize("sound", [bytes(SECOND), noise()], ids=["silence", "noise"])
+def test_other_sound_is_no_speech(silero: Silero, sound: bytes):
+    assert max(silero.detector().feed(sound)) < 0.3
+
+
+def test_it_does_not_matter_how_the_sound_is_cut(silero: Silero, speech: bytes):
+    whole = silero.detector().feed(speech)
+    pieces = silero.detector()
+    assert [one for at in range(0, len(speech), 333) for one in pieces.feed(speech[at : at + 333])] == whole
+
+
+def test_a_stream_knows_nothing_of_another_or_of_an_earlier_one(silero: Silero, speech: bytes):
+    first, second = silero.detector(), silero.detector()
+    alone = first.feed(speech)
+    assert len(first.feed(speech)) == len(alone)
+    assert second.feed(speech) == alone
+    del first, second
+    gc.collect()
+    assert silero.detector().feed(speech) == alone
