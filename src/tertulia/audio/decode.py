@@ -1,9 +1,10 @@
 """Recordings that callers send, to samples that speech is found in: PyAV (the extra `voice`), one thread, no files.
 
-Every byte is a stranger's. What a body is, its own first bytes say, and they must agree with the caller's config. Only
-that format's reader and its audio decoders are used, on bytes that cannot be sought in and name no other place; WAV and
-bare samples are read by hand. What is decoded is counted as it comes, so a small body that holds hours costs no more
-than the longest recording allowed. A body that was cut off is heard as far as it goes.
+Every byte is a stranger's. What a body is, its own first bytes say, and they must agree with the caller's config. MP3
+and FLAC are read by FFmpeg, with no other reader or decoder than theirs, from bytes that cannot be sought in and lead
+to no other place. WAV, Ogg and WebM files are read by hand, and only their samples or packets decoded. What is decoded
+is counted as it comes, so a small body that holds hours costs no more than the longest recording allowed. A body that
+was cut off is heard as far as it goes.
 """
 
 import io
@@ -13,19 +14,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import av
-from av.audio.stream import AudioStream
 from av.error import FFmpegError
 from av.packet import Packet
 
 from tertulia.audio import sniff
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
+from tertulia.audio.opus import NotOpus, OpusFile, read_ogg, read_webm
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, duration_ms, wav
 from tertulia.audio.resample import Form, Mixdown, Resampler
 from tertulia.audio.riff import NotWave, Wave, read_wave
 from tertulia.errors import BadRequest, UnsupportedMedia
 
-_READERS = {"mp3": "mp3", "ogg": "ogg", "webm": "matroska", "flac": "flac"}
-_DECODERS = {"mp3": "mp3float,mp3", "ogg": "opus,vorbis", "webm": "opus,vorbis", "flac": "flac"}
+_DECODERS = {"mp3": "mp3float,mp3", "flac": "flac"}
 _RATES = range(4000, 192_001)
 _CHANNELS = range(1, 9)
 _PACKETS_A_SECOND = 1000  # an audio packet of less than a millisecond is there to cost time
@@ -68,7 +68,7 @@ def decode(body: bytes, config: FileAudioConfig | PcmAudioConfig, max_s: float) 
     if config.type == "wav":
         return _wave(body, None, max_s)
     sound = _Sound(max_s)
-    _read(memoryview(body)[sniff.start_of(body, config.type) :], config.type, sound)
+    _hear(body, config.type, sound)
     pcm = sound.finish()
     if config.type == "mp3":
         return _recorded(pcm, "audio/mpeg", body)
@@ -85,7 +85,8 @@ class _Sound:
     """Decoded frames of whatever form, mixed down as they come, and refused as soon as they are too long."""
 
     def __init__(self, max_s: float) -> None:
-        self.max_s = max_s
+        self._max_s = max_s
+        self.most_packets = int((max_s + 1) * _PACKETS_A_SECOND)
         self._seconds = 0.0
         self._pcm = bytearray()
         self._form: Form | None = None
@@ -100,8 +101,8 @@ class _Sound:
         if mixdown is None:
             mixdown = self._change(form, frame.layout.nb_channels)
         self._seconds += frame.samples / form.rate
-        if self._seconds > self.max_s:
-            raise _too_long(self.max_s)
+        if self._seconds > self._max_s:
+            raise _too_long(self._max_s)
         frame.pts = None  # its place is after the last one, whatever the file says
         self._pcm += mixdown.feed(frame)
 
@@ -131,45 +132,63 @@ class _Stream:
         self.read = io.BytesIO(body).read
 
 
-def _read(body: memoryview, kind: sniff.Kind, sound: _Sound) -> None:
-    """Decode a file's first audio stream into the sound, as far as it goes."""
-    unreadable = UnsupportedMedia(f"recorded_message: it begins as {sniff.NAMES[kind]}, but cannot be decoded.")
-    options = {"codec_whitelist": _DECODERS[kind], "protocol_whitelist": "none", "max_streams": "8"}
+def _hear(body: bytes, kind: sniff.Kind, sound: _Sound) -> None:
+    """Decode a file into the sound, as far as it goes."""
+    name = sniff.NAMES[kind]
     try:
-        opened = av.open(_Stream(body), "r", _READERS[kind], container_options=options, metadata_errors="replace")
-        with closing(opened) as container:
-            stream = next(iter(container.streams.audio), None)
-            # A coding that FFmpeg does not know has no context.
-            if stream is None or getattr(stream.codec_context, "name", None) not in _DECODERS[kind].split(","):
-                raise unreadable
-            stream.codec_context.thread_count = 1
-            for frame in _frames(_until_damage(container.demux(stream)), sound.max_s):
-                sound.add(frame)
+        if kind == "ogg":
+            _hear_opus(read_ogg(body, sound.most_packets), sound)
+        elif kind == "webm":
+            _hear_opus(read_webm(body, sound.most_packets), sound)
+        else:
+            _hear_frames(memoryview(body)[sniff.start_of(body, kind) :], kind, sound)
+    except NotOpus as reason:
+        raise UnsupportedMedia(f"recorded_message: it begins as {name}, but {reason}.") from None
     except (FFmpegError, ValueError) as error:
-        raise unreadable from error
+        raise UnsupportedMedia(f"recorded_message: it begins as {name}, but cannot be decoded.") from error
 
 
-def _frames(packets: Iterator["Packet[AudioStream]"], max_s: float) -> Iterator[av.AudioFrame]:
-    """The frames of all packets that can be decoded. A first one is often broken; if all are, the last error is."""
-    most = int((max_s + 1) * _PACKETS_A_SECOND)
+def _hear_opus(file: OpusFile, sound: _Sound) -> None:
+    codec: Any = av.CodecContext.create("opus", "r")
+    codec.thread_count = 1
+    codec.extradata = file.head
+    _decode(codec, (Packet(packet) for packet in file.packets if packet), sound)
+
+
+def _hear_frames(body: memoryview, kind: sniff.Kind, sound: _Sound) -> None:
+    """The first stream of an MP3 or FLAC file. Others are pictures."""
+    options = {"codec_whitelist": _DECODERS[kind], "protocol_whitelist": "none", "max_streams": "8"}
+    opened = av.open(_Stream(body), "r", kind, container_options=options, metadata_errors="replace")
+    with closing(opened) as container:
+        stream = container.streams[0]
+        # A coding that FFmpeg does not know has no context.
+        if getattr(stream.codec_context, "name", None) not in _DECODERS[kind].split(","):
+            raise ValueError(kind)
+        stream.codec_context.thread_count = 1
+        _decode(stream.codec_context, _until_damage(container.demux(stream)), sound)
+
+
+def _until_damage(packets: Iterator[Any]) -> Iterator[Any]:
+    with suppress(FFmpegError):
+        yield from packets
+
+
+def _decode(codec: Any, packets: Iterator[Any], sound: _Sound) -> None:
+    """All packets that can be decoded. Some are often broken; if all are, the last one's error is raised."""
     failure, heard = None, False
     for number, packet in enumerate(packets):
-        if number == most:
+        if number == sound.most_packets:
             raise UnsupportedMedia("recorded_message: it is cut into too many packets.")
         try:
-            frames = packet.decode()
+            frames: list[av.AudioFrame] = codec.decode(packet)
         except FFmpegError as error:
             failure = error
             continue
-        heard = heard or bool(frames)
-        yield from frames
+        for frame in frames:
+            heard = True
+            sound.add(frame)
     if failure and not heard:
         raise failure
-
-
-def _until_damage(packets: Iterator["Packet[AudioStream]"]) -> Iterator["Packet[AudioStream]"]:
-    with suppress(FFmpegError):
-        yield from packets
 
 
 def _wave(body: bytes, config: PcmAudioConfig | None, max_s: float) -> Recorded:

@@ -13,6 +13,7 @@ NAMES: dict[Kind, str] = {
 }
 _MAGIC: dict[bytes, Kind] = {b"OggS": "ogg", b"fLaC": "flac", b"\x1a\x45\xdf\xa3": "webm"}
 
+_MOST_TAGS = 8
 _MP3_SEARCH = 4096  # bytes; more than two frames, so that a stream that was joined in the middle is found
 _MP3_KBITS = {
     1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -44,7 +45,9 @@ def start_of(body: bytes, kind: Kind) -> int:
 def _after_tags(body: bytes) -> int:
     """Behind the ID3v2 tags (id3.org/id3v2.4.0-structure): a header of ten bytes, its length in 4 times 7 bits."""
     start = 0
-    while body[start : start + 3] == b"ID3" and _is_tag(body[start : start + 10]):
+    for _ in range(_MOST_TAGS):
+        if body[start : start + 3] != b"ID3" or not _is_tag(body[start : start + 10]):
+            break
         a, b, c, d = body[start + 6 : start + 10]
         start += 10 + (a << 21 | b << 14 | c << 7 | d)
     return start
