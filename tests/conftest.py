@@ -4,7 +4,8 @@
 - `database_url`: a migrated database of the module; `empty_database_url`: one without a schema, of the test.
 - `database`: the module's, open in the test's event loop.
 - `tertulia`: a server of the module with the scripted model; `as_user`, `as_admin`, `anonymous`: its clients.
-- `serve(models=..., **settings)`: another server, with a database of its own unless `database={"url": ...}` gives one.
+- `serve(models=..., voices=..., **settings)`: another server, with a database of its own unless
+  `database={"url": ...}` gives one.
 """
 
 import os
@@ -21,6 +22,7 @@ from support.postgres import Postgres
 from support.server import Serve, Server, settings_of, start
 from tertulia.cli import installation
 from tertulia.providers.registry import Models
+from tertulia.providers.voices import Voices
 from tertulia.storage import dialect, migrations
 from tertulia.storage.database import Database, open_database
 
@@ -100,11 +102,11 @@ def database(database_url: str) -> Iterator[Database]:
 def serve(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     running: list[Server] = []
 
-    def make(models: Models | None = None, **changes: Any) -> Server:
+    def make(models: Models | None = None, voices: Voices | None = None, **changes: Any) -> Server:
         changes.setdefault("database", {"url": new_database(), "pool_size": 4})
         settings = settings_of(**{"data": tmp_path_factory.mktemp("data"), **changes})
         demo = installation.make_demo(settings, "demo", None)
-        running.append(start(settings, demo, models))
+        running.append(start(settings, demo, models, voices))
         return running[-1]
 
     yield make

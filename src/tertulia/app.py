@@ -21,6 +21,7 @@ from tertulia.background.maintenance import Maintenance
 from tertulia.background.sweeper import sweep_forever
 from tertulia.engine.conversations import Conversations
 from tertulia.providers.registry import Models, open_models
+from tertulia.providers.voices import Voices, open_voices
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
 
@@ -42,14 +43,17 @@ class Application(FastAPI):
         await self._watched(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None, models: Models | None = None) -> FastAPI:
-    """The application of an installation that `tertulia init` has made, with the settings' models or those given."""
+def create_app(settings: Settings | None = None, models: Models | None = None, voices: Voices | None = None) -> FastAPI:
+    """The application of an installation that `tertulia init` has made.
+
+    With the settings' models and voices, or those given.
+    """
     settings = settings or Settings()
     logs.configure(settings.log_level)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with _runtime(settings, models or open_models(settings)) as runtime:
+        async with _runtime(settings, models or open_models(settings), voices or open_voices(settings)) as runtime:
             app.state.runtime = runtime
             yield
 
@@ -71,11 +75,13 @@ def create_app(settings: Settings | None = None, models: Models | None = None) -
 
 
 @asynccontextmanager
-async def _runtime(settings: Settings, models: Models) -> AsyncGenerator[Runtime]:
+async def _runtime(settings: Settings, models: Models, voices: Voices) -> AsyncGenerator[Runtime]:
     """Everything that a process has open; what was opened last is closed first."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(models.aclose)
         await models.start()
+        stack.push_async_callback(voices.aclose)
+        await voices.start()
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         box = SecretBox.open(settings)
@@ -83,7 +89,7 @@ async def _runtime(settings: Settings, models: Models) -> AsyncGenerator[Runtime
         await stack.enter_async_context(_task(sweep_forever(databases, settings.turn.lease_s)))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(_task(maintenance.watch()))
-        conversations = Conversations(settings, models, clusters.default, box.derive("relay"))
+        conversations = Conversations(settings, models, voices, clusters.default, box.derive("relay"))
         await stack.enter_async_context(conversations.open())
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, box)

@@ -32,7 +32,7 @@ AGENT: Final[dict[str, Any]] = {
         "Ask at most one question in a message.",
         "Use no lists and no headings.",
     ],
-    "voice_config": None,
+    "voice_config": {"voice_id": "default"},
 }
 
 

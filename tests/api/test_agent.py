@@ -36,16 +36,23 @@ def test_a_name_that_is_no_name_is_refused_and_named(as_admin: httpx2.Client, na
 
 def test_a_first_version_has_every_field_it_was_given(as_admin: httpx2.Client) -> None:
     agent_id = make_agent(as_admin, versions=0)
-    answer = as_admin.post(f"/organization/agent/{agent_id}/", json={**AGENT, "voice_config": {"voice_id": "v"}})
+    answer = as_admin.post(f"/organization/agent/{agent_id}/", json={**AGENT, "voice_config": {"voice_id": "tone"}})
     assert answer.status_code == 201
     assert answer.json()["version"] == 1
     assert answer.json()["created_at"].endswith(("Z", "+00:00"))
     [version] = as_admin.get(f"/organization/agent/{agent_id}/version").json()["agent_versions"]
     assert {field: version[field] for field in AGENT} == AGENT
-    assert version["voice_config"] == {"voice_id": "v"}
+    assert version["voice_config"] == {"voice_id": "tone"}
     assert (version["org_id"], version["agent_id"], version["version"]) == ("demo", agent_id, 1)
     assert version["created_at"] == answer.json()["created_at"]
     assert set(version["creator"]) == {"org_id", "user_id"}
+
+
+def test_a_voice_that_this_server_does_not_know_is_refused(as_admin: httpx2.Client) -> None:
+    agent_id = make_agent(as_admin, versions=0)
+    answer = as_admin.post(f"/organization/agent/{agent_id}/", json={**AGENT, "voice_config": {"voice_id": "nobody"}})
+    assert answer.status_code == 400
+    assert "nobody" in answer.json()["detail"]
 
 
 def test_an_agent_may_have_no_voice(as_admin: httpx2.Client) -> None:

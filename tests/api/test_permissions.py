@@ -19,7 +19,7 @@ from tertulia.storage import organization, role, user
 from tertulia.storage.database import open_database
 from tertulia.storage.user import NewUser
 
-PUBLIC = {"get-organization", "sign-in-with-api-key"}
+PUBLIC = {"get-organization", "get-message-recording", "sign-in-with-api-key"}
 
 TEXT = {"response_format": "text"}
 

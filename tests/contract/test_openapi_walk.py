@@ -1,5 +1,6 @@
 """Every operation that this server has, walked over HTTP: requests and answers are those of the contract's document."""
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,15 +34,14 @@ def test_every_operation_asks_and_answers_as_the_contract_says(tertulia: Server,
     graph_id = walk_context_graphs(walk)
     service_id = walk_services(walk, agent_id, graph_id)
     conversation_id = walk_conversations(walk, service_id)
+    walk_voice(walk, tertulia.demo.service_id)
     walk_reading(walk, conversation_id)
     walk_to_the_end(walk, service_id, conversation_id)
     walk_deletion(walk, service_id, agent_id, graph_id)
 
     ours = Document(tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json())
     assert walk.seen.keys() == ours.operations.keys() & walk.document.operations.keys()
-    assert [name for name, statuses in walk.seen.items() if min(statuses) >= 300 or max(statuses) < 400] == [
-        "retrieve-message-source"  # there is no voice yet, and so no source
-    ]
+    assert all(min(statuses) < 300 and max(statuses) >= 400 for statuses in walk.seen.values()), walk.seen
 
 
 def walk_organization(tertulia: Server, walk: Walker) -> None:
@@ -92,11 +92,13 @@ def walk_users(walk: Walker) -> None:
 
 def walk_agents(walk: Walker) -> str:
     agent_id = walk.call("create-agent", json={"agent_name": samples.a_name()})["id"]
+    spoken = {**samples.AGENT, "voice_config": {"voice_id": "default"}}
     walk.call("create-agent", 422, json={"agent_name": "x" * 257})
 
     here, nowhere = {"agent_id": agent_id}, {"agent_id": NOWHERE}
     walk.call("create-agent-version", 400, path=here, json={"background": "Alone."})
-    walk.call("create-agent-version", path=here, json=samples.AGENT)
+    walk.call("create-agent-version", 400, path=here, json={**spoken, "voice_config": {"voice_id": "nobody"}})
+    walk.call("create-agent-version", path=here, json=spoken)
     walk.call("create-agent-version", path=here, query={"version": 2}, json={"voice_config": None, "behaviors": []})
     walk.call("create-agent-version", 409, path=here, query={"version": 2}, json={"behaviors": []})
     walk.call("create-agent-version", 404, path=nowhere, json=samples.AGENT)
@@ -234,6 +236,29 @@ def walk_conversations(walk: Walker, service_id: str) -> str:
     form = {"initial_message_type": ["user-message"], "recorded_message": ["Hello."]}
     walk.call("interact-with-conversation", 404, path={"conversation_id": NOWHERE}, query=TEXTS, form=form)
     return conversation_id
+
+
+def walk_voice(walk: Walker, service_id: str) -> None:
+    """By a service whose agent has a voice."""
+    interact = "interact-with-conversation"
+    spoken = walk.call("create-conversation", query={"response_format": "voice"}, json={"service_id": service_id})
+    here = {"conversation_id": str(spoken[0]["conversation_id"])}
+    pieces = [event for event in spoken if event["type"] == "new-message"]
+    assert any(piece["transcript_alignment"] for piece in pieces)
+
+    sound = b"".join(base64.b64decode(piece["message"]) for piece in pieces)
+    config = {"type": "pcm", "frame_rate": 24_000, "n_channels": 1, "sample_width": 2}
+    query = {"request_format": "voice", "response_format": "voice", "request_audio_config": config}
+    form: dict[str, Any] = {"initial_message_type": ["user-message"], "recorded_message": [sound]}
+    heard = walk.call(interact, path=here, query=query, form=form)
+    assert heard[0]["user_message"] == spoken[-1]["full_message"]
+    source = walk.call("retrieve-message-source", path={**here, "message_id": heard[0]["message_id"]})
+    assert source["content_type"] == "audio/wav"
+
+    silence = {**form, "recorded_message": [bytes(48_000)]}
+    walk.call(interact, 400, path=here, query=query, form=silence)
+    walk.call(interact, 415, path=here, query={**query, "request_audio_config": {"type": "mp3"}}, form=form)
+    walk.call(interact, 422, path=here, query={**query, "request_audio_config": {"type": "pcm"}}, form=form)
 
 
 def walk_reading(walk: Walker, conversation_id: str) -> None:

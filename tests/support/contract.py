@@ -135,8 +135,11 @@ class Walker:
         if "form" in body:
             body = {"files": [(name, (None, value)) for name, values in body["form"].items() for value in values]}
         address = operation.path.removeprefix("/v1/{organization}").format(**(path or {}))
+        params = {
+            name: json.dumps(value) if isinstance(value, dict) else value for name, value in (query or {}).items()
+        }
         answer = (client or self.client).request(
-            operation.method, address, params=dict(query or {}), headers=dict(headers or {}), **body
+            operation.method, address, params=params, headers=dict(headers or {}), **body
         )
         assert answer.status_code == status, f"{operation_id}: {answer.status_code} {answer.text}"
         self.seen.setdefault(operation_id, set()).add(status)
@@ -198,6 +201,10 @@ def _body_problems(operation: Operation, value: object) -> list[str]:
     return operation.document.problems((*operation.where, "requestBody", "content", content_type, "schema"), value)
 
 
-def _flat(form: Mapping[str, list[str]]) -> Json:
-    """A form as the schema has it: a part that may be repeated is a list."""
-    return {name: values if name.startswith("external_event") else values[0] for name, values in form.items()}
+def _flat(form: Mapping[str, list[str | bytes]]) -> Json:
+    """A form as the schema has it: a part that may be repeated is a list, and bytes are a string of as many characters."""
+    texts = {
+        name: [value if isinstance(value, str) else value.decode("latin-1") for value in values]
+        for name, values in form.items()
+    }
+    return {name: values if name.startswith("external_event") else values[0] for name, values in texts.items()}

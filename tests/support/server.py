@@ -12,6 +12,7 @@ import uvicorn
 from tertulia.app import create_app
 from tertulia.demo import Demo
 from tertulia.providers.registry import Models
+from tertulia.providers.voices import Voices
 from tertulia.settings import Settings
 
 PATIENCE_S = 30
@@ -68,7 +69,7 @@ class Server:
 
 
 Serve = Callable[..., Server]
-"""Makes a server: `serve(models=..., **settings)`."""
+"""Makes a server: `serve(models=..., voices=..., **settings)`."""
 
 
 class _Announced(uvicorn.Server):
@@ -89,11 +90,15 @@ class _Announced(uvicorn.Server):
             self.settled.set()
 
 
-def start(settings: Settings, demo: Demo, models: Models | None) -> Server:
+def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices | None = None) -> Server:
     """A server of an installation whose demo organization has been made."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        create_app(settings, models), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
+        create_app(settings, models, voices),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=5,
     )
     server = _Announced(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)

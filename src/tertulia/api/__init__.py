@@ -2,12 +2,24 @@
 
 from fastapi import APIRouter
 
-from tertulia.api import agent, context_graph, conversation, health, interaction, organization, service, stream, user
+from tertulia.api import (
+    agent,
+    context_graph,
+    conversation,
+    health,
+    interaction,
+    organization,
+    recording,
+    service,
+    stream,
+    user,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     conversation.router,
     interaction.router,
     stream.router,
+    recording.router,
     health.router,
     organization.router,
     user.router,

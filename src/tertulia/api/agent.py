@@ -8,13 +8,14 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, StringConstraints
 from sqlalchemy.engine import RowMapping
 
-from tertulia.api.deps import CurrentActor, Organization
+from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.pagination import sorting, window
 from tertulia.api.rate_limit import rate_limit
 from tertulia.api.routing import contract_router
 from tertulia.api.types import Language, ObjectId, Text, Text256, UserInfo, VersionNumber
 from tertulia.api.versions import version_range
 from tertulia.auth.permissions import Permission
+from tertulia.errors import BadRequest
 from tertulia.storage import agent as store
 from tertulia.storage import versioned
 from tertulia.storage.agent import AGENT
@@ -137,6 +138,7 @@ async def get_agents(
     "/{agent_id}/", operation_id="create-agent-version", status_code=201, dependencies=[Depends(rate_limit(10))]
 )
 async def create_agent_version(
+    runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
     agent_id: ObjectId,
@@ -146,6 +148,10 @@ async def create_agent_version(
     """Create the next version of an agent; fields that are left out keep their value."""
     target = {"org_id": organization.org_id, "agent_id": agent_id}
     authorize = partial(actor.require, Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)
+    if body.voice_config is not None:
+        authorize()
+        if not await runtime.conversations.voices.knows(body.voice_config.voice_id):
+            raise BadRequest(f"voice_config: this server does not know the voice {body.voice_config.voice_id}.")
     row = await organization.database.write(
         store.create_agent_version,
         organization.org_id,

@@ -1,17 +1,17 @@
 """Conversations: create, go on, finish, read back."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends, Path, Query
 from pydantic import BaseModel, Field
-from sqlalchemy.engine import Connection
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
 from tertulia.api.deps import CurrentActor, CurrentRecentActor, Organization
 from tertulia.api.idempotency import IdempotencyKey, make_ticket
-from tertulia.api.interact_form import InteractForm, read_interact_form
+from tertulia.api.interact_form import InteractForm, read_interact_form, spoken_message
 from tertulia.api.ndjson import NDJSONResponse
 from tertulia.api.pagination import sorting, window
 from tertulia.api.rate_limit import rate_limit
@@ -20,17 +20,17 @@ from tertulia.api.tag_filter import parse_tag_filters
 from tertulia.api.types import ObjectId, Text, TextTags, Words
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.conversations import Stream
-from tertulia.engine.scene import Incoming
+from tertulia.engine.conversations import Manner, Stream
+from tertulia.engine.scene import Aloud, AudioFormat, Incoming
 from tertulia.engine.turn import ActionFilter, no_actions
-from tertulia.errors import BadRequest, Unprocessable
+from tertulia.errors import Unprocessable
 from tertulia.events import MessageType
 from tertulia.storage import conversation as stored
 from tertulia.storage import message as stored_messages
 from tertulia.storage.conversation import ConversationFilter, Record
 from tertulia.storage.message import MessageFilter
 from tertulia.storage.paging import Sort, Window
-from tertulia.storage.turn import Opening, find_service
+from tertulia.storage.turn import Opening
 
 router = contract_router("/conversation", "Conversation")
 
@@ -102,31 +102,33 @@ async def create_conversation(
     body: CreateConversation,
     response_format: TextOrVoice,
     action_pattern: ActionPattern = EVERYTHING,
-    audio_format: Literal["mp3", "pcm"] | None = None,
+    audio_format: AudioFormat | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Create a conversation and start it. The user must not have an unfinished one of the same service."""
     runtime, organization = caller.runtime, caller.organization
     incoming = body.to_incoming()
     matches = action_filter(action_pattern)
+    aloud = _aloud(response_format, audio_format)
+    asked = [response_format, action_pattern, *([] if aloud is None else [aloud.audio_format])]
 
     async def start(actor: Actor) -> Stream:
         target = _target_of_new(actor, body.service_id)
         actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
-        opening = body.to_opening(actor)
-        if response_format == "voice":
-            await organization.database.read(find_service, opening)
-            raise BadRequest("response_format: the agent has no voice.")
         return await runtime.conversations.start(
             organization.database,
             lambda connection: confirm_actor(connection, actor),
-            opening,
+            body.to_opening(actor),
             incoming,
             _shown_actions(actor, target, matches),
-            make_ticket(runtime, actor, idempotency_key, "create", body, response_format, action_pattern),
+            Manner(make_ticket(runtime, actor, idempotency_key, "create", body, *asked), aloud),
         )
 
-    return NDJSONResponse(await caller.act(start), 201)
+    return NDJSONResponse(await caller.act(start), 201, spoken=aloud is not None)
+
+
+def _aloud(response_format: TextOrVoice, audio_format: AudioFormat | None) -> Aloud | None:
+    return Aloud(audio_format or "pcm") if response_format == "voice" else None
 
 
 def _target_of_new(actor: Actor, service_id: str) -> dict[str, Any]:
@@ -159,37 +161,33 @@ async def interact_with_conversation(
     response_format: TextOrVoice,
     action_pattern: ActionPattern = EVERYTHING,
     request_audio_config: Annotated[str | None, Query()] = None,
-    audio_format: Literal["mp3", "pcm"] | None = None,
+    audio_format: AudioFormat | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> NDJSONResponse:
     """Send a message to a conversation, or let the agent go on, and stream its answer."""
     runtime, organization = caller.runtime, caller.organization
     incoming = form.to_incoming()
     matches = action_filter(action_pattern)
+    aloud = _aloud(response_format, audio_format)
+    asked = [response_format, action_pattern, *([] if aloud is None else [aloud.audio_format])]
+    if request_format == "voice":
+        decode = spoken_message(form.audio, request_audio_config, runtime.settings.limit.audio_s)
+        incoming = replace(incoming, decode=decode)
+        asked += [request_format, request_audio_config or ""]
 
     async def interact(actor: Actor) -> Stream:
-        authorize = may_interact(actor)
-        if "voice" in (request_format, response_format):
-            await organization.database.read(_refuse_voice, organization.org_id, conversation_id, authorize)
         return await runtime.conversations.interact(
             organization.database,
             lambda connection: confirm_actor(connection, actor),
             organization.org_id,
             conversation_id,
             incoming,
-            authorize,
+            may_interact(actor),
             lambda row: _shown_actions(actor, conversation_target(row), matches),
-            make_ticket(runtime, actor, idempotency_key, conversation_id, form, response_format, action_pattern),
+            Manner(make_ticket(runtime, actor, idempotency_key, conversation_id, form, *asked), aloud),
         )
 
-    return NDJSONResponse(await caller.act(interact), 200)
-
-
-def _refuse_voice(connection: Connection, org_id: str, conversation_id: str, authorize: stored.Authorize) -> None:
-    row = stored.get_conversation(connection, org_id, conversation_id)
-    authorize(row)
-    stored.refuse_unless_idle(row)
-    raise BadRequest("The agent has no voice: request_format and response_format must be text.")
+    return NDJSONResponse(await caller.act(interact), 200, spoken=aloud is not None)
 
 
 @router.post(
@@ -349,36 +347,6 @@ def _message(row: Record) -> MessageInstance:
         format=row["format"],
         message_type=row["message_type"],
     )
-
-
-class MessageSource(BaseModel):
-    url: str
-    expires_at: datetime
-    content_type: Literal["audio/mpeg", "audio/wav"]
-
-
-@router.get(
-    "/{conversation_id}/messages/{message_id}/source",
-    operation_id="retrieve-message-source",
-    dependencies=[Depends(rate_limit(30))],
-)
-async def retrieve_message_source(
-    actor: CurrentActor,
-    organization: Organization,
-    conversation_id: ConversationPath,
-    message_id: Annotated[ObjectId, Path()],
-    long_lived: bool = False,
-) -> MessageSource:
-    """The recording of a message that was spoken."""
-
-    def check(connection: Connection) -> None:
-        row = stored.get_conversation(connection, organization.org_id, conversation_id)
-        message = stored_messages.get_message(connection, conversation_id, message_id)
-        target = {**conversation_target(row), "message_type": message["message_type"]}
-        actor.require(Permission.CONVERSATION_GET_MESSAGE, target)
-
-    await organization.database.read(check)
-    raise BadRequest("The message is a text message.")
 
 
 # --- Tags ------------------------------------------------------------------------------------------------------------

@@ -1,17 +1,26 @@
-"""The multipart body of an interaction. The message comes as a plain field from some clients, as a file from others."""
+"""The multipart body of an interaction. The message comes as a plain field from some clients, as a file from others.
+
+With `request_format=voice` it is a recording, and its bytes stay as they are.
+"""
 
 import re
-from typing import Any, Literal, cast
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from tertulia.api.deps import find_runtime
 from tertulia.api.types import Text
+from tertulia.audio.config import parse_audio_config
 from tertulia.engine.scene import ExternalEvent, Incoming
 from tertulia.errors import BadRequest, Unprocessable
+
+if TYPE_CHECKING:  # it needs an extra
+    from tertulia.audio.decode import Recorded
 
 _CONTENT_TYPE = re.compile(
     r"""multipart/form-data;\s*
@@ -20,14 +29,18 @@ _CONTENT_TYPE = re.compile(
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
+Parts = dict[str, Any]
+
 _LISTS = ("external_event_message_content", "external_event_message_timestamp")
 
 
 class InteractForm(BaseModel):
-    """The parts of the body, decoded."""
+    """The parts of the body, decoded. A message of bytes is a recording."""
+
+    model_config = ConfigDict(ser_json_bytes="base64")
 
     initial_message_type: Literal["user-message", "external-event", "skip"]
-    recorded_message: str
+    recorded_message: str | bytes
     external_event_message_content: list[Text] = []
     external_event_message_timestamp: list[AwareDatetime] = []
 
@@ -46,10 +59,17 @@ class InteractForm(BaseModel):
             raise _wrong("external_event_message_timestamp", "There must be one timestamp for each external event.")
         if not self.recorded_message:
             raise _wrong("recorded_message", "The message must not be empty.")
-        if not self.recorded_message.strip():
+        text = "" if isinstance(self.recorded_message, bytes) else self.recorded_message.strip()
+        if not text and isinstance(self.recorded_message, str):
             raise BadRequest("recorded_message: the message is blank.")
         events = [ExternalEvent(content, moment) for content, moment in zip(contents, times, strict=True)]
-        return Incoming(self.initial_message_type, self.recorded_message.strip(), events)
+        return Incoming(self.initial_message_type, text, events)
+
+    @property
+    def audio(self) -> bytes | None:
+        """The recording, where the message is one."""
+        message = self.recorded_message
+        return message if isinstance(message, bytes) and self.initial_message_type != "skip" else None
 
     def _refuse_content_of_skip(self) -> None:
         for field in ("recorded_message", *_LISTS):
@@ -66,9 +86,10 @@ async def read_interact_form(request: Request) -> InteractForm:
     content_type = _CONTENT_TYPE.fullmatch(request.headers.get("content-type", ""))
     if content_type is None:
         raise Unprocessable("The body must be multipart/form-data with a boundary.", ("header", "content-type"))
+    spoken = request.query_params.get("request_format") == "voice"
     form = await _parse(request, content_type["boundary"])
     try:
-        parts = await _decoded(form)
+        parts = await _decoded(form, _bytes if spoken else _text)
     finally:
         await form.close()
     try:
@@ -81,33 +102,67 @@ async def read_interact_form(request: Request) -> InteractForm:
 async def _parse(request: Request, boundary: str) -> FormData:
     """The parts of a body. Text is read as Latin-1, which keeps every byte: whether it is UTF-8 is seen later."""
     headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
+    runtime = await find_runtime(request)
+    limits = runtime.settings.limit
+    parser = MultiPartParser(
+        headers,
+        request.stream(),
+        max_files=16,
+        max_fields=1000,
+        max_part_size=max(limits.body_bytes, limits.audio_bytes),  # the whole body has a bound of its own
+    )
     try:
-        return await MultiPartParser(headers, request.stream(), max_files=16, max_fields=1000).parse()
+        return await parser.parse()
     except MultiPartException as error:
         raise BadRequest(error.message) from error
 
 
-async def _decoded(form: FormData) -> dict[str, Any]:
-    parts: dict[str, Any] = {}
+async def _decoded(form: FormData, read_message: Callable[[str, UploadFile | str], Awaitable[str | bytes]]) -> Parts:
+    parts: Parts = {}
     for name, value in form.multi_items():
-        text = await _text(name, value)
-        if name in _LISTS:
-            cast("list[str]", parts.setdefault(name, [])).append(text)
-        elif name in parts:
+        if name in parts and name not in _LISTS:
             raise _wrong(name, "This part is given twice.")
+        if name == "recorded_message":
+            parts[name] = await read_message(name, value)
+        elif name in _LISTS:
+            cast("list[str]", parts.setdefault(name, [])).append(await _text(name, value))
         else:
-            parts[name] = text
+            parts[name] = await _text(name, value)
     return parts
+
+
+async def _bytes(_name: str, value: UploadFile | str) -> bytes:
+    return value.encode("latin-1") if isinstance(value, str) else await value.read()
 
 
 async def _text(name: str, value: UploadFile | str) -> str:
     try:
-        text = (value.encode("latin-1") if isinstance(value, str) else await value.read()).decode()
+        text = (await _bytes(name, value)).decode()
     except UnicodeDecodeError as error:
         raise _wrong(name, "This is not text in UTF-8.") from error
     if "\0" in text:
         raise _wrong(name, "The character NUL is not allowed in text.")
     return text
+
+
+def spoken_message(audio: bytes | None, audio_config: str | None, longest_s: float) -> Callable[[], "Recorded"] | None:
+    """What decodes a spoken message; None where there is none.
+
+    Raises:
+        Unprocessable: the query does not say, or not rightly, what was recorded.
+    """
+    if audio_config is None:
+        raise Unprocessable("This is required where request_format is voice.", ("query", "request_audio_config"))
+    config = parse_audio_config(audio_config)
+    if audio is None:
+        return None
+
+    def decode() -> "Recorded":
+        from tertulia.audio.decode import decode as decode_audio  # noqa: PLC0415 - it needs an extra
+
+        return decode_audio(audio, config, longest_s)
+
+    return decode
 
 
 def _wrong(field: str, text: str) -> Unprocessable:

@@ -150,44 +150,56 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 
 
 class BodyLimits:
-    """Answers 413 to a body that is too large, and 408 to one that stalls."""
+    """Answers 413 to a body that is too large, and 408 to one that stalls. A spoken message may be larger."""
 
     def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
         self.app = app
         self.limits = limits
-        self.too_large = f"The request body is larger than {limits.body_bytes} bytes."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        most = self.limits.audio_bytes if _is_spoken(scope) else self.limits.body_bytes
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self.limits.body_bytes:
-            await answer(PayloadTooLarge(self.too_large))(scope, receive, send)
+        if announced.isdecimal() and int(announced) > most:
+            await answer(_too_large(most))(scope, receive, send)
             return
-        await self.app(scope, _Body(receive, self).receive, send)
+        await self.app(scope, _Body(receive, self.limits.body_stall_s, most).receive, send)
+
+
+_SPOKEN = re.compile(rb"(?:.*&)?request_format=voice(?:&.*)?")
+
+
+def _is_spoken(scope: Scope) -> bool:
+    """Whether a request sends a spoken message to a conversation."""
+    return scope["path"].rstrip("/").endswith("/interact") and _SPOKEN.fullmatch(scope["query_string"]) is not None
+
+
+def _too_large(most: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request body is larger than {most} bytes.")
 
 
 class _Body:
     """A body that is being received."""
 
-    def __init__(self, receive: Receive, bounds: BodyLimits) -> None:
+    def __init__(self, receive: Receive, stall_s: float, most: int) -> None:
         self._receive = receive
-        self._bounds = bounds
+        self._stall_s = stall_s
+        self._most = most
         self._size = 0
         self._complete = False
 
     async def receive(self) -> Message:
         if self._complete:  # what comes now is the client's leaving, whenever that may be
             return await self._receive()
-        limits = self._bounds.limits
         try:
-            async with asyncio.timeout(limits.body_stall_s):
+            async with asyncio.timeout(self._stall_s):
                 message = await self._receive()
         except TimeoutError as error:
             raise RequestTimeout("The request body did not arrive in time.") from error
         self._complete = message["type"] != "http.request" or not message.get("more_body", False)
         self._size += len(message.get("body", b""))
-        if self._size > limits.body_bytes:
-            raise PayloadTooLarge(self._bounds.too_large)
+        if self._size > self._most:
+            raise _too_large(self._most)
         return message

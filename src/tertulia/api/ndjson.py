@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tertulia.api.middleware import STREAMED_BODY
+from tertulia.audio.pcm import RATE
 from tertulia.engine.conversations import Stream
 
 READER_STALL_S = 300
@@ -24,7 +25,7 @@ class NDJSONResponse(Response):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, stream: Stream, status_code: int, after: int = 0) -> None:
+    def __init__(self, stream: Stream, status_code: int, after: int = 0, *, spoken: bool = False) -> None:
         self.stream = stream
         self.status_code = status_code
         self.after = after
@@ -35,6 +36,7 @@ class NDJSONResponse(Response):
                 "X-Tertulia-Conversation-Id": stream.conversation_id,
                 "X-Tertulia-Interaction-Id": stream.interaction_id,
                 **({"Idempotent-Replayed": "true"} if stream.replayed else {}),
+                **({"X-Tertulia-Audio-Rate": str(RATE)} if spoken else {}),
             }
         )
 

@@ -8,7 +8,7 @@ that runs it.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,8 +20,9 @@ from tertulia.engine.library import Library
 from tertulia.engine.models import Models
 from tertulia.engine.relay import Relay
 from tertulia.engine.runner import Runner
-from tertulia.engine.scene import Incoming
-from tertulia.engine.turn import ActionFilter, EventLog, Recorded, Turn
+from tertulia.engine.scene import Agent, Aloud, Incoming, Speaking
+from tertulia.engine.turn import SPOKEN_LOG_BYTES, ActionFilter, EventLog, Recorded, Turn
+from tertulia.engine.voices import Voices, refuse_unheard, speaking_of
 from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unavailable
 from tertulia.settings import Settings
 from tertulia.storage import turn as stored
@@ -29,6 +30,7 @@ from tertulia.storage import worker
 from tertulia.storage.conversation import Authorize, Record, get_conversation
 from tertulia.storage.database import Database
 from tertulia.storage.idempotency import Earlier, Ticket, begin_once
+from tertulia.storage.service import find_keyterms
 from tertulia.storage.stream import Elsewhere, Recording, find_stream
 from tertulia.storage.turn import Claim, Lease, Opening
 
@@ -47,6 +49,17 @@ Confirm = Callable[[Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How a turn is asked for: once only, by a ticket, and with a reply that is spoken."""
+
+    ticket: Ticket | None = None
+    aloud: Aloud | None = None
+
+
+PLAIN = Manner()
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """The events of a turn, and the identifiers to come back to it. `replayed`: a request before this one began it."""
 
@@ -59,12 +72,15 @@ class Stream:
 class Conversations:
     """The conversations of an installation, as one of its workers has them."""
 
-    def __init__(self, settings: Settings, models: Models, registry: Database, relay_key: bytes) -> None:
+    def __init__(
+        self, settings: Settings, models: Models, voices: Voices, registry: Database, relay_key: bytes
+    ) -> None:
         self.models = models
+        self.voices = voices
         self.library = Library()
         self.history = settings.turn.history
         self._settings = settings
-        self._runner = Runner(settings.turn, models, self.library)
+        self._runner = Runner(settings.turn, models, voices, self.library)
         self._registry = registry
         self._relay_key = relay_key
         self._relay = Relay(relay_key, self._runner.find)
@@ -121,7 +137,7 @@ class Conversations:
         opening: Opening,
         incoming: Incoming | None,
         wants: ActionFilter,
-        ticket: Ticket | None = None,
+        manner: Manner = PLAIN,
     ) -> Stream:
         """Create a conversation and begin its first turn: with `incoming`, or else with the agent's word.
 
@@ -129,7 +145,7 @@ class Conversations:
 
         Raises:
             NotFound, BadRequest, Conflict: see storage.turn.claim_new.
-            BadRequest: the graph has states that the engine cannot run.
+            BadRequest: the graph has states that the engine cannot run, or the reply cannot be spoken.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
@@ -138,18 +154,15 @@ class Conversations:
             return stored.claim_new(connection, opening, lease)
 
         with self._runner.admitted():
-            claimed = await self._claim(database, confirm, ticket, claim)
+            claimed = await self._claim(database, confirm, manner.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
-            try:
+            async with _abandoned_with_error(database, claimed):
                 await self._refuse_what_cannot_run(database, claimed)
-            except Exception:
-                with suppress(TertuliaError):
-                    await database.write(stored.abandon, claimed)
-                raise
+                speaking = await self._speaking(database, claimed, manner.aloud)
             turn = Turn(database, claimed, wants)
             turn.tell(events.ConversationCreated(claimed.conversation_id))
-            return self._launch(turn, incoming)
+            return self._launch(turn, incoming, speaking)
 
     async def interact(
         self,
@@ -160,15 +173,18 @@ class Conversations:
         incoming: Incoming,
         authorize: Authorize,
         wants: Callable[[Record], ActionFilter],
-        ticket: Ticket | None = None,
+        manner: Manner = PLAIN,
     ) -> Stream:
         """Begin another turn of a conversation; `authorize` and `wants` are asked with the conversation's row.
 
-        `confirm` is called in the transaction that claims; what it raises undoes everything.
+        `confirm` is called in the transaction that claims; what it raises undoes everything. A spoken message is heard
+        before this returns: what goes wrong until then is raised, and leaves nothing.
 
         Raises:
             NotFound, Forbidden, Conflict: see storage.turn.claim_existing.
-            BadRequest: the external events do not fit into the conversation.
+            BadRequest: the external events do not fit into the conversation, the reply cannot be spoken, or there is no
+                speech in the message.
+            TranscriptionFailed, or what `incoming.decode` raises: the message cannot be heard.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
@@ -179,12 +195,38 @@ class Conversations:
             return claimed
 
         with self._runner.admitted():
-            if ticket is not None:  # what is replayed has not been claimed, and asks nobody
+            if manner.ticket is not None:  # what is replayed has not been claimed, and asks nobody
                 await database.read(_authorize, org_id, conversation_id, authorize)
-            claimed = await self._claim(database, confirm, ticket, claim)
+            claimed = await self._claim(database, confirm, manner.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
-            return self._launch(Turn(database, claimed, wants(claimed.user)), incoming)
+            turn = Turn(database, claimed, wants(claimed.user))
+            if manner.aloud is None and not incoming.is_spoken:
+                return self._launch(turn, incoming)
+            async with _abandoned_with_error(database, claimed):
+                speaking = await self._speaking(database, claimed, manner.aloud)
+                incoming = await self._received(database, claimed, incoming)
+            stream = self._launch(turn, incoming, speaking)
+        if incoming.is_spoken:
+            await turn.first_line()
+        return stream
+
+    async def _speaking(self, database: Database, claim: Claim, aloud: Aloud | None) -> Speaking | None:
+        if aloud is None:
+            return None
+        agent = await self.library.agent(database, claim.agent)
+        return await speaking_of(self.voices, agent, _language(claim, agent), aloud)
+
+    async def _received(self, database: Database, claim: Claim, incoming: Incoming) -> Incoming:
+        """A message that can be heard: its recording decoded, and with words that are likely in it."""
+        if not incoming.is_spoken:
+            return incoming
+        agent = await self.library.agent(database, claim.agent)
+        refuse_unheard(self.voices, _language(claim, agent))
+        recording = await asyncio.to_thread(incoming.decode) if incoming.decode else incoming.recording
+        terms = await database.read(find_keyterms, claim.org_id, claim.user["service_id"])
+        keyterms = dict.fromkeys([*terms, *claim.user["preferences"].get("audio_keyterms", ())])
+        return replace(incoming, recording=recording, keyterms=list(keyterms))
 
     async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
         """A version set may follow the latest version of a graph, which came after the service was checked."""
@@ -229,8 +271,10 @@ class Conversations:
                 raise
             return await database.write_lazily(redeem)  # what is in the way may be the key's own turn, just begun
 
-    def _launch(self, turn: Turn, incoming: Incoming | None) -> Stream:
-        self._runner.launch(turn, incoming)
+    def _launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> Stream:
+        if speaking is not None:
+            turn.limit = SPOKEN_LOG_BYTES
+        self._runner.launch(turn, incoming, speaking)
         return Stream(turn.claim.conversation_id, turn.claim.interaction_id, turn)
 
     async def follow(
@@ -296,6 +340,21 @@ class Conversations:
             return "late"
         address = await self._address(found)
         return await relay.cancel_at(address, self._relay_key, interaction_id) if address else "unknown"
+
+
+@asynccontextmanager
+async def _abandoned_with_error(database: Database, claim: Claim) -> AsyncGenerator[None]:
+    """What is to be done between a claim and its turn: where it fails, nothing of the claim remains."""
+    try:
+        yield
+    except Exception:
+        with suppress(TertuliaError):
+            await database.write(stored.abandon, claim)
+        raise
+
+
+def _language(claim: Claim, agent: Agent) -> str:
+    return claim.user["preferences"].get("preferred_language") or agent.identity.default_spoken_language
 
 
 def _authorize(connection: Connection, org_id: str, conversation_id: str, authorize: Authorize) -> None:

@@ -6,39 +6,69 @@ from contextlib import aclosing
 from tertulia import events
 from tertulia.engine import context_graph, prompt
 from tertulia.engine.context_graph import ActionState
+from tertulia.engine.fillers import Fillers
 from tertulia.engine.models import Models, model_for
 from tertulia.engine.navigation import navigate
-from tertulia.engine.scene import Incoming, Outcome, Scene
-from tertulia.errors import ModelMisbehaved
+from tertulia.engine.scene import Incoming, Outcome, Scene, Speaking
+from tertulia.engine.speech import Alive, speak
+from tertulia.engine.voices import Voices
+from tertulia.errors import BadRequest, ModelMisbehaved
+from tertulia.events import MessageFormat
 
 
-async def interact(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.Event, None]:
+async def interact(
+    scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive
+) -> AsyncGenerator[events.Event, None]:
     """Run an interaction; what it makes is noted in `outcome`.
 
     Raises:
         TertuliaError: the interaction is void.
     """
-    heard = _hear(scene, outcome)
+    heard = _hear(scene, outcome, await _transcribed(scene, voices, alive))
     if heard is not None:
         yield heard
-    async with aclosing(navigate(scene, outcome, models)) as actions:
+    fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
+    async with aclosing(navigate(scene, outcome, models, fillers)) as actions:
         async for action in actions:
             yield events.CurrentAgentAction(action)
-    async with aclosing(_speak(scene, outcome, models)) as pieces:
+    reply = (
+        _write(scene, outcome, models)
+        if scene.speaking is None
+        else _speak(scene, scene.speaking, outcome, models, voices, alive)
+    )
+    async with aclosing(reply) as pieces:
         async for piece in pieces:
             yield piece
     outcome.finished = context_graph.is_over(outcome.position, scene.graphs)
 
 
-def _hear(scene: Scene, outcome: Outcome) -> events.UserMessageAvailable | None:
+async def _transcribed(scene: Scene, voices: Voices, alive: Alive) -> str:
+    """The text of what the interaction answers, where it has to be heard first."""
+    incoming = scene.incoming
+    if incoming is None or incoming.recording is None:
+        return "" if incoming is None else incoming.text
+    recording = incoming.recording
+    alive(recording.duration_ms / 1000)  # it may take as long to hear it as it took to say it
+    transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
+    alive(0)
+    if not transcript.text.strip():
+        raise BadRequest("recorded_message: there is no speech in it.")
+    return transcript.text.strip()
+
+
+def _hear(scene: Scene, outcome: Outcome, text: str) -> events.UserMessageAvailable | None:
     """Take in what the interaction answers. Only an interaction with history tells it: clients know no other."""
     incoming = scene.incoming
     if incoming is None or incoming.type == "skip":
         return None
     for event in incoming.external_events:
         outcome.add("external-event", "External event", event.content, outcome.next_time(event.happened_at))
-    message = outcome.add(incoming.type, _sender(scene, incoming), incoming.text)
-    return events.UserMessageAvailable(message.id, incoming.text) if scene.history else None
+    recording = incoming.recording
+    message_format: MessageFormat = "text" if recording is None else "voice"
+    message = outcome.add(incoming.type, _sender(scene, incoming), text, message_format=message_format)
+    if recording is not None:
+        outcome.keep(message.id, recording.content_type, recording.body)
+    return events.UserMessageAvailable(message.id, text) if scene.history else None
 
 
 def _sender(scene: Scene, incoming: Incoming) -> str:
@@ -56,7 +86,7 @@ def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str
     return model.stream(question)
 
 
-async def _speak(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
+async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
     """The reply, piece by piece, each the moment it is there; the last piece is empty and says stop."""
     began = outcome.next_time()
     pieces: list[str] = []
@@ -69,3 +99,14 @@ async def _speak(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerat
         raise ModelMisbehaved("the reply is empty")
     outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began)
     yield events.NewMessage("", True, len(pieces) + 1, outcome.message_id)
+
+
+async def _speak(
+    scene: Scene, speaking: Speaking, outcome: Outcome, models: Models, voices: Voices, alive: Alive
+) -> AsyncGenerator[events.NewMessage, None]:
+    """The reply, spoken."""
+    began = outcome.next_time()
+    async with aclosing(speak(_reply(scene, outcome, models), speaking, outcome, voices, alive)) as pieces:
+        async for piece in pieces:
+            yield piece
+    outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began, "voice")

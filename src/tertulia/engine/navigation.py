@@ -5,11 +5,13 @@ annotation states add a thought. The walk ends at the first action that is chose
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, cast
 
 from tertulia import events
 from tertulia.engine import context_graph, prompt
 from tertulia.engine.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop
+from tertulia.engine.fillers import Fillers, begun
 from tertulia.engine.models import Models, model_for
 from tertulia.engine.scene import Outcome, Scene
 from tertulia.errors import ModelMisbehaved, TertuliaError
@@ -22,8 +24,13 @@ class LostInGraph(TertuliaError):
     """A turn that finds no action state."""
 
 
-async def navigate(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.Action, None]:
-    """Walk to the next action, telling each step; note position, action, objective, thoughts and log in `outcome`."""
+async def navigate(
+    scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None = None
+) -> AsyncGenerator[events.Action, None]:
+    """Walk to the next action, telling each step; note position, action, objective, thoughts and log in `outcome`.
+
+    With `fillers`, a step that takes long is filled.
+    """
     visited: set[context_graph.Position] = set()
     for _ in range(MAX_STEPS):
         state = context_graph.state_at(outcome.position, scene.graphs)
@@ -38,10 +45,9 @@ async def navigate(scene: Scene, outcome: Outcome, models: Models) -> AsyncGener
             for action in _leave(scene, outcome, chosen):
                 yield action
         elif isinstance(state, DecisionState):
-            yield events.DecisionStarted()
-            chosen = await _select_exit(scene, outcome, models, state)
-            for action in _leave(scene, outcome, chosen):
-                yield action
+            async with aclosing(_decide(scene, outcome, models, state, fillers)) as actions:
+                async for action in actions:
+                    yield action
         elif isinstance(state, AnnotationState):
             thought = outcome.add("agent-inner-thought", scene.agent.identity.name, state.inner_thought)
             yield events.AnnotationRetrieved(state.inner_thought)
@@ -69,6 +75,24 @@ async def _select_next_action(
     graph = scene.graphs[outcome.position.top.graph]
     question = prompt.select_next_action(scene, graph, state, _talk(scene, outcome), choices)
     return options[await _choose(scene, models, question, choices)]
+
+
+async def _decide(
+    scene: Scene, outcome: Outcome, models: Models, state: DecisionState, fillers: Fillers | None
+) -> AsyncGenerator[events.Action, None]:
+    """Leave a decision state. Where that takes long, say something meanwhile."""
+    yield (started := events.DecisionStarted())
+    if fillers is None:
+        chosen = await _select_exit(scene, outcome, models, state)
+    else:
+        async with begun(_select_exit(scene, outcome, models, state)) as choice:
+            after_s = state.audio_filler_triggered_after
+            filler = await fillers.meanwhile(choice, started, state.audio_fillers, after_s)
+            if filler is not None:
+                yield filler
+            chosen = await choice
+    for action in _leave(scene, outcome, chosen):
+        yield action
 
 
 async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: DecisionState) -> ExitCondition:

@@ -41,6 +41,8 @@ def said(messages: Iterable[Message]) -> Said:
     turns: list[tuple[Role, list[str]]] = []
     thoughts: list[str] = []
     for message in messages:
+        if not message.content:  # spoken, and interrupted before anything was heard
+            continue
         if message.message_type == "agent-inner-thought":
             thoughts.append(message.content)
             continue

@@ -18,8 +18,9 @@ from tertulia.engine.context_graph import Position
 from tertulia.engine.interaction import interact
 from tertulia.engine.library import Library
 from tertulia.engine.models import Models
-from tertulia.engine.scene import Incoming, Outcome, Person, Scene
+from tertulia.engine.scene import Incoming, Outcome, Person, Scene, Speaking
 from tertulia.engine.turn import Turn
+from tertulia.engine.voices import Voices
 from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
 from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
@@ -43,10 +44,11 @@ log = structlog.get_logger()
 class Runner:
     """The turns that run in this process. `owner` is its name in leases."""
 
-    def __init__(self, settings: TurnSettings, models: Models, library: Library) -> None:
+    def __init__(self, settings: TurnSettings, models: Models, voices: Voices, library: Library) -> None:
         self.owner = new_id()
         self._settings = settings
         self._models = models
+        self._voices = voices
         self._library = library
         self._running: dict[str, Turn] = {}
         self._beginning = 0
@@ -87,10 +89,10 @@ class Runner:
         """A lease for a turn that is about to begin."""
         return Lease(self.owner, new_id(), self._lease_end())
 
-    def launch(self, turn: Turn, incoming: Incoming | None) -> None:
-        """Run a turn in a task of its own."""
+    def launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> None:
+        """Run a turn in a task of its own; its reply is written, or spoken as `speaking` says."""
         self._running[turn.claim.interaction_id] = turn
-        turn.task = asyncio.create_task(self._run(turn, incoming))
+        turn.task = asyncio.create_task(self._run(turn, incoming, speaking))
 
     async def supervise(self) -> None:
         """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""
@@ -148,12 +150,12 @@ class Runner:
             except Exception as error:  # noqa: BLE001 - the next renewal may succeed before the lease ends
                 log.warning("leases not renewed", reason=repr(error))
 
-    async def _run(self, turn: Turn, incoming: Incoming | None) -> None:
+    async def _run(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> None:
         """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
         complete = b""
         try:
             turn.begin()
-            outcome = await self._interact(turn, incoming)
+            outcome = await self._interact(turn, incoming, speaking)
             turn.begin_settling()
             complete = events.encode(
                 events.InteractionComplete(
@@ -172,16 +174,16 @@ class Runner:
             del self._running[turn.claim.interaction_id]
             turn.close()
 
-    async def _interact(self, turn: Turn, incoming: Incoming | None) -> Outcome:
-        scene = await self._scene(turn, incoming)
+    async def _interact(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Outcome:
+        scene = await self._scene(turn, incoming, speaking)
         turn.claim = replace(turn.claim, user={}, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
-        async with aclosing(interact(scene, outcome, self._models)) as happening:
+        async with aclosing(interact(scene, outcome, self._models, self._voices, turn.touch)) as happening:
             async for event in happening:
                 turn.tell(event)
         return outcome
 
-    async def _scene(self, turn: Turn, incoming: Incoming | None) -> Scene:
+    async def _scene(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Scene:
         claim = turn.claim
         graphs = await self._library.graphs(turn.database, claim.graph)
         return Scene(
@@ -196,6 +198,8 @@ class Runner:
             history=claim.history,
             incoming=incoming,
             llm_model_preferences=claim.llm_model_preferences,
+            number=claim.num_interactions,
+            speaking=speaking,
         )
 
     async def _abandon(self, turn: Turn, *, certain: bool) -> bool:
@@ -221,6 +225,7 @@ class Runner:
             insights=outcome.insights,
             finished=outcome.finished,
             stream=stream,
+            recordings=outcome.recordings,
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
 

@@ -1,18 +1,23 @@
 """What an interaction knows when it begins, and what it has made when it ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from tertulia import clock
 from tertulia.engine.context_graph import Graphs, Position
-from tertulia.events import MessageType
+from tertulia.engine.playback import Playback
+from tertulia.events import MessageFormat, MessageType
 from tertulia.ids import new_id
-from tertulia.storage.turn import Message
+from tertulia.storage.turn import ContentType, Message, Recording
 
+if TYPE_CHECKING:  # it needs an extra
+    from tertulia.audio.decode import Recorded
+
+AudioFormat = Literal["pcm", "mp3"]
 IncomingType = Literal["user-message", "external-event", "skip"]
 
 
@@ -35,6 +40,10 @@ class Identity(_Part):
     relationship_to_developer: RelationshipToDeveloper
 
 
+class VoiceConfig(_Part):
+    voice_id: str
+
+
 class Agent(_Part):
     """A version of an agent, as the engine reads it from its stored body."""
 
@@ -42,6 +51,7 @@ class Agent(_Part):
     background: str
     behaviors: list[str]
     communication_patterns: list[str]
+    voice_config: VoiceConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +76,49 @@ class ExternalEvent:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What an interaction answers; `skip` brings nothing."""
+    """What an interaction answers; `skip` brings nothing. Where it was spoken, its text is yet to be heard.
+
+    `decode` makes the recording where that is still to be done; it is called in a thread, and raises BadRequest and
+    UnsupportedMedia. `keyterms` are words that are likely in the recording.
+    """
 
     type: IncomingType
     text: str = ""
     external_events: Sequence[ExternalEvent] = ()
+    recording: "Recorded | None" = None
+    decode: "Callable[[], Recorded] | None" = None
+    keyterms: Sequence[str] = ()
+
+    @property
+    def is_spoken(self) -> bool:
+        """Whether there is a recording, or will be."""
+        return self.recording is not None or self.decode is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Aloud:
+    """A caller's wish that the reply be spoken. With a `playback`, no faster than a listener hears it."""
+
+    audio_format: AudioFormat = "pcm"
+    playback: Playback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """How a reply is to be spoken. `language` is ISO 639-3."""
+
+    voice_id: str
+    language: str
+    audio_format: AudioFormat = "pcm"
+    playback: Playback | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that an interaction knows when it begins. `incoming` is None when the agent opens the conversation."""
+    """Everything that an interaction knows when it begins. `incoming` is None when the agent opens the conversation.
+
+    `number` counts the conversation's interactions, 0 for the first. Without `speaking`, the reply is written.
+    """
 
     agent: Agent
     graphs: Graphs
@@ -84,6 +127,13 @@ class Scene:
     history: Sequence[Message]
     incoming: Incoming | None
     llm_model_preferences: Mapping[str, Any]
+    number: int = 0
+    speaking: Speaking | None = None
+
+    @property
+    def language(self) -> str:
+        """In which they talk, ISO 639-3."""
+        return self.person.language or self.agent.identity.default_spoken_language
 
 
 @dataclass(slots=True)
@@ -96,6 +146,7 @@ class Outcome:
     began: datetime = field(default_factory=clock.now)
     message_id: str = field(default_factory=new_id)
     messages: list[Message] = field(default_factory=list[Message])
+    recordings: list[Recording] = field(default_factory=list[Recording])
     transitions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     action: str = ""
     objective: str = ""
@@ -110,18 +161,29 @@ class Outcome:
         self.last_time = moment
         return moment
 
-    def add(self, kind: MessageType, sender: str, content: str, created_at: datetime | None = None) -> Message:
+    def add(
+        self,
+        kind: MessageType,
+        sender: str,
+        content: str,
+        created_at: datetime | None = None,
+        message_format: MessageFormat = "text",
+    ) -> Message:
         """Add a message to those that will be committed."""
         message = Message(
             id=self.message_id if kind == "agent-message" else new_id(),
             message_type=kind,
-            format="text",
+            format=message_format,
             sender=sender,
             content=content,
             created_at=created_at or self.next_time(),
         )
         self.messages.append(message)
         return message
+
+    def keep(self, message_id: str, content_type: ContentType, body: bytes) -> None:
+        """Add the recording of a message to those that will be committed."""
+        self.recordings.append(Recording(message_id, content_type, body))
 
     @property
     def insights(self) -> dict[str, Any]:

@@ -28,6 +28,9 @@ BLOCK_BYTES = 1 << 12
 LOG_BYTES = 1 << 23
 """A turn that makes more than this has gone wrong."""
 
+SPOKEN_LOG_BYTES = 1 << 26
+"""As `LOG_BYTES`, where the reply is spoken: some seventeen minutes of PCM."""
+
 
 def no_actions(_action_type: str) -> bool:
     """The filter of a caller who may not see the agent's actions."""
@@ -57,6 +60,7 @@ class Turn:
         "claim",
         "closed",
         "database",
+        "limit",
         "settled",
         "settling",
         "stopped_by",
@@ -69,6 +73,8 @@ class Turn:
         self.database = database
         self.claim = claim
         self.wants = wants
+        self.limit = LOG_BYTES
+        """How many bytes of events there may be."""
         self.closed = False
         self.settling = False
         """Whether the turn is being committed: from here on it cannot be stopped."""
@@ -79,7 +85,7 @@ class Turn:
         self.task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.touched = self._loop.time()
-        """When the turn last made an event, by the event loop's clock, in seconds."""
+        """When the turn last showed life, by the event loop's clock, in seconds."""
         self._begun = False
         self._blocks: list[bytes] = []
         self._block_ends: list[int] = []
@@ -95,6 +101,10 @@ class Turn:
         """Everything so far."""
         return b"".join([*map(zlib.decompress, self._blocks), *self._lines])
 
+    def touch(self, ahead_s: float = 0) -> None:
+        """Say that the turn lives, and may be silent for so many seconds before that is counted."""
+        self.touched = self._loop.time() + ahead_s
+
     def tell(self, event: Event) -> None:
         """Add an event, unless it is an action that the caller does not want.
 
@@ -104,7 +114,7 @@ class Turn:
         self.touched = self._loop.time()
         if isinstance(event, events.CurrentAgentAction) and not self.wants(events.action_type(event.action)):
             return
-        if self._size > LOG_BYTES:
+        if self._size > self.limit:
             raise ModelMisbehaved("the reply has no end")
         self.append(events.encode(event))
 
@@ -141,6 +151,13 @@ class Turn:
         self._begun = True
         self._raise_if_stopped()
 
+    async def first_line(self) -> None:
+        """Wait until there is a line. Raises what the turn ended by, where that is its only one."""
+        while not self._count and not self.closed:
+            await self._more()
+        if self.closed and self._count <= 1 and isinstance(self.stopped_by, Exception) and not self.settled:
+            raise self.stopped_by
+
     def begin_settling(self) -> None:
         """Say that the turn is being committed. Raises what stopped it before, had the cancellation got lost."""
         self._raise_if_stopped()
@@ -171,6 +188,12 @@ class Turn:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _more(self) -> asyncio.Future[None]:
+        """Done when there is another line, or none will follow."""
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        return waiter
+
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
         read = after
         while True:
@@ -185,9 +208,7 @@ class Turn:
             elif self.closed:
                 return
             else:
-                waiter = self._loop.create_future()
-                self._waiters.append(waiter)
-                await waiter
+                await self._more()
 
 
 class Recorded:
