@@ -1,0 +1,257 @@
+"""English numbers as they are said: dates, times, money, measures, ordinals, fractions, telephone numbers, the rest.
+
+Every kind is a pattern and what says its match. The patterns are possessive, so none goes back over what it has read.
+"""
+
+# ruff: noqa: RUF001, SIM905 - other dashes and spaces are meant; words read better in a line than in a list
+import re
+from collections.abc import Callable, Mapping
+
+Say = Callable[[re.Match[str]], str]
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "- ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SCALES = [
+    (10**15, "quadrillion"),
+    (10**12, "trillion"),
+    (10**9, "billion"),
+    (10**6, "million"),
+    (1000, "thousand"),
+    (100, "hundred"),
+]
+_MOST_DIGITS = 17
+"""Longer numbers are said digit by digit."""
+
+_ORDINALS = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
+    "nine": "ninth",
+    "twelve": "twelfth",
+}
+_MONTHS = "January February March April May June July August September October November December".split()
+_CURRENCIES = {
+    "$": ("dollar", "dollars", "cents"),
+    "€": ("euro", "euros", "cents"),
+    "£": ("pound", "pounds", "pence"),
+    "¥": ("yen", "yen", ""),
+    "₹": ("rupee", "rupees", "paise"),
+}
+_SCALE_LETTERS = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "bn": "billion", "B": "billion"}
+_UNITS = {
+    **{
+        letters: (one, f"{one}s")
+        for letters, one in {
+            "km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimeter", "mi": "mile", "yd": "yard",
+            "kg": "kilogram", "g": "gram", "mg": "milligram", "lb": "pound", "lbs": "pound", "oz": "ounce",
+            "l": "liter", "L": "liter", "ml": "milliliter", "mL": "milliliter", "h": "hour", "hr": "hour",
+            "hrs": "hour", "min": "minute", "mins": "minute", "s": "second", "sec": "second", "ms": "millisecond",
+            "KB": "kilobyte", "kB": "kilobyte", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte",
+            "W": "watt", "kW": "kilowatt", "kWh": "kilowatt hour", "V": "volt", "kcal": "kilocalorie",
+            "°": "degree", "m²": "square meter", "km²": "square kilometer", "m³": "cubic meter",
+        }.items()
+    },
+    **{
+        letters: (words, words)
+        for letters, words in {
+            "%": "percent", "k": "thousand", "K": "thousand", "M": "million", "B": "billion", "bn": "billion",
+            "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz",
+        }.items()
+    },
+    "ft": ("foot", "feet"),
+    "°C": ("degree Celsius", "degrees Celsius"),
+    "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
+    "km/h": ("kilometer per hour", "kilometers per hour"),
+    "m/s": ("meter per second", "meters per second"),
+    "mph": ("mile per hour", "miles per hour"),
+}  # fmt: skip
+
+
+def cardinal(number: int) -> str:
+    """A number from 0 to below 10**18."""
+    if number < 20:
+        return _ONES[number]
+    if number < 100:
+        tens, ones = divmod(number, 10)
+        return _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
+    size, scale = next((size, scale) for size, scale in _SCALES if number >= size)
+    many, rest = divmod(number, size)
+    return f"{cardinal(many)} {scale}" + (f" {cardinal(rest)}" if rest else "")
+
+
+def ordinal(number: int) -> str:
+    """Which one in an order: first, twenty-second, one hundredth."""
+    words = cardinal(number)
+    last = re.split(r"[ -]", words)[-1]
+    rest = words[: len(words) - len(last)]
+    if last in _ORDINALS:
+        return rest + _ORDINALS[last]
+    return rest + (f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th")
+
+
+def year(number: int) -> str:
+    """A number as a year is said: nineteen ninety-nine, two thousand nine, twenty twenty-six."""
+    century, rest = divmod(number, 100)
+    if not 11 <= century < 100 or (century % 10 == 0 and rest < 10):
+        return cardinal(number)
+    return f"{cardinal(century)} " + ("hundred" if not rest else f"oh {_ONES[rest]}" if rest < 10 else cardinal(rest))
+
+
+def spelled(digits: str) -> str:
+    """Digit by digit."""
+    return " ".join(_ONES[int(digit)] for digit in digits)
+
+
+def quantity(written: str) -> str:
+    """How much: `1,234.5`, `1999`, `.5`."""
+    whole, _, decimals = written.replace(",", "").partition(".")
+    words = [cardinal(int(whole)) if len(whole) <= _MOST_DIGITS else spelled(whole)] if whole else []
+    return " ".join([*words, "point", spelled(decimals)] if decimals else words)
+
+
+def number(written: str) -> str:
+    """A number that stands alone: a quantity, a year, or digits that are a name (`0049`, `5551234`)."""
+    if written.isdigit():
+        if len(written) == 4 and 1100 <= int(written) < 2100:
+            return year(int(written))
+        if written[0] == "0" or (len(written) >= 7 and not written.endswith("000")):
+            return spelled(written)
+    return quantity(written)
+
+
+def _date(found: re.Match[str]) -> str:
+    day = f"{_MONTHS[int(found['month']) - 1]} {ordinal(int(found['day']))}, {year(int(found['year']))}"
+    return f"{day} at" if found[0].endswith("T") else day
+
+
+def _numeric_date(found: re.Match[str]) -> str:
+    """Month first between slashes, where that is a month; day first between dots."""
+    first, second = int(found["first"]), int(found["second"])
+    day, month = (second, first) if found["between"] == "/" and first <= 12 else (first, second)
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return f"{cardinal(first)}, {cardinal(second)}, {year(int(found['in_year']))}"
+    return f"{_MONTHS[month - 1]} {ordinal(day)}, {year(int(found['in_year']))}"
+
+
+def _time(found: re.Match[str]) -> str:
+    hour, minute, seconds, half = int(found["hour"]), int(found["minute"]), int(found["seconds"] or 0), found["half"]
+    full = "" if half else "hundred" if hour > 12 else "o'clock"
+    minutes = full if minute == 0 else f"oh {_ONES[minute]}" if minute < 10 else cardinal(minute)
+    second = f"and {cardinal(seconds)} {'second' if seconds == 1 else 'seconds'}" if seconds else ""
+    return " ".join(part for part in (cardinal(hour), minutes, second, _half(half)) if part)
+
+
+def _half(half: str | None) -> str:
+    return f"{half.strip()[0].lower()}.m." if half else ""
+
+
+def _money(found: re.Match[str]) -> str:
+    sign, written = found["sign"] or found["sign_after"], found["amount"] or found["amount_after"]
+    one, many, cents = _CURRENCIES[sign]
+    if found["scale"]:
+        return f"{quantity(written)} {_SCALE_LETTERS.get(found['scale'], found['scale'])} {many}"
+    whole, _, decimals = written.partition(".")
+    if len(decimals) != 2 or not cents:
+        return f"{quantity(written)} {one if written == '1' else many}"
+    money = f"{quantity(whole)} {one if whole == '1' else many}"
+    if decimals == "00":
+        return money
+    small = f"{cardinal(int(decimals))} {'cent' if decimals == '01' and cents == 'cents' else cents}"
+    return small if whole == "0" else f"{money} and {small}"
+
+
+def _measure(found: re.Match[str]) -> str:
+    one, many = _UNITS[found["unit"]]
+    return f"{quantity(found['measured'])} {one if found['measured'] == '1' else many}"
+
+
+def _decade(found: re.Match[str]) -> str:
+    words = number(found["decade_year"])
+    return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
+
+
+def _fraction(found: re.Match[str]) -> str:
+    over, under = int(found["over"]), int(found["under"])
+    if (over, under) == (24, 7):
+        words = "twenty-four seven"
+    elif over >= under or under < 2:
+        words = f"{cardinal(over)} over {cardinal(under)}"
+    elif under > 20:
+        words = f"{cardinal(over)} out of {cardinal(under)}"
+    else:
+        words = cardinal(over) + " " + _part(under, one=over == 1)
+    return f"{cardinal(int(found['wholes']))} and {words}" if found["wholes"] else words
+
+
+def _part(under: int, *, one: bool) -> str:
+    if under == 2:
+        return "half" if one else "halves"
+    return ("quarter" if under == 4 else ordinal(under)) + ("" if one else "s")
+
+
+def _telephone(found: re.Match[str]) -> str:
+    groups = ", ".join(spelled(digits) for digits in re.findall(r"[0-9]+", found[0]))
+    return f"plus {groups}" if found[0].startswith("+") else groups
+
+
+def _any_of(words: Mapping[str, object]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+_N = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+"
+_GAP = "[ \u00a0\u202f]?"
+_SIGN = f"[{''.join(_CURRENCIES)}]"
+_HALF = rf"{_GAP}(?:[aApP]\.[mM]\.|[aApP][mM](?!\w))"
+_SCALE = rf"(?:{_GAP}(?P<scale>thousand|million|billion|trillion|{_any_of(_SCALE_LETTERS)})(?!\w))?+"
+
+KINDS: dict[str, tuple[str, Say]] = {
+    "telephone": (
+        r"(?:\+[0-9]{1,3}[ .-]?|1[ .-])?(?:\([0-9]{3}\)[ ]?|[0-9]{3}[.-])[0-9]{3}[ .-][0-9]{4}(?![0-9])"
+        r"|\+[0-9]{1,3}(?:[ .-]?[0-9]{2,4}){2,6}+(?![0-9])|[0-9]{3}-[0-9]{4}(?![0-9-])",
+        _telephone,
+    ),
+    "date": (
+        r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])(?![0-9])(?:T(?=[0-9]))?",
+        _date,
+    ),
+    "numeric_date": (
+        r"(?P<first>[0-9]{1,2})(?P<between>[/.])(?P<second>[0-9]{1,2})(?P=between)(?P<in_year>[0-9]{4})(?![0-9])",
+        _numeric_date,
+    ),
+    "time": (
+        r"(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?::(?P<seconds>[0-5][0-9]))?+(?![0-9:])"
+        rf"(?P<half>{_HALF})?+",
+        _time,
+    ),
+    "full_hour": (
+        rf"(?P<at_hour>1[0-2]|[1-9])(?P<which>{_HALF})",
+        lambda found: f"{cardinal(int(found['at_hour']))} {_half(found['which'])}",
+    ),
+    "money": (
+        rf"(?P<sign>{_SIGN})(?P<amount>{_N}){_SCALE}|(?P<amount_after>{_N}){_GAP}(?P<sign_after>[€£¥₹])",
+        _money,
+    ),
+    "fraction": (
+        r"(?:(?P<wholes>[0-9]{1,3}) )?(?P<over>[0-9]{1,3})/(?P<under>[0-9]{1,3})(?![0-9/])",
+        _fraction,
+    ),
+    "decade": (r"(?P<decade_year>[0-9]{1,3}0)s(?!\w)", _decade),
+    "ordinal": (
+        r"(?P<place>[0-9]{1,9})(?:st|nd|rd|th)(?!\w)",
+        lambda found: ordinal(int(found["place"])),
+    ),
+    "measure": (rf"(?<![A-Za-z])(?P<measured>{_N}){_GAP}(?P<unit>{_any_of(_UNITS)})(?!\w)", _measure),
+    "version": (
+        r"[0-9]++(?:\.[0-9]++){2,}+",
+        lambda found: " point ".join(quantity(part) for part in found[0].split(".")),
+    ),
+    "number": (rf"{_N}|(?<![\w.])\.[0-9]++", lambda found: number(found[0])),
+    "minus": (rf"(?<=[0-9]) [-−] (?={_SIGN}?[0-9])|(?<![\w)\]%])[-−](?={_SIGN}?\.?[0-9])", lambda _: " minus "),
+    "to": (rf"(?<=[0-9%])(?:{_GAP}[-–]{_GAP}(?={_SIGN}?[0-9])|:(?=[0-9]))", lambda _: " to "),
+}
+"""In the order in which they are tried."""
