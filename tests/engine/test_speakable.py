@@ -61,6 +61,7 @@ def test_some_texts_are_not_said_at_all(written: str, language: str) -> None:
             "(http://my-site.org/a/b), <https://foo.io> or example.com/x",
             "(my dash site dot org), foo dot io or example dot com",
         ),
+        ("http://10.0.0.1:80/, web3.org", "ten dot zero dot zero dot one, web three dot org"),
         ("Mail a.b@example.com or <c@d.org>!", "Mail a dot b at example dot com or c at d dot org!"),
         ("AT&T, R&amp;D, C#, C++, #5, #tag", "AT and T, R and D, C sharp, C plus plus, number five, tag"),
         ("2+2=4, 3 * 4, 5 - 3", "two plus two equals four, three times four, five minus three"),

@@ -127,12 +127,15 @@ def _host(found: re.Match[str]) -> str:
 
 def _said_entity(found: re.Match[str]) -> str:
     char = html.unescape(found[0])
-    return _SYMBOLS.get(char) or _entity(found)
+    return _SYMBOLS.get(char) or _said_part(_entity(found))
 
 
 def _said_host(found: re.Match[str]) -> str:
-    parts = re.split(r"([-.@_+])", _host(found))
-    return " ".join(_IN_ADDRESSES.get(part, part) for part in parts if part)
+    return " ".join(_said_part(part) for part in re.split(r"([-.@_+]|[0-9]+)", _host(found)) if part)
+
+
+def _said_part(part: str) -> str:
+    return numbers.number(part) if part.isascii() and part.isdigit() else _IN_ADDRESSES.get(part, part)
 
 
 _PATH = r"(?:[/?#](?:[.,;:!?)*_'\"]*+[^]\[\s<>|`'\".,;:!?)*_]++)*+[/]?)?+"
