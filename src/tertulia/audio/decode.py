@@ -17,12 +17,13 @@ import av
 from av.error import FFmpegError
 from av.packet import Packet
 
-from tertulia.audio import sniff
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
-from tertulia.audio.opus import NotOpus, OpusFile, read_ogg, read_webm
+from tertulia.audio.frames import flac_frames, mp3_frames
+from tertulia.audio.packets import NotReadable, PacketFile, read_ogg, read_webm
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, duration_ms, wav
 from tertulia.audio.resample import Form, Mixdown, Resampler
 from tertulia.audio.riff import NotWave, Wave, read_wave
+from tertulia.audio.sniff import NAMES, Kind, certain_kind, likely_kind
 from tertulia.errors import BadRequest, UnsupportedMedia
 
 _DECODERS = {"mp3": "mp3float,mp3", "flac": "flac"}
@@ -54,22 +55,19 @@ def decode(body: bytes, config: FileAudioConfig | PcmAudioConfig, max_s: float) 
     """
     if not body:
         raise BadRequest("recorded_message: it is empty.")
-    found = sniff.name_of(body)
     if isinstance(config, PcmAudioConfig):
+        found = certain_kind(body)
         if found is None:
             return _bare(body, config, max_s)
         if found != "wav":
-            raise _differs("bare samples or a WAV file", sniff.NAMES[found])
+            raise _differs("bare samples or a WAV file", NAMES[found])
         return _wave(body, config, max_s)
-    if found is None and sniff.is_mp3(body):
-        found = "mp3"
+    found = likely_kind(body)
     if found != config.type:
-        raise _differs(sniff.NAMES[config.type], sniff.NAMES[found] if found else "of no known format")
+        raise _differs(NAMES[config.type], NAMES[found] if found else "of no known format")
     if config.type == "wav":
         return _wave(body, None, max_s)
-    sound = _Sound(max_s)
-    _hear(body, config.type, sound)
-    pcm = sound.finish()
+    pcm = _hear(body, config.type, _Sound(max_s))
     if config.type == "mp3":
         return _recorded(pcm, "audio/mpeg", body)
     return _recorded(pcm, "audio/wav", wav(pcm, HEARING_RATE))
@@ -128,41 +126,44 @@ class _Sound:
 class _Stream:
     """Bytes that FFmpeg can read from the front to the back, and nothing else."""
 
-    def __init__(self, body: memoryview) -> None:
+    def __init__(self, body: bytes) -> None:
         self.read = io.BytesIO(body).read
 
 
-def _hear(body: bytes, kind: sniff.Kind, sound: _Sound) -> None:
-    """Decode a file into the sound, as far as it goes."""
-    name = sniff.NAMES[kind]
+def _hear(body: bytes, kind: Kind, sound: _Sound) -> bytes:
+    """The samples of a file, as far as it goes."""
+    name = NAMES[kind]
     try:
         if kind == "ogg":
-            _hear_opus(read_ogg(body, sound.most_packets), sound)
+            _hear_packets(read_ogg(body, sound.most_packets), sound)
         elif kind == "webm":
-            _hear_opus(read_webm(body, sound.most_packets), sound)
+            _hear_packets(read_webm(body, sound.most_packets), sound)
         else:
-            _hear_frames(memoryview(body)[sniff.start_of(body, kind) :], kind, sound)
-    except NotOpus as reason:
+            _hear_frames(body, kind, sound)
+        return sound.finish()
+    except NotReadable as reason:
         raise UnsupportedMedia(f"recorded_message: it begins as {name}, but {reason}.") from None
     except (FFmpegError, ValueError) as error:
         raise UnsupportedMedia(f"recorded_message: it begins as {name}, but cannot be decoded.") from error
 
 
-def _hear_opus(file: OpusFile, sound: _Sound) -> None:
-    codec: Any = av.CodecContext.create("opus", "r")
+def _hear_packets(file: PacketFile, sound: _Sound) -> None:
+    codec: Any = av.CodecContext.create(file.codec, "r")
     codec.thread_count = 1
     codec.extradata = file.head
     _decode(codec, (Packet(packet) for packet in file.packets if packet), sound)
 
 
-def _hear_frames(body: memoryview, kind: sniff.Kind, sound: _Sound) -> None:
-    """The first stream of an MP3 or FLAC file. Others are pictures."""
+def _hear_frames(body: bytes, kind: Kind, sound: _Sound) -> None:
+    frames = flac_frames(body) if kind == "flac" else mp3_frames(body)
+    if frames is None:
+        raise ValueError(kind)
     options = {"codec_whitelist": _DECODERS[kind], "protocol_whitelist": "none", "max_streams": "8"}
-    opened = av.open(_Stream(body), "r", kind, container_options=options, metadata_errors="replace")
+    opened = av.open(_Stream(frames), "r", kind, container_options=options, metadata_errors="replace")
     with closing(opened) as container:
-        stream = container.streams[0]
+        stream = next(iter(container.streams.audio), None)
         # A coding that FFmpeg does not know has no context.
-        if getattr(stream.codec_context, "name", None) not in _DECODERS[kind].split(","):
+        if stream is None or getattr(stream.codec_context, "name", None) not in _DECODERS[kind].split(","):
             raise ValueError(kind)
         stream.codec_context.thread_count = 1
         _decode(stream.codec_context, _until_damage(container.demux(stream)), sound)

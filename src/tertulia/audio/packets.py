@@ -1,57 +1,69 @@
-"""Opus in Ogg and WebM files, read by hand: packets, which FFmpeg's decoder then takes.
+"""Packets of Opus and Vorbis in Ogg and WebM files, read by hand; FFmpeg's decoders take them from there.
 
 FFmpeg's own readers know dozens of codings, compressed tracks that grow a thousandfold, and more. What recorders write
-needs a few lines. Ogg: RFC 3533 and 7845. WebM: RFC 8794 (EBML) and 9559 (Matroska).
+needs a few lines. Ogg: RFC 3533 and 7845, and the Vorbis I specification. WebM: RFC 8794 (EBML) and 9559 (Matroska).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-_HEAD, _TAGS = b"OpusHead", b"OpusTags"
+_OPUS, _OPUS_TAGS = b"OpusHead", b"OpusTags"
+_VORBIS, _VORBIS_SETUP = b"\x01vorbis", b"\x05vorbis"
+_MOST_CODEBOOKS = 64  # encoders make 30 to 50; each may take half a megabyte, and 256 would fit in five kilobytes
 _CONTINUED = 0x01
 
 
-class NotOpus(Exception):
+class NotReadable(Exception):
     """Why a body cannot be read, for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpusFile:
-    """`head` is the OpusHead packet; `packets` come as far as the file goes."""
+class PacketFile:
+    """`head` is FFmpeg's "extradata": what its decoder is told first. `packets` come as far as the file goes."""
 
+    codec: Literal["opus", "vorbis"]
     head: bytes
     packets: Iterator[bytes]
 
 
-def read_ogg(body: bytes, most: int) -> OpusFile:
-    """The first stream of Opus, from at most so many pages. Checksums are not looked at: the decoder bears anything."""
+def read_ogg(body: bytes, most: int) -> PacketFile:
+    """The first stream of sound, from at most so many pages and packets. Checksums are not looked at: decoders bear anything."""
     packets = _ogg_packets(body, most)
-    head = next(packets, None)
-    if head is None:
-        raise NotOpus("there is no Opus in it")
-    return OpusFile(head, (packet for packet in packets if not packet.startswith(_TAGS)))
+    first = next(packets, b"")
+    if first.startswith(_OPUS):
+        return PacketFile("opus", first, (packet for packet in packets if not packet.startswith(_OPUS_TAGS)))
+    comments, setup = next(packets, b""), next(packets, b"")
+    if not first or not setup.startswith(_VORBIS_SETUP) or setup[7:8] > bytes([_MOST_CODEBOOKS - 1]):
+        raise NotReadable("there is no Opus or Vorbis in it")
+    return PacketFile("vorbis", b"\x02" + _laced(first) + _laced(comments) + first + comments + setup, packets)
+
+
+def _laced(packet: bytes) -> bytes:
+    """A packet's length, as Ogg writes lengths."""
+    return b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255])
 
 
 def _ogg_packets(body: bytes, most: int) -> Iterator[bytes]:
     serial = None
-    partial = b""
+    partial = bytearray()
     for flags, page_serial, pieces in _ogg_pages(body, most):
-        if serial is None and pieces and pieces[0].startswith(_HEAD):
+        if serial is None and pieces and pieces[0].startswith((_OPUS, _VORBIS)):
             serial = page_serial
         if page_serial != serial:
             continue
         if not flags & _CONTINUED:
-            partial = b""
+            partial.clear()
         for piece in pieces[:-1]:
-            yield partial + piece
-            partial = b""
+            yield bytes(partial) + piece
+            partial.clear()
         partial += pieces[-1]
 
 
 def _ogg_pages(body: bytes, most: int) -> Iterator[tuple[int, bytes, list[bytes]]]:
     """The pages: flags, serial number, and the packets' pieces, of which the last one goes on in the next page."""
     start = 0
-    for _ in range(most):
+    while most > 0:
         start = body.find(b"OggS", start)
         if start < 0 or start + 27 > len(body):
             return
@@ -65,7 +77,8 @@ def _ogg_pages(body: bytes, most: int) -> Iterator[tuple[int, bytes, list[bytes]
                 piece = end
         yield body[start + 5], body[start + 14 : start + 18], [*pieces, body[piece:end]]
         start = max(start + 4, end)
-    raise NotOpus("it is cut into too many pages")
+        most -= 1 + len(pieces)
+    raise NotReadable("it is cut into too many packets")
 
 
 _SEGMENT, _CLUSTER, _BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0
@@ -76,11 +89,11 @@ _BLOCKS = {0xA3, 0xA1}
 _LACING = 0x06
 
 
-def read_webm(body: bytes, most: int) -> OpusFile:
+def read_webm(body: bytes, most: int) -> PacketFile:
     """The first track of Opus, from at most so many elements."""
     elements = _elements(body, most)
     number, head = _opus_track(elements)
-    return OpusFile(head, _webm_packets(elements, number))
+    return PacketFile("opus", head, _webm_packets(elements, number))
 
 
 def _opus_track(elements: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
@@ -91,13 +104,13 @@ def _opus_track(elements: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
                 break
             track = {}
         if name == _CLUSTER:
-            raise NotOpus("there is no Opus in it")
+            raise NotReadable("there is no Opus in it")
         track[name] = data
     number, head = track.get(_TRACK_NUMBER, b""), track.get(_CODEC_PRIVATE, b"")
     if _ENCODINGS in track:
-        raise NotOpus("its packets are compressed or encrypted")
-    if not head.startswith(_HEAD) or not number:
-        raise NotOpus("there is no Opus in it")
+        raise NotReadable("its packets are compressed or encrypted")
+    if not head.startswith(_OPUS) or not number:
+        raise NotReadable("there is no Opus in it")
     return int.from_bytes(number), head
 
 
@@ -105,7 +118,7 @@ def _webm_packets(elements: Iterator[tuple[int, bytes]], number: int) -> Iterato
     for name, data in elements:
         if name in _BLOCKS and (read := _number(data, 0)) and read[0] == number and len(data) >= read[1] + 3:
             if data[read[1] + 2] & _LACING:
-                raise NotOpus("several packets share a block")
+                raise NotReadable("several packets share a block")
             yield data[read[1] + 3 :]
 
 
@@ -128,7 +141,7 @@ def _elements(body: bytes, most: int) -> Iterator[tuple[int, bytes]]:
             return  # cut off
         yield name, body[place : place + size]
         place += size
-    raise NotOpus("it is cut into too many elements")
+    raise NotReadable("it is cut into too many elements")
 
 
 def _number(body: bytes, place: int) -> tuple[int, int] | None:
