@@ -2,6 +2,7 @@
 
     TertuliaError                 500
     +-- BadRequest                400  well-formed, but not possible now
+    |   +-- NothingHeard          400  there is no speech in a recording
     +-- Unauthorized              401  who are you?
     +-- Forbidden                 403  you may not
     +-- NotFound                  404
@@ -45,6 +46,10 @@ class TertuliaError(Exception):
 
 class BadRequest(TertuliaError):
     status = 400
+
+
+class NothingHeard(BadRequest):
+    """There is no speech in a recording."""
 
 
 class Unauthorized(TertuliaError):

@@ -12,7 +12,7 @@ from tertulia.engine.navigation import navigate
 from tertulia.engine.scene import Incoming, Outcome, Scene, Speaking
 from tertulia.engine.speech import Alive, speak
 from tertulia.engine.voices import Voices
-from tertulia.errors import BadRequest, ModelMisbehaved
+from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
 
 
@@ -52,7 +52,7 @@ async def _transcribed(scene: Scene, voices: Voices, alive: Alive) -> str:
     transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
     alive(0)
     if not transcript.text.strip():
-        raise BadRequest("recorded_message: there is no speech in it.")
+        raise NothingHeard("recorded_message: there is no speech in it.")
     return transcript.text.strip()
 
 
