@@ -202,7 +202,7 @@ def _body_problems(operation: Operation, value: object) -> list[str]:
 
 
 def _flat(form: Mapping[str, list[str | bytes]]) -> Json:
-    """A form as the schema has it: a part that may be repeated is a list, and bytes are a string of as many characters."""
+    """A form as the schema has it: a part that may be repeated is a list, and bytes are text."""
     texts = {
         name: [value if isinstance(value, str) else value.decode("latin-1") for value in values]
         for name, values in form.items()

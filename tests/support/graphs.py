@@ -94,10 +94,10 @@ def make_graph(admin: httpx2.Client, body: dict[str, Any]) -> str:
     return str(graph_id)
 
 
-def make_agent(admin: httpx2.Client) -> str:
+def make_agent(admin: httpx2.Client, **changes: Any) -> str:
     """An agent with one version; its identifier."""
     agent_id = _created(admin.post("/organization/agent", json={"agent_name": _unique("agent")}))["id"]
-    _created(admin.post(f"/organization/agent/{agent_id}/", json=AGENT))
+    _created(admin.post(f"/organization/agent/{agent_id}/", json={**AGENT, **changes}))
     return str(agent_id)
 
 

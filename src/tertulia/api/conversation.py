@@ -18,6 +18,7 @@ from tertulia.api.rate_limit import rate_limit
 from tertulia.api.routing import contract_router
 from tertulia.api.tag_filter import parse_tag_filters
 from tertulia.api.types import ObjectId, Text, TextTags, Words
+from tertulia.audio import require_codecs
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.conversations import Manner, Stream
@@ -70,6 +71,16 @@ def may_interact(actor: Actor) -> stored.Authorize:
     return authorize
 
 
+def may_finish(actor: Actor) -> stored.Authorize:
+    """What raises Forbidden unless the caller may finish a conversation."""
+
+    def authorize(row: Record) -> None:
+        actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
+        actor.require(Permission.CONVERSATION_FINISH_CONVERSATION, conversation_target(row))
+
+    return authorize
+
+
 # --- Create ----------------------------------------------------------------------------------------------------------
 
 
@@ -113,14 +124,14 @@ async def create_conversation(
     asked = [response_format, action_pattern, *([] if aloud is None else [aloud.audio_format])]
 
     async def start(actor: Actor) -> Stream:
-        target = _target_of_new(actor, body.service_id)
+        target = target_of_new(actor, body.service_id)
         actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
         return await runtime.conversations.start(
             organization.database,
             lambda connection: confirm_actor(connection, actor),
             body.to_opening(actor),
             incoming,
-            _shown_actions(actor, target, matches),
+            shown_actions(actor, target, matches),
             Manner(make_ticket(runtime, actor, idempotency_key, "create", body, *asked), aloud),
         )
 
@@ -128,10 +139,15 @@ async def create_conversation(
 
 
 def _aloud(response_format: TextOrVoice, audio_format: AudioFormat | None) -> Aloud | None:
-    return Aloud(audio_format or "pcm") if response_format == "voice" else None
+    if response_format == "text":
+        return None
+    if audio_format == "mp3":
+        require_codecs("audio_format:")
+    return Aloud(audio_format or "pcm")
 
 
-def _target_of_new(actor: Actor, service_id: str) -> dict[str, Any]:
+def target_of_new(actor: Actor, service_id: str) -> dict[str, Any]:
+    """The attributes that a conversation of the caller will have."""
     return {
         "org_id": actor.org_id,
         "conversation_user_id": actor.user_id,
@@ -140,7 +156,7 @@ def _target_of_new(actor: Actor, service_id: str) -> dict[str, Any]:
     }
 
 
-def _shown_actions(actor: Actor, target: Mapping[str, Any], matches: ActionFilter) -> ActionFilter:
+def shown_actions(actor: Actor, target: Mapping[str, Any], matches: ActionFilter) -> ActionFilter:
     """The caller's filter of action events; nothing passes it where the caller may not see them."""
     return matches if actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, target) else no_actions
 
@@ -183,7 +199,7 @@ async def interact_with_conversation(
             conversation_id,
             incoming,
             may_interact(actor),
-            lambda row: _shown_actions(actor, conversation_target(row), matches),
+            lambda row: shown_actions(actor, conversation_target(row), matches),
             Manner(make_ticket(runtime, actor, idempotency_key, conversation_id, form, *asked), aloud),
         )
 
@@ -200,12 +216,7 @@ async def finish_conversation(
     actor: CurrentActor, organization: Organization, conversation_id: ConversationPath
 ) -> None:
     """Finish a conversation. One without messages is removed."""
-
-    def authorize(row: Record) -> None:
-        actor.require(Permission.USER_UPDATE_USER_INFO, owner_target(row))
-        actor.require(Permission.CONVERSATION_FINISH_CONVERSATION, conversation_target(row))
-
-    await organization.database.write(stored.finish, organization.org_id, conversation_id, authorize)
+    await organization.database.write(stored.finish, organization.org_id, conversation_id, may_finish(actor))
 
 
 # --- Lists -----------------------------------------------------------------------------------------------------------

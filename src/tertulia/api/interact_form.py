@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tertulia.api.deps import find_runtime
 from tertulia.api.types import Text
+from tertulia.audio import require_codecs
 from tertulia.audio.config import parse_audio_config
 from tertulia.engine.scene import ExternalEvent, Incoming
 from tertulia.errors import BadRequest, Unprocessable
@@ -156,6 +157,7 @@ def spoken_message(audio: bytes | None, audio_config: str | None, longest_s: flo
     config = parse_audio_config(audio_config)
     if audio is None:
         return None
+    require_codecs("request_format:")
 
     def decode() -> "Recorded":
         from tertulia.audio.decode import decode as decode_audio  # noqa: PLC0415 - it needs an extra

@@ -59,11 +59,11 @@ async def speak(
                     async for piece in pieces:
                         ahead.check()
                         yield piece
-                        await message.heard()
+                        await message.heard(alive)
             if not ahead.text.strip():
                 raise ModelMisbehaved("the reply is empty")
             yield message.end()
-            await message.heard(to_the_end=True)
+            await message.heard(alive, to_the_end=True)
         outcome.full_message = ahead.text
     except Interrupted as interrupted:
         if not message.ended:
@@ -142,7 +142,7 @@ class _Message:
         self.ended = True
         return self._piece(self._encoder.finish())
 
-    async def heard(self, *, to_the_end: bool = False) -> None:
+    async def heard(self, alive: Alive, *, to_the_end: bool = False) -> None:
         """Where there is a listener: wait until they are not far behind what was made, or have heard all of it.
 
         Raises:
@@ -152,6 +152,7 @@ class _Message:
         if playback is None:
             return
         ms, self._told_ms = self._ms - self._told_ms, self._ms
+        alive(ms / 1000)
         await playback.sent(ms)
         if to_the_end:
             await playback.played()
@@ -162,8 +163,7 @@ class _Message:
         if self._unfinished is not None:
             alignment, begins_ms, at_least_ms = self._unfinished
             self._note(alignment.finish(max(self._ms - begins_ms, at_least_ms)), begins_ms)
-        until = heard_ms + self._encoder.delay_ms
-        heard = "".join(character for ms, character in self._characters if ms <= until)
+        heard = "".join(character for ms, character in self._characters if ms <= heard_ms)
         more = self._characters[len(heard) : len(heard) + 1]
         if more and _PART_OF_A_WORD.match(more[0][1]):
             heard = _PART_OF_A_WORD.sub("", heard)
@@ -174,8 +174,8 @@ class _Message:
         sound = b"".join(self._sound)
         is_mp3 = self._speaking.audio_format == "mp3"
         if self._heard_ms is not None:
-            ms = self._heard_ms + self._encoder.delay_ms
-            sound = sound[: round(ms * MP3_BYTES_A_MS) if is_mp3 else round(ms * RATE / 1000) * SAMPLE_BYTES]
+            samples = round(self._heard_ms * RATE / 1000)
+            sound = sound[: round(self._heard_ms * MP3_BYTES_A_MS) if is_mp3 else samples * SAMPLE_BYTES]
         return sound if is_mp3 or not sound else wav(sound, RATE)
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from tertulia.engine.scene import Agent, Aloud, Speaking
-from tertulia.errors import BadRequest
+from tertulia.errors import BadRequest, VoiceFailed
 from tertulia.providers.base import Detector, Sound, Transcript
 
 
@@ -43,9 +43,17 @@ async def speaking_of(voices: Voices, agent: Agent, language: str, aloud: Aloud)
     if not voices.speaks(language):
         raise BadRequest(f"response_format: there is no voice for the language {language}.")
     voice_id = agent.voice_config.voice_id
-    if not await voices.knows(voice_id):
+    if not await _knows(voices, voice_id):
         raise BadRequest(f"response_format: this server does not know the agent's voice, {voice_id}.")
     return Speaking(voice_id, language, aloud.audio_format, aloud.playback)
+
+
+async def _knows(voices: Voices, voice_id: str) -> bool:
+    """Where nobody can say it now, another voice may still take over when it is time to speak."""
+    try:
+        return await voices.knows(voice_id)
+    except VoiceFailed:
+        return True
 
 
 def refuse_unheard(voices: Voices, language: str) -> None:
