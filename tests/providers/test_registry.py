@@ -12,7 +12,7 @@ from tertulia.errors import ModelUnavailable
 from tertulia.providers import machine, registry
 from tertulia.providers.base import Prompt, ProviderError, Turn
 from tertulia.providers.registry import open_models
-from tertulia.providers.weights import CATALOGUE, Part, Weights, folder
+from tertulia.providers.weights import CATALOGUE, Part, folder, gguf
 from tertulia.settings import OpenAISettings, ScriptedSettings, Settings
 
 PROMPT = Prompt("EngageUser", "", [Turn("user", "Hi")])
@@ -64,7 +64,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A local model whose weights are here, and no model."""
     content = b"not a model"
     part = Part("none", "1", "none", len(content))
-    monkeypatch.setitem(CATALOGUE, "broken", Weights("broken", hashlib.sha256(content).hexdigest(), (part,)))
+    monkeypatch.setitem(CATALOGUE, "broken", gguf("broken", hashlib.sha256(content).hexdigest(), (part,)))
     folder(tmp_path).mkdir()
     (folder(tmp_path) / "broken.gguf").write_bytes(content)
     return "local:broken"

