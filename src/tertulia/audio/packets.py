@@ -28,7 +28,7 @@ class PacketFile:
 
 
 def read_ogg(body: bytes, most: int) -> PacketFile:
-    """The first stream of sound, from at most so many pages and packets. Checksums are not looked at: decoders bear anything."""
+    """The first stream of sound, from at most so many packets. Checksums are not looked at: decoders bear anything."""
     packets = _ogg_packets(body, most)
     first = next(packets, b"")
     if first.startswith(_OPUS):
