@@ -31,6 +31,7 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
         ["J. R. R. Tolkien, J.R.R. Tolkien and the U.S. Army, e.g. here, i.e. there. ", "Yes."],
         ["So do I. ", "You too."],
         ["It ends at 5 p.m. on Monday at Foo Inc. in town. ", "It ends at 5 p.m. ", "Then we go."],
+        ["Take 2 tbsp. of sugar, 5 oz. of flour. ", "It weighs 3 lbs. ", "Enough."],
         ["See No. 5 and Fig. 3. ", "No. ", "Not that."],
         ["Pi is 3.14, a million is 1,000,000. ", "That was in 1999. ", "Then it stopped."],
         ["Look at https://example.com/a.html?b=c. ", "Or at example.com!"],

@@ -138,6 +138,11 @@ def _numeric_date(found: re.Match[str]) -> str:
     return f"{_MONTHS[month - 1]} {ordinal(day)}, {year(int(found['in_year']))}"
 
 
+def _named_date(found: re.Match[str]) -> str:
+    month = next(name for name in _MONTHS if name.startswith(found["name"][:3]))
+    return f"{month} {ordinal(int(found['day_of']))}"
+
+
 def _time(found: re.Match[str]) -> str:
     hour, minute, seconds, half = int(found["hour"]), int(found["minute"]), int(found["seconds"] or 0), found["half"]
     full = "" if half else "hundred" if hour > 12 else "o'clock"
@@ -147,7 +152,7 @@ def _time(found: re.Match[str]) -> str:
 
 
 def _half(half: str | None) -> str:
-    return f"{half.strip()[0].lower()}.m." if half else ""
+    return f"{half.strip()[0].upper()}M" if half else ""
 
 
 def _money(found: re.Match[str]) -> str:
@@ -177,8 +182,8 @@ def _decade(found: re.Match[str]) -> str:
 
 def _fraction(found: re.Match[str]) -> str:
     over, under = int(found["over"]), int(found["under"])
-    if (over, under) == (24, 7):
-        words = "twenty-four seven"
+    if (over, under) in {(24, 7), (50, 50)}:
+        words = f"{cardinal(over)} {cardinal(under)}"
     elif over >= under or under < 2:
         words = f"{cardinal(over)} over {cardinal(under)}"
     elif under > 20:
@@ -199,6 +204,13 @@ def _telephone(found: re.Match[str]) -> str:
     return f"plus {groups}" if found[0].startswith("+") else groups
 
 
+def _between(found: re.Match[str]) -> str:
+    """What ` - ` is between two numbers: a range upwards, a difference downwards."""
+    left = found.string[max(0, found.start() - 9) : found.start()]
+    digits = re.split("[^0-9]", left)[-1]
+    return " to " if int(digits) < int(found["right"]) else " minus "
+
+
 def _any_of(words: Mapping[str, object]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
@@ -206,7 +218,8 @@ def _any_of(words: Mapping[str, object]) -> str:
 _N = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+"
 _GAP = "[ \u00a0\u202f]?"
 _SIGN = f"[{''.join(_CURRENCIES)}]"
-_HALF = rf"{_GAP}(?:[aApP]\.[mM]\.|[aApP][mM](?!\w))"
+_HALF = rf"{_GAP}[aApP]\.?[mM](?!\w)(?:\.(?=,| [a-z]))?+"
+_MONTH = "|".join([*_MONTHS, "Sept", *(name[:3] for name in _MONTHS)])
 _SCALE = rf"(?:{_GAP}(?P<scale>thousand|million|billion|trillion|{_any_of(_SCALE_LETTERS)})(?!\w))?+"
 
 KINDS: dict[str, tuple[str, Say]] = {
@@ -223,6 +236,10 @@ KINDS: dict[str, tuple[str, Say]] = {
         r"(?P<first>[0-9]{1,2})(?P<between>[/.])(?P<second>[0-9]{1,2})(?P=between)(?P<in_year>[0-9]{4})(?![0-9])",
         _numeric_date,
     ),
+    "named_date": (
+        rf"(?<!\w)(?P<name>{_MONTH})\.? (?P<day_of>[0-9]{{1,2}})(?:st|nd|rd|th)?+(?![\w:/%°]|[.,][0-9])",
+        _named_date,
+    ),
     "time": (
         r"(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?::(?P<seconds>[0-5][0-9]))?+(?![0-9:])"
         rf"(?P<half>{_HALF})?+",
@@ -233,7 +250,7 @@ KINDS: dict[str, tuple[str, Say]] = {
         lambda found: f"{cardinal(int(found['at_hour']))} {_half(found['which'])}",
     ),
     "money": (
-        rf"(?P<sign>{_SIGN})(?P<amount>{_N}){_SCALE}|(?P<amount_after>{_N}){_GAP}(?P<sign_after>[€£¥₹])",
+        rf"(?P<sign>{_SIGN}){_GAP}(?P<amount>{_N}){_SCALE}|(?P<amount_after>{_N}){_GAP}(?P<sign_after>[€£¥₹])",
         _money,
     ),
     "fraction": (
@@ -242,16 +259,22 @@ KINDS: dict[str, tuple[str, Say]] = {
     ),
     "decade": (r"(?P<decade_year>[0-9]{1,3}0)s(?!\w)", _decade),
     "ordinal": (
-        r"(?P<place>[0-9]{1,9})(?:st|nd|rd|th)(?!\w)",
-        lambda found: ordinal(int(found["place"])),
+        r"(?P<place>[0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,9})(?:st|nd|rd|th)(?!\w)",
+        lambda found: ordinal(int(found["place"].replace(",", ""))),
     ),
+    "short_code": (
+        r"(?:(?<=[Cc]all )|(?<=[Dd]ial )|(?=911(?![0-9])))[0-9]{3,6}+(?!\w|[.,:/-][0-9])",
+        lambda found: spelled(found[0]),
+    ),
+    "which": (r"(?<!\w)No\. (?=[0-9])", lambda _: "number "),
     "measure": (rf"(?<![A-Za-z])(?P<measured>{_N}){_GAP}(?P<unit>{_any_of(_UNITS)})(?!\w)", _measure),
     "version": (
         r"[0-9]++(?:\.[0-9]++){2,}+",
         lambda found: " point ".join(quantity(part) for part in found[0].split(".")),
     ),
     "number": (rf"{_N}|(?<![\w.])\.[0-9]++", lambda found: number(found[0])),
-    "minus": (rf"(?<=[0-9]) [-−] (?={_SIGN}?[0-9])|(?<![\w)\]%])[-−](?={_SIGN}?\.?[0-9])", lambda _: " minus "),
+    "between": (r"(?<=[0-9]) [-−] (?=(?P<right>[0-9]{1,9}))", _between),
+    "minus": (rf"(?<![\w)\]%])[-−](?={_SIGN}?\.?[0-9])", lambda _: " minus "),
     "to": (rf"(?<=[0-9%])(?:{_GAP}[-–]{_GAP}(?={_SIGN}?[0-9])|:(?=[0-9]))", lambda _: " to "),
 }
 """In the order in which they are tried."""

@@ -34,7 +34,9 @@ _BEFORE_NUMBERS = frozenset(
     "No no Nos Nr nr Nº núm Núm pág págs Fig fig Abb Art art Vol vol Ch ch Sec sec Eq pp "
     "Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Okt Nov Dec Dez".split()
 )
-_BEFORE_MORE = frozenset("etc usw al Inc Ltd Corp Co Jr Bros Ave Blvd Str a.m p.m".split())
+_BEFORE_MORE = frozenset(
+    "etc usw al Inc Ltd Corp Co Jr Bros Ave Blvd Str a.m p.m tbsp tsp oz lb lbs ft hr hrs min max".split()
+)
 
 
 class Sentences:

@@ -206,6 +206,7 @@ _ENGLISH: dict[str, tuple[str, Say]] = {
     "hash": (r"#(?=[0-9])", lambda _: "number"),
     "sharp": (r"(?<=\b[CF])#(?!\w)", lambda _: "sharp"),
     "either": (r"\band/or\b", lambda _: "and or"),
+    "per": (r"(?<=[0-9])/(?=[a-z])", lambda _: "per"),
     "slash": (r"(?<=\w)/(?=\w)", lambda _: "slash"),
     "half": (r"(?<=[0-9])[½¼¾⅓⅔]", lambda found: f"and {_SYMBOLS[found[0]]}"),
     "symbol": (
