@@ -4,15 +4,18 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache, partial
 
+import httpx2
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.audio.pcm import RATE
 from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
+from tertulia.providers import cartesia, openai_voice
 from tertulia.providers.base import (
     DEFAULT_VOICE,
     Detector,
@@ -24,6 +27,7 @@ from tertulia.providers.base import (
     VoiceInfo,
     Word,
 )
+from tertulia.providers.remote import Remote, open_client
 from tertulia.providers.scripted_voice import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
@@ -296,6 +300,58 @@ def _open_scripted(_model: str, _settings: Settings) -> Provider:
     return _scripted()
 
 
+def _open_openai(model: str, settings: Settings) -> Provider:
+    key = settings.openai.api_key.get_secret_value()
+    client = _client("OPENAI", settings.openai.base_url, openai_voice.VENDOR_HOST, key, {}, settings)
+    stall_s = settings.turn.stall_s
+    voice = openai_voice.OpenAIVoice(
+        Remote(client, VoiceFailed, stall_s, key),
+        model or openai_voice.DEFAULT_MODEL,
+        any_voice=client.base_url.host != openai_voice.VENDOR_HOST,
+    )
+    transcriber = openai_voice.OpenAITranscriber(
+        Remote(client, TranscriptionFailed, stall_s, key), settings.openai.transcription_model
+    )
+    return Provider(voice, transcriber, *_silero(), client.aclose)
+
+
+def _open_cartesia(model: str, settings: Settings) -> Provider:
+    key = settings.cartesia.api_key.get_secret_value()
+    url, headers = settings.cartesia.base_url, cartesia.HEADERS
+    client = _client("CARTESIA", url, cartesia.VENDOR_HOST, key, headers, settings)
+    remote = Remote(client, VoiceFailed, settings.turn.stall_s, key)
+    voice = cartesia.CartesiaVoice(remote, model or cartesia.DEFAULT_MODEL)
+    return Provider(voice, None, *_silero(), client.aclose)
+
+
+def _client(
+    group: str, url: str, vendor_host: str, key: str, headers: Mapping[str, str], settings: Settings
+) -> httpx2.AsyncClient:
+    try:
+        client = open_client(
+            url, {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}, settings.turn.stall_s
+        )
+    except ValueError as error:
+        raise ProviderError(f"TERTULIA_{group}_BASE_URL is not an http or https address.") from error
+    if not key and client.base_url.host == vendor_host:
+        raise ProviderError(f"TERTULIA_{group}_API_KEY is missing.")
+    return client
+
+
+@cache
+def _silero() -> tuple[Callable[[], Detector], Callable[[], Awaitable[None]]]:
+    """What finds speech for every provider but the scripted one, and what loads it."""
+    try:
+        from tertulia.providers.silero import Silero  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        _log.warning(f"Speech is told from noise by its loudness alone without the extra `voice`: {error}.")
+        return ScriptedDetector, _nothing
+    silero = Silero()
+    return silero.detector, partial(asyncio.to_thread, silero.start)
+
+
 _OPENERS: dict[str, Callable[[str, Settings], Provider]] = {
     "scripted": _open_scripted,
+    "openai": _open_openai,
+    "cartesia": _open_cartesia,
 }

@@ -1,0 +1,100 @@
+"""A vendor's HTTP API as voices use it: whatever goes wrong becomes one kind of error, with a reason for the log."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from tertulia.errors import ModelError
+
+CONNECT_S = 10
+_MAX_ANSWER_BYTES = 8 << 20
+_MAX_ERROR_BYTES = 16 << 10
+_LOGGED_CHARS = 300
+
+
+def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> httpx2.AsyncClient:
+    """A pool of connections to one server. Redirects are not followed. Raises ValueError for a wrong address."""
+    if not base_url.startswith(("http://", "https://")):
+        raise ValueError("not an http or https address")
+    return httpx2.AsyncClient(
+        base_url=base_url,
+        headers={"Accept-Encoding": "identity", **headers},
+        timeout=httpx2.Timeout(stall_s, connect=CONNECT_S, pool=CONNECT_S),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30),
+        follow_redirects=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, whatever its status."""
+
+    status: int
+    body: bytes
+
+
+class Remote:
+    """Requests below the client's address. `failed` is all that is raised; `secret` is cut out of its reason.
+
+    `stall_s` seconds without a byte are a failure.
+    """
+
+    def __init__(self, client: httpx2.AsyncClient, failed: type[ModelError], stall_s: float, secret: str = "") -> None:
+        self._failed = failed
+        self._client = client
+        self._stall_s = stall_s
+        self._secret = secret
+
+    @asynccontextmanager
+    async def stream(self, method: str, path: str, **content: Any) -> AsyncGenerator[httpx2.Response]:
+        """The response to a request that was accepted, closed at the end; its body can be read in the block."""
+        async with self._ask(method, path, content) as response:
+            if response.status_code != 200:
+                raise self.refusal(Answer(response.status_code, await self._body(response, _MAX_ERROR_BYTES)))
+            yield response
+
+    async def read(self, method: str, path: str, **content: Any) -> Answer:
+        """A whole answer, of a bounded length."""
+        async with self._ask(method, path, content) as response:
+            body = await self._body(response, _MAX_ANSWER_BYTES)
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise self.failure("the answer is too long")
+        return Answer(response.status_code, body)
+
+    def refusal(self, answer: Answer) -> ModelError:
+        """The error of an answer that is none."""
+        return self.failure(f"status {answer.status}: {answer.body.decode(errors='replace')}")
+
+    def failure(self, reason: str) -> ModelError:
+        """An error whose reason may be logged, whatever it holds."""
+        return self._failed((reason.replace(self._secret, "***") if self._secret else reason)[:_LOGGED_CHARS])
+
+    @asynccontextmanager
+    async def _ask(self, method: str, path: str, content: Mapping[str, Any]) -> AsyncGenerator[httpx2.Response]:
+        response: httpx2.Response | None = None
+        try:
+            request = self._client.build_request(method, path, **content)
+            async with asyncio.timeout(CONNECT_S + self._stall_s):
+                response = await self._client.send(request, stream=True)
+            yield response
+        except TimeoutError:
+            raise self.failure(f"nothing in {self._stall_s} s") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise self.failure(f"{type(error).__name__}: {error}") from None
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    async def _body(self, response: httpx2.Response, most: int) -> bytes:
+        """The body, or somewhat more than `most` bytes of it."""
+        body = bytearray()
+        async with asyncio.timeout(self._stall_s), aclosing(response.aiter_bytes()) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > most:
+                    break
+        return bytes(body)
