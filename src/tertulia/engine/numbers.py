@@ -1,6 +1,6 @@
 """English numbers as they are said: dates, times, money, measures, ordinals, fractions, telephone numbers, the rest.
 
-Every kind is a pattern and what says its match. The patterns are possessive, so none goes back over what it has read.
+Every kind is a pattern and what says its match. The patterns are possessive or short, so none goes far back.
 """
 
 # ruff: noqa: RUF001, SIM905 - other dashes and spaces are meant; words read better in a line than in a list
@@ -263,7 +263,7 @@ KINDS: dict[str, tuple[str, Say]] = {
         lambda found: ordinal(int(found["place"].replace(",", ""))),
     ),
     "short_code": (
-        r"(?:(?<=[Cc]all )|(?<=[Dd]ial )|(?=911(?![0-9])))[0-9]{3,6}+(?!\w|[.,:/-][0-9])",
+        r"(?:(?:(?<=[Cc]all )|(?<=[Dd]ial ))[0-9]{3,6}+(?! [a-z])|911|988|999)(?!\w|[.,:/-][0-9])",
         lambda found: spelled(found[0]),
     ),
     "which": (r"(?<!\w)No\. (?=[0-9])", lambda _: "number "),
