@@ -22,7 +22,7 @@ class PcmAudioConfig(BaseModel):
 
     type: Literal["pcm"]
     frame_rate: Annotated[int, Field(ge=4000, le=44_100)]
-    n_channels: Literal[1]
+    n_channels: Annotated[int, Field(ge=1, le=1)]  # Literal[1] takes true for 1
     sample_width: Literal[2, 4]
 
 

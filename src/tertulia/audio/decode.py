@@ -85,7 +85,8 @@ class _Sound:
     def __init__(self, max_s: float) -> None:
         self._max_s = max_s
         self.most_packets = int((max_s + 1) * _PACKETS_A_SECOND)
-        self._seconds = 0.0
+        self._seconds = 0.0  # of the forms before this one
+        self._samples = 0
         self._pcm = bytearray()
         self._form: Form | None = None
         self._mixdown: Mixdown | None = None
@@ -98,8 +99,8 @@ class _Sound:
         mixdown = self._mixdown if form == self._form else None
         if mixdown is None:
             mixdown = self._change(form, frame.layout.nb_channels)
-        self._seconds += frame.samples / form.rate
-        if self._seconds > self._max_s:
+        self._samples += frame.samples
+        if self._seconds + self._samples / form.rate > self._max_s:
             raise _too_long(self._max_s)
         frame.pts = None  # its place is after the last one, whatever the file says
         self._pcm += mixdown.feed(frame)
@@ -118,9 +119,10 @@ class _Sound:
         return self._mixdown
 
     def _end(self) -> None:
-        if self._mixdown:
+        if self._mixdown and self._form:
             self._pcm += self._mixdown.feed(None)
-            self._mixdown = None
+            self._seconds += self._samples / self._form.rate
+            self._samples, self._mixdown = 0, None
 
 
 class _Stream:

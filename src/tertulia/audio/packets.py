@@ -72,6 +72,8 @@ def _ogg_pages(body: bytes, most: int) -> Iterator[tuple[int, bytes, list[bytes]
         piece = end = head
         for length in body[start + 27 : head]:
             end += length
+            if end > len(body):
+                break  # cut off
             if length < 255:
                 pieces.append(body[piece:end])
                 piece = end

@@ -1,0 +1,100 @@
+"""Small bodies that would become much, decoded in a process of their own: `python -m support.bombs`.
+
+It prints what each cost, as JSON.
+"""
+
+import io
+import json
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import psutil
+
+from support import sounds
+from tertulia.audio.config import FileAudioConfig
+from tertulia.audio.decode import decode
+from tertulia.errors import BadRequest, UnsupportedMedia
+
+BYTES = 8_000_000
+MAX_S = 120
+_SILENT_OPUS = bytes([0x1B, 2])  # two frames of 60 ms without a byte
+_SHORT_OPUS = bytes([0x80])  # 2.5 ms
+
+
+def ogg_page(number: int, packets: list[bytes], first: bool = False) -> bytes:
+    """A page of short packets. Its checksum is left out: nobody looks at it."""
+    head = struct.pack("<4sBBqIIIB", b"OggS", 0, 2 if first else 0, 0, 1, number, 0, len(packets))
+    return head + bytes(map(len, packets)) + b"".join(packets)
+
+
+def many_opus_packets(packet: bytes) -> bytes:
+    head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 312, 48_000, 0, 0)
+    page = ogg_page(2, [packet] * 255)
+    return ogg_page(0, [head], first=True) + ogg_page(1, [b"OpusTags" + bytes(8)]) + page * (BYTES // len(page))
+
+
+def silent_flac() -> bytes:
+    """An hour in some kilobytes."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="flac") as file:
+        stream = file.add_stream("flac", rate=8000, layout="mono")
+        for minute in range(60):
+            frame = av.AudioFrame("s16", "mono", 8000 * 60)
+            frame.sample_rate, frame.pts = 8000, 8000 * 60 * minute
+            frame.planes[0].update(bytes(2 * 8000 * 60))
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def silent_mp3() -> bytes:
+    return sounds.mp3(bytes(48_000))[1920:2112] * (BYTES // 192)
+
+
+def flac_with(block: bytes) -> bytes:
+    body = sounds.flac(0.1)
+    return body[:42] + block + body[42:]
+
+
+def many_comments() -> bytes:
+    count = BYTES // 7
+    block = struct.pack("<II", 0, count) + b"\x03\x00\x00\x00a=b" * count
+    return flac_with(b"\x04" + len(block).to_bytes(3) + block)
+
+
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "hours of Opus": ("ogg", lambda: many_opus_packets(_SILENT_OPUS)),
+    "short packets of Opus": ("ogg", lambda: many_opus_packets(_SHORT_OPUS)),
+    "empty packets": ("ogg", lambda: many_opus_packets(b"")),
+    "empty pages": ("ogg", lambda: sounds.ogg(0.1) + ogg_page(7, []) * (BYTES // 27)),
+    "an hour of FLAC": ("flac", silent_flac),
+    "a million comments": ("flac", many_comments),
+    "empty blocks": ("flac", lambda: flac_with(b"\x01\x00\x00\x00" * (BYTES // 4))),
+    "an hour of MP3": ("mp3", silent_mp3),
+    "empty tags": ("mp3", lambda: b"ID3\x03".ljust(10, b"\0") * (BYTES // 10)),
+    "a large picture": ("mp3", lambda: sounds.id3(BYTES) + sounds.tagged_mp3(0.1)),
+    "headers without a frame": ("mp3", lambda: sounds.mp3(bytes(9600)) + b"\xff\xf3\x84\xc4" * (BYTES // 4)),
+    "empty elements": ("webm", lambda: sounds.webm(0.1) + b"\xec\x80" * (BYTES // 2)),
+    "empty chunks": ("wav", lambda: b"RIFF\xff\xff\xff\xffWAVE" + b"junk\x00\x00\x00\x00" * (BYTES // 8)),
+}
+
+
+def cost(kind: str, body: bytes) -> dict[str, object]:
+    """What came of a body, the seconds of CPU it took, and the bytes by which memory grew at most meanwhile."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, began = psutil.Process().memory_info().rss, time.process_time()
+    try:
+        decode(body, FileAudioConfig.model_validate({"type": kind}), MAX_S)
+        came = "Recorded"
+    except (UnsupportedMedia, BadRequest) as error:
+        came = error.detail
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) * 1024
+    return {"came": came, "cpu_s": time.process_time() - began, "grown": peak - before}
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: cost(kind, make()) for name, (kind, make) in BOMBS.items()}))
