@@ -100,6 +100,11 @@ async def find_actor(connection: HTTPConnection) -> Actor:
     return actor
 
 
+def forget_actor(connection: HTTPConnection) -> None:
+    """Have the caller looked for anew, on a connection that lasts."""
+    connection.scope.pop(_ACTOR, None)
+
+
 async def find_claims(connection: HTTPConnection) -> Claims:
     """What the caller's token says; whether they are still there is not asked.
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
 
 from tertulia.errors import Unprocessable
 
@@ -38,7 +39,7 @@ class ContractRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_contract_request(request: Request) -> Response:
-            _refuse_nul(request)
+            refuse_nul(request)
             return await handle(ContractRequest(request.scope, request.receive))
 
         return handle_contract_request
@@ -72,7 +73,8 @@ def _decode(body: bytes) -> Any:
     return value
 
 
-def _refuse_nul(request: Request) -> None:
+def refuse_nul(request: HTTPConnection) -> None:
+    """Raise Unprocessable where an address has a NUL, which not every database can keep."""
     if _NUL in request.scope["path"]:
         raise Unprocessable("The character NUL is not allowed in a path.", ("path",))
     if "%00" in request.scope["query_string"].decode("latin-1"):

@@ -20,6 +20,8 @@ from tertulia.cli.protocol import BoundedProtocol
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
 """Longer than clients keep idle connections, so that none is closed under a request."""
+WEBSOCKET_MESSAGE_BYTES = 1 << 20
+"""As long as a message of a live conversation may be (`api.realtime`); a longer one is not even read."""
 STOP_S = 15
 """How long what is said may be read on, once all turns have ended."""
 LOOK_S = 0.1
@@ -120,6 +122,7 @@ def make_server(app: str, ready: Callable[[], None]) -> Server:
         backlog=BACKLOG,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES,
         timeout_graceful_shutdown=STOP_S,
     )
     return Server(config, lambda: getattr(application, "conversations", None), ready)

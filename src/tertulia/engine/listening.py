@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tertulia.audio import require_codecs
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig, parse_audio_config
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, wav
 from tertulia.engine.endpointing import Endpointer, SpeechStarted
@@ -63,9 +64,10 @@ class Ear:
         """The speech that begins, and that ends, in the next piece of sound.
 
         Raises:
-            BadRequest, Unprocessable: the message cannot be taken.
+            BadRequest, Unprocessable: the message cannot be taken, or no speech at all.
             PayloadTooLarge: the utterance is too large, and is forgotten.
         """
+        require_codecs("audio:")
         config = None if message.audio_config is None else _read_config(msgspec.json.encode(message.audio_config))
         if not self.vad_mode_on:
             for mark in self._collect(message.audio, config):
