@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import Pool, event
 
-from support import talk
+from support import spoken, talk
 from support.server import Serve, Server
 
 ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -93,3 +93,16 @@ def test_a_turn_sends_as_many_statements_late_in_a_conversation_as_early(
         interact()
     late = count(heard, interact)
     assert early == late == {"SELECT": 3, "INSERT": 4, "UPDATE": 3}
+
+
+def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
+    heard: Heard, server: Server, client: httpx2.Client
+) -> None:
+    conversation_id = talk.id_of(talk.begin(client, server.demo.service_id))
+    recording = spoken.said(MESSAGE)
+
+    def interact() -> None:
+        answer = spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice")
+        assert answer.status_code == 200
+
+    assert count(heard, interact) == {"SELECT": 4, "INSERT": 6, "UPDATE": 3}
