@@ -1,5 +1,6 @@
 import array
 import os
+import re
 import struct
 from collections.abc import Callable
 
@@ -200,6 +201,23 @@ def test_a_beginning_alone_is_refused(kind: str, make: Callable[[], bytes]) -> N
     for body in (make()[:40], make()[:12] + b"\x55" * 3000):
         with pytest.raises((UnsupportedMedia, BadRequest), match=r"^recorded_message: "):
             read(body, kind)
+
+
+def test_webm_whose_packets_are_compressed_or_share_a_block_is_refused() -> None:
+    body = sounds.webm()
+    compressed = body.replace(b"\x63\xa2", b"\x6d\x80\x80\x63\xa2", 1)
+    with pytest.raises(UnsupportedMedia, match="its packets are compressed or encrypted"):
+        read(compressed, "webm")
+    laced = re.sub(rb"(\xa3..\x81\x00\x00)\x80", lambda found: found[1] + b"\x86", body, flags=re.DOTALL)
+    with pytest.raises(UnsupportedMedia, match="several packets share a block"):
+        read(laced, "webm")
+
+
+def test_vorbis_that_would_take_much_memory_is_refused() -> None:
+    body = bytearray(sounds.vorbis())
+    body[body.index(b"\x05vorbis") + 7] = 255
+    with pytest.raises(UnsupportedMedia, match="there is no Opus or Vorbis in it"):
+        read(bytes(body), "ogg")
 
 
 @pytest.mark.parametrize("said", KINDS)

@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tertulia.errors import BadRequest, UnsupportedMedia
 BYTES = 8_000_000
 MAX_S = 120
 _SILENT_OPUS = bytes([0x1B, 2])  # two frames of 60 ms without a byte
+OPUS_HEAD = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 312, 48_000, 0, 0)
 _SHORT_OPUS = bytes([0x80])  # 2.5 ms
 
 
@@ -31,9 +33,8 @@ def ogg_page(number: int, packets: list[bytes], first: bool = False) -> bytes:
 
 
 def many_opus_packets(packet: bytes) -> bytes:
-    head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 312, 48_000, 0, 0)
     page = ogg_page(2, [packet] * 255)
-    return ogg_page(0, [head], first=True) + ogg_page(1, [b"OpusTags" + bytes(8)]) + page * (BYTES // len(page))
+    return ogg_page(0, [OPUS_HEAD], first=True) + ogg_page(1, [b"OpusTags" + bytes(8)]) + page * (BYTES // len(page))
 
 
 def silent_flac() -> bytes:
@@ -65,6 +66,21 @@ def many_comments() -> bytes:
     return flac_with(b"\x04" + len(block).to_bytes(3) + block)
 
 
+def element(name: int, data: bytes) -> bytes:
+    """An element of WebM."""
+    return name.to_bytes((name.bit_length() + 7) // 8) + (len(data) | 1 << 56).to_bytes(8) + data
+
+
+def compressed_webm() -> bytes:
+    """A block of 200 packets, each of which zlib makes a thousand times as long."""
+    compression = element(0x6D80, element(0x6240, element(0x5034, element(0x4254, b"\x00"))))
+    coding = element(0x86, b"A_OPUS") + element(0x63A2, OPUS_HEAD)
+    track = element(0xAE, element(0xD7, b"\x01") + element(0x83, b"\x02") + coding + compression)
+    block = b"\x81\x00\x00\x84" + bytes([199]) + zlib.compress(bytes(9_000_000), 9) * 200
+    cluster = element(0x1F43B675, element(0xA3, block))
+    return element(0x1A45DFA3, b"") + element(0x18538067, element(0x1654AE6B, track) + cluster)
+
+
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "hours of Opus": ("ogg", lambda: many_opus_packets(_SILENT_OPUS)),
     "short packets of Opus": ("ogg", lambda: many_opus_packets(_SHORT_OPUS)),
@@ -78,6 +94,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a large picture": ("mp3", lambda: sounds.id3(BYTES) + sounds.tagged_mp3(0.1)),
     "headers without a frame": ("mp3", lambda: sounds.mp3(bytes(9600)) + b"\xff\xf3\x84\xc4" * (BYTES // 4)),
     "empty elements": ("webm", lambda: sounds.webm(0.1) + b"\xec\x80" * (BYTES // 2)),
+    "compressed packets": ("webm", compressed_webm),
     "empty chunks": ("wav", lambda: b"RIFF\xff\xff\xff\xffWAVE" + b"junk\x00\x00\x00\x00" * (BYTES // 8)),
 }
 

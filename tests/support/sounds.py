@@ -10,6 +10,7 @@ import av
 
 from tertulia.audio.encode import Encoder
 from tertulia.audio.pcm import RATE
+from tertulia.audio.resample import frame_of
 
 
 def tone(rate: int, seconds: float, hertz: float = 440, loudness: int = 10_000) -> bytes:
@@ -62,6 +63,16 @@ def webm(seconds: float = 1) -> bytes:
     return file_of(tone(48_000, seconds), 48_000, "mono", "webm", "libopus")
 
 
+def streamed_webm(seconds: float = 1) -> bytes:
+    """As browsers record: no lengths of what is not yet known."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="webm", container_options={"live": "1", "fflags": "+bitexact"}) as file:
+        stream = file.add_stream("libopus", rate=48_000, layout="mono")
+        for packet in (*stream.encode(frame_of(tone(48_000, seconds), 48_000)), *stream.encode(None)):
+            file.mux(packet)
+    return out.getvalue()
+
+
 def flac(seconds: float = 1, layout: str = "stereo") -> bytes:
     return file_of(tone(44_100, seconds), 44_100, layout, "flac", "flac")
 
@@ -93,6 +104,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "ogg with opus": ("ogg", ogg),
     "ogg with vorbis": ("ogg", vorbis),
     "webm": ("webm", webm),
+    "webm of a stream": ("webm", streamed_webm),
     "flac": ("flac", flac),
     "wav": ("wav", lambda: wave_file(tone(16_000, 1), 1, 1, 16_000, 16)),
 }
