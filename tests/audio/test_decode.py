@@ -3,6 +3,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -145,6 +146,12 @@ def test_a_stream_of_another_rate_may_follow() -> None:
     assert loudness(recorded.pcm[-28_000:-4000], HEARING_RATE, 2000) == pytest.approx(10_000, rel=0.06)
 
 
+def test_streams_that_change_all_the_time_are_refused() -> None:
+    mono, stereo = sounds.mp3(tone(RATE, 0.2)), sounds.tagged_mp3(0.2)
+    with pytest.raises(UnsupportedMedia, match="its sample rate or channels change too often"):
+        read((mono + stereo) * 20, "mp3")
+
+
 @pytest.mark.parametrize("said", KINDS)
 @pytest.mark.parametrize(("kind", "make"), FILES.values(), ids=list(FILES))
 def test_a_file_of_another_kind_than_said_is_refused_and_both_are_named(
@@ -269,6 +276,16 @@ def test_no_thread_and_no_file_is_left_open() -> None:
     for kind, make in FILES.values():
         read(make(), kind)
     assert (process.num_threads(), process.num_fds()) == before
+
+
+def test_many_are_decoded_at_once() -> None:
+    alone = {kind: read(make(), kind).pcm for kind, make in FILES.values()}
+    bodies = [(kind, make()) for kind, make in FILES.values()] * 4
+    with ThreadPoolExecutor(6) as pool:
+        heard = list(pool.map(lambda one: (one[0], read(one[1], one[0]).pcm), bodies))
+    last = dict(heard)
+    assert last == alone
+    assert heard == heard[: len(FILES)] * 4
 
 
 def test_samples_keep_their_order_of_bytes() -> None:
