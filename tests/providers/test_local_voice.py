@@ -164,6 +164,13 @@ async def test_without_espeak_only_english_is_spoken():
     await alone.aclose()
 
 
+async def test_a_variety_is_spoken_as_its_language(voice: LocalVoice):
+    assert all(map(voice.speaks, ("eng", "spa", "cmn", "zho", "ara", "arb", "zsm", "nob", "nor")))
+    assert not any(map(voice.speaks, ("xyz", "bod")))
+    assert (await said(voice, "مرحبا", "arb"))[1]
+    assert (await said(voice, "مرحبا", "arb", "espeak:ar"))[1]
+
+
 def test_languages_are_named_by_iso_639_3():
     languages = {dialect.language for dialect in dialects()}
     assert languages >= {"ara", "cmn", "deu", "fra", "hin", "ita", "jpn", "nob", "por", "rus", "spa", "zho"}

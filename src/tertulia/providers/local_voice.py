@@ -6,6 +6,9 @@ extra `espeak` only English is spoken.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from functools import cache
+
+from iso639 import Language, LanguageNotFoundError
 
 from tertulia.errors import VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
@@ -40,7 +43,7 @@ class LocalVoice:
         await self._hibari.aclose()
 
     def speaks(self, language: str) -> bool:
-        return language == ENGLISH or language in self._usual
+        return language == ENGLISH or self._usual_of(language) is not None
 
     async def voices(self) -> Sequence[VoiceInfo]:
         others = _by_file(self._dialects)
@@ -51,18 +54,27 @@ class LocalVoice:
 
     async def speak(self, text: str, voice_id: str, language: str) -> AsyncGenerator[Sound]:
         dialect = self._dialects.get(voice_id)
-        if dialect is None or dialect.language != language:
-            dialect = None if language == ENGLISH else self._usual_of(language)
+        usual = self._usual_of(language)
+        if dialect is None or usual is None or dialect.language != usual.language:
+            dialect = None if language == ENGLISH else usual
+        if dialect is None and language != ENGLISH:
+            raise VoiceFailed(f"there is no voice for {language}")
         spoken = self._espeak.speak(text, dialect.file) if dialect else self._hibari.speak(text)
         async with aclosing(spoken) as sounds:
             async for sound in sounds:
                 yield sound
 
-    def _usual_of(self, language: str) -> Dialect:
-        try:
-            return self._usual[language]
-        except KeyError:
-            raise VoiceFailed(f"there is no voice for {language}") from None
+    def _usual_of(self, language: str) -> Dialect | None:
+        """The dialect of a language, or of the one that it is a variety of (`arb`: `ara`)."""
+        return self._usual.get(language) or self._usual.get(_whole(language))
+
+
+@cache
+def _whole(language: str) -> str:
+    try:
+        return Language.from_part3(language).macrolanguage or language
+    except LanguageNotFoundError:
+        return language
 
 
 def open_voice() -> LocalVoice:
