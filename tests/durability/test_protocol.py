@@ -256,9 +256,11 @@ class Protocol(RuleBasedStateMachine):
     def _expect_key(self, name: str | None, body: str) -> Any:
         """None where the key is free, or there is none: the turn that it has begun, or the refusal."""
         key = self.model.keys.get(name or "")
-        if key is None or key.expires_at <= self.world.now:
+        if key is None:
             return None
         if key.turn.settlement is None and not self._is_live(key.turn.conversation):
+            return None
+        if key.turn.settlement is not None and key.expires_at <= self.world.now:
             return None
         if key.body != body:
             return Unprocessable
