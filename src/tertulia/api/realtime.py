@@ -13,7 +13,7 @@ from fastapi import WebSocket
 from fastapi.responses import JSONResponse
 from prometheus_client import Gauge
 from pydantic import BaseModel, Field, ValidationError
-from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected, WebSocketState
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
 from tertulia.api.conversation import (
@@ -61,6 +61,9 @@ TURNS_A_MINUTE = 60
 """Of one user, whatever their sessions; a session's beginning and end count as turns."""
 
 UNSUPPORTED, TOO_BIG, INTERNAL = 1003, 1009, 1011
+
+_GONE = (WebSocketDisconnect, RuntimeError)
+"""What sending raises where the client has left, or has broken the protocol."""
 
 OPEN_SESSIONS = Gauge("tertulia_live_sessions", "Live conversations now.", multiprocess_mode="livesum")
 
@@ -155,7 +158,7 @@ async def _converse(websocket: WebSocket, query: RealtimeQuery, talk: "_Talk") -
     if closing is not None and websocket.client_state is WebSocketState.CONNECTED:
         try:
             await websocket.close(closing.code, closing.reason)
-        except (WebSocketDisconnect, WebSocketDisconnected):
+        except _GONE:
             closing = None
     code = 0 if closing is None else closing.code
     _log.info("live session", org_id=talk.organization.org_id, closed=code)
@@ -181,7 +184,7 @@ class _Socket:
     async def send(self, message: bytes) -> None:
         try:
             await self._websocket.send_text(message.decode())
-        except (WebSocketDisconnect, WebSocketDisconnected):
+        except _GONE:
             raise Left from None
 
 
