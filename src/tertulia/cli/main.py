@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,11 +10,24 @@ from rich.console import Console
 
 from tertulia import __version__, demo
 from tertulia.cli import chat as talk
-from tertulia.cli import installation, models, options, run, serve
+from tertulia.cli import installation, models, options, run, serve, voice
 from tertulia.cli.client import connect
 from tertulia.cli.demo import run_demo
 from tertulia.cli.failure import Commands
-from tertulia.cli.options import Admin, Data, Host, Organization, Port, Url, User, Workers, load_settings
+from tertulia.cli.options import (
+    Admin,
+    Data,
+    Host,
+    Language,
+    Organization,
+    Port,
+    Url,
+    User,
+    VoiceProvider,
+    Workers,
+    load_settings,
+)
+from tertulia.providers.base import DEFAULT_VOICE
 
 app = typer.Typer(
     cls=Commands,
@@ -139,6 +153,42 @@ def token(
 ) -> None:
     """Print a bearer token, good for an hour; the demo user's if no other is named."""
     print(installation.issue_token(load_settings(data), organization, user, administrator=admin).token)
+
+
+@app.command()
+def voices(
+    data: Data = None,
+    provider: VoiceProvider = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Only those of a language, ISO 639-3", show_default=False)
+    ] = None,
+) -> None:
+    """List the voices that an agent can have: provider, id, languages, name."""
+    voice.list_voices(_notes, voice.read_settings(data, provider), language)
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What to say; - reads standard input", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A file that ends in .wav or .mp3")] = Path("speech.wav"),
+    voice_id: Annotated[str, typer.Option("--voice", metavar="ID", help="The voice")] = DEFAULT_VOICE,
+    language: Language = voice.ENGLISH,
+    provider: VoiceProvider = None,
+    data: Data = None,
+) -> None:
+    """Speak a text into a file."""
+    voice.say(_notes, voice.read_settings(data, provider), text, out, voice_id, language)
+
+
+@app.command()
+def transcribe(
+    file: Annotated[Path, typer.Argument(help="A WAV, MP3, Ogg, WebM or FLAC file", show_default=False)],
+    language: Language = voice.ENGLISH,
+    provider: VoiceProvider = None,
+    data: Data = None,
+) -> None:
+    """Print what is said in a file."""
+    voice.transcribe(_notes, voice.read_settings(data, provider), file, language)
 
 
 @app.command("demo")

