@@ -149,6 +149,16 @@ async def test_times_go_on_from_sentence_to_sentence() -> None:
     assert characters(pieces) == [(0, "A"), (10, "b"), (20, "."), (40, " "), (40, "C"), (50, "d"), (60, ".")]
 
 
+async def test_a_long_sound_leaves_in_short_pieces() -> None:
+    word = "a" * 99
+
+    pieces, _ = await hear(Writer(f"{word}."), Throat())
+
+    lengths = [len(base64.b64decode(piece.message)) * 1000 / RATE / SAMPLE_BYTES for piece in pieces]
+    assert lengths == [200, 200, 200, 200, 200, 10, 0]
+    assert text(pieces) == f"{word}."
+
+
 async def test_a_voice_without_times_of_words_gets_them_when_a_sentence_ends() -> None:
     pieces, _ = await hear(Writer("One two. Three."), Throat(timed=False))
 

@@ -7,7 +7,7 @@ time is known by then; all characters of all pieces are the reply as it was writ
 import asyncio
 import base64
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -25,6 +25,9 @@ from tertulia.providers.base import Sound
 
 LONGEST = 1 << 18
 """Characters of a reply; a model that writes more while it is spoken has gone wrong."""
+
+PIECE_MS = 200.0
+"""How long a piece sounds, at most: a listener who speaks up has no more to silence than that and `LEAD_MS`."""
 
 PACE_MS = 60.0
 """How long a character sounds at least, where a sentence was interrupted and its words have no times."""
@@ -109,9 +112,10 @@ class _Message:
             self._unfinished = alignment, begins_ms, PACE_MS * len(said.text)
             async with aclosing(speaker.speak(said.text)) as sounds:
                 async for sound in sounds:
-                    piece = self._add(sound, alignment, begins_ms)
-                    if piece is not None:
-                        yield piece
+                    for part in _cut(sound):
+                        piece = self._add(part, alignment, begins_ms)
+                        if piece is not None:
+                            yield piece
             if self._ms == begins_ms:
                 raise VoiceFailed("it made no sound")
         self._note(alignment.finish(self._ms - begins_ms), begins_ms)
@@ -177,6 +181,14 @@ class _Message:
             samples = round(self._heard_ms * RATE / 1000)
             sound = sound[: round(self._heard_ms * MP3_BYTES_A_MS) if is_mp3 else samples * SAMPLE_BYTES]
         return sound if is_mp3 or not sound else wav(sound, RATE)
+
+
+def _cut(sound: Sound) -> Generator[Sound]:
+    """The same in short pieces, the first of which leaves before the rest is encoded."""
+    size = round(PIECE_MS * RATE / 1000) * SAMPLE_BYTES
+    yield Sound(sound.pcm[:size], sound.words)
+    for at in range(size, len(sound.pcm), size):
+        yield Sound(sound.pcm[at : at + size])
 
 
 class _Encoder(Protocol):
