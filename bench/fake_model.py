@@ -2,13 +2,15 @@
 
 The user's last message says which reply: `Say 2000 together.` is that many pieces in large writes, `Say 2000 apart.`
 a write, and so a chunk, for each, as fast as they go; `Say 2000 paced.` waits a little before each. Anything else is
-answered with 20. Run as `python -m bench.fake_model`; it says where it answers as Tertulia does.
+answered with 20. `Say the time.` is two sentences, the second of which is when the first was whole, in microseconds of
+the machine's monotonic clock. Run as `python -m bench.fake_model`; it says where it answers as Tertulia does.
 """
 
 import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import Sequence
 
 import uvloop
@@ -17,6 +19,7 @@ from tertulia.providers import schema as schemas
 
 WRITE_BYTES = 1 << 14
 PACE_S = 0.0005
+FIRST_SENTENCE = "Good evening, and welcome to our little circle of readers."
 _ASKED = re.compile(rb"Say (\d+) (together|apart|paced)\.")
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -40,6 +43,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def _stream(writer: asyncio.StreamWriter, body: bytes) -> None:
+    if b"Say the time." in body:
+        await _tell_the_time(writer)
+        return
     asked = _ASKED.findall(body)
     count, how = asked[-1] if asked else (b"20", b"together")
     events = [_event(number) for number in range(int(count))] + [_LAST]
@@ -57,9 +63,23 @@ async def _stream(writer: asyncio.StreamWriter, body: bytes) -> None:
     await writer.drain()
 
 
+async def _tell_the_time(writer: asyncio.StreamWriter) -> None:
+    writer.write(_STREAM_HEAD)
+    for word in FIRST_SENTENCE.split():
+        writer.write(_chunk(_piece(word if word.endswith(".") else f"{word} ")))
+        await asyncio.sleep(PACE_S)
+    writer.write(_chunk(_piece(f" It is {time.monotonic_ns() // 1000}.")))
+    writer.write(_chunk(_LAST))
+    writer.write(_END)
+    await writer.drain()
+
+
 def _event(number: int) -> bytes:
-    delta = {"index": 0, "delta": {"content": f"word{number % 1000:03} "}, "logprobs": None, "finish_reason": None}
-    return _data(delta)
+    return _piece(f"word{number % 1000:03} ")
+
+
+def _piece(text: str) -> bytes:
+    return _data({"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None})
 
 
 def _data(choice: dict[str, object]) -> bytes:
