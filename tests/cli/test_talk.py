@@ -1,16 +1,13 @@
 """`tertulia chat`, `finish`, `token`, `demo`, `keys`: a person at a terminal, or a script in their place."""
 
-import os
-import pty
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start
+from support.commands import TERTULIA, Command, Process, Start
+from support.terminal import at_a_terminal
 from tertulia import __version__
 
 
@@ -110,35 +107,12 @@ def test_a_server_that_is_not_there_is_one_line(command: Command, data: Path) ->
 
 
 def test_a_person_at_a_terminal_leaves_with_ctrl_c(shared: Path, url: str, tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    chat = subprocess.Popen(
-        [TERTULIA, "chat", "--data", str(shared), "--url", url],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=tmp_path,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        shown = _read_until(ours, b"you\x1b")
-        os.write(ours, b"Recommend a poem, please.\n")
-        shown = _read_until(ours, b"you\x1b")
-        assert b"You said: " in shown
-        chat.send_signal(signal.SIGINT)
-        assert chat.wait(PATIENCE_S) == 130
-        assert b"Traceback" not in shown
-    finally:
-        chat.kill()
-        chat.wait()
-        os.close(ours)
-
-
-def _read_until(terminal: int, mark: bytes) -> bytes:
-    shown = b""
-    while mark not in shown:
-        shown += os.read(terminal, 4096)
-    return shown
+    with at_a_terminal([TERTULIA, "chat", "--data", str(shared), "--url", url], tmp_path) as terminal:
+        terminal.until("you\x1b")
+        terminal.type("Recommend a poem, please.")
+        terminal.until("You said: ")
+        assert terminal.leave() == 130
+        assert "Traceback" not in terminal.shown
 
 
 def test_a_demo_shows_every_event_and_ends_well(program: Command) -> None:

@@ -37,9 +37,7 @@ def text(events: list[Event]) -> str:
 
 def heard(pcm: bytes, rate: int = RATE) -> str:
     """What the scripted transcriber hears."""
-    resampler = Resampler(rate, HEARING_RATE)
-    at_hearing_rate = resampler.feed(pcm) + resampler.finish()
-    return asyncio.run(ScriptedTranscriber().transcribe(at_hearing_rate, "eng", ())).text
+    return asyncio.run(ScriptedTranscriber().transcribe(_at_hearing_rate(pcm, rate), "eng", ())).text
 
 
 def decoded(mp3: bytes) -> bytes:
@@ -54,6 +52,16 @@ def said(text: str) -> bytes:
         return b"".join([piece.pcm async for piece in ScriptedVoice().speak(text, "default", "eng")])
 
     return asyncio.run(say())
+
+
+def said_to_be_heard(text: str) -> bytes:
+    """The same at `HEARING_RATE`, as a microphone has it."""
+    return _at_hearing_rate(said(text), RATE)
+
+
+def _at_hearing_rate(pcm: bytes, rate: int) -> bytes:
+    resampler = Resampler(rate, HEARING_RATE)
+    return resampler.feed(pcm) + resampler.finish()
 
 
 def said_wav(text: str) -> bytes:

@@ -30,7 +30,8 @@ class Chat:
     def run(self) -> None:
         """Go on with what is unfinished, or begin; then take turns until somebody ends it."""
         self._console.print(f"[bold]{self._service['name']}[/] at {self._session.api.url}. [dim]{HELP}[/]")
-        going_on = self._resume() or self._begin()
+        self._conversation_id = recall(self._console, self._session, self._service, "/new begins another")
+        going_on = bool(self._conversation_id) or self._begin()
         while going_on:
             going_on = self._take_turn()
 
@@ -70,20 +71,6 @@ class Chat:
             case _:
                 return self._show(self._session.api.interact(self._conversation_id, text))
 
-    def _resume(self) -> bool:
-        narrow = {"service_id": self._service["id"], "limit": 1}
-        unfinished = self._session.api.list_unfinished(self._session.user_id, **narrow)
-        if not unfinished:
-            return False
-        self._conversation_id = unfinished[0]["id"]
-        began = datetime.fromisoformat(unfinished[0]["created_at"]).astimezone()
-        self._console.print(f"[dim]Going on with your conversation of {began:%d %b, %H:%M}; /new begins another.[/]")
-        newest = {"limit": RECALLED, "sort_by": "-created_at"}
-        messages = self._session.api.get(f"/conversation/{self._conversation_id}/messages/", **newest)["messages"]
-        for message in reversed(messages):
-            self._say(message["sender"], message["message"])
-        return True
-
     def _begin(self) -> bool:
         return self._show(self._session.api.create(self._service["id"]))
 
@@ -115,14 +102,36 @@ class Chat:
     def _piece(self, event: Event) -> None:
         if event["sequence_number"] == 1:
             self._console.print()
-        self._print(event["message"], end="\n" if event["stop"] else "")
+        write(self._console, event["message"], end="\n" if event["stop"] else "")
 
-    def _say(self, sender: str, text: str) -> None:
-        self._console.print(f"\n[bold]{printable(sender)}[/] ", end="")
-        self._print(text, end="\n")
 
-    def _print(self, text: str, end: str) -> None:
-        self._console.print(printable(text), end=end, markup=False, highlight=False, soft_wrap=True)
+def recall(console: Console, session: Session, service: dict[str, Any], hint: str) -> str:
+    """The user's unfinished conversation, its newest messages printed; empty where there is none.
+
+    `hint` says how not to go on with it.
+    """
+    unfinished = session.api.list_unfinished(session.user_id, service_id=service["id"], limit=1)
+    if not unfinished:
+        return ""
+    conversation_id = str(unfinished[0]["id"])
+    began = datetime.fromisoformat(unfinished[0]["created_at"]).astimezone()
+    console.print(f"[dim]Going on with your conversation of {began:%d %b, %H:%M}; {hint}.[/]")
+    newest = {"limit": RECALLED, "sort_by": "-created_at"}
+    messages = session.api.get(f"/conversation/{conversation_id}/messages/", **newest)["messages"]
+    for message in reversed(messages):
+        say(console, message["sender"], message["message"])
+    return conversation_id
+
+
+def say(console: Console, sender: str, text: str) -> None:
+    """Print a message as a whole."""
+    console.print(f"\n[bold]{printable(sender)}[/] ", end="")
+    write(console, text, end="\n")
+
+
+def write(console: Console, text: str, end: str) -> None:
+    """Print what somebody said, as it is."""
+    console.print(printable(text), end=end, markup=False, highlight=False, soft_wrap=True)
 
 
 def choose_service(session: Session, service_id: str | None, preferred: str) -> dict[str, Any]:

@@ -4,14 +4,17 @@ import ipaddress
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import httpx2
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.cli.installation import IssuedToken, issue_token
@@ -36,11 +39,10 @@ class Api:
 
     def __init__(self, url: str, organization: str, token: Callable[[], str]) -> None:
         self.url = url
+        self._base_url = f"{url}/v1/{organization}"
         self._token = token
         # A proxy of the environment is for other hosts than this one.
-        self._http = httpx2.Client(
-            base_url=f"{url}/v1/{organization}", timeout=TIMEOUT, trust_env=not _is_loopback(url)
-        )
+        self._http = httpx2.Client(base_url=self._base_url, timeout=TIMEOUT, trust_env=not _is_loopback(url))
 
     def get(self, path: str, **query: Any) -> Any:
         with self._request("GET", path, params=query) as response:
@@ -72,6 +74,23 @@ class Api:
     def list_unfinished(self, user_id: str, **narrow: Any) -> list[dict[str, Any]]:
         """A user's unfinished conversations."""
         return self.get("/conversation/", user_id=user_id, is_finished=False, **narrow)["conversations"]
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncGenerator[ClientConnection]:
+        """A live conversation in which the agent speaks."""
+        address = f"{self._base_url.replace('http', 'ws', 1)}/conversation/converse_realtime?response_format=voice"
+        headers = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            connection = await connect_websocket(
+                address, additional_headers=headers, proxy=None if _is_loopback(self.url) else True
+            )
+        except InvalidStatus as error:
+            body = (error.response.body or b"").decode(errors="replace")
+            raise ApiError(error.response.status_code, _detail(body) or error.response.reason_phrase) from error
+        except (WebSocketException, OSError) as error:
+            raise CommandFailed(f"Cannot talk with {self.url}: {error}.") from error
+        async with connection:
+            yield connection
 
     @contextmanager
     def _request(self, method: str, path: str, **request: Any) -> Generator[httpx2.Response]:
@@ -166,14 +185,15 @@ def _raise_for_status(response: httpx2.Response) -> None:
     if response.is_success:
         return
     text = response.read().decode(errors="replace")
+    raise ApiError(response.status_code, _detail(text) or response.reason_phrase)
+
+
+def _detail(text: str) -> str:
+    """What the body of a refusal says."""
     try:
         detail = json.loads(text)["detail"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        detail = text[:200] or response.reason_phrase
-    raise ApiError(response.status_code, _readable(detail))
-
-
-def _readable(detail: Any) -> str:
+        return text[:200]
     if isinstance(detail, list):
         problems = cast("list[dict[str, Any]]", detail)
         return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in problems)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tertulia import __version__, demo
 from tertulia.cli import chat as talk
-from tertulia.cli import installation, models, options, run, serve, voice
+from tertulia.cli import installation, models, options, run, serve, voice, voice_chat
 from tertulia.cli.client import connect
 from tertulia.cli.demo import run_demo
 from tertulia.cli.failure import Commands
@@ -128,10 +128,14 @@ def chat_(
     service: Annotated[
         str | None, typer.Option(metavar="ID", help="The service; else the demo's, else the first", show_default=False)
     ] = None,
+    by_voice: Annotated[bool, typer.Option("--voice", help="By microphone and loudspeaker")] = False,
 ) -> None:
     """Talk with an agent."""
     session = connect(url, data, organization, user, admin=admin)
     chosen = talk.choose_service(session, service, demo.SERVICE)
+    if by_voice:
+        voice_chat.run(_out, session, chosen)
+        return
     talk.Chat(_out, session, chosen, actions=admin).run()
 
 
