@@ -21,7 +21,7 @@ from tertulia.engine.models import Models
 from tertulia.engine.relay import Relay
 from tertulia.engine.runner import Runner
 from tertulia.engine.scene import Agent, Aloud, Incoming, Speaking
-from tertulia.engine.turn import SPOKEN_LOG_BYTES, ActionFilter, EventLog, Recorded, Turn
+from tertulia.engine.turn import ActionFilter, EventLog, Recorded, Turn
 from tertulia.engine.voices import Voices, refuse_unheard, speaking_of
 from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unavailable
 from tertulia.settings import Settings
@@ -226,7 +226,7 @@ class Conversations:
         recording = await asyncio.to_thread(incoming.decode) if incoming.decode else incoming.recording
         terms = await database.read(find_keyterms, claim.org_id, claim.user["service_id"])
         keyterms = dict.fromkeys([*terms, *claim.user["preferences"].get("audio_keyterms", ())])
-        return replace(incoming, recording=recording, keyterms=list(keyterms))
+        return replace(incoming, recording=recording, decode=None, keyterms=list(keyterms))
 
     async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
         """A version set may follow the latest version of a graph, which came after the service was checked."""
@@ -273,7 +273,7 @@ class Conversations:
 
     def _launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> Stream:
         if speaking is not None:
-            turn.limit = SPOKEN_LOG_BYTES
+            turn.expect_sound()
         self._runner.launch(turn, incoming, speaking)
         return Stream(turn.claim.conversation_id, turn.claim.interaction_id, turn)
 

@@ -26,6 +26,7 @@ from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage import turn as stored
 from tertulia.storage.database import Database
+from tertulia.storage.stream import compress
 from tertulia.storage.turn import Claim, Lease, Settlement
 
 SUPERVISION_S = 1.0
@@ -162,7 +163,10 @@ class Runner:
                     outcome.message_id, turn.claim.interaction_id, outcome.full_message, outcome.finished
                 )
             )
-            settlement = self._settlement(outcome, turn.body + complete)
+            stream = turn.body + complete
+            if speaking is not None:  # it is large, and a writer that compresses keeps the others waiting
+                stream = await asyncio.to_thread(compress, stream)
+            settlement = self._settlement(outcome, stream)
             await turn.database.write(stored.settle, turn.claim, settlement)
             turn.settled = True
             turn.append(complete)

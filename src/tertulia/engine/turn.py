@@ -52,6 +52,8 @@ class Turn:
         "_begun",
         "_block_ends",
         "_blocks",
+        "_level",
+        "_limit",
         "_lines",
         "_loop",
         "_size",
@@ -60,7 +62,6 @@ class Turn:
         "claim",
         "closed",
         "database",
-        "limit",
         "settled",
         "settling",
         "stopped_by",
@@ -73,8 +74,9 @@ class Turn:
         self.database = database
         self.claim = claim
         self.wants = wants
-        self.limit = LOG_BYTES
-        """How many bytes of events there may be."""
+        self._limit = LOG_BYTES
+        self._level = 1
+        """How hard older lines are compressed."""
         self.closed = False
         self.settling = False
         """Whether the turn is being committed: from here on it cannot be stopped."""
@@ -101,6 +103,10 @@ class Turn:
         """Everything so far."""
         return b"".join([*map(zlib.decompress, self._blocks), *self._lines])
 
+    def expect_sound(self) -> None:
+        """Say that the reply is spoken: there may be more of it, and sound is hardly smaller when it is compressed."""
+        self._limit, self._level = SPOKEN_LOG_BYTES, 0
+
     def touch(self, ahead_s: float = 0) -> None:
         """Say that the turn lives, and may be silent for so many seconds before that is counted."""
         self.touched = self._loop.time() + ahead_s
@@ -114,7 +120,7 @@ class Turn:
         self.touched = self._loop.time()
         if isinstance(event, events.CurrentAgentAction) and not self.wants(events.action_type(event.action)):
             return
-        if self._size > self.limit:
+        if self._size > self._limit:
             raise ModelMisbehaved("the reply has no end")
         self.append(events.encode(event))
 
@@ -129,7 +135,7 @@ class Turn:
 
     def _pack(self) -> None:
         self._block_ends.append(self._count)
-        self._blocks.append(zlib.compress(b"".join(self._lines), 1))
+        self._blocks.append(zlib.compress(b"".join(self._lines), self._level))
         self._lines, self._tail = [], 0
 
     @property
