@@ -342,6 +342,20 @@ async def test_after_the_mark_of_speech_no_sound_is_sent(opened: Open):
     assert complete["type"] == "server.interaction-complete"
 
 
+async def test_no_filler_is_sent_to_who_speaks(opened: Open):
+    world = opened("pcm")
+    await world.begin()
+    await world.pipe.write("Think")
+    filler = events.CurrentAgentAction(events.ActionTooLong("UklGRg==", events.DecisionStarted()))
+    world.log.tell(filler)
+    await settle()
+    assert world.pipe.types() == ["current-agent-action"]
+    await world.pipe.write("Never mind")
+    world.log.tell(filler)
+    await world.end()
+    assert world.pipe.types() == ["interaction-complete"]
+
+
 async def test_speech_is_marked_within_a_fifth_of_a_second(opened: Open):
     world = opened("pcm")
     await world.begin()

@@ -43,6 +43,7 @@ NORMAL, POLICY, RESTART, IDLE = 1000, 1008, 1012, 4408
 """Codes that a session ends with (RFC 6455, section 7.4); those from 4000 on are ours."""
 
 _PIECE = b'{"type":"new-message"'
+_FILLER = b'{"type":"current-agent-action","action":{"type":"action-too-long"'
 _COMPLETE = b'{"type":"interaction-complete"'
 
 T = TypeVar("T")
@@ -404,6 +405,8 @@ class Session:
     def _told(self, line: bytes) -> bytes:
         """An event as a message. Of a reply that was interrupted no sound is sent any more, only its end."""
         interrupted = self._playback is not None and self._playback.interrupted
+        if interrupted and line.startswith(_FILLER):
+            return b""
         if not interrupted or not line.startswith(_PIECE):
             return wire.told(line)
         piece = msgspec.json.decode(line, type=events.NewMessage)
