@@ -49,8 +49,11 @@ def test_a_printed_curl_works_where_the_database_is_set_in_the_environment(
     assert _paste(line)[0]["type"] == "conversation-created"
 
 
-def test_a_run_prints_the_five_settings_of_the_official_client(start: Start, data: Path) -> None:
+def test_a_run_prints_its_model_and_voice_and_the_five_settings_of_the_official_client(
+    start: Start, data: Path
+) -> None:
     running = start("run", "--data", data, "--port", "0", "--model", "scripted", until=END)
+    assert "model: scripted; voice: scripted; " in running.output
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", running.output, re.MULTILINE))
     names = {f"AMIGO_{name}" for name in ("API_KEY", "API_KEY_ID", "BASE_URL", "ORGANIZATION_ID", "USER_ID")}
     assert exported.keys() == names
@@ -68,14 +71,15 @@ def test_a_run_has_no_limits_unless_they_are_set(
     assert ("X-RateLimit-Limit" in answer.headers) is limited
 
 
-@pytest.mark.parametrize("name", ["run", "serve"])
+@pytest.mark.parametrize(("name", "greeting"), [("run", "model: scripted; voice: local; "), ("serve", "answers on")])
 def test_weights_that_cannot_be_had_are_one_line_and_the_scripted_model_answers(
-    start: Start, command: Command, data: Path, made: dict[str, str], tmp_path: Path, name: str
+    start: Start, command: Command, data: Path, made: dict[str, str], tmp_path: Path, name: str, greeting: str
 ) -> None:
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
     running = start(name, "--data", data, "--port", "0", TERTULIA_MODEL="local", **nowhere)
     said = running.output + (tmp_path / "log").read_text()
     assert len([line for line in said.splitlines() if "going on with the scripted model" in line]) == 1
+    assert greeting in running.output
     url = next(word for word in running.lines[-1].split() if word.startswith("http"))
     chat = command("chat", "--data", data, "--url", url, stdin="Tea?\n/finish\n")
     assert 'You said: "Tea?"' in chat.stdout

@@ -1,19 +1,24 @@
 """The voices that the settings name, and what happens when one fails."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from providers.chat_server import sends
+from providers.vendor_server import streams, vendor_server
 from tertulia.audio.pcm import RATE, duration_ms
 from tertulia.errors import TranscriptionFailed, VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, ProviderError, Sound, Transcript, VoiceInfo, Word
 from tertulia.providers.scripted_voice import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
+from tertulia.providers.silero import SileroDetector
 from tertulia.providers.voices import Provider, Voices, open_voices
-from tertulia.settings import Settings
+from tertulia.settings import CartesiaSettings, OpenAISettings, Settings
 
 SCRIPTED = Provider(ScriptedVoice(), ScriptedTranscriber(), ScriptedDetector)
 BROKEN = Provider(ScriptedVoice(fail_after=0))
@@ -207,9 +212,9 @@ async def test_off_speaks_and_hears_nothing(tmp_path: Path):
         await say(voices)
 
 
-@pytest.mark.parametrize("name", ["nobody", "nobody:at-all", "off,scripted", "scripted,off"])
+@pytest.mark.parametrize("name", ["nobody", "nobody:x", "scripted:x", "local:x", "off,scripted", "scripted,off"])
 def test_a_voice_that_is_none_is_named(tmp_path: Path, name: str):
-    with pytest.raises(ProviderError, match=r"There is no voice '(nobody|off)"):
+    with pytest.raises(ProviderError, match=r"There is no voice '(nobody|nobody:x|scripted:x|local:x|off)'"):
         open_voices(settings(tmp_path, *name.split(",")))
 
 
@@ -222,3 +227,46 @@ async def test_a_voice_that_cannot_be_loaded_is_left_out():
         await voices.start()
     assert logs[0]["reason"] == "it is broken"
     assert pcm(await say(voices)) != pcm(SCRIPT)
+
+
+async def test_without_its_packages_the_log_says_so_and_the_scripted_voice_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "tertulia.providers.local_speech", None)
+    with capture_logs() as logs:
+        voices = open_voices(settings(tmp_path, "local"))
+    assert logs[0]["event"].startswith("A local voice needs the extras `local` and `voice`")
+    assert [voice.id for voice in await voices.voices()] == ["tone", "tone-soft"]
+
+
+async def test_a_vendor_speaks_and_hears_over_http(tmp_path: Path):
+    async with vendor_server(streams(b"\1\0" * 240), sends(b'{"text": "Hi"}')) as server:
+        openai = OpenAISettings(base_url=server.url, api_key=SecretStr("sk-key"), transcription_model="ears")
+        voices = open_voices(settings(tmp_path, "openai:tts", "scripted", openai=openai))
+        assert pcm(await say(voices, voice_id="af_heart")) == b"\1\0" * 240
+        assert (await voices.transcribe(bytes(3200), "eng", ())).text == "Hi"
+        assert isinstance(voices.detector(), SileroDetector)
+        await voices.aclose()
+    assert server.requests[0].json["model"] == "tts"
+    assert server.requests[1].form["model"] == b"ears"
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-key"}
+
+
+async def test_a_vendor_that_is_down_is_replaced(tmp_path: Path):
+    async with vendor_server(sends(b"", "503 Service Unavailable")) as server:
+        cartesia = CartesiaSettings(base_url=server.url, api_key=SecretStr("sk-key"))
+        voices = open_voices(settings(tmp_path, "cartesia", "scripted", cartesia=cartesia))
+        sounds = await say(voices, "Hi")
+        await voices.aclose()
+    assert [word for sound in sounds for word in sound.words] == [Word(0, 2, 20, 100)]
+    assert server.requests[0].headers["cartesia-version"] == "2026-03-01"
+
+
+@pytest.mark.parametrize("name", ["openai", "cartesia"])
+def test_a_vendor_needs_a_key_and_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "CARTESIA_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ProviderError, match=f"TERTULIA_{name.upper()}_API_KEY is missing"):
+        open_voices(settings(tmp_path, name))
+    with pytest.raises(ProviderError, match=f"TERTULIA_{name.upper()}_BASE_URL is not"):
+        open_voices(settings(tmp_path, name, **{name: {"base_url": "ftp://nowhere", "api_key": "sk-key"}}))

@@ -27,9 +27,8 @@ def greet(console: Console, settings: Settings, demo: Demo, url: str, token: str
     """Print the address, the official client's settings, and commands that work as they are pasted."""
     tertulia, here = _program(), _here(settings)
     there = f"{here} --url {url}"
-    console.print(
-        f"\n[bold green]Tertulia answers on {url}[/] [dim](model: {', '.join(settings.model)}; API: {url}/docs)[/]"
-    )
+    parts = f"model: {', '.join(settings.model)}; voice: {', '.join(settings.voice)}; API: {url}/docs"
+    console.print(f"\n[bold green]Tertulia answers on {url}[/] [dim]({parts})[/]", soft_wrap=True)
     _heading(console, "Create a conversation and read the reply as it comes:")
     _plain(console, _curl(demo, url, token))
     _heading(console, "In another terminal: talk, or finish what is open (a user has one conversation at a time):")
