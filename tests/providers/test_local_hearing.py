@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from tertulia.audio.resample import Resampler
@@ -17,6 +18,8 @@ from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Word
 from tertulia.providers.local_hearing import ENGLISH, WORLD, LocalTranscriber, Whisper
 from tertulia.providers.local_voice import LocalVoice, open_voice
 from tertulia.providers.weights import WHISPER_BASE, WHISPER_TINY_EN, Weights
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GetWeights = Callable[[Weights], Path]
 
@@ -35,14 +38,14 @@ OTHERS = {
 """Whisper's small models understand espeak-ng's robot in part; these they do."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def voice() -> AsyncIterator[LocalVoice]:
     opened = open_voice()
     yield opened
     await opened.aclose()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def english(weights_of: GetWeights) -> AsyncIterator[LocalTranscriber]:
     opened = LocalTranscriber([Whisper(weights_of(WHISPER_TINY_EN), ENGLISH, 1)])
     await opened.start()

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from tertulia.errors import VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, Word
 from tertulia.providers.espeak_voice import dialects
 from tertulia.providers.local_voice import LocalVoice, open_voice
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SENTENCES = (
     "The library opens at nine in the morning.",
@@ -30,7 +33,7 @@ ODD = (
 )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def voice() -> AsyncIterator[LocalVoice]:
     opened = open_voice()
     yield opened
@@ -171,7 +174,7 @@ async def test_a_variety_is_spoken_as_its_language(voice: LocalVoice):
     assert (await said(voice, "مرحبا", "arb", "espeak:ar"))[1]
 
 
-def test_languages_are_named_by_iso_639_3():
+async def test_languages_are_named_by_iso_639_3():
     languages = {dialect.language for dialect in dialects()}
     assert languages >= {"ara", "cmn", "deu", "fra", "hin", "ita", "jpn", "nob", "por", "rus", "spa", "zho"}
     assert len(languages) > 100
