@@ -118,10 +118,20 @@ class Caller:
     def shown(self) -> str:
         return self.screen.getvalue()
 
-    @property
-    def conversation_id(self) -> str:
-        (conversation,) = talk.conversations(self.client)
-        return str(conversation["id"])
+    async def conversation_id(self) -> str:
+        """Their only conversation, once it has been settled."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not (found := await asyncio.to_thread(talk.conversations, self.client)):
+                pass
+        return str(found[0]["id"])
+
+    async def said(self, count: int) -> list[str]:
+        """So many messages of it, once they have been settled."""
+        conversation_id = await self.conversation_id()
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found := await asyncio.to_thread(talk.messages, self.client, conversation_id)) < count:
+                pass
+        return [message["message"] for message in found]
 
     async def _typed(self) -> AsyncGenerator[str]:
         while True:
@@ -212,8 +222,7 @@ async def test_what_is_typed_is_a_message_too_and_stands_there_once(stage: Stage
     await caller.screen.until("Sorry.\n")
     await hang_up(call)
     assert "Stop, please" not in caller.shown
-    said = [message["message"] for message in talk.messages(caller.client, caller.conversation_id)]
-    assert said[1:] == ["Stop, please", "Sorry."]
+    assert (await caller.said(3))[1:] == ["Stop, please", "Sorry."]
 
 
 class Ponderer(Puppet):
@@ -257,12 +266,12 @@ async def test_who_hangs_up_comes_back_later(stage: Stage, caller: Caller) -> No
     await caller.screen.until("Yes?\n")
     caller.type("/quit")
     await ended(call)
-    call = caller.call(caller.conversation_id)
+    call = caller.call(await caller.conversation_id())
     stage.play(Puppet("Welcome back."))
     await caller.device.speak("It is me")
     await caller.screen.until("Welcome back.\n")
     await hang_up(call)
-    assert len(talk.messages(caller.client, caller.conversation_id)) == 3
+    assert await caller.said(3) == ["Yes?", "It is me", "Welcome back."]
 
 
 async def test_who_finishes_has_finished_the_conversation(stage: Stage, caller: Caller) -> None:
