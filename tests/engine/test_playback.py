@@ -94,6 +94,46 @@ async def test_who_stops_waiting_leaves_nothing_behind(timer: FakeTimer):
     assert timer.waiting == 0
 
 
+async def test_what_is_waited_for_meanwhile_ends_with_an_interruption(timer: FakeTimer):
+    playback = Playback(timer)
+    closed = asyncio.Event()
+
+    async def wait() -> None:
+        async with playback.attended():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+    waiting = asyncio.create_task(wait())
+    await playback.sent(100)
+    await timer.advance(0.05)
+    playback.interrupt()
+    playback.interrupt()
+    with pytest.raises(Interrupted) as raised:
+        await waiting
+    assert raised.value.heard_ms == pytest.approx(50)
+    assert closed.is_set()
+
+
+async def test_what_begins_after_an_interruption_ends_at_once(timer: FakeTimer):
+    playback = Playback(timer)
+    playback.interrupt()
+    with pytest.raises(Interrupted):
+        async with playback.attended():
+            raise AssertionError("it has begun")
+
+
+async def test_other_ends_of_an_attended_block_are_its_own(timer: FakeTimer):
+    playback = Playback(timer)
+    with pytest.raises(TimeoutError):
+        async with playback.attended():
+            raise TimeoutError
+    async with playback.attended():
+        pass
+    playback.interrupt()
+
+
 async def test_the_event_loop_is_its_clock_by_itself():
     playback = Playback()
     await playback.sent(5)

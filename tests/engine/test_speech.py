@@ -345,6 +345,15 @@ async def test_who_is_interrupted_at_once_has_said_nothing() -> None:
     assert listener.outcome.recordings == []
 
 
+async def test_who_is_interrupted_does_not_wait_for_a_model_that_thinks() -> None:
+    listener = Listener(Writer("Once upon a time. ", "There", waits=True), Throat())
+
+    await listener.interrupt_at(195)
+
+    assert listener.outcome.full_message == "Once upon a time."
+    assert listener.stops[-1:] == [True]
+
+
 async def test_what_was_not_heard_is_not_kept() -> None:
     listener = Listener(Writer(LONG), Throat())
 

@@ -123,6 +123,7 @@ def make_server(app: str, ready: Callable[[], None]) -> Server:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # sound hardly gets smaller, and each connection would keep its own tables
         timeout_graceful_shutdown=STOP_S,
     )
     return Server(config, lambda: getattr(application, "conversations", None), ready)

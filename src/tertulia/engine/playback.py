@@ -5,7 +5,8 @@ a pause while there is something left.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 LEAD_MS = 400.0
@@ -53,6 +54,7 @@ class Playback:
         self._at = self._timer.time()
         self._interrupted = False
         self._waiters: set[asyncio.Future[None]] = set()
+        self._attended: set[asyncio.Timeout] = set()
 
     @property
     def sent_ms(self) -> float:
@@ -94,10 +96,36 @@ class Playback:
 
     def interrupt(self) -> None:
         """Say that the listener has spoken: `heard_ms` stands still from here, and who waits goes on at once."""
+        if self._interrupted:
+            return
         _ = self.heard_ms
         self._interrupted = True
         for waiter in self._waiters:
             _wake(waiter)
+        for block in self._attended:
+            block.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def attended(self) -> AsyncGenerator[None]:
+        """A block that ends as soon as the listener speaks, whatever it waits for then.
+
+        Raises:
+            Interrupted: the listener has spoken, before or meanwhile.
+        """
+        if self._interrupted:
+            raise Interrupted(self._heard_ms)
+        block = asyncio.timeout(None)
+        try:
+            async with block:
+                self._attended.add(block)
+                try:
+                    yield
+                finally:
+                    self._attended.discard(block)
+        except TimeoutError:
+            if not block.expired():
+                raise
+            raise Interrupted(self._heard_ms) from None
 
     async def _until_left(self, ms: float) -> None:
         """Wait until so much is left to be heard, or less."""

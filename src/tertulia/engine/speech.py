@@ -8,14 +8,14 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Protocol
 
 from tertulia import events
 from tertulia.audio.pcm import RATE, SAMPLE_BYTES, duration_ms, wav
 from tertulia.engine.alignment import Alignment
 from tertulia.engine.fillers import begun
-from tertulia.engine.playback import Interrupted
+from tertulia.engine.playback import Interrupted, Playback
 from tertulia.engine.scene import AudioFormat, Outcome, Speaking
 from tertulia.engine.sentences import Sentences
 from tertulia.engine.speakable import speakable
@@ -55,7 +55,7 @@ async def speak(
     message = _Message(speaking, outcome.message_id)
     try:
         ahead = _Ahead(text, alive)
-        async with begun(ahead.read()):
+        async with _attended(speaking.playback), begun(ahead.read()):
             speaker = voices.speaker(speaking.voice_id, speaking.language)
             async for sentence in ahead.sentences():
                 async with aclosing(message.say(sentence, speaker)) as pieces:
@@ -75,6 +75,11 @@ async def speak(
     recording = message.recording()
     if recording:
         outcome.keep(outcome.message_id, "audio/mpeg" if speaking.audio_format == "mp3" else "audio/wav", recording)
+
+
+def _attended(playback: Playback | None) -> AbstractAsyncContextManager[None]:
+    """A block that ends as soon as a listener speaks, however long the model or the voice would still take."""
+    return nullcontext() if playback is None else playback.attended()
 
 
 class _Message:
