@@ -88,6 +88,7 @@ async def test_what_the_english_voice_says_is_understood_with_the_times_of_its_w
         heard = await english.transcribe(pcm, "eng", ())
         wrong += errors(bare(text), bare(heard.text))
         assert [heard.text[word.start : word.end] for word in heard.words] == heard.text.split()
+        assert all(type(ms) is float for word in heard.words for ms in (word.begins_ms, word.ends_ms))
         if len(words) == len(heard.words):
             early_ms += [said.begins_ms - other.begins_ms for said, other in zip(words, heard.words, strict=True)]
     total = sum(len(bare(text)) for text in SENTENCES)

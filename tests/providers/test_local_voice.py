@@ -95,6 +95,17 @@ async def test_a_long_text_comes_in_pieces_and_whoever_stops_listening_stops_it(
     assert [text[word.start : word.end] for word in words] == text.strip()[:700].split()
 
 
+async def test_long_numbers_are_not_waited_for(voice: LocalVoice):
+    text = "Call 1234567890 or $9,999,999.99 " * 8
+    async with aclosing(voice.speak(text, "heart", "eng")) as sounds:
+        lengths_ms = [duration_ms(sound.pcm, voice.rate) async for sound in sounds]
+    assert len(lengths_ms) > 3
+    assert max(lengths_ms) < 35_000
+    pcm, words = await said(voice, text)
+    assert is_orderly(words, text, pcm, voice.rate)
+    assert [text[word.start : word.end] for word in words] == text.split()
+
+
 @pytest.mark.parametrize("text", ODD)
 async def test_what_cannot_be_read_is_left_out(voice: LocalVoice, text: str):
     pcm, words = await said(voice, text)

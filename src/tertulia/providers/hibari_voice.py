@@ -9,10 +9,11 @@ import difflib
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import hibari
 import numpy as np
@@ -21,11 +22,15 @@ from hibari.g2p import G2P
 from hibari.g2p.normalize import normalize
 from onnxruntime import InferenceSession, SessionOptions
 
+from tertulia.audio.pcm import duration_ms
 from tertulia.errors import VoiceFailed
 from tertulia.providers.base import Sound, Word
 from tertulia.providers.passages import SILENCE, passages
 
 RATE = hibari.SAMPLE_RATE
+
+Result = TypeVar("Result")
+Args = TypeVarTuple("Args")
 
 _ASSETS = Path(hibari.__file__).parent / "assets"
 _ENDS = "/CumSum_output_0"
@@ -35,6 +40,7 @@ _LEAD_MS = 150.0
 """What is left of the silence before the first phoneme; its sound begins up to 100 ms before its frame."""
 _LONGEST_WORD = 40
 """Characters without a space: its time to read them grows with their cube."""
+_MOST_PHONEMES = 400
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -57,35 +63,39 @@ class HibariVoice:
     async def speak(self, text: str) -> AsyncGenerator[Sound]:
         """As `Voice.speak`. What it cannot read is left out; a text of nothing else is a short silence."""
         heart = await self._loaded()
-        loop = asyncio.get_running_loop()
         before_ms = 0.0
+        told = 0  # characters whose words have been told
         for offset, passage in passages(text):
-            try:
-                sound, ms = await loop.run_in_executor(self._threads, heart.say, passage, offset, before_ms)
-            except Exception as error:
-                raise VoiceFailed(f"{type(error).__name__}: {error}") from error
-            if sound.pcm:
-                yield sound
-            before_ms += ms
+            for spoken in await self._run(heart.read, passage, offset):
+                pcm, words = await self._run(heart.say, spoken, before_ms)
+                yield Sound(pcm, [word for word in words if word.start >= told])
+                before_ms += duration_ms(pcm, RATE)
+                told = max((told, *(word.end for word in words)))
         if not before_ms:
             yield SILENCE
 
     async def _loaded(self) -> "_Heart":
         async with self._loading:
-            try:
-                heart = self._heart or await asyncio.get_running_loop().run_in_executor(self._threads, _Heart)
-            except Exception as error:
-                raise VoiceFailed(f"{type(error).__name__}: {error}") from error
-            self._heart = heart
-            return heart
+            self._heart = self._heart or await self._run(_Heart)
+            return self._heart
+
+    async def _run(self, call: Callable[[Unpack[Args]], Result], *args: *Args) -> Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+        except Exception as error:
+            raise VoiceFailed(f"{type(error).__name__}: {error}") from error
+
+
+Place = tuple[int, int]
+"""Where a word is in the text: its first character, and the one after its last."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """What is said of a text: phonemes, and for each of them the word of the text that it belongs to, or -1."""
+    """What is said at once: phonemes, and for each of them the word that it belongs to; pauses belong to none."""
 
     phonemes: Sequence[int]
-    words: Sequence[int]
+    places: Sequence[Place | None]
 
 
 class _Heart:
@@ -103,25 +113,26 @@ class _Heart:
         self._g2p = G2P()
         self._g2p("Tertulia")  # loads what reads unknown words
 
-    def say(self, text: str, offset: int, before_ms: float) -> tuple[Sound, float]:
-        """A stretch of a text that begins at a character and at a time of it, and how long it sounds."""
-        places = [match.span() for match in re.finditer(rf"\S{{1,{_LONGEST_WORD}}}", text)]
-        spoken = self._spoken([text[start:end] for start, end in places])
-        if not spoken.phonemes:
-            return Sound(b""), 0.0
+    def read(self, text: str, offset: int) -> Sequence[_Spoken]:
+        """A stretch of a text that begins at a character of it; empty where nothing of it can be read."""
+        matches = [*re.finditer(rf"\S{{1,{_LONGEST_WORD}}}", text)]
+        phonemes, owners = self._read_what_it_can([match[0] for match in matches])
+        places = [(offset + match.start(), offset + match.end()) for match in matches]
+        if all(owner < 0 for owner in owners):
+            return ()
+        return [*_cut(_Spoken(phonemes, [places[owner] if owner >= 0 else None for owner in owners]))]
+
+    def say(self, spoken: _Spoken, before_ms: float) -> tuple[bytes, Sequence[Word]]:
+        """Its sound, and its words; so much sounded before."""
         inputs = {"ids": np.asarray([[0, *spoken.phonemes, 0]], np.int64), "speed": np.ones(1, np.float32)}
         *spectrum, ends = self._session.run(None, inputs)
         wave = dsp.synth(*(part[0] for part in spectrum), rng=np.random.default_rng(0))
         ends_ms: list[float] = (ends.reshape(-1) * _FRAME_MS).tolist()
         skipped_ms = max(0.0, ends_ms[0] - _LEAD_MS)
         pcm = (np.clip(wave, -1.0, 1.0) * 32767).astype("<i2")[round(skipped_ms * RATE / 1000) :]
-        words = [
-            Word(offset + places[at][0], offset + places[at][1], before_ms + begins, before_ms + end)
-            for at, begins, end in _times(spoken.words, [ms - skipped_ms for ms in ends_ms])
-        ]
-        return Sound(pcm.tobytes(), words), 1000 * len(pcm) / RATE
+        return pcm.tobytes(), _timed(spoken.places, [before_ms + ms - skipped_ms for ms in ends_ms])
 
-    def _spoken(self, words: Sequence[str]) -> _Spoken:
+    def _read_what_it_can(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         try:
             return self._read(words, words)
         except Exception:  # noqa: BLE001 - it stumbles over a few odd characters: leave out their words alone
@@ -134,17 +145,17 @@ class _Heart:
             return False
         return True
 
-    def _read(self, words: Sequence[str], readable: Sequence[str]) -> _Spoken:
+    def _read(self, words: Sequence[str], readable: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Phonemes, and for each of them the number of its word, or -1."""
         readings = list(self._readings(" ".join(readable)))
-        owners = _matched(words, [written for written, _ in readings])
         phonemes: list[int] = []
-        said: list[int] = []
-        for owner, (_, reading) in zip(owners, readings, strict=True):
+        owners: list[int] = []
+        for owner, (_, reading) in zip(_matched(words, [written for written, _ in readings]), readings, strict=True):
             for sign in reading:
                 if (phoneme := self._ids.get(sign)) is not None:
                     phonemes.append(phoneme)
-                    said.append(owner if sign.isalpha() else -1)
-        return _Spoken(phonemes, said) if any(word >= 0 for word in said) else _Spoken((), ())
+                    owners.append(owner if sign.isalpha() else -1)
+        return phonemes, owners
 
     def _readings(self, text: str) -> Iterator[tuple[str, str]]:
         """The words that are read, numbers and abbreviations spelt out, each with its phonemes."""
@@ -175,15 +186,25 @@ def _bare(word: str) -> str:
     return re.sub(r"\W", "", word).casefold()
 
 
-def _times(owners: Sequence[int], ends_ms: Sequence[float]) -> Iterator[tuple[int, float, float]]:
-    """Each word that is spoken, when it begins and when it ends; `ends_ms` has one more before its first phoneme."""
-    begins: dict[int, float] = {}
-    ends: dict[int, float] = {}
-    for at, owner in enumerate(owners):
-        if owner >= 0:
-            begins.setdefault(owner, ends_ms[at])
-            ends[owner] = ends_ms[at + 1]
-    return ((owner, begins[owner], ends[owner]) for owner in sorted(begins))
+def _cut(spoken: _Spoken) -> Iterator[_Spoken]:
+    """Long numbers have many phonemes: no more at once than the model was made for, cut between words."""
+    at = 0
+    while len(spoken.phonemes) - at > _MOST_PHONEMES:
+        last = at + _MOST_PHONEMES
+        end = next((end for end in range(last, at, -1) if spoken.places[end] is None), last)
+        yield _Spoken(spoken.phonemes[at:end], spoken.places[at:end])
+        at = end
+    yield _Spoken(spoken.phonemes[at:], spoken.places[at:])
+
+
+def _timed(places: Sequence[Place | None], ends_ms: Sequence[float]) -> Sequence[Word]:
+    """The words, in order; `ends_ms` has one more before the first phoneme."""
+    times: dict[Place, tuple[float, float]] = {}
+    for at, place in enumerate(places):
+        if place is not None:
+            begins_ms = times[place][0] if place in times else ends_ms[at]
+            times[place] = begins_ms, ends_ms[at + 1]
+    return [Word(*place, *times[place]) for place in sorted(times)]
 
 
 def with_output(model: bytes, tensor: str) -> bytes:

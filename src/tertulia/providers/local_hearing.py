@@ -162,7 +162,7 @@ def _transcript(segments: Iterable[Segment]) -> Transcript:
             start = len(text) + len(heard) - len(heard.lstrip())
             text += heard
             if end := len(text.rstrip()):
-                words.append(Word(start, end, 1000 * word.start, 1000 * word.end))
+                words.append(Word(start, end, 1000 * float(word.start), 1000 * float(word.end)))
     return Transcript(text.rstrip(), words)
 
 
