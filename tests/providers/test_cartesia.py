@@ -110,6 +110,12 @@ async def test_the_first_sound_does_not_wait_for_the_last():
         await server.closed.wait()
 
 
+async def test_the_end_is_told_by_the_server_and_not_by_the_connection():
+    async with served(speaks(chunk(PCM), DONE, chunk(PCM), hangs=True)) as (voice, server):
+        assert pcm(await say(voice)) == PCM
+        await server.closed.wait()
+
+
 async def test_a_connection_is_used_again():
     async with served(speaks(chunk(PCM), DONE)) as (voice, server):
         await say(voice)

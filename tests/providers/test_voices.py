@@ -173,6 +173,20 @@ async def test_a_voice_is_known_when_any_provider_has_it():
         await voices.knows("down")
 
 
+async def test_a_provider_that_does_not_say_whether_it_has_a_voice_speaks_last(monkeypatch: pytest.MonkeyPatch):
+    class Silent(Played):
+        async def knows(self, voice_id: str) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+    monkeypatch.setattr("tertulia.providers.voices._LOOKUP_S", 0.05)
+    silent, friend = Silent(*SCRIPT), Played(*SCRIPT, ids=["ana"])
+    voices = joined(Provider(silent), Provider(friend))
+    assert await voices.knows("ana")
+    await say(voices, voice_id="ana")
+    assert (silent.asked, friend.asked) == ([], ["ana"])
+
+
 async def test_the_voices_of_all_that_can_be_asked_are_listed():
     listed = await joined(Provider(Played()), Provider(Played(ids=["ana"])), SCRIPTED).voices()
     assert [voice.id for voice in listed] == ["ana", "tone", "tone-soft"]

@@ -14,7 +14,7 @@ from tertulia.errors import ModelError
 from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
 from tertulia.providers.languages import code_of, long_code_of
 from tertulia.providers.placing import Placing
-from tertulia.providers.remote import Remote
+from tertulia.providers.remote import Remote, drain
 
 DEFAULT_MODEL = "sonic-3.5"
 VENDOR_HOST = "api.cartesia.ai"
@@ -123,8 +123,10 @@ class CartesiaVoice:
                             raise self._remote.failure("the sound is too long")
                         if sound.pcm or sound.words:
                             yield sound
-            if not events.done:
-                raise self._remote.failure("the stream broke off")
+                    if events.done:
+                        await drain(chunks)
+                        return
+        raise self._remote.failure("the stream broke off")
 
     def _body(self, text: str, voice_id: str, language: str) -> dict[str, Any]:
         return {

@@ -29,7 +29,7 @@ _CODES = (
 _MAX_PROMPT_CHARS = 800  # Whisper reads the last 224 tokens of a prompt
 _FORMATS = ("verbose_json", "json")
 _FILES = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3")
-_SOUND_TYPES = ("audio/pcm", "audio/l16", "audio/x-raw", "application/octet-stream", "binary/octet-stream", "")
+_SOUND_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "application/octet-stream", "binary/octet-stream", "")
 
 LANGUAGES = frozenset(_CODES.split())
 """Those that the vendor names, for both directions: https://platform.openai.com/docs/guides/speech-to-text."""

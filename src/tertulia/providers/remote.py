@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx2
 from tertulia.errors import ModelError
 
 CONNECT_S = 10
+_DRAIN_S = 0.2
 _MAX_ANSWER_BYTES = 8 << 20
 _MAX_ERROR_BYTES = 16 << 10
 _LOGGED_CHARS = 300
@@ -98,3 +99,11 @@ class Remote:
                 if len(body) > most:
                     break
         return bytes(body)
+
+
+async def drain(chunks: AsyncGenerator[bytes]) -> None:
+    """Read the end of a response whose content has ended, so that its connection can be used again."""
+    with suppress(TimeoutError, httpx2.HTTPError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _chunk in chunks:
+                pass

@@ -36,6 +36,8 @@ from tertulia.settings import Settings
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 OFF = "off"
+_LOOKUP_S = 5
+"""How long a provider may take to say whether it has a voice: others are waiting to speak."""
 _PATIENCE = 2
 """Seconds more that a transcriber may take for each second of a recording."""
 
@@ -116,7 +118,7 @@ class Voices:
         failure: ModelError | None = None
         for _name, provider in self._providers:
             try:
-                if provider.voice is not None and await provider.voice.knows(voice_id):
+                if provider.voice is not None and await _knows(provider.voice, voice_id):
                     return True
             except ModelError as error:
                 failure = error
@@ -207,20 +209,27 @@ class Speaker:
             return
         others: list[tuple[str, Voice]] = []
         for name, voice in self._voices:
-            if await _knows(name, voice, self._voice_id):
+            if await self._knows(name, voice):
                 yield name, voice, self._voice_id
             else:
                 others.append((name, voice))
         for name, voice in others:
             yield name, voice, DEFAULT_VOICE
 
+    async def _knows(self, name: str, voice: Voice) -> bool:
+        try:
+            return await _knows(voice, self._voice_id)
+        except ModelError as error:
+            _report("A provider cannot say whether it has a voice.", name, error)
+            return False
 
-async def _knows(name: str, voice: Voice, voice_id: str) -> bool:
+
+async def _knows(voice: Voice, voice_id: str) -> bool:
     try:
-        return await voice.knows(voice_id)
-    except ModelError as error:
-        _report("A provider cannot say whether it has a voice.", name, error)
-        return False
+        async with asyncio.timeout(_LOOKUP_S):
+            return await voice.knows(voice_id)
+    except TimeoutError:
+        raise VoiceFailed(f"nothing in {_LOOKUP_S} s") from None
 
 
 async def _spoken(voice: Voice, text: str, voice_id: str, language: str, stall_s: float) -> AsyncGenerator[Sound]:
