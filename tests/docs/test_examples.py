@@ -59,6 +59,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("TERTULIA_", "AMIGO_"))},
         "TERTULIA_MODEL": "scripted",
+        "TERTULIA_VOICE": "scripted",
         "TERTULIA_RATE_LIMITS": "off",
         "TERTULIA_LOG_LEVEL": "error",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -93,6 +94,7 @@ def script_of(page: str) -> str:
         "docs/guide/conversations.md",
         "docs/guide/agents-and-graphs.md",
         "docs/guide/models.md",
+        "docs/guide/voice.md",
         "docs/guide/users-and-permissions.md",
         "docs/guide/running.md",
     ],
