@@ -341,6 +341,14 @@ def test_a_session_in_which_nothing_happens_ends(stage: Stage, connected: Connec
         assert opened.closed()[0] == 4408
 
 
+def test_a_server_that_stops_says_so(serve: Serve):
+    server = serve()
+    with live(server, server.sign_in(server.demo.user_id)) as opened:
+        opened.start(server.demo.service_id)
+        server.stop()
+        assert opened.closed()[0] == 1012
+
+
 def test_a_turn_outlives_the_session(stage: Stage, connected: Connect):
     user, puppet = stage.user(), stage.play(Puppet())
     with connected(user) as opened:

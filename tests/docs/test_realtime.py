@@ -12,8 +12,10 @@ import pytest
 from conftest import Serve
 from support import pages, talk
 from support.live import address
+from support.puppet import Puppet
 from tertulia.api import realtime
-from tertulia.engine import live, live_messages
+from tertulia.engine import live, live_messages, live_ports
+from tertulia.providers.registry import Models
 
 PAGE = "docs/reference/realtime.md"
 
@@ -56,7 +58,7 @@ def test_every_parameter_of_the_query_is_documented():
 
 def test_every_code_that_the_server_closes_with_is_documented():
     rows = pages.rows(pages.sections(pages.read(PAGE), 2)["The end"])
-    known = {live.NORMAL, live.POLICY, live.RESTART, live.IDLE}
+    known = {live_ports.NORMAL, live_ports.POLICY, live_ports.RESTART, live_ports.IDLE}
     known |= {realtime.UNSUPPORTED, realtime.TOO_BIG, realtime.INTERNAL}
     assert known | {1007} == {int(code(row[0])) for row in rows if code(row[0])}
 
@@ -75,7 +77,7 @@ def test_the_limits_are_as_documented():
 
 @pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_the_example_runs(serve: Serve, tmp_path: Path):
-    server = serve(scripted={"pieces": 2})
+    server = serve(models=Models(Puppet("Hello.")))
     (example,) = [block.text for block in pages.blocks(pages.read(PAGE)) if block.info == "python"]
     environment = {
         "ADDRESS": address(server, "").removesuffix("?"),

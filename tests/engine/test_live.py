@@ -14,7 +14,8 @@ from tertulia import events
 from tertulia.audio.pcm import HEARING_RATE
 from tertulia.engine import live_messages as wire
 from tertulia.engine.conversations import Stream
-from tertulia.engine.live import IDLE, NORMAL, POLICY, RESTART, Closing, Left, Pace, Session
+from tertulia.engine.live import Pace, Session
+from tertulia.engine.live_ports import IDLE, NORMAL, POLICY, RESTART, Closing, Left
 from tertulia.engine.scene import Aloud, AudioFormat, Incoming
 from tertulia.errors import Forbidden, ModelUnavailable, NothingHeard, TertuliaError, Unauthorized, Unavailable
 from tertulia.events import Event

@@ -4,6 +4,7 @@ What keeps a caller out is a plain HTTP error, as everywhere; from then on error
 client and back, and the asking of permissions; the conversation is `engine.live`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeVar
 
@@ -41,8 +42,9 @@ from tertulia.auth.credentials import SUBPROTOCOL
 from tertulia.auth.permissions import Permission
 from tertulia.engine import live_messages
 from tertulia.engine.conversations import Manner, Stream
-from tertulia.engine.live import Closing, Hangup, Left, Pace, Session
+from tertulia.engine.live import Pace, Session
 from tertulia.engine.live_messages import AnyClientMessage, StartConversation
+from tertulia.engine.live_ports import Closing, Hangup, Left
 from tertulia.engine.scene import Aloud, AudioFormat, Incoming
 from tertulia.engine.turn import ActionFilter
 from tertulia.errors import Conflict, TertuliaError, Unprocessable
@@ -59,6 +61,9 @@ MESSAGE_BYTES = 1 << 20
 SESSIONS_A_MINUTE = 5
 TURNS_A_MINUTE = 60
 """Of one user, whatever their sessions; a session's beginning and end count as turns."""
+
+READER_STALL_S = 60
+"""How long a client may take nothing of what is there for it."""
 
 UNSUPPORTED, TOO_BIG, INTERNAL = 1003, 1009, 1011
 
@@ -183,8 +188,9 @@ class _Socket:
 
     async def send(self, message: bytes) -> None:
         try:
-            await self._websocket.send_text(message.decode())
-        except _GONE:
+            async with asyncio.timeout(READER_STALL_S):
+                await self._websocket.send_text(message.decode())
+        except (*_GONE, TimeoutError):
             raise Left from None
 
 

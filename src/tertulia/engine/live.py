@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tertulia.engine import live_messages as wire
 from tertulia.engine.conversations import Stream
 from tertulia.engine.listening import Began, Ear
 from tertulia.engine.live_messages import AnyClientMessage
+from tertulia.engine.live_ports import IDLE, NORMAL, POLICY, RESTART, Closing, Connection, Hangup, Left, Talk
 from tertulia.engine.playback import Handle, Playback, Timer
 from tertulia.engine.scene import Aloud, AudioFormat, ExternalEvent, Incoming
 from tertulia.errors import (
@@ -30,7 +31,6 @@ from tertulia.errors import (
     Unauthorized,
     Unavailable,
 )
-from tertulia.providers.base import Detector
 from tertulia.settings import LimitSettings
 
 MOST_WAITING = 8
@@ -38,9 +38,6 @@ MOST_WAITING = 8
 
 MOST_EVENTS = 50
 """External events that wait for a turn, at most."""
-
-NORMAL, POLICY, RESTART, IDLE = 1000, 1008, 1012, 4408
-"""Codes that a session ends with (RFC 6455, section 7.4); those from 4000 on are ours."""
 
 _PIECE = b'{"type":"new-message"'
 _FILLER = b'{"type":"current-agent-action","action":{"type":"action-too-long"'
@@ -57,59 +54,6 @@ class Pace:
     """For something to happen at all."""
     alone_s: float = 2
     """For a message that external events belong to; then they are told without one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """The end of a session: how the connection is to be closed."""
-
-    code: int
-    reason: str
-
-
-class Left(Exception):
-    """The client is gone."""
-
-
-class Hangup(Exception):
-    """The connection is to be closed for what the client has sent."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.closing = Closing(code, reason)
-
-
-class Talk(Protocol):
-    """What a client may do with conversations; all raise TertuliaError and its kinds."""
-
-    async def start(self, opening: wire.StartConversation, aloud: Aloud | None) -> Stream: ...
-
-    async def resume(self, conversation_id: str) -> None:
-        """See that the conversation can be gone on with."""
-        ...
-
-    async def interact(self, conversation_id: str, incoming: Incoming, aloud: Aloud | None) -> Stream: ...
-
-    async def finish(self, conversation_id: str) -> None: ...
-
-    def detector(self) -> Detector: ...
-
-    @property
-    def closing(self) -> bool:
-        """Whether there will be no more turns, for the server is stopping."""
-        ...
-
-
-class Connection(Protocol):
-    """The way to the client and back."""
-
-    async def receive(self) -> AnyClientMessage:
-        """The next message. Raises TertuliaError for one that is wrong, Left, and Hangup."""
-        ...
-
-    async def send(self, message: bytes) -> None:
-        """Send a message, which is JSON. Raises Left."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
