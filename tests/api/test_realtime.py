@@ -335,6 +335,20 @@ def test_a_conversation_that_ends_itself_ends_the_session(stage: Stage, connecte
         assert opened.closed()[0] == 1000
 
 
+@pytest.mark.parametrize("kind", ["say", "finish"])
+def test_a_user_who_is_deleted_is_shown_out(stage: Stage, connected: Connect, kind: str):
+    user = stage.user()
+    with connected(user) as opened:
+        opened.start(stage.service())
+        assert stage.root.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+        if kind == "say":
+            opened.say("Hello?")
+        else:
+            opened.send("finish-conversation")
+        assert opened.refused()[0] == 401
+        assert opened.closed()[0] == 1008
+
+
 def test_a_session_in_which_nothing_happens_ends(stage: Stage, connected: Connect, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(realtime, "PACE", QUICK)
     with connected() as opened:

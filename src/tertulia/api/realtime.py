@@ -14,6 +14,7 @@ from fastapi import WebSocket
 from fastapi.responses import JSONResponse
 from prometheus_client import Gauge
 from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.engine import Connection as SqlConnection
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from tertulia.api.action_filter import EVERYTHING, action_filter
@@ -260,9 +261,11 @@ class _Talk:
 
     async def finish(self, conversation_id: str) -> None:
         async def finish(actor: Actor) -> None:
-            await self.organization.database.write(
-                stored.finish, self.organization.org_id, conversation_id, may_finish(actor)
-            )
+            def write(connection: SqlConnection) -> None:
+                confirm_actor(connection, actor)
+                stored.finish(connection, self.organization.org_id, conversation_id, may_finish(actor))
+
+            await self.organization.database.write(write)
 
         await self._act(finish)
 
