@@ -243,6 +243,8 @@ def test_a_recording_may_be_larger_than_a_text_but_not_too_large(small: Server, 
     assert spoken.send(user, small_conversation, bytes(99_000), {"type": "wav"}).status_code == 415
     assert spoken.send(user, small_conversation, bytes(100_001), {"type": "wav"}).status_code == 413
     assert talk.interact(user, small_conversation, "a" * 50_001).status_code == 413
+    both = {"request_format": ["voice", "text"]}
+    assert talk.interact(user, small_conversation, "a" * 50_001, query=both).status_code == 413
     assert talk.interact(user, small_conversation, "a" * 40_000).status_code == 200
 
 

@@ -314,6 +314,37 @@ def test_a_spoken_reply_is_replayed_byte_for_byte(stage: Stage, service_id: str)
     assert ask(audio_format="mp3").status_code == 422
 
 
+def test_a_spoken_turn_can_be_followed_from_the_middle(stage: Stage, service_id: str) -> None:
+    user = stage.user()
+    whole = talk.create(user, service_id, VOICE)
+    conversation_id, interaction_id = talk.id_of(talk.lines(whole)), talk.lines(whole)[-1]["interaction_id"]
+
+    path = f"/conversation/{conversation_id}/interaction/{interaction_id}/stream"
+    rest = user.get(path, params={"after": 3})
+
+    assert rest.content == b"".join(whole.content.splitlines(keepends=True)[3:])
+
+
+def test_a_spoken_turn_that_is_cancelled_leaves_nothing(stage: Stage, service_id: str) -> None:
+    user, puppet = stage.user(), stage.play(Puppet("Good evening. W", "hat do you read?"))
+    puppet.hold()
+
+    with user.stream("POST", "/conversation/", params=VOICE, json={"service_id": service_id}) as answer:
+        lines = answer.iter_lines()
+        puppet.release()
+        while '"new-message"' not in next(lines):
+            pass
+        headers = answer.headers
+        path = f"/conversation/{headers['x-tertulia-conversation-id']}"
+        cancel = f"{path}/interaction/{headers['x-tertulia-interaction-id']}/cancel"
+        assert user.post(cancel).status_code == 204
+        *_, last = lines
+
+    assert json.loads(last)["http_error_code"] == 409
+    assert user.get(f"{path}/messages/").status_code == 404
+    puppet.release(5)
+
+
 # --- Fillers ---------------------------------------------------------------------------------------------------------
 
 

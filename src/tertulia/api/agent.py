@@ -147,11 +147,14 @@ async def create_agent_version(
 ) -> CreatedVersion:
     """Create the next version of an agent; fields that are left out keep their value."""
     target = {"org_id": organization.org_id, "agent_id": agent_id}
-    authorize = partial(actor.require, Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)
-    if body.voice_config is not None:
-        authorize()
-        if not await runtime.conversations.voices.knows(body.voice_config.voice_id):
-            raise BadRequest(f"voice_config: this server does not know the voice {body.voice_config.voice_id}.")
+    voice_id = body.voice_config.voice_id if body.voice_config else None
+    knows_voice = voice_id is None or await runtime.conversations.voices.knows(voice_id)
+
+    def authorize() -> None:
+        actor.require(Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)
+        if not knows_voice:
+            raise BadRequest(f"voice_config: this server does not know the voice {voice_id}.")
+
     row = await organization.database.write(
         store.create_agent_version,
         organization.org_id,

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -168,12 +168,12 @@ class BodyLimits:
         await self.app(scope, _Body(receive, self.limits.body_stall_s, most).receive, send)
 
 
-_SPOKEN = re.compile(rb"(?:.*&)?request_format=voice(?:&.*)?")
-
-
 def _is_spoken(scope: Scope) -> bool:
     """Whether a request sends a spoken message to a conversation."""
-    return scope["path"].rstrip("/").endswith("/interact") and _SPOKEN.fullmatch(scope["query_string"]) is not None
+    query: bytes = scope["query_string"]
+    if b"voice" not in query or not scope["path"].rstrip("/").endswith("/interact"):
+        return False
+    return QueryParams(query).get("request_format") == "voice"  # the last one counts, as it does for the endpoint
 
 
 def _too_large(most: int) -> PayloadTooLarge:

@@ -30,6 +30,8 @@ async def begun(step: Coroutine[Any, Any, T]) -> AsyncGenerator[asyncio.Task[T]]
     finally:
         task.cancel()
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whoever left the block knows why; it is nobody else's
 
 
 class Fillers:

@@ -57,7 +57,7 @@ async def speak(
         ahead = _Ahead(text, alive)
         async with _attended(speaking.playback), begun(ahead.read()):
             speaker = voices.speaker(speaking.voice_id, speaking.language)
-            async for sentence in ahead.sentences():
+            while (sentence := await ahead.next()) is not None:
                 async with aclosing(message.say(sentence, speaker)) as pieces:
                     async for piece in pieces:
                         ahead.check()
@@ -270,9 +270,8 @@ class _Ahead:
         for sentence in sentences:
             self._whole.put_nowait(sentence)
 
-    async def sentences(self) -> AsyncGenerator[str, None]:
-        """Each sentence once it is whole. Raises what the model has failed with."""
-        while (sentence := await self._whole.get()) is not None:
-            self.check()
-            yield sentence
+    async def next(self) -> str | None:
+        """The next sentence, once it is whole; None after the last. Raises what the model has failed with."""
+        sentence = await self._whole.get()
         self.check()
+        return sentence
