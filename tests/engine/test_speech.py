@@ -187,6 +187,24 @@ async def test_the_model_writes_on_while_its_sentences_are_spoken() -> None:
         await waiting
 
 
+async def test_each_piece_may_leave_before_the_next_is_made() -> None:
+    throat, rounds = Throat(), [0]
+
+    async def others() -> None:
+        while True:
+            rounds[-1] += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    async with aclosing(reply(Writer("word " * 20), throat, an_outcome())) as pieces:
+        async for _piece in pieces:
+            rounds.append(0)  # noqa: PERF401 - while they count
+    task.cancel()
+
+    assert len(rounds) > 20
+    assert all(rounds[1:-1])
+
+
 async def test_what_is_left_early_is_closed_model_and_voice() -> None:
     writer, throat = Writer("One. ", "Two. ", waits=True), Throat()
 

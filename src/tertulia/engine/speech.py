@@ -152,13 +152,14 @@ class _Message:
         return self._piece(self._encoder.finish())
 
     async def heard(self, alive: Alive, *, to_the_end: bool = False) -> None:
-        """Where there is a listener: wait until they are not far behind what was made, or have heard all of it.
+        """Let a piece leave. Where there is a listener, until they are not far behind, or have heard all of it.
 
         Raises:
             Interrupted: they spoke.
         """
         playback = self._speaking.playback
         if playback is None:
+            await asyncio.sleep(0)  # before the next piece is encoded, however many there are already
             return
         ms, self._told_ms = self._ms - self._told_ms, self._ms
         alive(ms / 1000)
