@@ -1,5 +1,6 @@
 """What is heard of a client's sound, however it is cut."""
 
+import array
 import itertools
 from collections.abc import Sequence
 
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 from support import sounds
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
 from tertulia.audio.pcm import HEARING_RATE, duration_ms
-from tertulia.engine.endpointing import AFTER_MS, BEFORE_MS, SpeechStarted
+from tertulia.audio.resample import Resampler
+from tertulia.engine.endpointing import AFTER_MS, BEFORE_MS, SILENCE_MS, SpeechStarted
 from tertulia.engine.listening import MICROPHONE, SoundStream, Utterance
 from tertulia.errors import BadRequest, PayloadTooLarge
+from tertulia.providers.hibari_voice import RATE as HIBARI_RATE
+from tertulia.providers.hibari_voice import HibariVoice
 from tertulia.providers.scripted_voice import ScriptedDetector
+from tertulia.providers.silero import Silero
 
 QUIET = bytes(2 * HEARING_RATE)
 TONE = sounds.tone(HEARING_RATE, 0.5)
@@ -60,6 +65,27 @@ def test_who_speaks_without_end_is_heard_in_parts():
     utterances = [mark for mark in marks if isinstance(mark, bytes)]
     assert len(utterances) == 5
     assert all(duration_ms(utterance, HEARING_RATE) <= 1000 for utterance in utterances)
+
+
+async def test_a_person_is_noticed_within_a_fifth_of_a_second_and_heard_whole():
+    voice, resampler = HibariVoice(), Resampler(HIBARI_RATE, HEARING_RATE)
+    pcm = b"".join([resampler.feed(sound.pcm) async for sound in voice.speak("Hold on a second, please.")])
+    await voice.aclose()
+    loud = [number for number, sample in enumerate(array.array("h", pcm)) if abs(sample) > 600]
+    begins_ms, ends_ms = (1000 + loud[at] / HEARING_RATE * 1000 for at in (0, -1))
+    stream = SoundStream(MICROPHONE, Silero().detector(), 120)
+    sound, step = QUIET + pcm + QUIET, 2 * HEARING_RATE // 100
+    marks = [
+        (duration_ms(sound[: start + step], HEARING_RATE), mark)
+        for start in range(0, len(sound), step)
+        for mark in stream.feed(sound[start : start + step])
+    ]
+    (started_ms, started), (ended_ms, utterance) = marks
+    assert isinstance(started, SpeechStarted)
+    assert isinstance(utterance, bytes)
+    assert begins_ms < started_ms < begins_ms + 200
+    assert ends_ms < ended_ms < ends_ms + SILENCE_MS + 200
+    assert pcm[loud[0] * 2 : loud[-1] * 2] in utterance
 
 
 def test_silence_is_forgotten():
