@@ -1,5 +1,6 @@
 """The HTTP API as the commands use it."""
 
+import asyncio
 import ipaddress
 import json
 import os
@@ -79,7 +80,7 @@ class Api:
     async def talk(self) -> AsyncGenerator[ClientConnection]:
         """A live conversation in which the agent speaks."""
         address = f"{self._base_url.replace('http', 'ws', 1)}/conversation/converse_realtime?response_format=voice"
-        headers = {"Authorization": f"Bearer {self._token()}"}
+        headers = {"Authorization": f"Bearer {await asyncio.to_thread(self._token)}"}
         try:
             connection = await connect_websocket(
                 address, additional_headers=headers, proxy=None if _is_loopback(self.url) else True

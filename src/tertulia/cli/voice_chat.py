@@ -64,7 +64,7 @@ def run(console: Console, session: Session, service: dict[str, Any]) -> None:
 async def _run(console: Console, session: Session, service: dict[str, Any]) -> None:
     with open_sound() as device:
         console.print(f"[bold]{service['name']}[/] at {session.api.url}. [dim]{HELP}\n{HINT}[/]")
-        conversation_id = recall(console, session, service, "/finish ends it")
+        conversation_id = await asyncio.to_thread(recall, console, session, service, "/finish ends it")
         await VoiceChat(console, session, device).run(service["id"], conversation_id, typed_lines())
 
 
