@@ -145,6 +145,16 @@ def test_only_spoken_replies_name_a_rate(stage: Stage, service_id: str) -> None:
     assert "x-tertulia-audio-rate" not in talk.create(stage.user(), service_id).headers
 
 
+def test_the_model_knows_whether_its_reply_will_be_spoken(stage: Stage, service_id: str) -> None:
+    puppet = stage.play(Puppet("Good evening."))
+    systems: list[str] = []
+    for query in ({}, VOICE):
+        talk.create(stage.user(), service_id, query)
+        systems.append(puppet.prompts[-1].system)
+
+    assert ["spoken aloud" in system for system in systems] == [False, True]
+
+
 # --- When it is said -------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ ENGAGE_USER = "EngageUser"
 RECOMMEND_RESPONSES = "RecommendResponses"
 GENERATE_CONVERSATION_STARTERS = "GenerateConversationStarters"
 
+SPOKEN = "Your message will be spoken aloud: write as one speaks, without lists, headings, links, code or emoji."
+
 Choices = Mapping[str, str]
 """Keys and what each stands for."""
 
@@ -116,6 +118,7 @@ def engage_user(scene: Scene, graph: ContextGraph, state: ActionState, action: s
         f"Your objective now: {state.objective}",
         _list("Follow these guidelines:", [*graph.global_action_guidelines, *state.action_guidelines]),
         _list("Never cross these limits:", [*graph.global_boundary_constraints, *state.boundary_constraints]),
+        "" if scene.speaking is None else SPOKEN,
         f"Now: {action}\nWrite your next message to the user, and nothing else.",
     )
     return Prompt(ENGAGE_USER, system, talk.turns)
