@@ -117,6 +117,12 @@ def test_an_address_that_is_none_is_an_error_of_one_line(tmp_path: Path):
         open_models(settings(tmp_path, "openai:tiny", url="ftp://nowhere"))
 
 
+def test_a_key_that_no_header_can_hold_is_refused_at_once_and_not_repeated(tmp_path: Path):
+    with pytest.raises(ProviderError, match="TERTULIA_OPENAI_API_KEY has a line break") as caught:
+        open_models(settings(tmp_path, "openai:tiny", key="sk-key\n"))
+    assert "sk-" not in str(caught.value)
+
+
 async def test_a_version_set_s_model_is_used_where_there_is_a_key_for_it(tmp_path: Path):
     assert open_models(settings(tmp_path, "scripted")).named("openai_gpt-6-luna") is None
     async with chat_server(replies("Hello")) as server:

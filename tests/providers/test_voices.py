@@ -282,5 +282,14 @@ def test_a_vendor_needs_a_key_and_an_address(tmp_path: Path, monkeypatch: pytest
         monkeypatch.delenv(variable, raising=False)
     with pytest.raises(ProviderError, match=f"TERTULIA_{name.upper()}_API_KEY is missing"):
         open_voices(settings(tmp_path, name))
-    with pytest.raises(ProviderError, match=f"TERTULIA_{name.upper()}_BASE_URL is not"):
-        open_voices(settings(tmp_path, name, **{name: {"base_url": "ftp://nowhere", "api_key": "sk-key"}}))
+    for address in ("ftp://nowhere", "http://", "http://nowhere:99999", "http://[::1]:x", "http://\x01"):
+        with pytest.raises(ProviderError, match=f"TERTULIA_{name.upper()}_BASE_URL is not"):
+            open_voices(settings(tmp_path, name, **{name: {"base_url": address, "api_key": "sk-key"}}))
+
+
+@pytest.mark.parametrize("name", ["openai", "cartesia"])
+@pytest.mark.parametrize("key", ["sk-key\n", "sk-key\r", "sk-key\r\nX-More: 1", "sk-schlüssel"])
+def test_a_key_that_no_header_can_hold_is_refused_at_once_and_not_repeated(tmp_path: Path, name: str, key: str):
+    with pytest.raises(ProviderError, match=f"TERTULIA_{name.upper()}_API_KEY has a line break") as caught:
+        open_voices(settings(tmp_path, name, **{name: {"api_key": key}}))
+    assert "sk-" not in str(caught.value)

@@ -17,6 +17,7 @@ from tertulia.providers.base import LanguageModel, Lifespan, ProviderError
 from tertulia.providers.fallback import FallbackModel
 from tertulia.providers.machine import require_machine
 from tertulia.providers.openai_compatible import OpenAICompatibleModel, open_client
+from tertulia.providers.remote import check_access
 from tertulia.providers.scripted import ScriptedModel
 from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
@@ -131,8 +132,7 @@ def _open_openai(name: str, settings: Settings, lifespan: Lifespan) -> LanguageM
     url = settings.openai.base_url
     if not name:
         raise ProviderError("The model's name is missing: openai:NAME.")
-    if not url.startswith(("http://", "https://")):
-        raise ProviderError("TERTULIA_OPENAI_BASE_URL is not an http or https address.")
+    check_access("OPENAI", url, key)
     client = open_client(url, key, settings.turn.stall_s)
     lifespan.closes.append(client.aclose)
     return OpenAICompatibleModel(client, name, settings.turn.stall_s, key)

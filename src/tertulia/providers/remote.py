@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from tertulia.errors import ModelError
+from tertulia.providers.base import ProviderError
 
 CONNECT_S = 10
 _DRAIN_S = 0.2
@@ -17,10 +18,27 @@ _MAX_ERROR_BYTES = 16 << 10
 _LOGGED_CHARS = 300
 
 
+def check_access(group: str, base_url: str, key: str) -> None:
+    """Raise ProviderError where the settings of a group cannot be an address and a key, whatever is behind them.
+
+    What no header may hold would fail each request, with the key in the reason.
+    """
+    if not _is_address(base_url):
+        raise ProviderError(f"TERTULIA_{group}_BASE_URL is not an http or https address.")
+    if not (key.isascii() and key.isprintable()):
+        raise ProviderError(f"TERTULIA_{group}_API_KEY has a line break in it, or another character that no key has.")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host) and (url.port is None or 0 < url.port < 1 << 16)
+
+
 def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> httpx2.AsyncClient:
-    """A pool of connections to one server. Redirects are not followed. Raises ValueError for a wrong address."""
-    if not base_url.startswith(("http://", "https://")):
-        raise ValueError("not an http or https address")
+    """A pool of connections to one server. Redirects are not followed."""
     return httpx2.AsyncClient(
         base_url=base_url,
         headers={"Accept-Encoding": "identity", **headers},

@@ -28,7 +28,7 @@ from tertulia.providers.base import (
     VoiceInfo,
     Word,
 )
-from tertulia.providers.remote import Remote, open_client
+from tertulia.providers.remote import Remote, check_access, open_client
 from tertulia.providers.scripted_voice import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
@@ -348,12 +348,8 @@ def _open_cartesia(model: str, settings: Settings) -> Provider:
 def _client(
     group: str, url: str, vendor_host: str, key: str, headers: Mapping[str, str], settings: Settings
 ) -> httpx2.AsyncClient:
-    try:
-        client = open_client(
-            url, {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}, settings.turn.stall_s
-        )
-    except ValueError as error:
-        raise ProviderError(f"TERTULIA_{group}_BASE_URL is not an http or https address.") from error
+    check_access(group, url, key)
+    client = open_client(url, {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}, settings.turn.stall_s)
     if not key and client.base_url.host == vendor_host:
         raise ProviderError(f"TERTULIA_{group}_API_KEY is missing.")
     return client
