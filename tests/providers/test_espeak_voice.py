@@ -1,5 +1,6 @@
 """espeak-ng's process: it is one, it can die, and it ends when nobody needs it."""
 
+import array
 import asyncio
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -78,6 +80,28 @@ async def test_a_process_that_hangs_when_it_is_to_stop_is_replaced(voice: Espeak
 async def test_a_voice_that_is_not_there_is_an_error(voice: EspeakVoice):
     with pytest.raises(VoiceFailed):
         await said(voice, "Hola.", "nowhere/none")
+    assert await said(voice, "Hola.")
+
+
+@pytest.mark.parametrize("command", ["\x0180S", "\x0120A", "\0"], ids=["speed", "loudness", "end"])
+async def test_a_text_cannot_change_how_it_or_the_next_one_sounds(voice: EspeakVoice, command: str):
+    usual = pytest.approx(measured(await said(voice, "Hola a todos.")), rel=0.1)
+    assert measured(await said(voice, f"{command[0]}Hola a todos.")) == usual
+    await said(voice, f"{command} Hola a todos.")
+    assert measured(await said(voice, "Hola a todos.")) == usual
+
+
+def measured(pcm: bytes) -> tuple[int, int]:
+    """How long and how loud it is, somewhat: no two readings of a text are the same."""
+    samples = array.array("h", pcm)
+    return len(samples), max(samples)
+
+
+async def test_a_module_in_the_working_folder_is_not_taken_for_one_of_ours(
+    voice: EspeakVoice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "queue.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
     assert await said(voice, "Hola.")
 
 

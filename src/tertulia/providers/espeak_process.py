@@ -81,7 +81,8 @@ class _Speaker:
 
     def speak(self, request: dict[str, Any]) -> None:
         self._id = request["id"]
-        self.stopped = {other for other in self.stopped if other >= self._id}
+        # The other thread adds to it at any time: only a copy holds still.
+        self.stopped -= {other for other in tuple(self.stopped) if other < self._id}
         failed = self._library.espeak_SetVoiceByName(request["voice"].encode())
         if not failed and self._id not in self.stopped:
             text = request["text"].encode("utf-8", "replace")

@@ -26,6 +26,10 @@ _PROCESS = "tertulia.providers.espeak_process"
 _GRACE_S = 2.0
 """How long the process may take to stop a sentence, or itself."""
 _USUAL_PRIORITY = 5
+_WITHOUT_COMMANDS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*b"\t\n\r"}, " ")
+"""A NUL ends a text, and a character 1 begins a command: it would change how fast, high or loud all later texts sound.
+One is replaced by one, for words are counted in characters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,9 @@ class _Process:
     async def start(cls) -> "_Process":
         pipe = asyncio.subprocess.PIPE
         try:
-            return cls(await asyncio.create_subprocess_exec(sys.executable, "-m", _PROCESS, stdin=pipe, stdout=pipe))
+            # -P: no module of the folder that the server was started in takes the place of one of ours.
+            command = (sys.executable, "-P", "-m", _PROCESS)
+            return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
         except OSError as error:
             raise VoiceFailed(f"espeak-ng cannot be started: {error}") from error
 
@@ -167,8 +173,7 @@ class _Process:
         number = self._last
         said = self._waiting[number] = asyncio.Queue()
         try:
-            # A text ends at a NUL; and words are counted in characters, so that one must be replaced by one.
-            self._ask({"id": number, "voice": file, "text": text.replace("\0", " ")})
+            self._ask({"id": number, "voice": file, "text": text.translate(_WITHOUT_COMMANDS)})
             while (piece := await said.get()) is not None:
                 head, pcm = piece
                 if head["ended"]:
