@@ -14,7 +14,7 @@ class _Stream:
         *,
         channels: int,
         dtype: Literal["int16"],
-        latency: Literal["low", "high"],
+        latency: float,
         callback: Callable[[memoryview, int, Any, Any], None],
         finished_callback: Callable[[], None] | None = None,
     ) -> None: ...

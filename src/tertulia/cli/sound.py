@@ -1,6 +1,7 @@
 """The microphone and the loudspeaker of this machine, by PortAudio: only this module knows its library."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,9 @@ BLOCK_MS = 30
 
 MOST_BLOCKS = 100
 """Blocks of the microphone that wait to be read; what is more is lost."""
+
+LATENCY_S = 0.05
+"""How long sound may be on its way through PortAudio. With less, loudspeakers behind a sound server stutter."""
 
 PORTAUDIO = "the library PortAudio (Debian, Ubuntu: apt-get install libportaudio2)"
 
@@ -85,10 +89,10 @@ def open_sound() -> Generator[SoundDevice]:
     device = SoundDevice(asyncio.get_running_loop())
     _require(library, "input", "microphone")
     _require(library, "output", "loudspeaker")
-    with ExitStack() as streams:
+    with _quiet(), ExitStack() as streams:
         try:
             streams.enter_context(
-                library.RawOutputStream(RATE, 0, channels=1, dtype="int16", latency="low", callback=device.fill)
+                library.RawOutputStream(RATE, 0, channels=1, dtype="int16", latency=LATENCY_S, callback=device.fill)
             )
             streams.enter_context(
                 library.RawInputStream(
@@ -96,7 +100,7 @@ def open_sound() -> Generator[SoundDevice]:
                     HEARING_RATE * BLOCK_MS // 1000,
                     channels=1,
                     dtype="int16",
-                    latency="low",
+                    latency=LATENCY_S,
                     callback=device.hear,
                     finished_callback=device.end,
                 )
@@ -104,6 +108,19 @@ def open_sound() -> Generator[SoundDevice]:
         except library.PortAudioError as error:
             raise CommandFailed(f"The sound device does not work: {error}.") from error
         yield device
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without the standard error of the process: ALSA writes there of every gap, amid what is said."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _load() -> Any:
