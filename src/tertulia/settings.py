@@ -49,7 +49,7 @@ class OpenAISettings(Group):
     base_url: str = Field(default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1"))
     """The address below which `/chat/completions`, `/audio/speech` and `/audio/transcriptions` are. `OPENAI_BASE_URL`
     is read too."""
-    transcription_model: str = "whisper-1"
+    transcription_model: str = "gpt-transcribe"
     """The model that hears speech where `TERTULIA_VOICE` names `openai`."""
 
 

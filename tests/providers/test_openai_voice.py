@@ -29,9 +29,11 @@ async def voice_at(*answers: Answer, stall_s: float = 5) -> AsyncGenerator[tuple
 
 
 @asynccontextmanager
-async def ears_at(*answers: Answer, stall_s: float = 5) -> AsyncGenerator[tuple[OpenAITranscriber, VendorServer]]:
+async def ears_at(
+    *answers: Answer, stall_s: float = 5, model: str = "tiny-ears"
+) -> AsyncGenerator[tuple[OpenAITranscriber, VendorServer]]:
     async with vendor_server(*answers) as server, open_client(server.url, {}, stall_s) as client:
-        yield OpenAITranscriber(Remote(client, TranscriptionFailed, stall_s, KEY), "tiny-ears"), server
+        yield OpenAITranscriber(Remote(client, TranscriptionFailed, stall_s, KEY), model), server
 
 
 async def say(voice: OpenAIVoice, voice_id: str = "coral") -> list[Sound]:
@@ -174,6 +176,17 @@ async def test_a_model_without_times_is_asked_for_the_text_alone():
         for _ in range(2):
             assert await ears.transcribe(PCM, "eng", ()) == Transcript("Hi")
     assert [request.form["response_format"] for request in server.requests] == [b"verbose_json", b"json", b"json"]
+
+
+async def test_a_model_that_takes_lists_gets_lists():
+    async with ears_at(sends(b'{"text": "Hi", "languages": ["de"]}'), model="gpt-transcribe") as (ears, server):
+        assert await ears.transcribe(PCM, "deu", ["Ana"]) == Transcript("Hi")
+        assert await ears.transcribe(PCM, "deu", ()) == Transcript("Hi")
+    asked = {"model": b"gpt-transcribe", "response_format": b"json", "languages[]": b"de"}
+    assert [request.form for request in server.requests] == [
+        {**asked, "keywords[]": b"Ana", "file": wav(PCM, HEARING_RATE)},
+        {**asked, "file": wav(PCM, HEARING_RATE)},
+    ]
 
 
 async def test_a_silent_recording_is_an_empty_text():

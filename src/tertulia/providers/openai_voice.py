@@ -28,6 +28,8 @@ _CODES = (
 )
 _MAX_PROMPT_CHARS = 800  # Whisper reads the last 224 tokens of a prompt
 _FORMATS = ("verbose_json", "json")
+_LISTING = "gpt-transcribe"
+"""How the names of models begin that tell no times and take languages and words as lists: they refuse `language`."""
 _FILES = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3")
 _SOUND_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "application/octet-stream", "binary/octet-stream", "")
 
@@ -100,7 +102,8 @@ class OpenAITranscriber:
     def __init__(self, remote: Remote, model: str) -> None:
         self._remote = remote
         self._model = model
-        self._format = 0  # of _FORMATS
+        self._lists = model.startswith(_LISTING)
+        self._format = 1 if self._lists else 0  # of _FORMATS
 
     def hears(self, language: str) -> bool:
         return code_of(language, LANGUAGES) is not None
@@ -119,11 +122,14 @@ class OpenAITranscriber:
                 break
         raise failure or self._remote.failure("it was not asked")
 
-    def _fields(self, answer_format: str, language: str, keyterms: Sequence[str]) -> dict[str, str]:
-        fields = {"model": self._model, "response_format": answer_format}
+    def _fields(self, answer_format: str, language: str, keyterms: Sequence[str]) -> dict[str, str | list[str]]:
+        fields: dict[str, str | list[str]] = {"model": self._model, "response_format": answer_format}
+        code = code_of(language, LANGUAGES)
+        if self._lists:
+            return {**fields, "languages[]": [code] if code else [], "keywords[]": [*keyterms]}
         if answer_format == "verbose_json":
             fields["timestamp_granularities[]"] = "word"
-        if code := code_of(language, LANGUAGES):
+        if code:
             fields["language"] = code
         if keyterms:
             fields["prompt"] = ", ".join(keyterms)[:_MAX_PROMPT_CHARS]
