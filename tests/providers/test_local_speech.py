@@ -12,13 +12,9 @@ from tertulia.providers.weights import WHISPER_TINY_EN, Weights
 from tertulia.settings import Settings
 
 
-async def nothing() -> None:
-    pass
-
-
 async def test_without_weights_it_speaks_and_does_not_hear(tmp_path: Path):
     with capture_logs() as logs:
-        opened = open_local(Settings(data=tmp_path), ScriptedDetector, nothing)
+        opened = open_local(Settings(data=tmp_path), ScriptedDetector)
     assert [log["event"] for log in logs] == [
         f"The weights of whisper-tiny.en are not in {tmp_path / 'models'}.",
         f"The weights of whisper-base are not in {tmp_path / 'models'}.",

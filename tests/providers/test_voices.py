@@ -3,8 +3,9 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import SecretStr
@@ -14,6 +15,7 @@ from providers.chat_server import sends
 from providers.vendor_server import streams, vendor_server
 from tertulia.audio.pcm import RATE, duration_ms
 from tertulia.errors import TranscriptionFailed, VoiceFailed
+from tertulia.providers import voices as opening
 from tertulia.providers.base import DEFAULT_VOICE, ProviderError, Sound, Transcript, VoiceInfo, Word
 from tertulia.providers.scripted_voice import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 from tertulia.providers.silero import SileroDetector
@@ -251,6 +253,21 @@ async def test_without_its_packages_the_log_says_so_and_the_scripted_voice_speak
         voices = open_voices(settings(tmp_path, "local"))
     assert logs[0]["event"].startswith("A local voice needs the extras `local` and `voice`")
     assert [voice.id for voice in await voices.voices()] == ["tone", "tone-soft"]
+
+
+@pytest.mark.parametrize("failure", [OSError("no such library"), RuntimeError("no such model")])
+def test_where_silero_cannot_be_loaded_speech_is_found_by_its_loudness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+):
+    def fail(_rate: int) -> NoReturn:
+        raise failure
+
+    monkeypatch.setattr("tertulia.providers.silero.SileroVAD", fail)
+    monkeypatch.setattr(opening, "_silero", cache(opening._silero.__wrapped__))
+    with capture_logs() as logs:
+        voices = open_voices(settings(tmp_path, "openai", openai=OpenAISettings(api_key=SecretStr("sk-key"))))
+    assert logs[0]["event"].endswith(f"the extra `voice` cannot be used: {failure}.")
+    assert isinstance(voices.detector(), ScriptedDetector)
 
 
 async def test_a_vendor_speaks_and_hears_over_http(tmp_path: Path):

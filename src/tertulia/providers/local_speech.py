@@ -1,6 +1,6 @@
 """Speech out and in without a cloud: opens the local voices, and what hears speech where its weights are here."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -21,15 +21,12 @@ _HEARING = (
 )
 
 
-def open_local(
-    settings: Settings, detector: Callable[[], Detector], start_detector: Callable[[], Awaitable[None]]
-) -> Provider:
+def open_local(settings: Settings, detector: Callable[[], Detector]) -> Provider:
     """With every language that is installed. Weights that are not here are said in the log: then less is heard."""
     voice = open_voice()
     transcriber = open_transcriber(settings)
 
     async def start() -> None:
-        await start_detector()
         await voice.start()
         if transcriber is not None:
             await transcriber.start()

