@@ -363,6 +363,17 @@ async def test_who_is_interrupted_at_once_has_said_nothing() -> None:
     assert listener.outcome.recordings == []
 
 
+@pytest.mark.parametrize("written", ["I am here.", "**Here** I am.", "\U0001f642 Hello.", "从前有一座山"])
+async def test_who_is_interrupted_before_the_first_sound_has_said_nothing(written: str) -> None:
+    throat = Throat()
+    throat.gate.clear()
+    listener = Listener(Writer(written), throat)
+
+    await listener.interrupt_at(100)
+
+    assert (listener.outcome.full_message, listener.stops) == ("", [True])
+
+
 async def test_who_is_interrupted_does_not_wait_for_a_model_that_thinks() -> None:
     listener = Listener(Writer("Once upon a time. ", "There", waits=True), Throat())
 

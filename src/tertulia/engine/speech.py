@@ -173,7 +173,7 @@ class _Message:
         if self._unfinished is not None:
             alignment, begins_ms, at_least_ms = self._unfinished
             self._note(alignment.finish(max(self._ms - begins_ms, at_least_ms)), begins_ms)
-        heard = "".join(character for ms, character in self._characters if ms <= heard_ms)
+        heard = "".join(character for ms, character in self._characters if ms < heard_ms)
         more = self._characters[len(heard) : len(heard) + 1]
         if more and _PART_OF_A_WORD.match(more[0][1]):
             heard = _PART_OF_A_WORD.sub("", heard)
