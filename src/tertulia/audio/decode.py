@@ -161,7 +161,7 @@ def _hear_frames(body: bytes, kind: Kind, sound: _Sound) -> None:
     if frames is None:
         raise ValueError(kind)
     options = {"codec_whitelist": _DECODERS[kind], "protocol_whitelist": "none", "max_streams": "8"}
-    opened = av.open(_Stream(frames), "r", kind, container_options=options, metadata_errors="replace")
+    opened = av.open(_Stream(frames), "r", kind, container_options=options)
     with closing(opened) as container:
         stream = next(iter(container.streams.audio), None)
         # A coding that FFmpeg does not know has no context.
