@@ -390,3 +390,11 @@ def test_a_person_calls_and_hangs_up_with_ctrl_c(terminal: Terminal, tmp_path: P
     assert "You have hung up; the conversation stays open." in terminal.shown
     assert "Traceback" not in terminal.shown
     assert spoken.heard((tmp_path / "loudspeaker.raw").read_bytes()).startswith("Hello!")
+
+
+def test_a_microphone_that_is_gone_ends_the_call_with_one_line(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.until("ends it")
+    (tmp_path / "unplugged").touch()
+    assert terminal.end() == 1
+    assert terminal.shown.endswith("The microphone is gone.\r\n")
+    assert "Traceback" not in terminal.shown

@@ -33,6 +33,10 @@ class Terminal:
     def leave(self) -> int:
         """Press Ctrl-C, and read what is said to that; the exit status."""
         self._process.send_signal(signal.SIGINT)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait until the command has ended, and read what it says last; its exit status."""
         status = self._process.wait(PATIENCE_S)
         try:
             while True:

@@ -1,7 +1,7 @@
 """The library of sound devices as `tertulia.cli.sound` uses it, with files in the current folder for devices.
 
-The microphone hears silence, and `microphone.raw` when that comes; the loudspeaker is `loudspeaker.raw`. Both run in
-threads of their own, at the speed of real ones.
+The microphone hears silence, and `microphone.raw` when that comes; a file `unplugged` is its end. The loudspeaker is
+`loudspeaker.raw`. Both run in threads of their own, at the speed of real ones.
 """
 
 import threading
@@ -18,10 +18,13 @@ def query_devices(kind: str) -> dict[str, str]:
 
 
 class _Stream:
-    def __init__(self, samplerate: int, blocksize: int, *, callback: Any, **_options: Any) -> None:
+    def __init__(
+        self, samplerate: int, blocksize: int, *, callback: Any, finished_callback: Any = None, **_options: Any
+    ) -> None:
         self._frames = blocksize or samplerate // 100
         self._pause_s = self._frames / samplerate
         self._callback = callback
+        self._finished_callback = finished_callback
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -34,8 +37,10 @@ class _Stream:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._pause_s):
+        while not self._stopped.wait(self._pause_s) and not Path("unplugged").exists():
             self._pass(self._frames * 2)
+        if self._finished_callback is not None:
+            self._finished_callback()
 
     def _pass(self, size: int) -> None:
         raise NotImplementedError
