@@ -3,17 +3,26 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 import uvicorn
 
+from support.frames import handshake
 from tertulia.cli import protocol
-from tertulia.cli.protocol import HEAD_BYTES, BoundedProtocol
+from tertulia.cli.protocol import HEAD_BYTES, BoundedProtocol, BoundedWebSocket
 
 PATIENCE_S = 20
 
 
-async def hello(_scope: object, _receive: object, send: uvicorn._types.ASGISendCallable) -> None:  # type: ignore[name-defined]
+async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if "text" in message:
+                await send({"type": "websocket.send", "text": f"{len(message['text'])}"})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
     await send({"type": "http.response.body", "body": b"hello"})
 
@@ -22,7 +31,8 @@ async def hello(_scope: object, _receive: object, send: uvicorn._types.ASGISendC
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(hello, http=BoundedProtocol, lifespan="off", log_config=None))
+    config = uvicorn.Config(hello, http=BoundedProtocol, ws=BoundedWebSocket, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     yield listener.getsockname()
@@ -61,3 +71,45 @@ def test_requests_on_one_connection_are_answered(address: tuple[str, int]) -> No
     request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     assert answers(address, request, request, last).count(b"hello") == 3
+
+
+# --- WebSockets ------------------------------------------------------------------------------------------------------
+
+
+def frame(opcode: int, body: bytes = b"", *, final: bool = True) -> bytes:
+    """A client's frame of less than 126 bytes (RFC 6455, section 5.2), masked with zeros."""
+    return bytes([0x80 * final | opcode, 0x80 | len(body)]) + bytes(4) + body
+
+
+PING, TEXT, MORE = frame(9, bytes(125)), frame(1, b"a", final=False), frame(0, final=False)
+
+
+@pytest.fixture
+def opened(address: tuple[str, int]) -> Iterator[tuple[socket.socket, Any]]:
+    """A WebSocket, and what is received from it."""
+    with socket.create_connection(address, PATIENCE_S) as connection, connection.makefile("rb") as received:
+        connection.sendall(handshake("/", "x", ""))
+        while received.readline().strip():
+            pass
+        yield connection, received
+
+
+@pytest.mark.parametrize(("first", "others"), [(PING, PING), (TEXT, MORE)], ids=["pings", "empty frames"])
+def test_who_sends_frames_without_end_and_reads_nothing_is_cut_off(
+    opened: tuple[socket.socket, Any], first: bytes, others: bytes
+) -> None:
+    connection, _ = opened
+    connection.sendall(first)
+    with suppress(ConnectionError):
+        for _ in range(2000):
+            connection.sendall(others * 100)
+        assert connection.recv(1) == b""
+
+
+def test_who_reads_pongs_may_ping_on_and_send_a_message_in_many_frames(opened: tuple[socket.socket, Any]) -> None:
+    connection, received = opened
+    for _ in range(200):
+        connection.sendall(PING * 50)
+        assert received.read(50 * (2 + 125)).count(b"\x8a") == 50
+    connection.sendall(TEXT + frame(0, b"b", final=False) * 1000 + frame(0))
+    assert received.read(6) == b"\x81\x041001"

@@ -1,15 +1,27 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on a request's head: it comes before anybody is asked who they are."""
+"""HTTP/1.1 and WebSockets as uvicorn speaks them, with bounds on what the application never sees.
+
+That is a request's head, which comes before anybody is asked who they are, and the frames of a WebSocket that are not
+yet a message, or none.
+"""
 
 import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 HEAD_BYTES = 64 * 1024
 """A head that is longer than this, and not yet complete, is refused with 431."""
 
 HEAD_S = 20.0
 """A head that is not complete after so many seconds has no answer: the connection is closed."""
+
+UNREAD_BYTES = 1 << 20
+"""A WebSocket's client that leaves more unread, and sends pings still, is cut off: each pong would be kept for it."""
+
+FRAMES = 1 << 14
+"""A message in more frames than this is one without an end."""
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -62,3 +74,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose client can neither fill the memory with pongs that it does not read, nor with empty frames.
+
+    uvicorn holds back what the application sends, and the messages that it has not yet taken, but none of these.
+    """
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > UNREAD_BYTES:
+            self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if len(self.frames) > FRAMES:
+            self.transport.abort()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import uvicorn
 from uvicorn.importer import import_from_string
 
-from tertulia.cli.protocol import BoundedProtocol
+from tertulia.cli.protocol import BoundedProtocol, BoundedWebSocket
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
@@ -116,6 +116,7 @@ def make_server(app: str, ready: Callable[[], None]) -> Server:
     config = uvicorn.Config(
         application,
         http=BoundedProtocol,
+        ws=BoundedWebSocket,
         lifespan="on",
         log_config=None,
         access_log=False,
