@@ -234,9 +234,22 @@ async def test_who_speaks_is_not_idle(opened: Open):
     world = opened()
     await world.begin()
     await world.pipe.say("switch-vad-mode", vad_mode_on=True)
-    await world.pipe.stream(frames(10, loud=True))
-    await world.timer.advance(1000)
+    for _ in range(10):
+        await world.pipe.stream(frames(10, loud=True))
+        await world.timer.advance(200)
     assert not world.task.done()
+
+
+@pytest.mark.parametrize("vad_mode_on", [True, False])
+async def test_who_stops_in_the_middle_of_what_is_said_and_sends_no_more_is_idle(opened: Open, vad_mode_on: bool):
+    world = opened()
+    await world.begin()
+    await world.pipe.say("switch-vad-mode", vad_mode_on=vad_mode_on)
+    await world.pipe.stream(frames(10, loud=True))
+    await world.timer.advance(299)
+    assert not world.task.done()
+    await world.timer.advance(1)
+    assert world.task.done()
 
 
 # --- External events -------------------------------------------------------------------------------------------------

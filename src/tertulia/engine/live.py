@@ -136,7 +136,7 @@ class Session:
         self._idle = self._timer.call_later(self._pace.idle_s, self._fall_silent)
 
     def _fall_silent(self) -> None:
-        if self._busy or self._ear.hears:
+        if self._busy:
             self._touch()
         else:
             self._end(Closing(IDLE, "nothing has happened for too long"))
@@ -211,7 +211,7 @@ class Session:
                     if found:
                         await self._connection.send(wire.encode(wire.VadSpeechEnded()))
                     self._put(_Say(Incoming("user-message", decode=mark.decode), found))
-        if not found:
+        if not found or self._ear.hears:
             self._touch()
 
     def _interrupt(self) -> None:
