@@ -104,7 +104,7 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
 
 def _fetch_missing(console: Console, settings: Settings, wanted: Weights) -> None:
     if weights.find(wanted, weights.folder(settings.data)) is None:
-        console.print(f"Fetching the weights of {wanted.name} ({wanted.size // 1_000_000} MB), this once.")
+        console.print(f"Fetching the weights of {wanted.name} ({wanted.size / 1e6:.0f} MB), this once.")
         _fetch_with_progress(console, wanted, settings)
 
 

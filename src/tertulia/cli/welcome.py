@@ -69,7 +69,7 @@ def _program() -> str:
 
 
 def _heading(console: Console, text: str) -> None:
-    console.print(f"\n[bold]{text}[/]")
+    console.print(f"\n[bold]{text}[/]", soft_wrap=True)
 
 
 def _plain(console: Console, text: str) -> None:
