@@ -290,6 +290,16 @@ async def test_an_agent_without_a_voice_cannot_be_called(stage: Stage) -> None:
         await ended(caller.call())
 
 
+async def test_a_server_that_hears_nothing_is_talked_to_no_longer(
+    stage: Stage, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tertulia.audio.find_spec", lambda _name: None)
+    call = caller.call()
+    await caller.device.speak("Is anybody there?")
+    with pytest.raises(ApiError, match=r"HTTP 400: audio: this server has no codecs"):
+        await ended(call)
+
+
 async def test_whoever_may_not_talk_is_told(stage: Stage) -> None:
     api = Api(stage.server.url, stage.server.demo.organization_id, lambda: "nonsense")
     with pytest.raises(ApiError, match="HTTP 401: "):
