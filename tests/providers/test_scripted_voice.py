@@ -1,7 +1,9 @@
 """The voice that whistles its text, and what hears it."""
 
 import math
+import random
 import struct
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -80,6 +82,18 @@ async def test_other_sound_is_described():
 
     assert await heard(hum(0.2)) == "(1 second of sound)"
     assert await heard(hum(2.2)) == "(2 seconds of sound)"
+
+
+async def test_a_recording_takes_little_more_memory_than_it_has_bytes():
+    pcm = random.Random(1).randbytes(10 * HEARING_RATE * 2)
+    await ScriptedTranscriber().transcribe(pcm[:HEARING_RATE], "eng", ())
+    tracemalloc.start()
+    try:
+        await ScriptedTranscriber().transcribe(pcm, "eng", ())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * len(pcm)
 
 
 async def test_it_fails_where_it_is_told_to():

@@ -6,10 +6,12 @@ and end at zero, and in the 10 ms that the transcriber looks at they are orthogo
 other loudness.
 """
 
+import array
 import asyncio
 import math
 import re
 import struct
+import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -186,8 +188,11 @@ def _words(text: str, at: int, begins_ms: float) -> Iterator[Word]:
         yield Word(at + match.start(), at + match.end(), sounds, sounds + _bytes_ms(match[0]))
 
 
-def _samples(pcm: bytes) -> tuple[int, ...]:
-    return struct.unpack_from(f"<{len(pcm) // 2}h", pcm)
+def _samples(pcm: bytes) -> Sequence[int]:
+    samples = array.array("h", pcm[: len(pcm) // 2 * 2])
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
 
 
 def _loudness(samples: Sequence[float]) -> float:
