@@ -1,6 +1,10 @@
 """`tertulia say`, `transcribe` and `voices`: files of sound, by the scripted voice."""
 
+import sys
+import threading
 import wave
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import miniaudio
@@ -57,6 +61,39 @@ def test_of_several_providers_those_that_can_be_asked_are_listed(command: Comman
     nobody = {"OPENAI_BASE_URL": "http://127.0.0.1:9", "TERTULIA_CARTESIA_BASE_URL": "http://127.0.0.1:9"}
     done = command("voices", "--provider", "cartesia,openai,scripted", **nobody)
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"openai", "scripted"}
+    assert done.stderr == (
+        "tertulia: The voices of cartesia cannot be listed: ConnectError: All connection attempts failed.\n"
+    )
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a vendor that refuses everything, with a page that would steer a terminal."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b"<p>\x1b[2J\nwrong\r\nkey</p>\n")
+
+        do_POST = do_GET  # noqa: N815 - so they are named
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_what_a_vendor_refuses_with_is_one_harmless_line(command: Command, refusing: str) -> None:
+    vendor = {"TERTULIA_CARTESIA_BASE_URL": refusing}
+    for arguments in (("voices",), ("say", "Hi")):
+        done = command(*arguments, "--provider", "cartesia", **vendor)
+        assert done.returncode == 1
+        assert "status 401: <p>[2J wrong key</p>.\n" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -104,6 +141,12 @@ def test_a_voice_that_fails_says_why(command: Command) -> None:
     done = command("say", "Hi", "--provider", "openai", OPENAI_BASE_URL="http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.startswith("tertulia: The voice failed: ConnectError")
+
+
+def test_without_codecs_nobody_speaks_for_an_mp3(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tertulia.audio.encode", None)
+    done = command("say", "Hi", "--out", "said.mp3", "--provider", "openai", OPENAI_BASE_URL="http://127.0.0.1:9")
+    assert done.stderr.startswith("tertulia: Files of sound need the extra `voice`")
 
 
 def test_weights_that_cannot_be_had_are_one_line(command: Command, data: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from rich.console import Console
 from tertulia import logs
 from tertulia.audio.pcm import RATE, duration_ms, wav
 from tertulia.cli import models
-from tertulia.cli.failure import FAILED, MISUSED, CommandFailed
+from tertulia.cli.failure import FAILED, MISUSED, CommandFailed, warn
 from tertulia.cli.options import load_settings, override
 from tertulia.cli.show import printable
 from tertulia.engine.sentences import Sentences
@@ -48,13 +48,15 @@ def read_settings(data: Path | None, provider: str | None) -> Settings:
 def list_voices(console: Console, settings: Settings, language: str | None) -> None:
     """Print the voices of each provider, one a line: provider, id, languages, name."""
     settings = models.prepare_voices(console, settings, ())
-    listed = _run(_listed(settings))
-    if not listed:
-        raise CommandFailed(f"No voices can be listed: {', '.join(settings.voice)}.")
     rows: list[tuple[str, str, str, str]] = []
-    for name, voices in listed:
+    for name, voices in _run(_listed(settings)):
+        if isinstance(voices, ModelError):
+            warn(f"The voices of {name} cannot be listed: {_reason(voices)}.")
+            continue
         rows.append((name, DEFAULT_VOICE, "", "its own voice of each language"))
         rows += [(name, voice.id, ",".join(voice.languages), voice.name) for voice in voices if _fits(voice, language)]
+    if not rows:
+        raise CommandFailed(f"No voices can be listed: {', '.join(settings.voice)}.")
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
@@ -65,7 +67,7 @@ def _fits(voice: VoiceInfo, language: str | None) -> bool:
     return language is None or not voice.languages or language in voice.languages
 
 
-async def _listed(settings: Settings) -> Sequence[tuple[str, Sequence[VoiceInfo]]]:
+async def _listed(settings: Settings) -> Sequence[tuple[str, Sequence[VoiceInfo] | ModelError]]:
     async with _opened(settings) as voices:
         return await voices.listed()
 
@@ -74,10 +76,11 @@ def say(console: Console, settings: Settings, text: str, out: Path, voice_id: st
     """Speak a text, or standard input where it is `-`, into a file whose suffix names the format."""
     if out.suffix.lower() not in SUFFIXES:
         raise CommandFailed(f"--out: {out} ends in none of {', '.join(SUFFIXES)}.", MISUSED)
+    encode = _encoder(out.suffix.lower())
     written = sys.stdin.read() if text == STDIN else text
     settings = models.prepare_voices(console, settings, ())
     pcm, first_ms = _run(_spoken(settings, written, voice_id, language))
-    out.write_bytes(wav(pcm, RATE) if out.suffix.lower() == ".wav" else _mp3(pcm))
+    out.write_bytes(encode(pcm))
     print(f"{out}: {duration_ms(pcm, RATE) / 1000:.1f} s, the first sound after {first_ms:.0f} ms")
 
 
@@ -109,13 +112,16 @@ def _sentences(written: str, language: str) -> list[str]:
     return [text for text in (speakable(sentence, language).text for sentence in whole) if text]
 
 
-def _mp3(pcm: bytes) -> bytes:
+def _encoder(suffix: str) -> Callable[[bytes], bytes]:
+    """What makes a file of PCM at RATE."""
+    if suffix == ".wav":
+        return lambda pcm: wav(pcm, RATE)
     try:
         from tertulia.audio.encode import Encoder  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise _without_codecs(error) from error
     encoder = Encoder("mp3")
-    return encoder.feed(pcm) + encoder.finish()
+    return lambda pcm: encoder.feed(pcm) + encoder.finish()
 
 
 def transcribe(console: Console, settings: Settings, file: Path, language: str) -> None:
@@ -171,4 +177,9 @@ def _run(work: Coroutine[None, None, _T]) -> _T:
     try:
         return asyncio.run(work)
     except ModelError as error:
-        raise CommandFailed(f"{error.detail.rstrip('.')}: {error.reason}.") from error
+        raise CommandFailed(f"{error.detail.rstrip('.')}: {_reason(error)}.") from error
+
+
+def _reason(error: ModelError) -> str:
+    """In one line: it may hold a page that a vendor sent."""
+    return printable(" ".join(error.reason.split())).rstrip(".")

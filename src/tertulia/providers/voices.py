@@ -98,19 +98,24 @@ class Voices:
         return any(True for _ in self._hearing(language))
 
     async def voices(self) -> Sequence[VoiceInfo]:
-        """Those that can be named, of all providers that can be asked."""
-        return [info for _name, infos in await self.listed() for info in infos]
+        """Those that can be named, of all providers that can be asked; the log says which cannot."""
+        infos: list[VoiceInfo] = []
+        for name, found in await self.listed():
+            if isinstance(found, ModelError):
+                _report("The voices of a provider cannot be listed.", name, found)
+            else:
+                infos += found
+        return infos
 
-    async def listed(self) -> Sequence[tuple[str, Sequence[VoiceInfo]]]:
-        """The voices of each provider that can be asked; the log says which cannot."""
-        listed: list[tuple[str, Sequence[VoiceInfo]]] = []
+    async def listed(self) -> Sequence[tuple[str, Sequence[VoiceInfo] | ModelError]]:
+        """The voices of each provider that has any, or why it cannot be asked."""
+        listed: list[tuple[str, Sequence[VoiceInfo] | ModelError]] = []
         for name, provider in self._providers:
-            if provider.voice is None:
-                continue
-            try:
-                listed.append((name, await provider.voice.voices()))
-            except ModelError as error:
-                _report("The voices of a provider cannot be listed.", name, error)
+            if provider.voice is not None:
+                try:
+                    listed.append((name, await provider.voice.voices()))
+                except ModelError as error:
+                    listed.append((name, error))
         return listed
 
     async def knows(self, voice_id: str) -> bool:
