@@ -173,9 +173,9 @@ async def opened() -> AsyncIterator[Open]:
     """Opens sessions; with an audio format, the agent speaks."""
     worlds: list[World] = []
 
-    def make(audio_format: AudioFormat | None = None) -> World:
+    def make(audio_format: AudioFormat | None = None, **limits: int) -> World:
         talk, pipe, timer = FakeTalk(), Pipe(), FakeTimer()
-        session = Session(talk, pipe, audio_format, LimitSettings(), PACE, timer)
+        session = Session(talk, pipe, audio_format, LimitSettings(**limits), PACE, timer)  # type: ignore[arg-type]
         worlds.append(World(talk, pipe, timer, asyncio.create_task(session.run())))
         return worlds[-1]
 
@@ -330,6 +330,30 @@ async def test_only_so_many_events_wait(opened: Open):
     for number in range(51):
         await world.pipe.happen(f"Event {number}")
     assert [message["http_error_code"] for message in world.pipe.sent] == [429]
+
+
+async def test_only_so_much_sound_waits(opened: Open):
+    world = opened(audio_bytes=10_000)
+    await world.begin()
+    await world.pipe.write("Think")
+    for size in (6000, 6000, 3000):
+        await world.pipe.stream(bytes(size))
+        await world.pipe.say("new-audio-message", audio=None)
+    await world.pipe.write("Text has room")
+    assert [message["http_error_code"] for message in world.pipe.sent] == [429]
+    for _ in range(3):
+        await world.end()
+    assert [incoming.is_spoken for incoming in world.talk.said] == [False, True, True, False]
+
+
+async def test_only_so_much_text_of_events_waits(opened: Open):
+    world = opened(body_bytes=2000)
+    await world.begin()
+    for size in (900, 900, 900, 100):
+        await world.pipe.happen("a" * size)
+    assert [message["http_error_code"] for message in world.pipe.sent] == [429]
+    await world.pipe.write("Look")
+    assert [len(text) for text in told(world.talk.said[0])] == [900, 900, 100, 4]
 
 
 # --- Both speak ------------------------------------------------------------------------------------------------------

@@ -35,9 +35,10 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Spoke:
-    """The user has spoken; `decode` is as in `Incoming`."""
+    """The user has spoken, in so many bytes; `decode` is as in `Incoming`."""
 
     decode: "Callable[[], Recorded]"
+    size: int
 
 
 class Ear:
@@ -74,12 +75,15 @@ class Ear:
                 yield mark
         elif message.audio is None:
             if self._stream is not None and (pcm := self._stream.finish()) is not None:
-                yield self._spoke(pcm)
+                yield self._spoke(wav(pcm, HEARING_RATE), MICROPHONE)
         else:
             stream = self._tune(config)
             for piece in stream.slices(message.audio):
                 for mark in stream.feed(piece):
-                    yield Began() if isinstance(mark, SpeechStarted) else self._spoke(mark)
+                    if isinstance(mark, SpeechStarted):
+                        yield Began()
+                    else:
+                        yield self._spoke(wav(mark, HEARING_RATE), MICROPHONE)
                 await asyncio.sleep(0)
 
     def _collect(self, sound: bytes | None, config: AudioConfig | None) -> Iterator[Began | Spoke]:
@@ -91,7 +95,7 @@ class Ear:
         elif self._utterance is not None:
             utterance, self._utterance = self._utterance, None
             if utterance.body is not None:
-                yield Spoke(_decoding(utterance.body, utterance.config, self._limits.audio_s))
+                yield self._spoke(utterance.body, utterance.config)
 
     def _tune(self, config: AudioConfig | None) -> "SoundStream":
         """The stream that a piece belongs to; another config begins another one."""
@@ -104,8 +108,8 @@ class Ear:
             self._stream = SoundStream(wanted, self._make_detector(), self._limits.audio_s)
         return self._stream
 
-    def _spoke(self, pcm: bytes) -> Spoke:
-        return Spoke(_decoding(wav(pcm, HEARING_RATE), MICROPHONE, self._limits.audio_s))
+    def _spoke(self, body: bytes, config: AudioConfig) -> Spoke:
+        return Spoke(_decoding(body, config, self._limits.audio_s), len(body))
 
 
 class Utterance:

@@ -58,10 +58,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Say:
-    """A message that is to be answered; None: the external events that wait. `found`: by voice activity detection."""
+    """A message that is to be answered; None: the external events that wait."""
 
     incoming: Incoming | None
+    sound_bytes: int = 0
     found: bool = False
+    """By voice activity detection."""
 
 
 _Task = wire.StartConversation | wire.ContinueConversation | _Say | wire.FinishConversation
@@ -86,6 +88,7 @@ class Session:
         self._pace = pace
         self._timer: Timer = timer or loop
         self._ear = Ear(talk.detector, limits)
+        self._limits = limits
         self._conversation_id = ""
         self._begun = False
         """Whether a conversation has been asked for, and not been refused."""
@@ -194,6 +197,9 @@ class Session:
             return
         if len(self._events) >= MOST_EVENTS:
             raise TooManyRequests(f"{MOST_EVENTS} external events wait already.", 1)
+        waiting = sum(len(event.content.encode()) for event in self._events)
+        if waiting + len(text.encode()) > self._limits.body_bytes:
+            raise TooManyRequests(f"{waiting} bytes of external events wait already.", 1)
         self._events.append(ExternalEvent(text, clock.now()))
         self._touch()
         self._wait_for_message()
@@ -210,7 +216,7 @@ class Session:
                 else:
                     if found:
                         await self._connection.send(wire.encode(wire.VadSpeechEnded()))
-                    self._put(_Say(Incoming("user-message", decode=mark.decode), found))
+                    self._put(_Say(Incoming("user-message", decode=mark.decode), mark.size, found))
         if not found or self._ear.hears:
             self._touch()
 
@@ -222,6 +228,9 @@ class Session:
     def _put(self, task: _Task) -> None:
         if len(self._tasks) >= MOST_WAITING:
             raise TooManyRequests(f"{MOST_WAITING} messages wait already.", 1)
+        waiting = sum(said.sound_bytes for said in self._tasks if isinstance(said, _Say))
+        if waiting and isinstance(task, _Say) and waiting + task.sound_bytes > self._limits.audio_bytes:
+            raise TooManyRequests(f"{waiting} bytes of sound wait already.", 1)
         self._tasks.append(task)
         self._touch()
         self._more_to_do.set()
