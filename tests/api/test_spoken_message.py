@@ -14,6 +14,7 @@ from support import graphs, sounds, spoken, talk
 from support.puppet import Puppet
 from support.server import Server
 from support.stage import Stage, Switch
+from tertulia.api.interact_form import InteractForm
 from tertulia.audio.pcm import RATE
 from tertulia.errors import TranscriptionFailed
 from tertulia.providers.base import Transcript
@@ -285,6 +286,16 @@ def test_a_spoken_message_that_is_sent_again_is_heard_once(user: httpx2.Client, 
     assert again.headers["idempotent-replayed"] == "true"
     assert other.status_code == 422
     assert len(talk.messages(user, conversation_id)) == 3
+
+
+def test_to_compare_requests_a_recording_is_not_copied() -> None:
+    one, other = (
+        InteractForm(initial_message_type="user-message", recorded_message=sound * 1000).model_dump(mode="json")
+        for sound in (b"\xff", b"\xfe")
+    )
+
+    assert one != other
+    assert len(one["recorded_message"]) < 100
 
 
 def test_the_key_of_a_message_that_was_not_heard_is_free(user: httpx2.Client, conversation_id: str) -> None:
