@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tertulia import events
 from tertulia.engine import context_graph, prompt
@@ -15,6 +17,9 @@ from tertulia.engine.voices import Voices
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
 
+if TYPE_CHECKING:  # it needs an extra
+    from tertulia.audio.decode import Recorded
+
 
 async def interact(
     scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive
@@ -24,7 +29,10 @@ async def interact(
     Raises:
         TertuliaError: the interaction is void.
     """
-    heard = _hear(scene, outcome, await _transcribed(scene, voices, alive))
+    incoming = scene.incoming
+    if incoming is not None and incoming.recording is not None:
+        incoming = await _transcribed(scene, incoming, incoming.recording, voices, alive)
+    heard = _hear(scene, outcome, incoming)
     if heard is not None:
         yield heard
     fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
@@ -42,33 +50,31 @@ async def interact(
     outcome.finished = context_graph.is_over(outcome.position, scene.graphs)
 
 
-async def _transcribed(scene: Scene, voices: Voices, alive: Alive) -> str:
-    """The text of what the interaction answers, where it has to be heard first."""
-    incoming = scene.incoming
-    if incoming is None or incoming.recording is None:
-        return "" if incoming is None else incoming.text
-    recording = incoming.recording
+async def _transcribed(
+    scene: Scene, incoming: Incoming, recording: "Recorded", voices: Voices, alive: Alive
+) -> Incoming:
+    """What the interaction answers, with its text: it has to be heard first."""
     alive(recording.duration_ms / 1000)  # it may take as long to hear it as it took to say it
     transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
     alive(0)
-    if not transcript.text.strip():
+    text = transcript.text.strip()
+    if not text:
         raise NothingHeard("recorded_message: there is no speech in it.")
-    return transcript.text.strip()
+    return replace(incoming, text=text)
 
 
-def _hear(scene: Scene, outcome: Outcome, text: str) -> events.UserMessageAvailable | None:
+def _hear(scene: Scene, outcome: Outcome, incoming: Incoming | None) -> events.UserMessageAvailable | None:
     """Take in what the interaction answers. Only an interaction with history tells it: clients know no other."""
-    incoming = scene.incoming
     if incoming is None or incoming.type == "skip":
         return None
     for event in incoming.external_events:
         outcome.add("external-event", "External event", event.content, outcome.next_time(event.happened_at))
     recording = incoming.recording
     message_format: MessageFormat = "text" if recording is None else "voice"
-    message = outcome.add(incoming.type, _sender(scene, incoming), text, message_format=message_format)
+    message = outcome.add(incoming.type, _sender(scene, incoming), incoming.text, message_format=message_format)
     if recording is not None:
         outcome.keep(message.id, recording.content_type, recording.body)
-    return events.UserMessageAvailable(message.id, text) if scene.history else None
+    return events.UserMessageAvailable(message.id, incoming.text) if scene.history else None
 
 
 def _sender(scene: Scene, incoming: Incoming) -> str:

@@ -163,9 +163,10 @@ class Runner:
                     outcome.message_id, turn.claim.interaction_id, outcome.full_message, outcome.finished
                 )
             )
-            stream = turn.body + complete
-            if speaking is not None:  # it is large, and a writer that compresses keeps the others waiting
-                stream = await asyncio.to_thread(compress, stream)
+            if speaking is None:
+                stream = turn.body + complete
+            else:  # it is large: neither the event loop nor the database's writer is to wait until it is compressed
+                stream = await asyncio.to_thread(lambda: compress(turn.body + complete))
             settlement = self._settlement(outcome, stream)
             await turn.database.write(stored.settle, turn.claim, settlement)
             turn.settled = True
