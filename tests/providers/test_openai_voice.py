@@ -112,6 +112,13 @@ async def test_nobody_at_the_address_is_a_failure():
             await say(OpenAIVoice(Remote(client, VoiceFailed, 1), "tiny-tts", any_voice=True))
 
 
+async def test_a_client_that_was_closed_is_a_failure():
+    client = open_client("http://127.0.0.1:9", {}, 1)
+    await client.aclose()
+    with pytest.raises(VoiceFailed):
+        await say(OpenAIVoice(Remote(client, VoiceFailed, 1), "tiny-tts", any_voice=True))
+
+
 async def test_the_key_is_cut_out_of_the_reason():
     async with voice_at(sends(f"bad key: {KEY}".encode(), "401 Unauthorized")) as (voice, _):
         with pytest.raises(VoiceFailed) as caught:

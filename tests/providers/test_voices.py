@@ -304,6 +304,12 @@ def test_a_vendor_needs_a_key_and_an_address(tmp_path: Path, monkeypatch: pytest
             open_voices(settings(tmp_path, name, **{name: {"base_url": address, "api_key": "sk-key"}}))
 
 
+def test_a_proxy_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALL_PROXY", "nothing://nowhere")
+    with pytest.raises(ProviderError, match="The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names"):
+        open_voices(settings(tmp_path, "openai", openai=OpenAISettings(api_key=SecretStr("sk-key"))))
+
+
 @pytest.mark.parametrize("name", ["openai", "cartesia"])
 @pytest.mark.parametrize("key", ["sk-key\n", "sk-key\r", "sk-key\r\nX-More: 1", "sk-schlüssel"])
 def test_a_key_that_no_header_can_hold_is_refused_at_once_and_not_repeated(tmp_path: Path, name: str, key: str):

@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers import chat
+from tertulia.providers import chat, remote
 from tertulia.providers import schema as schemas
 from tertulia.providers.base import Prompt
 
@@ -205,16 +205,11 @@ class _Reading:
 
 
 def open_client(base_url: str, api_key: str, stall_s: float) -> httpx2.AsyncClient:
-    """A pool of connections to one server. Raises ValueError for an address that is none."""
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    """A pool of connections to one server. Raises ProviderError for a proxy that is none."""
+    headers = {"Content-Type": "application/json"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
-    return httpx2.AsyncClient(
-        base_url=base_url,
-        headers=headers,
-        timeout=httpx2.Timeout(stall_s, connect=CONNECT_S, pool=CONNECT_S),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30),
-    )
+    return remote.open_client(base_url, headers, stall_s)
 
 
 def _formatted(body: dict[str, Any], name: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,14 +38,17 @@ def _is_address(text: str) -> bool:
 
 
 def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> httpx2.AsyncClient:
-    """A pool of connections to one server. Redirects are not followed."""
-    return httpx2.AsyncClient(
-        base_url=base_url,
-        headers={"Accept-Encoding": "identity", **headers},
-        timeout=httpx2.Timeout(stall_s, connect=CONNECT_S, pool=CONNECT_S),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30),
-        follow_redirects=False,
-    )
+    """A pool of connections to one server. Redirects are not followed. Raises ProviderError where a proxy is none."""
+    try:
+        return httpx2.AsyncClient(
+            base_url=base_url,
+            headers={"Accept-Encoding": "identity", **headers},
+            timeout=httpx2.Timeout(stall_s, connect=CONNECT_S, pool=CONNECT_S),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30),
+            follow_redirects=False,
+        )
+    except (ValueError, ImportError):
+        raise ProviderError("The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,7 @@ class Remote:
     async def _ask(self, method: str, path: str, content: Mapping[str, Any]) -> AsyncGenerator[httpx2.Response]:
         response: httpx2.Response | None = None
         try:
-            request = self._client.build_request(method, path, **content)
-            async with asyncio.timeout(CONNECT_S + self._stall_s):
-                response = await self._client.send(request, stream=True)
+            response = await self._send(method, path, content)
             yield response
         except TimeoutError:
             raise self.failure(f"nothing in {self._stall_s} s") from None
@@ -107,6 +108,16 @@ class Remote:
         finally:
             if response is not None:
                 await response.aclose()
+
+    async def _send(self, method: str, path: str, content: Mapping[str, Any]) -> httpx2.Response:
+        request = self._client.build_request(method, path, **content)
+        try:
+            async with asyncio.timeout(CONNECT_S + self._stall_s):
+                return await self._client.send(request, stream=True)
+        except (TimeoutError, httpx2.HTTPError):
+            raise
+        except Exception as error:  # a closed client, a proxy and sockets have kinds of their own
+            raise self.failure(f"{type(error).__name__}: {error}") from error
 
     async def _body(self, response: httpx2.Response, most: int) -> bytes:
         """The body, or somewhat more than `most` bytes of it."""
