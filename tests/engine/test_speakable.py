@@ -91,6 +91,7 @@ def test_addresses_and_symbols_are_said_in_english(written: str, said: str) -> N
         ("1/2, 3/4, 2/3, 1 1/2", "one half, three quarters, two thirds, one and one half"),
         ("85/100, 2½, 24/7", "eighty-five out of one hundred, two and one half, twenty-four seven"),
         ("2026-11-24", "November twenty-fourth, twenty twenty-six"),
+        ("2026/11/24", "November twenty-fourth, twenty twenty-six"),
         ("Nov. 27, 2026 or May 1st", "November twenty-seventh, twenty twenty-six or May first"),
         ("No. 5 costs $5/month", "number five costs five dollars per month"),
         ("2026-11-24T09:05", "November twenty-fourth, twenty twenty-six at nine oh five"),
