@@ -14,7 +14,7 @@ from tertulia import events
 from tertulia.audio.pcm import HEARING_RATE
 from tertulia.engine import live_messages as wire
 from tertulia.engine.conversations import Stream
-from tertulia.engine.live import Pace, Session
+from tertulia.engine.live import MOST_WAITING, Pace, Session
 from tertulia.engine.live_ports import IDLE, NORMAL, POLICY, RESTART, Closing, Left
 from tertulia.engine.scene import Aloud, AudioFormat, Incoming
 from tertulia.errors import Forbidden, ModelUnavailable, NothingHeard, TertuliaError, Unauthorized, Unavailable
@@ -344,6 +344,17 @@ async def test_only_so_much_sound_waits(opened: Open):
     for _ in range(3):
         await world.end()
     assert [incoming.is_spoken for incoming in world.talk.said] == [False, True, True, False]
+
+
+async def test_an_utterance_for_which_there_is_no_room_takes_nothing_with_it_of_what_follows(opened: Open):
+    world = opened()
+    await world.begin()
+    await world.pipe.say("switch-vad-mode", vad_mode_on=True)
+    for number in range(1 + MOST_WAITING):
+        await world.pipe.write(f"{number}")
+    await world.pipe.stream((frames(10, loud=True) + frames(30, loud=False)) * 3)
+    marks = ["vad-speech-started", "vad-speech-ended", "error"]
+    assert world.pipe.types() == ["vad-mode-switched", *marks * 3]
 
 
 async def test_only_so_much_text_of_events_waits(opened: Open):

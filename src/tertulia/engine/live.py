@@ -216,7 +216,10 @@ class Session:
                 else:
                     if found:
                         await self._connection.send(wire.encode(wire.VadSpeechEnded()))
-                    self._put(_Say(Incoming("user-message", decode=mark.decode), mark.size, found))
+                    try:
+                        self._put(_Say(Incoming("user-message", decode=mark.decode), mark.size, found))
+                    except TooManyRequests as error:  # what follows in the same message is to be heard all the same
+                        await self._refuse(error)
         if not found or self._ear.hears:
             self._touch()
 
