@@ -153,5 +153,7 @@ def test_weights_that_cannot_be_had_are_one_line(command: Command, data: Path) -
     command("say", TEXT, *SCRIPTED)
     done = command("transcribe", "speech.wav", "--provider", "local", "--data", data, **NOWHERE)
     assert done.returncode == 2
-    assert "The weights of whisper-tiny.en cannot be had" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("tertulia: Speech in the language eng")
+    fetching, failed, unheard = (done.stdout + done.stderr).splitlines()
+    assert fetching.startswith("Fetching the weights of whisper-tiny.en")
+    assert failed.startswith("The weights of whisper-tiny.en cannot be had")
+    assert unheard.startswith("tertulia: Speech in the language eng")

@@ -110,7 +110,8 @@ def _fetch_missing(console: Console, settings: Settings, wanted: Weights) -> Non
 
 def _fetch_with_progress(console: Console, wanted: Weights, settings: Settings) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    watched = console.is_terminal  # else it leaves an empty line
+    with Progress(*columns, console=console, transient=True, disable=not watched) as progress:
         task = progress.add_task(wanted.name, total=wanted.size)
         weights.fetch(
             wanted,
