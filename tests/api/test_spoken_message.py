@@ -249,6 +249,21 @@ def test_a_recording_may_be_larger_than_a_text_but_not_too_large(small: Server, 
     assert talk.interact(user, small_conversation, "a" * 40_000).status_code == 200
 
 
+def test_text_beside_a_recording_is_bounded_as_all_text_is(small: Server, small_conversation: str) -> None:
+    parts = [
+        ("initial_message_type", (None, "user-message")),
+        ("recorded_message", ("audio", bytes(1000), "audio/wav")),
+        ("external_event_message_content", (None, "a" * 30_000)),
+        ("external_event_message_content", (None, "b" * 30_000)),
+    ]
+    query = {"request_format": "voice", "response_format": "text", "request_audio_config": '{"type": "wav"}'}
+
+    answer = small.as_user.post(f"/conversation/{small_conversation}/interact", params=query, files=parts)
+
+    assert answer.status_code == 413
+    assert answer.json()["detail"].startswith("external_event_message_content: ")
+
+
 def test_a_recording_that_is_too_long_is_400(small: Server, small_conversation: str) -> None:
     slow = {"type": "pcm", "frame_rate": 4000, "n_channels": 1, "sample_width": 2}
 

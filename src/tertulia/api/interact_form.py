@@ -5,7 +5,7 @@ With `request_format=voice` it is a recording, and its bytes stay as they are.
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import Request
@@ -19,7 +19,8 @@ from tertulia.api.types import Text
 from tertulia.audio import require_codecs
 from tertulia.audio.config import parse_audio_config
 from tertulia.engine.scene import ExternalEvent, Incoming
-from tertulia.errors import BadRequest, Unprocessable
+from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable
+from tertulia.settings import LimitSettings
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
@@ -87,14 +88,17 @@ async def read_interact_form(request: Request) -> InteractForm:
 
     Raises:
         Unprocessable, RequestValidationError: it is not multipart, or a part is wrong.
+        PayloadTooLarge: beside a recording there is more text than a body in text may have.
     """
     content_type = _CONTENT_TYPE.fullmatch(request.headers.get("content-type", ""))
     if content_type is None:
         raise Unprocessable("The body must be multipart/form-data with a boundary.", ("header", "content-type"))
     spoken = request.query_params.get("request_format") == "voice"
-    form = await _parse(request, content_type["boundary"])
+    runtime = await find_runtime(request)
+    limits = runtime.settings.limit
+    form = await _parse(request, content_type["boundary"], limits)
     try:
-        parts = await _decoded(form, _bytes if spoken else _text)
+        parts = await _decoded(form, spoken=spoken, most_text=limits.body_bytes)
     finally:
         await form.close()
     try:
@@ -104,11 +108,9 @@ async def read_interact_form(request: Request) -> InteractForm:
         raise RequestValidationError(problems) from error
 
 
-async def _parse(request: Request, boundary: str) -> FormData:
+async def _parse(request: Request, boundary: str, limits: LimitSettings) -> FormData:
     """The parts of a body. Text is read as Latin-1, which keeps every byte: whether it is UTF-8 is seen later."""
     headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
-    runtime = await find_runtime(request)
-    limits = runtime.settings.limit
     parser = MultiPartParser(
         headers,
         request.stream(),
@@ -122,27 +124,33 @@ async def _parse(request: Request, boundary: str) -> FormData:
         raise BadRequest(error.message) from error
 
 
-async def _decoded(form: FormData, read_message: Callable[[str, UploadFile | str], Awaitable[str | bytes]]) -> Parts:
+async def _decoded(form: FormData, *, spoken: bool, most_text: int) -> Parts:
     parts: Parts = {}
+    text_bytes = 0
     for name, value in form.multi_items():
         if name in parts and name not in _LISTS:
             raise _wrong(name, "This part is given twice.")
-        if name == "recorded_message":
-            parts[name] = await read_message(name, value)
-        elif name in _LISTS:
-            cast("list[str]", parts.setdefault(name, [])).append(await _text(name, value))
+        content = await _bytes(value)
+        if name == "recorded_message" and spoken:
+            parts[name] = content
+            continue
+        text_bytes += len(content)
+        if text_bytes > most_text:
+            raise PayloadTooLarge(f"{name}: there are more than {most_text} bytes of text.")
+        if name in _LISTS:
+            cast("list[str]", parts.setdefault(name, [])).append(_text(name, content))
         else:
-            parts[name] = await _text(name, value)
+            parts[name] = _text(name, content)
     return parts
 
 
-async def _bytes(_name: str, value: UploadFile | str) -> bytes:
+async def _bytes(value: UploadFile | str) -> bytes:
     return value.encode("latin-1") if isinstance(value, str) else await value.read()
 
 
-async def _text(name: str, value: UploadFile | str) -> str:
+def _text(name: str, content: bytes) -> str:
     try:
-        text = (await _bytes(name, value)).decode()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise _wrong(name, "This is not text in UTF-8.") from error
     if "\0" in text:
