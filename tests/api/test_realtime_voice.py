@@ -125,7 +125,16 @@ def test_silence_is_no_message(service_id: str, opened: Live):
     opened.start(service_id)
     opened.speak(bytes(HEARING_RATE))
     opened.speak(None)
-    assert opened.refused() == (400, "recorded_message: there is no speech in it.")
+    assert opened.refused() == (400, "audio: there is no speech in it.")
+
+
+def test_what_cannot_be_heard_is_told_by_the_name_that_it_came_by(service_id: str, opened: Live):
+    opened.start(service_id)
+    opened.speak(b"This is a letter.", audio_config={"type": "mp3"})
+    opened.speak(None)
+    status, text = opened.refused()
+    assert status == 415
+    assert text.startswith("audio: ")
 
 
 def test_an_utterance_that_is_too_long_is_refused_once(serve: Serve):

@@ -154,7 +154,7 @@ def refused(error: TertuliaError) -> bytes:
 def _description(error: TertuliaError) -> str:
     """The text of an error, each wrong field named."""
     if not isinstance(error, Unprocessable):
-        return error.detail
+        return error.detail.replace("recorded_message:", "audio:", 1)  # which HTTP calls otherwise
     return " ".join(": ".join([*_place(problem["loc"]), problem["msg"]]) for problem in error.problems)
 
 
