@@ -111,6 +111,7 @@ class Pipe:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self._received: asyncio.Queue[str | Exception] = asyncio.Queue()
+        self.broken = False
 
     async def receive(self) -> wire.AnyClientMessage:
         received = await self._received.get()
@@ -119,6 +120,8 @@ class Pipe:
         return wire.decode(received)
 
     async def send(self, message: bytes) -> None:
+        if self.broken:
+            raise Left
         self.sent.append(json.loads(message))
 
     def leave(self) -> None:
@@ -502,6 +505,19 @@ async def test_what_has_begun_to_begin_is_not_left_half_done(opened: Open):
     await settle()
     assert not world.task.done()
     world.talk.gate.set()
+    assert (await world.task) is None
+    [aloud] = world.talk.aloud
+    assert aloud is not None
+    assert aloud.playback is not None
+    assert aloud.playback.interrupted
+
+
+async def test_an_agent_falls_silent_also_where_its_sound_is_the_first_to_find_that_the_client_has_left(opened: Open):
+    world = opened("pcm")
+    await world.begin()
+    await world.pipe.write("Hello")
+    world.pipe.broken = True
+    world.log.tell(piece(1))
     assert (await world.task) is None
     [aloud] = world.talk.aloud
     assert aloud is not None

@@ -271,6 +271,7 @@ class Session:
             except TertuliaError as error:
                 await self._refuse(error)
             finally:
+                self._interrupt()  # nobody hears what is still to be said, where sending it has failed
                 self._busy = False
                 self._playback = None
             self._touch()
