@@ -245,6 +245,22 @@ async def test_a_voice_that_cannot_be_loaded_is_left_out():
     assert pcm(await say(voices)) != pcm(SCRIPT)
 
 
+async def test_all_are_closed_even_where_one_fails_to():
+    closed: list[int] = []
+
+    def closing(number: int) -> Provider:
+        async def aclose() -> None:
+            closed.append(number)
+            if number == 2:
+                raise OSError("the process is gone")
+
+        return Provider(Played(), aclose=aclose)
+
+    with pytest.raises(OSError, match="the process is gone"):
+        await joined(*map(closing, range(4))).aclose()
+    assert closed == [3, 2, 1, 0]
+
+
 async def test_without_its_packages_the_log_says_so_and_the_scripted_voice_speaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

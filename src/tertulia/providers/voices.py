@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from functools import cache
 
@@ -85,9 +85,10 @@ class Voices:
                 self._providers = self._providers or _instead()
 
     async def aclose(self) -> None:
-        """Give back connections, memory and processes."""
-        for _name, provider in reversed(self._providers):
-            await provider.aclose()
+        """Give back connections, memory and processes: all, even where one fails to."""
+        async with AsyncExitStack() as stack:
+            for _name, provider in self._providers:
+                stack.push_async_callback(provider.aclose)
 
     def speaks(self, language: str) -> bool:
         """Whether there is a voice for a language (ISO 639-3)."""
