@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None, v
         version=__version__,
         description="A conversation server for agents.",
         openapi_url="/v1/openapi.json",
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,

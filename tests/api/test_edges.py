@@ -1,6 +1,7 @@
 """What every endpoint owes a caller who does something odd, and what operators ask."""
 
 import json
+import re
 import socket
 import threading
 from typing import Any
@@ -233,7 +234,17 @@ def test_the_openapi_document_names_the_ways_to_sign_in(tertulia: Server) -> Non
     operation = document["paths"]["/v1/{organization}/service/"]["get"]
     assert {"Bearer-Authorization": []} in operation["security"]
     assert {"Basic": []} in operation["security"]
-    assert tertulia.anonymous.get(f"{tertulia.url}/docs").status_code == 200
+
+
+def test_the_page_of_the_api_loads_nothing_from_elsewhere(tertulia: Server) -> None:
+    page = tertulia.anonymous.get(f"{tertulia.url}/docs")
+    assert page.status_code == 200
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert "https://" not in page.text
+    served = [address for address in loaded if address.startswith("/docs/")]
+    assert len(served) == 2
+    for address in served:
+        assert tertulia.anonymous.get(f"{tertulia.url}{address}").status_code == 200
 
 
 def test_many_callers_at_once_are_all_answered(tertulia: Server) -> None:

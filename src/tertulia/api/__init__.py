@@ -6,6 +6,7 @@ from tertulia.api import (
     agent,
     context_graph,
     conversation,
+    docs,
     health,
     interaction,
     organization,
@@ -28,5 +29,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     agent.router,
     context_graph.router,
     service.router,
+    docs.router,
 )
 """Every router, the busiest first; of two routes that match a path, the first one answers."""
