@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from conftest import Serve
 from support import talk
 from support.graphs import action, graph
-from support.live import Live, address, live, types
+from support.live import Live, address, live, patiently, types
 from support.puppet import Puppet
 from support.stage import Stage
 from tertulia.api import realtime
@@ -372,9 +372,7 @@ def test_a_turn_outlives_the_session(stage: Stage, connected: Connect):
         opened.until("user-message-available")
     puppet.release(100)
     conversation_id = created["conversation_id"]
-    with connected(user) as opened:
-        while len(talk.messages(user, conversation_id)) < 3:
-            opened.send("extend-timeout")
+    patiently(lambda: len(talk.messages(user, conversation_id)) == 3)
     assert [message["message"] for message in talk.messages(user, conversation_id)][1:] == ["I am off", "Hello there."]
 
 

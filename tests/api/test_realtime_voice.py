@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Serve
 from support import graphs, sounds, spoken, talk
-from support.live import Live, Message, live, types
+from support.live import Live, Message, live, patiently, types
 from support.puppet import Puppet
 from support.stage import Stage, Switch
 from tertulia.audio.pcm import HEARING_RATE, RATE, duration_ms
@@ -333,8 +333,7 @@ def test_who_leaves_has_heard_no_more(stage: Stage, service_id: str, user: httpx
     opened.send("start-conversation", service_id=service_id)
     [created, *_] = opened.until("new-message")
     opened.connection.close()
-    while not (said := said_in(user, created["conversation_id"])):
-        pass
+    said = patiently(lambda: said_in(user, created["conversation_id"]))
     assert len(said[0][1]) < len(LONG) / 2
 
 

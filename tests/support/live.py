@@ -2,9 +2,10 @@
 
 import base64
 import json
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -16,6 +17,8 @@ from tertulia.auth.credentials import SUBPROTOCOL
 PATIENCE_S = 20
 
 Message = dict[str, Any]
+
+T = TypeVar("T")
 
 
 class Live:
@@ -85,6 +88,15 @@ def live(server: Server, token: str, query: str = "response_format=text", **opti
         **{"user_agent_header": None, **options},
     ) as connection:
         yield Live(connection)
+
+
+def patiently(find: Callable[[], T]) -> T:
+    """What is found, as soon as it is true."""
+    latest = time.monotonic() + PATIENCE_S
+    while not (found := find()):
+        assert time.monotonic() < latest, "it does not come true"
+        time.sleep(0.01)
+    return found
 
 
 def types(messages: list[Message]) -> list[str]:
