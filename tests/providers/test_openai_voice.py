@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 
+import httpx2
 import pytest
 
 from providers.chat_server import Answer, floods, sends
@@ -194,6 +195,20 @@ async def test_a_model_that_takes_lists_gets_lists():
         {**asked, "keywords[]": b"Ana", "file": wav(PCM, HEARING_RATE)},
         {**asked, "file": wav(PCM, HEARING_RATE)},
     ]
+
+
+async def test_a_long_recording_may_take_longer_than_other_answers():
+    waits: list[float] = []
+
+    async def note(request: httpx2.Request) -> None:
+        waits.append(request.extensions["timeout"]["read"])
+
+    async with vendor_server(sends(b'{"text": "Hi"}')) as server, open_client(server.url, {}, 5) as client:
+        client.event_hooks = {"request": [note]}
+        ears = OpenAITranscriber(Remote(client, TranscriptionFailed, 5), "tiny-ears")
+        await ears.transcribe(bytes(2 * HEARING_RATE * 60), "eng", ())
+        await ears.transcribe(b"", "eng", ())
+    assert waits == [5 + 2 * 60, 5]
 
 
 async def test_a_silent_recording_is_an_empty_text():

@@ -110,6 +110,10 @@ HEARING_RATE = pcm.HEARING_RATE
 """Samples a second of what is given to a transcriber and to a detector, in Hz; 16-bit little-endian mono PCM."""
 
 
+HEARING_PATIENCE = 2
+"""Seconds more than others that a transcriber may take for each second of a recording."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """What was heard, empty where that was no speech; `words` are stretches of `text`, where their times are known."""

@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 import msgspec
 
-from tertulia.audio.pcm import SAMPLE_BYTES, wav
+from tertulia.audio.pcm import SAMPLE_BYTES, duration_ms, wav
 from tertulia.errors import ModelError
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
+from tertulia.providers.base import DEFAULT_VOICE, HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
 from tertulia.providers.languages import code_of
 from tertulia.providers.placing import Placing
 from tertulia.providers.remote import Remote
@@ -110,10 +110,11 @@ class OpenAITranscriber:
 
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         file = ("speech.wav", wav(pcm, HEARING_RATE), "audio/wav")
+        more_s = HEARING_PATIENCE * duration_ms(pcm, HEARING_RATE) / 1000  # nothing comes before all has been heard
         failure: ModelError | None = None
         for number in range(self._format, len(_FORMATS)):
             fields = self._fields(_FORMATS[number], language, keyterms)
-            answer = await self._remote.read("POST", "audio/transcriptions", data=fields, files={"file": file})
+            answer = await self._remote.read("POST", "audio/transcriptions", more_s, data=fields, files={"file": file})
             if answer.status == 200:
                 self._format = number
                 return self._transcript(answer.body)

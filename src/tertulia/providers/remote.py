@@ -79,9 +79,9 @@ class Remote:
                 raise self.refusal(Answer(response.status_code, await self._body(response, _MAX_ERROR_BYTES)))
             yield response
 
-    async def read(self, method: str, path: str, **content: Any) -> Answer:
-        """A whole answer, of a bounded length."""
-        async with self._ask(method, path, content) as response:
+    async def read(self, method: str, path: str, more_s: float = 0, **content: Any) -> Answer:
+        """A whole answer, of a bounded length; its first byte may take `more_s` seconds more than others."""
+        async with self._ask(method, path, content, more_s) as response:
             body = await self._body(response, _MAX_ANSWER_BYTES)
         if len(body) > _MAX_ANSWER_BYTES:
             raise self.failure("the answer is too long")
@@ -96,10 +96,12 @@ class Remote:
         return self._failed((reason.replace(self._secret, "***") if self._secret else reason)[:_LOGGED_CHARS])
 
     @asynccontextmanager
-    async def _ask(self, method: str, path: str, content: Mapping[str, Any]) -> AsyncGenerator[httpx2.Response]:
+    async def _ask(
+        self, method: str, path: str, content: Mapping[str, Any], more_s: float = 0
+    ) -> AsyncGenerator[httpx2.Response]:
         response: httpx2.Response | None = None
         try:
-            response = await self._send(method, path, content)
+            response = await self._send(method, path, content, self._stall_s + more_s)
             yield response
         except TimeoutError:
             raise self.failure(f"nothing in {self._stall_s} s") from None
@@ -109,10 +111,11 @@ class Remote:
             if response is not None:
                 await response.aclose()
 
-    async def _send(self, method: str, path: str, content: Mapping[str, Any]) -> httpx2.Response:
-        request = self._client.build_request(method, path, **content)
+    async def _send(self, method: str, path: str, content: Mapping[str, Any], wait_s: float) -> httpx2.Response:
+        timeout = httpx2.Timeout(wait_s, connect=CONNECT_S, pool=CONNECT_S)
+        request = self._client.build_request(method, path, timeout=timeout, **content)
         try:
-            async with asyncio.timeout(CONNECT_S + self._stall_s):
+            async with asyncio.timeout(CONNECT_S + wait_s):
                 return await self._client.send(request, stream=True)
         except (TimeoutError, httpx2.HTTPError):
             raise

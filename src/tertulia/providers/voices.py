@@ -18,6 +18,7 @@ from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
 from tertulia.providers import cartesia, openai_voice
 from tertulia.providers.base import (
     DEFAULT_VOICE,
+    HEARING_PATIENCE,
     HEARING_RATE,
     Detector,
     ProviderError,
@@ -38,8 +39,6 @@ _log: FilteringBoundLogger = structlog.get_logger(__name__)
 OFF = "off"
 _LOOKUP_S = 5
 """How long a provider may take to say whether it has a voice: others are waiting to speak."""
-_PATIENCE = 2
-"""Seconds more that a transcriber may take for each second of a recording."""
 
 
 async def _nothing() -> None:
@@ -145,7 +144,7 @@ class Voices:
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         """The words of a recording at HEARING_RATE, from the first provider that can."""
         failure: ModelError = TranscriptionFailed("nothing hears this language")
-        patience_s = self._stall_s + _PATIENCE * duration_ms(pcm, HEARING_RATE) / 1000
+        patience_s = self._stall_s + HEARING_PATIENCE * duration_ms(pcm, HEARING_RATE) / 1000
         for name, transcriber in self._hearing(language):
             try:
                 async with asyncio.timeout(patience_s):
