@@ -1,20 +1,28 @@
 """A conversation whose turn is gone is free again when its lease has ended, however busy its worker is."""
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
 from conftest import Serve
+from support import spoken
+from support.live import patiently
 from support.puppet import PATIENCE_S, Puppet
 from support.stage import Stage, Switch
-from support.talk import create, lines, types
+from support.talk import begin, create, id_of, lines, types
+from tertulia.audio.decode import decode
 from tertulia.errors import ModelUnavailable, Unavailable
 from tertulia.providers.registry import Models
-from tertulia.storage import turn
+from tertulia.storage import dialect, turn
 from tertulia.storage.database import PostgresDatabase, SqliteDatabase
+from tertulia.storage.tables import conversations
 
 LEASE_S = 1
 
@@ -39,6 +47,35 @@ def test_a_turn_that_could_not_be_abandoned_is_not_kept_alive_by_its_workers_oth
         assert _insist(lambda: create(unlucky, service)).status_code == 201
         held.release(4)
         assert b"interaction-complete" in running.read()
+
+
+def test_a_conversation_is_kept_for_a_recording_that_takes_long_to_decode(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, decoding, go_on = serve(turn={"lease_s": LEASE_S}), threading.Event(), threading.Event()
+
+    def decode_slowly(*args: Any) -> Any:
+        decoding.set()
+        assert go_on.wait(PATIENCE_S)
+        return decode(*args)
+
+    monkeypatch.setattr("tertulia.audio.decode.decode", decode_slowly)
+    conversation_id = id_of(begin(server.as_user, server.demo.service_id))
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    query = sa.select(conversations.c.lease_expires_at).where(conversations.c.id == conversation_id)
+
+    def lease_ends() -> datetime:
+        with engine.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(spoken.send, server.as_user, conversation_id, spoken.said("Hi"), spoken.BARE)
+        assert decoding.wait(PATIENCE_S)
+        first = lease_ends()
+        patiently(lambda: lease_ends() > first)
+        go_on.set()
+        assert answer.result().status_code == 200
+    engine.dispose()
 
 
 def _insist(request: Callable[[], httpx2.Response]) -> httpx2.Response:

@@ -201,13 +201,15 @@ class Conversations:
             if isinstance(claimed, Stream):
                 return claimed
             turn = Turn(database, claimed, wants(claimed.user))
-            if manner.aloud is None and not incoming.is_spoken:
+            is_spoken = incoming.decode is not None
+            if manner.aloud is None and not is_spoken:
                 return self._launch(turn, incoming)
             async with _abandoned_with_error(database, claimed):
                 speaking = await self._speaking(database, claimed, manner.aloud)
-                incoming = await self._received(database, claimed, incoming)
+                if is_spoken:
+                    incoming = replace(incoming, keyterms=await self._keyterms(database, claimed))
             stream = self._launch(turn, incoming, speaking)
-        if incoming.is_spoken:
+        if is_spoken:
             await turn.first_line()
         return stream
 
@@ -217,16 +219,12 @@ class Conversations:
         agent = await self.library.agent(database, claim.agent)
         return await speaking_of(self.voices, agent, _language(claim, agent), aloud)
 
-    async def _received(self, database: Database, claim: Claim, incoming: Incoming) -> Incoming:
-        """A message that can be heard: its recording decoded, and with words that are likely in it."""
-        if not incoming.is_spoken:
-            return incoming
+    async def _keyterms(self, database: Database, claim: Claim) -> list[str]:
+        """Words that are likely in what the user says. Raises BadRequest where their language is not understood."""
         agent = await self.library.agent(database, claim.agent)
         refuse_unheard(self.voices, _language(claim, agent))
-        recording = await asyncio.to_thread(incoming.decode) if incoming.decode else incoming.recording
         terms = await database.read(find_keyterms, claim.org_id, claim.user["service_id"])
-        keyterms = dict.fromkeys([*terms, *claim.user["preferences"].get("audio_keyterms", ())])
-        return replace(incoming, recording=recording, decode=None, keyterms=list(keyterms))
+        return list(dict.fromkeys([*terms, *claim.user["preferences"].get("audio_keyterms", ())]))
 
     async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
         """A version set may follow the latest version of a graph, which came after the service was checked."""

@@ -1,6 +1,7 @@
 """One interaction: from a message to the end of the reply, as an async iterator of events. It stores nothing."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -30,9 +31,10 @@ async def interact(
         TertuliaError: the interaction is void.
     """
     incoming = scene.incoming
-    if incoming is not None and incoming.recording is not None:
-        incoming = await _transcribed(scene, incoming, incoming.recording, voices, alive)
-    heard = _hear(scene, outcome, incoming)
+    if incoming is not None and incoming.decode is not None:
+        heard = await _hear_speech(scene, outcome, incoming, incoming.decode, voices, alive)
+    else:
+        heard = _hear(scene, outcome, incoming)
     if heard is not None:
         yield heard
     fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
@@ -50,26 +52,33 @@ async def interact(
     outcome.finished = context_graph.is_over(outcome.position, scene.graphs)
 
 
-async def _transcribed(
-    scene: Scene, incoming: Incoming, recording: "Recorded", voices: Voices, alive: Alive
-) -> Incoming:
-    """What the interaction answers, with its text: it has to be heard first."""
+async def _hear_speech(
+    scene: Scene,
+    outcome: Outcome,
+    incoming: Incoming,
+    decode: "Callable[[], Recorded]",
+    voices: Voices,
+    alive: Alive,
+) -> events.UserMessageAvailable | None:
+    """Take in a message whose text has to be heard first."""
+    recording = await asyncio.to_thread(decode)
     alive(recording.duration_ms / 1000)  # it may take as long to hear it as it took to say it
     transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
     alive(0)
     text = transcript.text.strip()
     if not text:
         raise NothingHeard("recorded_message: there is no speech in it.")
-    return replace(incoming, text=text)
+    return _hear(scene, outcome, replace(incoming, text=text), recording)
 
 
-def _hear(scene: Scene, outcome: Outcome, incoming: Incoming | None) -> events.UserMessageAvailable | None:
+def _hear(
+    scene: Scene, outcome: Outcome, incoming: Incoming | None, recording: "Recorded | None" = None
+) -> events.UserMessageAvailable | None:
     """Take in what the interaction answers. Only an interaction with history tells it: clients know no other."""
     if incoming is None or incoming.type == "skip":
         return None
     for event in incoming.external_events:
         outcome.add("external-event", "External event", event.content, outcome.next_time(event.happened_at))
-    recording = incoming.recording
     message_format: MessageFormat = "text" if recording is None else "voice"
     message = outcome.add(incoming.type, _sender(scene, incoming), incoming.text, message_format=message_format)
     if recording is not None:

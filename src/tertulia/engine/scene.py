@@ -76,23 +76,17 @@ class ExternalEvent:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What an interaction answers; `skip` brings nothing. Where it was spoken, its text is yet to be heard.
+    """What an interaction answers; `skip` brings nothing. Where it was spoken, it is yet to be heard.
 
-    `decode` makes the recording where that is still to be done; it is called in a thread, and raises BadRequest and
-    UnsupportedMedia. `keyterms` are words that are likely in the recording.
+    `decode` makes the recording; it is called in a thread, and raises BadRequest and UnsupportedMedia. `keyterms` are
+    words that are likely in it.
     """
 
     type: IncomingType
     text: str = ""
     external_events: Sequence[ExternalEvent] = ()
-    recording: "Recorded | None" = None
     decode: "Callable[[], Recorded] | None" = None
     keyterms: Sequence[str] = ()
-
-    @property
-    def is_spoken(self) -> bool:
-        """Whether there is a recording, or will be."""
-        return self.recording is not None or self.decode is not None
 
 
 @dataclass(frozen=True, slots=True)
