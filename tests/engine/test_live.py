@@ -131,6 +131,15 @@ class Pipe:
         self._received.put_nowait(json.dumps({"type": f"client.{kind}", **fields}))
         await settle()
 
+    def flood(self, count: int) -> None:
+        """Send so many messages at once."""
+        for _ in range(count):
+            self._received.put_nowait('{"type": "client.extend-timeout"}')
+
+    @property
+    def untaken(self) -> int:
+        return self._received.qsize()
+
     async def write(self, text: str) -> None:
         await self.say("new-text-message", text=text)
 
@@ -455,6 +464,16 @@ async def test_noise_is_no_error_but_a_silent_utterance_is(opened: Open):
     await world.pipe.say("switch-vad-mode", vad_mode_on=True)
     await world.pipe.stream(frames(10, loud=True) + frames(30, loud=False))
     assert world.pipe.types() == ["vad-mode-switched", "vad-speech-started", "vad-speech-ended", "vad-reset-zero"]
+
+
+async def test_who_sends_many_messages_at_once_keeps_nobody_else_waiting(opened: Open):
+    world = opened()
+    await settle()
+    world.pipe.flood(1000)
+    await settle()
+    assert 0 < world.pipe.untaken < 1000
+    while world.pipe.untaken:
+        await settle()
 
 
 # --- How it ends -----------------------------------------------------------------------------------------------------

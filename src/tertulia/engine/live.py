@@ -161,6 +161,7 @@ class Session:
                 self._end(hangup.closing)
             except TertuliaError as error:
                 await self._refuse(error)
+            await asyncio.sleep(0)  # however many messages there are already, others have their turn
 
     async def _take(self, message: AnyClientMessage) -> None:
         match message:
