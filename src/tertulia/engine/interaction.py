@@ -17,6 +17,7 @@ from tertulia.engine.speech import Alive, speak
 from tertulia.engine.voices import Voices
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
+from tertulia.providers.base import HEARING_PATIENCE
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
@@ -62,7 +63,7 @@ async def _hear_speech(
 ) -> events.UserMessageAvailable | None:
     """Take in a message whose text has to be heard first."""
     recording = await asyncio.to_thread(decode)
-    alive(recording.duration_ms / 1000)  # it may take as long to hear it as it took to say it
+    alive(HEARING_PATIENCE * recording.duration_ms / 1000)
     transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
     alive(0)
     text = transcript.text.strip()
