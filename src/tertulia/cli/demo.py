@@ -78,7 +78,7 @@ def _title(console: Console, request: str, note: str) -> None:
 @contextmanager
 def _server(folder: Path) -> Generator[str]:
     """`tertulia serve` on a free port of loopback: its address."""
-    command = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(folder), "--port", "0"]
+    command = [sys.executable, "-P", "-m", "tertulia.cli", "serve", "--data", str(folder), "--port", "0"]
     log = folder / "server.log"
     with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:  # noqa: S603
         try:
