@@ -100,6 +100,20 @@ def test_who_connects_too_often_has_to_wait(serve: Serve):
     assert status_of(address(server), **with_token(token))[0] == 429
 
 
+def test_a_user_has_only_so_many_sessions_at_once(serve: Serve, monkeypatch: pytest.MonkeyPatch):
+    server = serve(rate_limits="contract")
+    monkeypatch.setattr(realtime, "SESSIONS_AT_ONCE", 1)
+    token = server.sign_in(server.demo.user_id)
+    with live(server, token) as first:
+        assert status_of(address(server), **with_token(token))[0] == 429
+        with live(server, server.sign_in(server.demo.admin_user_id)):
+            pass
+        first.send("close-connection")
+        first.closed()
+    with live(server, token):
+        pass
+
+
 def test_both_slash_forms_are_there(stage: Stage):
     url = address(stage.server).replace("?", "/?")
     with connect(url, additional_headers={"Authorization": f"Bearer {token_of(stage.user())}"}, proxy=None):

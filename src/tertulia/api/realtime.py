@@ -5,7 +5,9 @@ client and back, and the asking of permissions; the conversation is `engine.live
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -48,7 +50,7 @@ from tertulia.engine.live_messages import AnyClientMessage, StartConversation
 from tertulia.engine.live_ports import Closing, Hangup, Left
 from tertulia.engine.scene import Aloud, AudioFormat, Incoming
 from tertulia.engine.turn import ActionFilter
-from tertulia.errors import Conflict, TertuliaError, Unprocessable
+from tertulia.errors import Conflict, TertuliaError, TooManyRequests, Unprocessable
 from tertulia.providers.base import Detector
 from tertulia.storage import conversation as stored
 
@@ -58,6 +60,9 @@ PACE = Pace()
 
 MESSAGE_BYTES = 1 << 20
 """The longest message of a client."""
+
+SESSIONS_AT_ONCE = 10
+"""Of one user in a process; what finds speech in one may take 10 MB."""
 
 SESSIONS_A_MINUTE = 5
 TURNS_A_MINUTE = 60
@@ -70,6 +75,9 @@ UNSUPPORTED, TOO_BIG, INTERNAL = 1003, 1009, 1011
 
 _GONE = (WebSocketDisconnect, RuntimeError)
 """What sending raises where the client has left, or has broken the protocol."""
+
+_sessions: Counter[tuple[str, str]] = Counter()
+"""Those of each user (organization, id) in this process."""
 
 OPEN_SESSIONS = Gauge("tertulia_live_sessions", "Live conversations now.", multiprocess_mode="livesum")
 
@@ -95,39 +103,56 @@ class RealtimeQuery(BaseModel):
 @router.websocket("/converse_realtime/")
 async def converse_realtime(websocket: WebSocket) -> None:
     """Talk to an agent, in speech, text, or both."""
-    try:
-        query, talk = await _admit(websocket)
-    except TertuliaError as error:
-        await websocket.send_denial_response(answer(error))
-        return
-    except Exception as error:  # noqa: BLE001 - nobody else answers
-        _log.error("live session refused", exc_info=error)
-        await websocket.send_denial_response(JSONResponse({"detail": "Internal error."}, 500))
-        return
-    await websocket.accept(_chosen_subprotocol(websocket))
-    with OPEN_SESSIONS.track_inprogress():
-        await _converse(websocket, query, talk)
+    with ExitStack() as places:
+        try:
+            query, talk = await _admit(websocket, places)
+        except TertuliaError as error:
+            await websocket.send_denial_response(answer(error))
+            return
+        except Exception as error:  # noqa: BLE001 - nobody else answers
+            _log.error("live session refused", exc_info=error)
+            await websocket.send_denial_response(JSONResponse({"detail": "Internal error."}, 500))
+            return
+        await websocket.accept(_chosen_subprotocol(websocket))
+        with OPEN_SESSIONS.track_inprogress():
+            await _converse(websocket, query, talk)
 
 
-async def _admit(websocket: WebSocket) -> tuple[RealtimeQuery, "_Talk"]:
-    """What the caller wants, and may.
+async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery, "_Talk"]:
+    """What the caller wants, and may; their place among the sessions is in `places`.
 
     Raises:
         Unavailable, NotFound, Unauthorized, Forbidden: see find_organization and find_claims.
-        TooManyRequests: they connect too often.
+        TooManyRequests: they connect too often, or talk at too many places at once.
         Unprocessable: the query is wrong.
         BadRequest: the server has no codec for the format.
     """
     refuse_nul(websocket)
     runtime, organization = await find_runtime(websocket), await find_organization(websocket)
-    await find_claims(websocket)
+    claims = await find_claims(websocket)
     talk = _Talk(websocket, runtime, organization)
     await talk.count("converse_realtime", SESSIONS_A_MINUTE)
+    if runtime.limiter is not None:
+        places.enter_context(_place((claims.org_id, claims.user_id)))
     query = _read_query(websocket)
     talk.matches = action_filter(query.action_pattern)
     if query.spoken == "mp3":
         require_codecs("audio_format:")
     return query, talk
+
+
+@contextmanager
+def _place(user: tuple[str, str]) -> Generator[None]:
+    """One of the sessions that a user may have. Raises TooManyRequests."""
+    if _sessions[user] >= SESSIONS_AT_ONCE:
+        raise TooManyRequests(f"There are {SESSIONS_AT_ONCE} live conversations of this user already.", 1)
+    _sessions[user] += 1
+    try:
+        yield
+    finally:
+        _sessions[user] -= 1
+        if not _sessions[user]:
+            del _sessions[user]
 
 
 def _read_query(websocket: WebSocket) -> RealtimeQuery:
