@@ -358,6 +358,16 @@ async def test_only_so_much_sound_waits(opened: Open):
     assert [incoming.decode is not None for incoming in world.talk.said] == [False, True, True, False]
 
 
+async def test_text_has_room_however_much_sound_waits(opened: Open):
+    world = opened(audio_bytes=2000)
+    await world.begin()
+    await world.pipe.write("Think")
+    await world.pipe.say("switch-vad-mode", vad_mode_on=True)
+    await world.pipe.stream(frames(10, loud=True) + frames(30, loud=False))
+    await world.pipe.write("Text has room")
+    assert "error" not in world.pipe.types()
+
+
 async def test_an_utterance_for_which_there_is_no_room_takes_nothing_with_it_of_what_follows(opened: Open):
     world = opened()
     await world.begin()

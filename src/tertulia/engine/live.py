@@ -233,7 +233,8 @@ class Session:
         if len(self._tasks) >= MOST_WAITING:
             raise TooManyRequests(f"{MOST_WAITING} messages wait already.", 1)
         waiting = sum(said.sound_bytes for said in self._tasks if isinstance(said, _Say))
-        if waiting and isinstance(task, _Say) and waiting + task.sound_bytes > self._limits.audio_bytes:
+        more = task.sound_bytes if isinstance(task, _Say) else 0
+        if waiting and more and waiting + more > self._limits.audio_bytes:
             raise TooManyRequests(f"{waiting} bytes of sound wait already.", 1)
         self._tasks.append(task)
         self._touch()
