@@ -253,6 +253,17 @@ def test_a_model_that_fails_within_a_reply_makes_the_turn_void(serve: Serve, fai
         assert again[-1]["full_message"] == "One two."
 
 
+def test_models_that_hang_one_after_the_other_leave_time_for_the_next(serve: Serve) -> None:
+    with model_server(hangs(), hangs()) as url:
+        server = serve(
+            model=("openai:one", "openai:two", "scripted"),
+            openai={"base_url": url, "api_key": "test"},
+            turn={"stall_s": 0.8, "lease_s": 60},
+        )
+        events = talk.begin(server.as_user, server.demo.service_id)
+        assert events[-1]["type"] == "interaction-complete"
+
+
 # --- Readers ---------------------------------------------------------------------------------------------------------
 
 SLOW_READERS = 50

@@ -80,7 +80,8 @@ class Conversations:
         self.library = Library()
         self.history = settings.turn.history
         self._settings = settings
-        self._runner = Runner(settings.turn, models, voices, self.library)
+        attempts = max(len(settings.model), len(settings.voice))
+        self._runner = Runner(settings.turn, models, voices, self.library, attempts)
         self._registry = registry
         self._relay_key = relay_key
         self._relay = Relay(relay_key, self._runner.find)

@@ -43,11 +43,15 @@ log = structlog.get_logger()
 
 
 class Runner:
-    """The turns that run in this process. `owner` is its name in leases."""
+    """The turns that run in this process. `owner` is its name in leases.
 
-    def __init__(self, settings: TurnSettings, models: Models, voices: Voices, library: Library) -> None:
+    `attempts`: how many models, or voices, may be tried one after another for the same thing; each has `stall_s`.
+    """
+
+    def __init__(self, settings: TurnSettings, models: Models, voices: Voices, library: Library, attempts: int) -> None:
         self.owner = new_id()
         self._settings = settings
+        self._patience_s = settings.stall_s * attempts
         self._models = models
         self._voices = voices
         self._library = library
@@ -136,10 +140,10 @@ class Runner:
         return clock.now() + timedelta(seconds=self._settings.lease_s)
 
     def _stop_stalled(self) -> None:
-        latest = asyncio.get_running_loop().time() - self._settings.stall_s
+        latest = asyncio.get_running_loop().time() - self._patience_s
         for turn in list(self._running.values()):
             if turn.touched < latest:
-                turn.stop(ModelTimeout(f"nothing for {self._settings.stall_s:g} s"))
+                turn.stop(ModelTimeout(f"nothing for {self._patience_s:g} s"))
 
     async def _renew_leases(self) -> None:
         running: dict[Database, list[str]] = {}
