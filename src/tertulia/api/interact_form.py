@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tertulia.api.deps import find_runtime
 from tertulia.api.types import Text
-from tertulia.audio import require_codecs
+from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import parse_audio_config
 from tertulia.engine.scene import ExternalEvent, Incoming
 from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable
@@ -170,13 +170,7 @@ def spoken_message(audio: bytes | None, audio_config: str | None, longest_s: flo
     if audio is None:
         return None
     require_codecs("request_format:")
-
-    def decode() -> "Recorded":
-        from tertulia.audio.decode import decode as decode_audio  # noqa: PLC0415 - it needs an extra
-
-        return decode_audio(audio, config, longest_s)
-
-    return decode
+    return decoding(audio, config, longest_s)
 
 
 def _wrong(field: str, text: str) -> Unprocessable:

@@ -80,7 +80,7 @@ def _server(folder: Path) -> Generator[str]:
     """`tertulia serve` on a free port of loopback: its address."""
     command = [sys.executable, "-P", "-m", "tertulia.cli", "serve", "--data", str(folder), "--port", "0"]
     log = folder / "server.log"
-    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:  # noqa: S603
+    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:  # noqa: S603 - ours
         try:
             yield _address(process, log)
         finally:

@@ -55,7 +55,7 @@ def check(settings: Settings, host: str, port: int) -> None:
 def address(listener: socket.socket) -> str:
     """Where a socket is reached from this host."""
     host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - told, not bound
     return f"http://{shown}:{port}"
 
 

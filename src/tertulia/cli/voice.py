@@ -11,7 +11,10 @@ from typing import TypeVar
 from rich.console import Console
 
 from tertulia import logs
+from tertulia.audio import decoding
+from tertulia.audio.config import FileAudioConfig
 from tertulia.audio.pcm import RATE, duration_ms, wav
+from tertulia.audio.sniff import likely_kind
 from tertulia.cli import models
 from tertulia.cli.failure import FAILED, MISUSED, CommandFailed, warn
 from tertulia.cli.options import load_settings, override
@@ -144,18 +147,14 @@ async def _heard(settings: Settings, pcm: bytes, language: str) -> str:
 
 def _decoded(file: Path) -> bytes:
     """The sound of a file, as it is heard."""
-    try:
-        from tertulia.audio.config import FileAudioConfig  # noqa: PLC0415 - an optional extra
-        from tertulia.audio.decode import decode  # noqa: PLC0415
-        from tertulia.audio.sniff import likely_kind  # noqa: PLC0415
-    except ImportError as error:
-        raise _without_codecs(error) from error
     body = file.read_bytes()
     kind = likely_kind(body)
     if kind is None:
         raise CommandFailed(f"{file} is no WAV, MP3, Ogg, WebM or FLAC file.", MISUSED)
     try:
-        return decode(body, FileAudioConfig(type=kind), _LONGEST_S).pcm
+        return decoding(body, FileAudioConfig(type=kind), _LONGEST_S)().pcm
+    except ImportError as error:
+        raise _without_codecs(error) from error
     except TertuliaError as error:
         raise CommandFailed(f"{file}: {error.detail.partition(': ')[2] or error.detail}", MISUSED) from error
 

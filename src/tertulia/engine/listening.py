@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tertulia.audio import require_codecs
+from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig, parse_audio_config
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, wav
 from tertulia.engine.endpointing import Endpointer, SpeechStarted
@@ -109,7 +109,7 @@ class Ear:
         return self._stream
 
     def _spoke(self, body: bytes, config: AudioConfig) -> Spoke:
-        return Spoke(_decoding(body, config, self._limits.audio_s), len(body))
+        return Spoke(decoding(body, config, self._limits.audio_s), len(body))
 
 
 class Utterance:
@@ -200,15 +200,6 @@ def _read_config(value: bytes) -> AudioConfig:
     except Unprocessable as error:  # it names the query of HTTP
         places = [(("audio_config", *problem["loc"][2:]), problem["msg"]) for problem in error.problems]
         raise Unprocessable.of(places) from error
-
-
-def _decoding(body: bytes, config: AudioConfig, longest_s: float) -> "Callable[[], Recorded]":
-    def decode() -> "Recorded":
-        from tertulia.audio.decode import decode as decode_audio  # noqa: PLC0415 - it needs an extra
-
-        return decode_audio(body, config, longest_s)
-
-    return decode
 
 
 def _converter(config: PcmAudioConfig) -> Callable[[bytes], bytes]:
