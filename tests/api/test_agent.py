@@ -8,7 +8,9 @@ import httpx2
 import pytest
 
 from support.samples import AGENT, a_name, make_agent
+from support.server import Server
 from tertulia.ids import new_id
+from tertulia.providers.voices import Voices
 
 
 def test_a_new_agent_has_no_version(as_admin: httpx2.Client) -> None:
@@ -53,6 +55,25 @@ def test_a_voice_that_this_server_does_not_know_is_refused(as_admin: httpx2.Clie
     answer = as_admin.post(f"/organization/agent/{agent_id}/", json={**AGENT, "voice_config": {"voice_id": "nobody"}})
     assert answer.status_code == 400
     assert "nobody" in answer.json()["detail"]
+
+
+def test_who_may_create_no_version_has_no_voice_looked_up(
+    tertulia: Server, as_admin: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def knows(_voices: Voices, voice_id: str) -> bool:
+        asked.append(voice_id)
+        return True
+
+    monkeypatch.setattr(Voices, "knows", knows)
+    body = {**AGENT, "voice_config": {"voice_id": "elsewhere"}}
+    path = f"/organization/agent/{make_agent(as_admin)}/"
+
+    assert tertulia.as_user.post(path, json=body).status_code == 403
+    assert asked == []
+    assert as_admin.post(path, json=body).status_code == 201
+    assert asked == ["elsewhere"]
 
 
 def test_an_agent_may_have_no_voice(as_admin: httpx2.Client) -> None:

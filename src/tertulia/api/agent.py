@@ -148,11 +148,12 @@ async def create_agent_version(
     """Create the next version of an agent; fields that are left out keep their value."""
     target = {"org_id": organization.org_id, "agent_id": agent_id}
     voice_id = body.voice_config.voice_id if body.voice_config else None
-    knows_voice = voice_id is None or await runtime.conversations.voices.knows(voice_id)
+    may_create = actor.may(Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)  # a vendor is asked for nobody else
+    known = voice_id is None or (may_create and await runtime.conversations.voices.knows(voice_id))
 
     def authorize() -> None:
         actor.require(Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)
-        if not knows_voice:
+        if not known:
             raise BadRequest(f"voice_config: this server does not know the voice {voice_id}.")
 
     row = await organization.database.write(
