@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tertulia.cli import serve
+from tertulia.serving import serve
 
 LINES = "BENCH_BARE_LINES"
 DELAY_MS = "BENCH_BARE_DELAY_MS"

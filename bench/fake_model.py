@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from tertulia.providers import schema as schemas
+from tertulia.providers.models import schema as schemas
 
 WRITE_BYTES = 1 << 14
 PACE_S = 0.0005

@@ -12,11 +12,11 @@ from tertulia.auth import roles
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
 from tertulia.cli import installation
-from tertulia.demo import ORGANIZATION, Demo
+from tertulia.demo.organization import ORGANIZATION, Demo
 from tertulia.ids import new_id
 from tertulia.settings import Settings
 from tertulia.storage import organization, role, service, user
-from tertulia.storage.clusters import Clusters
+from tertulia.storage.database.clusters import Clusters
 from tertulia.storage.user import NewUser
 from tertulia.storage.versioned import Author
 

@@ -21,10 +21,11 @@ from support import postgres
 from support.postgres import Postgres
 from support.server import Serve, Server, settings_of, start
 from tertulia.cli import installation
-from tertulia.providers.registry import Models
-from tertulia.providers.voices import Voices
-from tertulia.storage import dialect, migrations
-from tertulia.storage.database import Database, open_database
+from tertulia.providers.models.registry import Models
+from tertulia.providers.voices.registry import Voices
+from tertulia.storage import migrations
+from tertulia.storage.database import dialect
+from tertulia.storage.database.units import Database, open_database
 
 
 @pytest.fixture(scope="session", autouse=True)

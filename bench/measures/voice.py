@@ -24,9 +24,9 @@ from bench.servers import Server
 from bench.setting import Setting
 from tertulia.audio.pcm import HEARING_RATE, RATE, SAMPLE_BYTES, duration_ms
 from tertulia.audio.resample import Resampler
-from tertulia.engine.endpointing import SILENCE_MS
+from tertulia.engine.live.endpointing import SILENCE_MS
 from tertulia.providers import weights
-from tertulia.providers.local_voice import open_voice
+from tertulia.providers.voices.local.voice import open_voice
 from tertulia.providers.weights import WHISPER_TINY_EN, WeightsUnavailable
 
 LATEST_FIRST_SOUND_MS = 60.0

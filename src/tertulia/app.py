@@ -10,20 +10,21 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from tertulia import __version__, logs
-from tertulia.api import ROUTERS, errors, openapi
-from tertulia.api.deps import Runtime
-from tertulia.api.limiter import Limiter
-from tertulia.api.middleware import BodyLimits, LastResort, Watch
+from tertulia.api import ROUTERS
+from tertulia.api.http import errors, openapi
+from tertulia.api.http.deps import Runtime
+from tertulia.api.http.limiter import Limiter
+from tertulia.api.http.middleware import BodyLimits, LastResort, Watch
 from tertulia.auth.actor import Actors
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
 from tertulia.background.maintenance import Maintenance
 from tertulia.background.sweeper import sweep_forever
-from tertulia.engine.conversations import Conversations
-from tertulia.providers.registry import Models, open_models
-from tertulia.providers.voices import Voices, open_voices
+from tertulia.engine.turns.conversations import Conversations
+from tertulia.providers.models.registry import Models, open_models
+from tertulia.providers.voices.registry import Voices, open_voices
 from tertulia.settings import Settings
-from tertulia.storage.clusters import Clusters
+from tertulia.storage.database.clusters import Clusters
 
 
 class Application(FastAPI):

@@ -3,7 +3,7 @@ import pytest
 from conftest import Serve
 from support.puppet import Puppet
 from support.stage import Stage, Switch
-from tertulia.providers.registry import Models
+from tertulia.providers.models.registry import Models
 
 
 @pytest.fixture(scope="module")

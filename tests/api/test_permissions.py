@@ -14,9 +14,9 @@ from support.server import Server
 from tertulia.api import ROUTERS
 from tertulia.auth import roles
 from tertulia.cli import installation
-from tertulia.demo_content import CONTEXT_GRAPH
+from tertulia.demo.content import CONTEXT_GRAPH
 from tertulia.storage import organization, role, user
-from tertulia.storage.database import open_database
+from tertulia.storage.database.units import open_database
 from tertulia.storage.user import NewUser
 
 PUBLIC = {"get-organization", "get-message-recording", "sign-in-with-api-key"}

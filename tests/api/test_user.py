@@ -10,7 +10,7 @@ import pytest
 
 from support.server import Server
 from tertulia.auth.secrets import SecretBox
-from tertulia.storage.database import open_database
+from tertulia.storage.database.units import open_database
 from tertulia.storage.user import get_user
 
 _numbers = itertools.count()

@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 from support.puppet import Puppet
 from support.stage import Stage
 from support.talk import begin
-from tertulia.storage import dialect
+from tertulia.storage.database import dialect
 from tertulia.storage.tables import conversations, interactions, messages
 
 

@@ -10,7 +10,7 @@ from tertulia.auth.api_keys import Creator, IssuedKey, check_sign_in
 from tertulia.errors import Unauthorized
 from tertulia.ids import new_id
 from tertulia.storage import api_key, organization, user
-from tertulia.storage.database import Database
+from tertulia.storage.database.units import Database
 from tertulia.storage.user import NewUser
 
 Demo = tuple[str, dict[str, str], dict[str, IssuedKey]]

@@ -13,7 +13,7 @@ from tertulia.auth import tokens as module
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import LIFETIME, Tokens, add_signing_key, ensure_signing_key
 from tertulia.errors import Unauthorized
-from tertulia.storage.database import Database
+from tertulia.storage.database.units import Database
 from tertulia.storage.tables import signing_keys
 
 BOX = SecretBox("k" * 32)

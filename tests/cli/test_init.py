@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import func, select
 
 from support.commands import PATIENCE_S, TERTULIA, Command
-from tertulia import demo
-from tertulia.demo import KEPT_KEYS
-from tertulia.storage import dialect
+from tertulia.demo import organization as demo
+from tertulia.demo.organization import KEPT_KEYS
+from tertulia.storage.database import dialect
 from tertulia.storage.tables import api_keys
 
 FIELDS = {"organization_id", "user_id", "admin_user_id", "api_key_id", "api_key", "service_id"}

@@ -26,9 +26,9 @@ from tertulia.cli.client import Api, ApiError, Session
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.voice_chat import VoiceChat
 from tertulia.cli.welcome import client_settings as client_settings_of
-from tertulia.engine.endpointing import SILENCE_MS
+from tertulia.engine.live.endpointing import SILENCE_MS
 from tertulia.providers.base import Prompt
-from tertulia.providers.registry import Models
+from tertulia.providers.models.registry import Models
 
 BLOCK = HEARING_RATE * 30 // 1000 * 2
 SILENCE = bytes(HEARING_RATE * (SILENCE_MS + 100) // 1000 * 2)

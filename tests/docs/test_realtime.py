@@ -13,9 +13,11 @@ from conftest import Serve
 from support import pages, talk
 from support.live import address
 from support.puppet import Puppet
-from tertulia.api import realtime
-from tertulia.engine import live, live_messages, live_ports
-from tertulia.providers.registry import Models
+from tertulia.api.conversation import realtime
+from tertulia.engine.live import messages as live_messages
+from tertulia.engine.live import ports as live_ports
+from tertulia.engine.live import session as live
+from tertulia.providers.models.registry import Models
 
 PAGE = "docs/reference/realtime.md"
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Coroutine, Generator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tertulia.cli import installation, serve
+from tertulia.cli import installation
 from tertulia.cli.options import load_settings
-from tertulia.engine.conversations import Conversations
-from tertulia.engine.runner import Runner
-from tertulia.storage import database
+from tertulia.engine.turns.conversations import Conversations
+from tertulia.engine.turns.runner import Runner
+from tertulia.serving import serve
+from tertulia.storage.database import units as database
 
 Point = tuple[str, int]
 """A place, and the how-manieth time that it is reached."""

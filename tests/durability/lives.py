@@ -19,10 +19,10 @@ from durability.crashing import Point
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
 from tertulia.cli import installation
-from tertulia.demo import Demo
+from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
-from tertulia.storage import dialect
-from tertulia.storage.clusters import Clusters
+from tertulia.storage.database import dialect
+from tertulia.storage.database.clusters import Clusters
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import conversations, idempotency_keys, interactions, messages, streams, users
 from tertulia.storage.user import NewUser, insert_user

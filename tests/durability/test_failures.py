@@ -34,11 +34,12 @@ from tertulia import clock
 from tertulia.cli import installation as installing
 from tertulia.errors import Unavailable
 from tertulia.ids import new_id
-from tertulia.providers.registry import Models
-from tertulia.storage import dialect, turn
-from tertulia.storage.database import PostgresDatabase, SqliteDatabase
+from tertulia.providers.models.registry import Models
+from tertulia.storage.database import dialect
+from tertulia.storage.database.units import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations, interactions
-from tertulia.storage.turn import Lease, Opening
+from tertulia.storage.turn import turn
+from tertulia.storage.turn.turn import Lease, Opening
 
 FREE_S = 3 * LEASE_S + 2.0
 """A lease, what a sweep may take to come, and what a busy machine may add."""

@@ -22,12 +22,13 @@ from tertulia import clock
 from tertulia.background.sweeper import sweep_unit
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError
 from tertulia.ids import new_id
-from tertulia.storage import conversation, stream, turn
-from tertulia.storage.idempotency import Ticket, begin_once
+from tertulia.storage import conversation
 from tertulia.storage.organization import DEFAULT_PREFERENCES
-from tertulia.storage.stream import Elsewhere, Recording
 from tertulia.storage.tables import conversations, interactions
-from tertulia.storage.turn import Claim, Lease, Message, Opening, Settlement
+from tertulia.storage.turn import stream, turn
+from tertulia.storage.turn.idempotency import Ticket, begin_once
+from tertulia.storage.turn.stream import Elsewhere, Recording
+from tertulia.storage.turn.turn import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
 BLOCKED_S = 0.1

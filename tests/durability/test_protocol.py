@@ -25,11 +25,12 @@ from tertulia.background.sweeper import sweep_unit
 from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unprocessable
 from tertulia.ids import new_id
 from tertulia.storage import conversation as conversation_units
-from tertulia.storage import stream, tables, turn
-from tertulia.storage.idempotency import Earlier, Ticket, begin_once
+from tertulia.storage import tables
 from tertulia.storage.organization import DEFAULT_PREFERENCES
-from tertulia.storage.stream import Elsewhere, Recording
-from tertulia.storage.turn import Claim, Lease, Message, Opening, Settlement
+from tertulia.storage.turn import stream, turn
+from tertulia.storage.turn.idempotency import Earlier, Ticket, begin_once
+from tertulia.storage.turn.stream import Elsewhere, Recording
+from tertulia.storage.turn.turn import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
 EXAMPLES = int(os.environ.get("DURABILITY_EXAMPLES", "40"))

@@ -19,8 +19,8 @@ from support.puppet import Puppet
 from support.server import Server
 from support.stage import Stage, Switch
 from tertulia.errors import ModelUnavailable
-from tertulia.providers.registry import Models
-from tertulia.storage import dialect
+from tertulia.providers.models.registry import Models
+from tertulia.storage.database import dialect
 from tertulia.storage.tables import users
 
 THINKS = graph(action("start", "end", actions=2), action("end"))

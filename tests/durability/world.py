@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
 
-from tertulia import clock, demo
+from tertulia import clock
 from tertulia.auth import roles
-from tertulia.storage import dialect
+from tertulia.demo import organization as demo
+from tertulia.storage.database import dialect
 
 LEASE = timedelta(seconds=30)
 REPLAY = timedelta(seconds=300)

@@ -5,7 +5,8 @@ import threading
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from tertulia.storage import dialect, migrations
+from tertulia.storage import migrations
+from tertulia.storage.database import dialect
 from tertulia.storage.tables import metadata
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import psycopg
 
-from tertulia.storage import dialect, migrations
+from tertulia.storage import migrations
+from tertulia.storage.database import dialect
 
 TEMPLATE = "tertulia_template"
 START_S = 60

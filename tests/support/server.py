@@ -10,9 +10,9 @@ import httpx2
 import uvicorn
 
 from tertulia.app import create_app
-from tertulia.demo import Demo
-from tertulia.providers.registry import Models
-from tertulia.providers.voices import Voices
+from tertulia.demo.organization import Demo
+from tertulia.providers.models.registry import Models
+from tertulia.providers.voices.registry import Voices
 from tertulia.settings import Settings
 
 PATIENCE_S = 30

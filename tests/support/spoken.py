@@ -11,7 +11,7 @@ import miniaudio
 from support.talk import Event
 from tertulia.audio.pcm import HEARING_RATE, RATE, wav
 from tertulia.audio.resample import Resampler
-from tertulia.providers.scripted_voice import ScriptedTranscriber, ScriptedVoice
+from tertulia.providers.voices.scripted import ScriptedTranscriber, ScriptedVoice
 
 BARE = {"type": "pcm", "frame_rate": RATE, "n_channels": 1, "sample_width": 2}
 """The `request_audio_config` of what `said` makes."""

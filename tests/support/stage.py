@@ -12,7 +12,7 @@ from support.puppet import Puppet
 from support.server import Server
 from tertulia.auth import roles
 from tertulia.providers.base import LanguageModel, Prompt
-from tertulia.storage import dialect
+from tertulia.storage.database import dialect
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.user import NewUser, insert_user
 

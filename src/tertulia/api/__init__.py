@@ -2,20 +2,9 @@
 
 from fastapi import APIRouter
 
-from tertulia.api import (
-    agent,
-    context_graph,
-    conversation,
-    docs,
-    health,
-    interaction,
-    organization,
-    realtime,
-    recording,
-    service,
-    stream,
-    user,
-)
+from tertulia.api import docs, health, service, user
+from tertulia.api.conversation import conversation, interaction, realtime, recording, stream
+from tertulia.api.organization import agent, context_graph, organization
 
 ROUTERS: tuple[APIRouter, ...] = (
     conversation.router,

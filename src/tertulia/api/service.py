@@ -10,18 +10,18 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection, RowMapping
 
 from tertulia.api import service_rules
-from tertulia.api.deps import CurrentActor, Organization
-from tertulia.api.pagination import sorting, window
-from tertulia.api.rate_limit import rate_limit
-from tertulia.api.routing import contract_router
-from tertulia.api.tag_filter import parse_tag_filters
-from tertulia.api.types import Keyterms, ObjectId, Tag, Tags, Text, UserInfo
+from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.pagination import sorting, window
+from tertulia.api.http.rate_limit import rate_limit
+from tertulia.api.http.routing import contract_router
+from tertulia.api.http.tag_filter import parse_tag_filters
+from tertulia.api.http.types import Keyterms, ObjectId, Tag, Tags, Text, UserInfo
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, NotFound
 from tertulia.ids import new_id
 from tertulia.storage import service as store
-from tertulia.storage.paging import Page, Sort, Window
+from tertulia.storage.database.paging import Page, Sort, Window
 from tertulia.storage.service import EDGE, ServiceFilter, VersionSet
 from tertulia.storage.versioned import Author
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tertulia.engine.context_graph import ContextGraph, unsupported
+from tertulia.engine.graph.context_graph import ContextGraph, unsupported
 from tertulia.errors import BadRequest
 from tertulia.storage import context_graph
 from tertulia.storage.service import Parts, VersionSet

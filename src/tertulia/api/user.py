@@ -7,12 +7,12 @@ from fastapi import Depends, Header, Query
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection, RowMapping
 
-from tertulia.api.deps import CurrentActor, CurrentRuntime, Organization
-from tertulia.api.organization import Preferences
-from tertulia.api.pagination import sorting, window
-from tertulia.api.rate_limit import rate_limit, sign_in_limit
-from tertulia.api.routing import contract_router
-from tertulia.api.types import Keyterms, Language, Text, Timezone
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.http.pagination import sorting, window
+from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
+from tertulia.api.http.routing import contract_router
+from tertulia.api.http.types import Keyterms, Language, Text, Timezone
+from tertulia.api.organization.organization import Preferences
 from tertulia.auth import grants
 from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in
@@ -21,7 +21,7 @@ from tertulia.errors import Forbidden
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
 from tertulia.storage import user as users
-from tertulia.storage.paging import Sort, Window
+from tertulia.storage.database.paging import Sort, Window
 from tertulia.storage.user import Authorize, NewUser, UserChanges, UserFilter
 
 router = contract_router("/user", "User")

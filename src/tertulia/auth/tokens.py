@@ -19,7 +19,7 @@ from tertulia import clock
 from tertulia.auth.secrets import SecretBox
 from tertulia.errors import Unauthorized
 from tertulia.storage import signing_key
-from tertulia.storage.database import Database
+from tertulia.storage.database.units import Database
 
 LIFETIME = timedelta(hours=1)
 """How long a token is good for."""

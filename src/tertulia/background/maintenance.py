@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from tertulia.errors import Unavailable
-from tertulia.storage.database import Database
+from tertulia.storage.database.units import Database
 from tertulia.storage.maintenance import is_under_maintenance
 
 WATCH_S = 1.0

@@ -8,8 +8,8 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.storage import idempotency, stream, turn, worker
-from tertulia.storage.database import Database
+from tertulia.storage.database.units import Database
+from tertulia.storage.turn import idempotency, stream, turn, worker
 
 log = structlog.get_logger()
 

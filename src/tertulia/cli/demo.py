@@ -16,7 +16,7 @@ from tertulia.cli.client import Api, Event
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.installation import make_demo
 from tertulia.cli.options import load_settings, override
-from tertulia.demo import ORGANIZATION
+from tertulia.demo.organization import ORGANIZATION
 
 MESSAGES = (
     "Hello! Can you recommend a short novel for a long train ride?",

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from tertulia.auth.secrets import WrongSecretKey
 from tertulia.errors import TertuliaError
+from tertulia.serving.failure import ServingFailed
 
 FAILED = 1
 MISUSED = 2
@@ -34,6 +35,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except CommandFailed as error:
             raise _exit(error.text, error.status) from error
+        except ServingFailed as error:
+            raise _exit(error.text, MISUSED if error.misused else FAILED) from error
         except WrongSecretKey as error:
             raise _exit(str(error), MISUSED) from error
         except TertuliaError as error:

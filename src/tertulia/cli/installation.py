@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from tertulia import demo
 from tertulia.auth.secrets import SecretBox, create_key_file
 from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
 from tertulia.cli.failure import MISUSED, CommandFailed
-from tertulia.demo import Demo
+from tertulia.demo import organization as demo
+from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
-from tertulia.storage import clusters as directory
-from tertulia.storage import dialect, maintenance, migrations, user
-from tertulia.storage.clusters import Clusters
+from tertulia.storage import maintenance, migrations, user
+from tertulia.storage.database import clusters as directory
+from tertulia.storage.database import dialect
+from tertulia.storage.database.clusters import Clusters
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tertulia import __version__, demo
+from tertulia import __version__
 from tertulia.cli import chat as talk
-from tertulia.cli import installation, models, options, run, serve, voice, voice_chat
+from tertulia.cli import installation, models, options, run, voice, voice_chat
 from tertulia.cli.client import connect
 from tertulia.cli.demo import run_demo
 from tertulia.cli.failure import Commands
@@ -27,7 +27,9 @@ from tertulia.cli.options import (
     Workers,
     load_settings,
 )
+from tertulia.demo import organization as demo
 from tertulia.providers.base import DEFAULT_VOICE
+from tertulia.serving import serve
 
 app = typer.Typer(
     cls=Commands,

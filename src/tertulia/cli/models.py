@@ -12,8 +12,8 @@ from tertulia.cli.options import load_settings, override
 from tertulia.providers import weights
 from tertulia.providers.base import ProviderError
 from tertulia.providers.machine import require_machine
-from tertulia.providers.registry import open_models
-from tertulia.providers.voices import open_voices
+from tertulia.providers.models.registry import open_models
+from tertulia.providers.voices.registry import open_voices
 from tertulia.providers.weights import Weights, WeightsUnavailable
 from tertulia.settings import Settings
 

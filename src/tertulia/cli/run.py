@@ -4,10 +4,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tertulia import demo
-from tertulia.cli import models, serve, welcome
+from tertulia.cli import models, welcome
 from tertulia.cli.installation import make_demo
 from tertulia.cli.options import load_settings, override
+from tertulia.demo import organization as demo
+from tertulia.serving import serve
 from tertulia.settings import Settings
 
 DEFAULTS = {"model": "local", "voice": "local", "rate_limits": "off"}

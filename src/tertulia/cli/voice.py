@@ -19,12 +19,12 @@ from tertulia.cli import models
 from tertulia.cli.failure import FAILED, MISUSED, CommandFailed, warn
 from tertulia.cli.options import load_settings, override
 from tertulia.cli.show import printable
-from tertulia.engine.sentences import Sentences
-from tertulia.engine.speakable import speakable
+from tertulia.engine.speech.sentences import Sentences
+from tertulia.engine.speech.speakable import speakable
 from tertulia.errors import ModelError, TertuliaError
 from tertulia.providers import weights
 from tertulia.providers.base import DEFAULT_VOICE, VoiceInfo
-from tertulia.providers.voices import Voices, open_voices
+from tertulia.providers.voices.registry import Voices, open_voices
 from tertulia.settings import Settings
 
 ENGLISH = "eng"

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tertulia.cli.installation import issue_token
-from tertulia.demo import Demo
+from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
 
 _OF_THE_SHELL = ("TERTULIA_CONFIG", "TERTULIA_DATABASE_URL", "TERTULIA_SECRET_KEY")

@@ -8,7 +8,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia.errors import BadRequest
 from tertulia.storage import versioned
-from tertulia.storage.paging import Page, Window
+from tertulia.storage.database.paging import Page, Window
 from tertulia.storage.tables import agent_versions, agents, services
 from tertulia.storage.versioned import Author, Kind
 

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from tertulia.errors import BadRequest
 from tertulia.events import VersionInfo
 from tertulia.storage import versioned
-from tertulia.storage.paging import Page, Window
+from tertulia.storage.database.paging import Page, Window
 from tertulia.storage.tables import context_graph_versions, context_graphs, services
 from tertulia.storage.versioned import Author, Kind
 

@@ -11,12 +11,12 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
-from tertulia.storage.dialect import json_kind, json_text
-from tertulia.storage.idempotency import free_keys
-from tertulia.storage.lease import FREE, is_live
-from tertulia.storage.paging import Page, Sort, Window, ordering, page
-from tertulia.storage.prepared import Prepared
+from tertulia.storage.database.dialect import json_kind, json_text
+from tertulia.storage.database.paging import Page, Sort, Window, ordering, page
+from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.tables import conversations, messages, roles, users
+from tertulia.storage.turn.idempotency import free_keys
+from tertulia.storage.turn.lease import FREE, is_live
 
 Record = Mapping[Any, Any]
 """A row by its columns' names."""

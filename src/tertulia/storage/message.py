@@ -12,7 +12,7 @@ from tertulia.errors import NotFound
 from tertulia.events import MessageType
 from tertulia.storage.conversation import COLUMNS as CONVERSATION_COLUMNS
 from tertulia.storage.conversation import get_conversation
-from tertulia.storage.paging import Page, Sort, Window, ordering, page
+from tertulia.storage.database.paging import Page, Sort, Window, ordering, page
 from tertulia.storage.tables import conversations, interactions, messages, users
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {**CONVERSATION_COLUMNS, "message_type": messages.c.message_type}

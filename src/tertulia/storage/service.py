@@ -15,7 +15,7 @@ from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.storage.agent import AGENT
 from tertulia.storage.context_graph import CONTEXT_GRAPH
 from tertulia.storage.conversation import tag_condition
-from tertulia.storage.paging import Page, Sort, Window, cut, ordering
+from tertulia.storage.database.paging import Page, Sort, Window, cut, ordering
 from tertulia.storage.tables import organizations, services, version_sets
 from tertulia.storage.versioned import Author, Kind
 

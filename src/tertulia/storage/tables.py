@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKeyConstraint, Index, Table, UniqueConstraint
 
-from tertulia.storage.dialect import JSON, Timestamp
+from tertulia.storage.database.dialect import JSON, Timestamp
 
 metadata = sa.MetaData(
     naming_convention={
@@ -228,7 +228,7 @@ conversations = Table(
     _flag("is_finished"),
     _flag("is_analyzed"),
     _json("completed_post_processings"),
-    _json("position"),  # where the conversation stands in its graphs; see engine/context_graph.py
+    _json("position"),  # where the conversation stands in its graphs; see engine/graph/context_graph.py
     _number("num_interactions"),  # 0: its first turn has not been committed
     _number("num_messages"),
     _text("last_interaction_id", nullable=True),

@@ -12,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from tertulia import clock
 from tertulia.errors import Conflict, NotFound
 from tertulia.ids import new_id
-from tertulia.storage import paging
-from tertulia.storage.paging import Page, Sort, Window
-from tertulia.storage.prepared import Prepared
+from tertulia.storage.database import paging
+from tertulia.storage.database.paging import Page, Sort, Window
+from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.tables import (
     conversations,
     idempotency_keys,

@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.ids import new_id
-from tertulia.storage.paging import Page, Sort, Window, cut, ordering
+from tertulia.storage.database.paging import Page, Sort, Window, cut, ordering
 from tertulia.storage.tables import services
 
 MAX_NUMBER = 2**31 - 1

@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import Connection, Engine
 
-from tertulia.storage import dialect
+from tertulia.storage.database import dialect
 
 FOLDER = Path(__file__).parent
 

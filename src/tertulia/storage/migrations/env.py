@@ -5,7 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-from tertulia.storage import dialect
+from tertulia.storage.database import dialect
 from tertulia.storage.tables import metadata
 
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tertulia.storage.dialect import JSON, Timestamp
+from tertulia.storage.database.dialect import JSON, Timestamp
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tertulia.storage.dialect import Timestamp
+from tertulia.storage.database.dialect import Timestamp
 
 revision = "0003"
 down_revision = "0002"

@@ -1,0 +1,1 @@
+"""Conversations: create, go on, follow, finish, read back."""

@@ -1,0 +1,139 @@
+"""Recordings of spoken messages: where they are, and, by a signed link of short life, the recordings themselves."""
+
+import hashlib
+import hmac
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import Depends, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.api.conversation.conversation import ConversationPath, conversation_target
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.http.rate_limit import rate_limit
+from tertulia.api.http.routing import contract_router
+from tertulia.api.http.types import ObjectId
+from tertulia.auth.permissions import Permission
+from tertulia.errors import BadRequest, Forbidden, Gone, NotFound
+from tertulia.storage import conversation as conversations
+from tertulia.storage import message as messages
+from tertulia.storage import recording as stored
+from tertulia.storage.turn.turn import ContentType
+
+router = contract_router("/conversation", "Conversation")
+
+SHORT = timedelta(minutes=15)
+LONG = timedelta(hours=12)
+
+MessagePath = Annotated[ObjectId, Path()]
+
+
+class MessageSource(BaseModel):
+    url: str
+    expires_at: datetime
+    content_type: Literal["audio/mpeg", "audio/wav"]
+
+
+@router.get(
+    "/{conversation_id}/messages/{message_id}/source",
+    operation_id="retrieve-message-source",
+    dependencies=[Depends(rate_limit(30))],
+)
+async def retrieve_message_source(
+    request: Request,
+    runtime: CurrentRuntime,
+    actor: CurrentActor,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    message_id: MessagePath,
+    long_lived: bool = False,
+) -> MessageSource:
+    """A link to the recording of a message that was spoken: whoever has it can listen, until it expires."""
+
+    def find(connection: Connection) -> ContentType:
+        row = conversations.get_conversation(connection, organization.org_id, conversation_id)
+        message = messages.get_message(connection, conversation_id, message_id)
+        target = {**conversation_target(row), "message_type": message["message_type"]}
+        actor.require(Permission.CONVERSATION_GET_MESSAGE, target)
+        if message["format"] == "text":
+            raise BadRequest("The message is a text message.")
+        content_type = stored.find_content_type(connection, message_id)
+        if content_type is None:  # a reply that was interrupted before anything of it was heard
+            raise NotFound("There is no recording of this message.")
+        return content_type
+
+    content_type = await organization.database.read(find)
+    expires_at = (clock.now() + (LONG if long_lived else SHORT)).replace(microsecond=0)
+    expires = int(expires_at.timestamp())
+    signature = _sign(runtime.box.derive("recordings"), organization.org_id, conversation_id, message_id, expires)
+    place = f"v1/{quote(organization.org_id, safe='')}/conversation/{conversation_id}/messages/{message_id}/recording"
+    url = f"{request.base_url}{place}?expires={expires}&signature={signature}"
+    return MessageSource(url=url, expires_at=expires_at, content_type=content_type)
+
+
+@router.get(
+    "/{conversation_id}/messages/{message_id}/recording",
+    operation_id="get-message-recording",
+    response_class=Response,
+    responses={
+        200: {"content": {"audio/wav": {}, "audio/mpeg": {}}},
+        206: {"description": "The part that the request's `Range` names."},
+    },
+)
+async def get_message_recording(
+    request: Request,
+    runtime: CurrentRuntime,
+    organization: Organization,
+    conversation_id: ConversationPath,
+    message_id: MessagePath,
+    expires: Annotated[int, Query(description="As the link has it: seconds since 1970.")],
+    signature: Annotated[str, Query(description="As the link has it.")],
+) -> Response:
+    """The recording of a message, for whoever has the link. 403 when it was changed, 410 when it has expired."""
+    key = runtime.box.derive("recordings")
+    right = _sign(key, organization.org_id, conversation_id, message_id, expires)
+    if not hmac.compare_digest(right.encode(), signature.encode()):
+        raise Forbidden("This link is not one of ours.")
+    if expires < clock.now().timestamp():
+        raise Gone("This link has expired.")
+    found = await organization.database.read(stored.get_recording, organization.org_id, conversation_id, message_id)
+    return _part(found.body, found.content_type, request.headers.get("range"))
+
+
+def _sign(key: bytes, org_id: str, conversation_id: str, message_id: str, expires: int) -> str:
+    """HMAC-SHA-256 of what a link leads to, and until when."""
+    signed = "\n".join([org_id, conversation_id, message_id, str(expires)])
+    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+
+
+_HEADERS = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "private",
+    "Content-Disposition": "inline",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
+
+
+def _part(body: bytes, content_type: str, wanted: str | None) -> Response:
+    """A body, or the one range of it that is asked for (RFC 9110, section 14); other ranges count as none."""
+    found = _RANGE.fullmatch((wanted or "").strip())
+    if found is None or not (found["first"] or found["last"]):
+        return Response(body, 200, _HEADERS, content_type)
+    size = len(body)
+    if found["first"]:
+        first, last = int(found["first"]), min(int(found["last"] or size), size - 1)
+        if found["last"] and int(found["last"]) < first:
+            return Response(body, 200, _HEADERS, content_type)
+    else:
+        first, last = max(0, size - int(found["last"])), size - 1
+    if first > last:
+        return Response(b"", 416, {**_HEADERS, "Content-Range": f"bytes */{size}"})
+    place = {"Content-Range": f"bytes {first}-{last}/{size}"}
+    return Response(body[first : last + 1], 206, {**_HEADERS, **place}, content_type)

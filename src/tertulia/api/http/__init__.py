@@ -1,0 +1,1 @@
+"""What every operation shares: the caller, errors, pages, limits, the OpenAPI document."""

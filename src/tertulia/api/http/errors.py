@@ -1,0 +1,64 @@
+"""Errors as answers: `{"detail": text}`, and for 422 the list of problems in FastAPI's form."""
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from tertulia.api.http.routing import BROKEN_BODY
+from tertulia.errors import ModelError, TertuliaError, Unprocessable
+
+_log = structlog.get_logger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every known error of an application in the one form; `middleware.LastResort` answers the unknown ones."""
+    app.add_exception_handler(TertuliaError, _tertulia_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+
+
+def answer(error: TertuliaError) -> JSONResponse:
+    """The answer to an error of ours."""
+    detail: Any = error.problems if isinstance(error, Unprocessable) else error.detail
+    return JSONResponse({"detail": detail}, error.status, error.headers)
+
+
+async def _tertulia_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TertuliaError)  # noqa: S101 - for the type checker
+    if isinstance(error, ModelError):
+        _log.warning("model failed", kind=type(error).__name__, reason=error.reason)
+    return answer(error)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    """What is wrong and where, but never what was sent: it may be a secret."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    broken: Unprocessable | None = request.scope.get(BROKEN_BODY)
+    if broken is not None:
+        return answer(broken)
+    problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
+    return JSONResponse({"detail": jsonable_encoder(problems)}, 422)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    """An error of the framework; it wraps ours when reading a body raised one."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    if isinstance(error.__cause__, TertuliaError):
+        return answer(error.__cause__)
+    headers = _allow(request) if error.status_code == 405 else error.headers
+    return JSONResponse({"detail": error.detail}, error.status_code, headers)
+
+
+def _allow(request: Request) -> dict[str, str]:
+    """Every method of a path: each operation is a route of its own, and the framework names the first one's only."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    methods = {
+        name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods or ()
+    }
+    return {"Allow": ", ".join(sorted(methods))}

@@ -1,0 +1,205 @@
+"""Around every request, as plain ASGI: a watcher (request id, log, metrics), a last resort, bounds on the body.
+
+A response passes through untouched, so that a stream's pieces leave when they are made.
+"""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tertulia.api.http.errors import answer
+from tertulia.api.http.limiter import Allowance
+from tertulia.errors import PayloadTooLarge, RequestTimeout
+from tertulia.settings import LimitSettings
+
+REQUEST_ID = "x-request-id"
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+REQUESTS = Counter("tertulia_http_requests", "Requests answered.", ["method", "route", "status"])
+DURATION = Histogram(
+    "tertulia_http_request_duration_seconds",
+    "From a request's arrival to the end of its answer; a stream counts as a whole.",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+OPEN_STREAMS = Gauge("tertulia_open_streams", "Event streams being answered now.", multiprocess_mode="livesum")
+
+_OF_THE_APPLICATION = ("fastapi", "tertulia.")
+
+STREAMED_BODY = "tertulia.body"
+"""Where a response leaves what sends its body, having begun the response."""
+
+_log = structlog.get_logger(__name__)
+
+StreamedBody = Callable[[Send], Awaitable[None]]
+
+
+class Watch:
+    """Gives a request its id, logs and counts it.
+
+    It stands before everything else, and sends the body of a stream itself when the application has begun the response:
+    so the layers within need not stay in memory for as long as a stream is open, nor pass on its pieces.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._log = structlog.get_logger("tertulia.access").bind()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _REQUEST_ID_PATTERN.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        response = _Response(scope, send, request_id)
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, response.send)
+                await _send_stream(scope, send)
+            finally:
+                response.close()
+                self._record(scope, response.status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log an answered request; status 499 where the client left before there was an answer."""
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        status = status or 499
+        requests, duration = _metrics_of(method, route, status)
+        requests.inc()
+        duration.observe(seconds)
+        self._log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+
+
+@lru_cache(maxsize=1000)
+def _metrics_of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), DURATION.labels(method, route)
+
+
+async def _send_stream(scope: Scope, send: Send) -> None:
+    body: StreamedBody | None = scope.pop(STREAMED_BODY, None)
+    if body is not None:
+        for name in [name for name in scope if name.startswith(_OF_THE_APPLICATION)]:
+            del scope[name]  # the server keeps the scope for as long as the stream is open
+        await body(send)
+
+
+class LastResort:
+    """Answers 500 where nobody else has answered, and logs why."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def noticed(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noticed)
+        except Exception as error:
+            _log.error("request failed", exc_info=error)
+            if begun:  # to break the connection is all that is left
+                raise
+            await JSONResponse({"detail": "Internal error."}, 500)(scope, receive, send)
+
+
+class _Response:
+    """What is sent, watched; `status` is 0 until it has begun."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
+        self._send = send
+        self._request_id = request_id
+        self._streams = False
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self._request_id
+            Allowance.tell(self._scope, headers)
+            if headers.get("content-type", "").startswith("application/x-ndjson"):
+                self._streams = True
+                OPEN_STREAMS.inc()
+        await self._send(message)
+
+    def close(self) -> None:
+        if self._streams:
+            OPEN_STREAMS.dec()
+
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+
+class BodyLimits:
+    """Answers 413 to a body that is too large, and 408 to one that stalls. A spoken message may be larger."""
+
+    def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
+        self.app = app
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        most = self.limits.audio_bytes if _is_spoken(scope) else self.limits.body_bytes
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > most:
+            await answer(_too_large(most))(scope, receive, send)
+            return
+        await self.app(scope, _Body(receive, self.limits.body_stall_s, most).receive, send)
+
+
+def _is_spoken(scope: Scope) -> bool:
+    """Whether a request sends a spoken message to a conversation."""
+    query: bytes = scope["query_string"]
+    if b"voice" not in query or not scope["path"].rstrip("/").endswith("/interact"):
+        return False
+    return QueryParams(query).get("request_format") == "voice"  # the last one counts, as it does for the endpoint
+
+
+def _too_large(most: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request body is larger than {most} bytes.")
+
+
+class _Body:
+    """A body that is being received."""
+
+    def __init__(self, receive: Receive, stall_s: float, most: int) -> None:
+        self._receive = receive
+        self._stall_s = stall_s
+        self._most = most
+        self._size = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        if self._complete:  # what comes now is the client's leaving, whenever that may be
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._stall_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise RequestTimeout("The request body did not arrive in time.") from error
+        self._complete = message["type"] != "http.request" or not message.get("more_body", False)
+        self._size += len(message.get("body", b""))
+        if self._size > self._most:
+            raise _too_large(self._most)
+        return message

@@ -1,0 +1,56 @@
+"""A turn's stream as a response: NDJSON, each line sent when it is made."""
+
+import asyncio
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tertulia.api.http.middleware import STREAMED_BODY
+from tertulia.audio.pcm import RATE
+from tertulia.engine.turns.conversations import Stream
+
+READER_STALL_S = 300
+"""How long a client may take nothing of what is there for it."""
+
+NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Keeps proxies from holding pieces back."""
+
+
+class NDJSONResponse(Response):
+    """Follows a turn's log to its end. The turn runs on without it: a client that leaves ends nothing.
+
+    Its headers name the turn, so that whoever is cut off can come back for the rest.
+    """
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, stream: Stream, status_code: int, after: int = 0, *, spoken: bool = False) -> None:
+        self.stream = stream
+        self.status_code = status_code
+        self.after = after
+        self.background = None
+        self.init_headers(
+            {
+                **NO_BUFFERING,
+                "X-Tertulia-Conversation-Id": stream.conversation_id,
+                "X-Tertulia-Interaction-Id": stream.interaction_id,
+                **({"Idempotent-Replayed": "true"} if stream.replayed else {}),
+                **({"X-Tertulia-Audio-Rate": str(RATE)} if spoken else {}),
+            }
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": list(self.raw_headers)})
+        self.raw_headers.clear()  # sent, and a stream stays open for long
+        scope[STREAMED_BODY] = self._send_body
+
+    async def _send_body(self, send: Send) -> None:
+        """Send the lines as they come. A client that takes nothing for too long is cut off: TimeoutError."""
+        now = asyncio.get_running_loop().time
+        async with asyncio.timeout(None) as patience, aclosing(self.stream.log.follow(self.after)) as chunks:
+            async for chunk in chunks:
+                patience.reschedule(now() + READER_STALL_S)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                patience.reschedule(None)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

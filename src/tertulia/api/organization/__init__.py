@@ -1,0 +1,1 @@
+"""An organization and what belongs to it: agents and context graphs."""

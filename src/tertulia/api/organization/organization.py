@@ -1,0 +1,43 @@
+"""The organization itself: its name is public, the rest is for those who may see it."""
+
+from pydantic import BaseModel
+
+from tertulia.api.http.deps import MaybeActor, Organization
+from tertulia.api.http.routing import contract_router
+from tertulia.auth.permissions import Permission
+from tertulia.storage.organization import get_organization
+
+router = contract_router("/organization", "Organization")
+
+
+class Preferences(BaseModel):
+    """How a user likes things. Null: the agent's own language, and UTC."""
+
+    enable_response_recommendation: bool
+    preferred_language: str | None
+    conversations_visible_to_admins: bool
+    user_model_visible_to_admins: bool
+    timezone: str | None
+    audio_keyterms: list[str]
+
+
+class OrganizationDetails(BaseModel):
+    """Null where the caller may not see it."""
+
+    org_id: str
+    org_name: str
+    default_user_preferences: Preferences | None
+    tenant_id: str | None
+
+
+@router.get("/", operation_id="get-organization", summary="Get an organization")
+async def get_organization_details(organization: Organization, actor: MaybeActor) -> OrganizationDetails:
+    row = await organization.database.read(get_organization, organization.org_id)
+    target = {"org_id": row["org_id"]}
+    allowed = actor is not None and actor.may(Permission.ORGANIZATION_GET_ORGANIZATION_DETAILS, target)
+    return OrganizationDetails(
+        org_id=row["org_id"],
+        org_name=row["name"],
+        default_user_preferences=Preferences(**row["default_user_preferences"]) if allowed else None,
+        tenant_id=row["tenant_id"] if allowed else None,
+    )

@@ -1,0 +1,125 @@
+"""The demo organization: two users, an agent, a context graph and a service worth talking to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Table
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.auth import api_keys as keys
+from tertulia.auth import roles
+from tertulia.auth.api_keys import Creator
+from tertulia.demo.content import AGENT, CONTEXT_GRAPH
+from tertulia.engine.graph.context_graph import ContextGraph, problems
+from tertulia.ids import new_id
+from tertulia.storage import agent, context_graph, organization, service, user, versioned
+from tertulia.storage.database import dialect
+from tertulia.storage.tables import api_keys, services
+from tertulia.storage.user import NewUser
+from tertulia.storage.versioned import Author, Kind
+
+ORGANIZATION = "demo"
+NAME = "Tertulia demo"
+SERVICE = "Reading circle"
+USER_EMAIL = "user@example.com"
+ADMINISTRATOR_EMAIL = "administrator@example.com"
+
+KEY_NAME = "tertulia init"
+KEPT_KEYS = 10
+"""How many of the keys made here stay: whoever runs `init` each day does not fill the organization with keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What `tertulia init` prints. `api_key` is known here and never again."""
+
+    organization_id: str
+    user_id: str
+    admin_user_id: str
+    api_key_id: str
+    api_key: str
+    service_id: str
+
+
+def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
+    """A write unit: the demo organization, made where it is not there, and a new API key that outranks its users."""
+    dialect.lock_schema(connection)  # of several that begin at once, one makes it and the others find it
+    if organization.find_organization(connection, org_id) is None:
+        organization.insert_organization(connection, org_id, NAME)
+    role_ids = roles.insert_builtin(connection, org_id)
+    user_id = _user(connection, org_id, "User", USER_EMAIL, role_ids[roles.USER])
+    admin_id = _user(connection, org_id, "Administrator", ADMINISTRATOR_EMAIL, role_ids[roles.ADMINISTRATOR])
+    service_id = _service(connection, Author(org_id, admin_id))
+    _prune_keys(connection, org_id)
+    key = keys.issue(connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], Creator(org_id, admin_id), name=KEY_NAME)
+    return Demo(org_id, user_id, admin_id, key.api_key_id, key.api_key, service_id)
+
+
+def find_user(connection: Connection, org_id: str, *, administrator: bool = False) -> str | None:
+    """The demo user or administrator of an organization, if there is one."""
+    return user.find_user_id(connection, org_id, ADMINISTRATOR_EMAIL if administrator else USER_EMAIL)
+
+
+def _user(connection: Connection, org_id: str, last_name: str, email: str, role_id: str) -> str:
+    found = user.find_user_id(connection, org_id, email)
+    if found is not None:
+        return found
+    preferences = organization.DEFAULT_PREFERENCES
+    return user.insert_user(connection, org_id, NewUser(role_id, "Demo", last_name, email, preferences))
+
+
+def _service(connection: Connection, author: Author) -> str:
+    found = _find(connection, services, author.org_id, SERVICE, services.c.is_active.desc())
+    if found is not None:
+        return found
+    service_id = new_id()
+    row: dict[str, Any] = {
+        "id": service_id,
+        "org_id": author.org_id,
+        "name": SERVICE,
+        "description": CONTEXT_GRAPH["description"],
+        "is_active": True,
+        "agent_id": _versioned(connection, agent.AGENT, "Reading circle host", AGENT, author),
+        "context_graph_id": _versioned(connection, context_graph.CONTEXT_GRAPH, SERVICE, _checked_graph(), author),
+        "tags": {},
+        "keyterms": [],
+    }
+    service.create_service(connection, row, author, {"edge": service.EDGE, "release": service.EDGE})
+    return service_id
+
+
+def _versioned(connection: Connection, kind: Kind, name: str, body: Mapping[str, Any], author: Author) -> str:
+    """An agent or a context graph of this name, with its first version."""
+    found = _find(connection, kind.things, author.org_id, name)
+    if found is not None:
+        return found
+    thing_id = versioned.create(connection, kind, author.org_id, name)
+    thing = versioned.lock(connection, kind, author.org_id, thing_id)
+    versioned.create_version(connection, kind, thing, body, author, expected=1)
+    return thing_id
+
+
+def _find(connection: Connection, table: Table, org_id: str, name: str, *order: sa.ColumnElement[Any]) -> str | None:
+    query = sa.select(table.c.id).where(table.c.org_id == org_id, table.c.name == name)
+    return connection.execute(query.order_by(*order, table.c.created_at)).scalars().first()
+
+
+def _checked_graph() -> dict[str, Any]:
+    graph = ContextGraph.model_validate(CONTEXT_GRAPH)
+    wrong = problems(graph)
+    if wrong:
+        raise ValueError(wrong)
+    return graph.model_dump(mode="json")
+
+
+def _prune_keys(connection: Connection, org_id: str) -> None:
+    """Remove what has expired, and all but the newest of the keys made here."""
+    mine = sa.and_(api_keys.c.org_id == org_id, api_keys.c.name == KEY_NAME)
+    newest = sa.select(api_keys.c.id).where(mine).order_by(api_keys.c.created_at.desc()).limit(KEPT_KEYS - 1)
+    kept = connection.execute(newest).scalars().all()
+    superfluous = sa.and_(mine, api_keys.c.id.not_in(kept))
+    expired = sa.and_(api_keys.c.org_id == org_id, api_keys.c.expires_at <= clock.now())
+    connection.execute(sa.delete(api_keys).where(sa.or_(superfluous, expired)))

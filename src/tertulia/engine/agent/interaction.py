@@ -1,0 +1,129 @@
+"""One interaction: from a message to the end of the reply, as an async iterator of events. It stores nothing."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tertulia import events
+from tertulia.engine.agent import prompt
+from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.navigation import navigate
+from tertulia.engine.agent.scene import Incoming, Outcome, Scene, Speaking
+from tertulia.engine.graph import context_graph
+from tertulia.engine.graph.context_graph import ActionState
+from tertulia.engine.speech.fillers import Fillers
+from tertulia.engine.speech.reply import Alive, speak
+from tertulia.engine.speech.voices import Voices
+from tertulia.errors import ModelMisbehaved, NothingHeard
+from tertulia.events import MessageFormat
+from tertulia.providers.base import HEARING_PATIENCE
+
+if TYPE_CHECKING:  # it needs an extra
+    from tertulia.audio.decode import Recorded
+
+
+async def interact(
+    scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive
+) -> AsyncGenerator[events.Event, None]:
+    """Run an interaction; what it makes is noted in `outcome`.
+
+    Raises:
+        TertuliaError: the interaction is void.
+    """
+    incoming = scene.incoming
+    if incoming is not None and incoming.decode is not None:
+        heard = await _hear_speech(scene, outcome, incoming, incoming.decode, voices, alive)
+    else:
+        heard = _hear(scene, outcome, incoming)
+    if heard is not None:
+        yield heard
+    fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
+    async with aclosing(navigate(scene, outcome, models, fillers)) as actions:
+        async for action in actions:
+            yield events.CurrentAgentAction(action)
+    reply = (
+        _write(scene, outcome, models)
+        if scene.speaking is None
+        else _speak(scene, scene.speaking, outcome, models, voices, alive)
+    )
+    async with aclosing(reply) as pieces:
+        async for piece in pieces:
+            yield piece
+    outcome.finished = context_graph.is_over(outcome.position, scene.graphs)
+
+
+async def _hear_speech(
+    scene: Scene,
+    outcome: Outcome,
+    incoming: Incoming,
+    decode: "Callable[[], Recorded]",
+    voices: Voices,
+    alive: Alive,
+) -> events.UserMessageAvailable | None:
+    """Take in a message whose text has to be heard first."""
+    recording = await asyncio.to_thread(decode)
+    alive(HEARING_PATIENCE * recording.duration_ms / 1000)
+    transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
+    alive(0)
+    text = transcript.text.strip()
+    if not text:
+        raise NothingHeard("recorded_message: there is no speech in it.")
+    return _hear(scene, outcome, replace(incoming, text=text), recording)
+
+
+def _hear(
+    scene: Scene, outcome: Outcome, incoming: Incoming | None, recording: "Recorded | None" = None
+) -> events.UserMessageAvailable | None:
+    """Take in what the interaction answers. Only an interaction with history tells it: clients know no other."""
+    if incoming is None or incoming.type == "skip":
+        return None
+    for event in incoming.external_events:
+        outcome.add("external-event", "External event", event.content, outcome.next_time(event.happened_at))
+    message_format: MessageFormat = "text" if recording is None else "voice"
+    message = outcome.add(incoming.type, _sender(scene, incoming), incoming.text, message_format=message_format)
+    if recording is not None:
+        outcome.keep(message.id, recording.content_type, recording.body)
+    return events.UserMessageAvailable(message.id, incoming.text) if scene.history else None
+
+
+def _sender(scene: Scene, incoming: Incoming) -> str:
+    return scene.person.name if incoming.type == "user-message" else "External event"
+
+
+def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str, None]:
+    """The model's pieces. Apart from the loop over them, for a prompt is large and a reply is long."""
+    state = context_graph.state_at(outcome.position, scene.graphs)
+    assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
+    graph = scene.graphs[outcome.position.top.graph]
+    talk = prompt.said([*scene.history, *outcome.messages])
+    question = prompt.engage_user(scene, graph, state, outcome.action, talk)
+    model, question = model_for(models, scene.llm_model_preferences, question)
+    return model.stream(question)
+
+
+async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
+    """The reply, piece by piece, each the moment it is there; the last piece is empty and says stop."""
+    began = outcome.next_time()
+    pieces: list[str] = []
+    async with aclosing(_reply(scene, outcome, models)) as stream:
+        async for piece in stream:
+            pieces.append(piece)
+            yield events.NewMessage(piece, False, len(pieces), outcome.message_id)
+    outcome.full_message = "".join(pieces)
+    if not outcome.full_message.strip():
+        raise ModelMisbehaved("the reply is empty")
+    outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began)
+    yield events.NewMessage("", True, len(pieces) + 1, outcome.message_id)
+
+
+async def _speak(
+    scene: Scene, speaking: Speaking, outcome: Outcome, models: Models, voices: Voices, alive: Alive
+) -> AsyncGenerator[events.NewMessage, None]:
+    """The reply, spoken."""
+    began = outcome.next_time()
+    async with aclosing(speak(_reply(scene, outcome, models), speaking, outcome, voices, alive)) as pieces:
+        async for piece in pieces:
+            yield piece
+    outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began, "voice")

@@ -1,0 +1,65 @@
+"""Agents and context graphs, parsed once: a version never changes, so what was read stays true."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from tertulia.engine.agent.scene import Agent
+from tertulia.engine.graph.context_graph import ContextGraph, Graphs
+from tertulia.events import VersionInfo
+from tertulia.storage import library as stored
+from tertulia.storage.database.units import Database
+
+T = TypeVar("T")
+
+CACHED_VERSIONS = 1000
+
+
+class Library:
+    """What a process has read of agents and graphs."""
+
+    def __init__(self) -> None:
+        self._agents = _Shelf(Agent.model_validate)
+        self._graphs = _Shelf(ContextGraph.model_validate)
+
+    async def agent(self, database: Database, version: VersionInfo) -> Agent:
+        """A version of an agent. Raises NotFound."""
+        agent = self._agents.find(version)
+        if agent is None:
+            agent = self._agents.put(version, await database.read(stored.get_agent_body, version))
+        return agent
+
+    async def graphs(self, database: Database, version: VersionInfo) -> Graphs:
+        """A version of a context graph, and every version that it refers to. Raises NotFound."""
+        found: dict[VersionInfo, ContextGraph] = {}
+        wanted = [version]
+        while wanted:
+            key = wanted.pop()
+            if key in found:
+                continue
+            graph = self._graphs.find(key)
+            if graph is None:
+                graph = self._graphs.put(key, await database.read(stored.get_context_graph_body, key))
+            found[key] = graph
+            wanted.extend(graph.references.values())
+        return found
+
+
+class _Shelf(Generic[T]):
+    """A bounded cache, the least recently used leaves first."""
+
+    def __init__(self, parse: Callable[[Any], T]) -> None:
+        self._parse = parse
+        self._items: OrderedDict[VersionInfo, T] = OrderedDict()
+
+    def find(self, version: VersionInfo) -> T | None:
+        item = self._items.get(version)
+        if item is not None:
+            self._items.move_to_end(version)
+        return item
+
+    def put(self, version: VersionInfo, body: dict[str, Any]) -> T:
+        item = self._items[version] = self._parse(body)
+        if len(self._items) > CACHED_VERSIONS:
+            self._items.popitem(last=False)
+        return item

@@ -1,0 +1,156 @@
+"""From where the conversation stands to the action that the agent will take: the silent part of a turn.
+
+Action states ask the model for an action or for an exit condition that is met; decision states ask it for an exit;
+annotation states add a thought. The walk ends at the first action that is chosen.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, cast
+
+from tertulia import events
+from tertulia.engine.agent import prompt
+from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.scene import Outcome, Scene
+from tertulia.engine.graph import context_graph
+from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop
+from tertulia.engine.speech.fillers import Fillers, begun
+from tertulia.errors import ModelMisbehaved, TertuliaError
+
+MAX_STEPS = 50
+"""Changes of state in one turn; a graph that wants more goes in circles."""
+
+
+class LostInGraph(TertuliaError):
+    """A turn that finds no action state."""
+
+
+async def navigate(
+    scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None = None
+) -> AsyncGenerator[events.Action, None]:
+    """Walk to the next action, telling each step; note position, action, objective, thoughts and log in `outcome`.
+
+    With `fillers`, a step that takes long is filled.
+    """
+    visited: set[context_graph.Position] = set()
+    for _ in range(MAX_STEPS):
+        state = context_graph.state_at(outcome.position, scene.graphs)
+        if isinstance(state, ActionState):
+            may_leave = _may_leave(scene, outcome, visited)
+            visited.add(outcome.position)
+            chosen = await _select_next_action(scene, outcome, models, state, may_leave=may_leave)
+            if isinstance(chosen, str):
+                outcome.action, outcome.objective = chosen, state.objective
+                yield events.ActionSelected(chosen)
+                return
+            for action in _leave(scene, outcome, chosen):
+                yield action
+        elif isinstance(state, DecisionState):
+            async with aclosing(_decide(scene, outcome, models, state, fillers)) as actions:
+                async for action in actions:
+                    yield action
+        elif isinstance(state, AnnotationState):
+            thought = outcome.add("agent-inner-thought", scene.agent.identity.name, state.inner_thought)
+            yield events.AnnotationRetrieved(state.inner_thought)
+            for action in _told(_go(scene, outcome, state.next_state, {"inner_thought_message_id": thought.id})):
+                yield action
+        else:
+            raise LostInGraph(f"The engine cannot run the state {state.name} yet.")
+    raise LostInGraph("The context graph led to no action.")
+
+
+def _may_leave(scene: Scene, outcome: Outcome, visited: set[context_graph.Position]) -> bool:
+    """Not when the agent opens the conversation, and not twice from one place: either would go on without a word."""
+    return scene.incoming is not None and outcome.position not in visited
+
+
+async def _select_next_action(
+    scene: Scene, outcome: Outcome, models: Models, state: ActionState, *, may_leave: bool
+) -> str | ExitCondition:
+    options: dict[str, str | ExitCondition] = {f"action-{n}": text for n, text in enumerate(state.actions, 1)}
+    if may_leave:
+        options |= {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
+    if len(options) == 1:
+        return state.actions[0]
+    choices = {key: _text(option) for key, option in options.items()}
+    graph = scene.graphs[outcome.position.top.graph]
+    question = prompt.select_next_action(scene, graph, state, _talk(scene, outcome), choices)
+    return options[await _choose(scene, models, question, choices)]
+
+
+async def _decide(
+    scene: Scene, outcome: Outcome, models: Models, state: DecisionState, fillers: Fillers | None
+) -> AsyncGenerator[events.Action, None]:
+    """Leave a decision state. Where that takes long, say something meanwhile."""
+    yield (started := events.DecisionStarted())
+    if fillers is None:
+        chosen = await _select_exit(scene, outcome, models, state)
+    else:
+        async with begun(_select_exit(scene, outcome, models, state)) as choice:
+            after_s = state.audio_filler_triggered_after
+            filler = await fillers.meanwhile(choice, started, state.audio_fillers, after_s)
+            if filler is not None:
+                yield filler
+            chosen = await choice
+    for action in _leave(scene, outcome, chosen):
+        yield action
+
+
+async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: DecisionState) -> ExitCondition:
+    if len(state.exit_conditions) == 1:
+        return state.exit_conditions[0]
+    options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
+    choices = {key: option.description for key, option in options.items()}
+    question = prompt.select_exit(scene, state, _talk(scene, outcome), choices)
+    return options[await _choose(scene, models, question, choices)]
+
+
+def _text(option: str | ExitCondition) -> str:
+    return option if isinstance(option, str) else option.description
+
+
+def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
+    return prompt.said([*scene.history, *outcome.messages])
+
+
+async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
+    model, question = model_for(models, scene.llm_model_preferences, question)
+    answer = await model.choose(question, prompt.choice_schema(choices))
+    key = cast("Mapping[str, Any]", answer).get("choice") if isinstance(answer, Mapping) else None
+    if not isinstance(key, str) or key not in choices:
+        raise ModelMisbehaved(f"{question.interaction} answered with none of the options")
+    return key
+
+
+def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.Action]:
+    """Leave an action or a decision state by an exit condition."""
+    log: dict[str, Any] = {"previous_state_exit_condition_description": chosen.description, "tool_call_logs": []}
+    hops = _go(scene, outcome, chosen.next_state, log)
+    target = hops[0].after
+    return [events.ExitConditionSelected(chosen.description, target.graph, target.state), *_told(hops)]
+
+
+def _go(scene: Scene, outcome: Outcome, target: str | tuple[str, str], log: Mapping[str, Any]) -> tuple[Hop, ...]:
+    """Step to a target and log each change of state."""
+    kind = context_graph.state_at(outcome.position, scene.graphs).type
+    transition = context_graph.step(outcome.position, target, scene.graphs)
+    outcome.position = transition.position
+    outcome.transitions += [_log(hop, kind, log) for hop in transition.hops]
+    return transition.hops
+
+
+def _log(hop: Hop, kind: str, log: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "jumpback" if hop.jumpback else kind,
+        "previous_state": hop.before.state,
+        "previous_service_hierarchical_state_machine_version_info": hop.before.graph,
+        "next_state": hop.after.state,
+        "next_service_hierarchical_state_machine_version_info": hop.after.graph,
+        **({} if hop.jumpback else log),
+    }
+
+
+def _told(hops: tuple[Hop, ...]) -> list[events.StateTransitioned]:
+    return [
+        events.StateTransitioned(hop.before.state, hop.before.graph, hop.after.state, hop.after.graph) for hop in hops
+    ]

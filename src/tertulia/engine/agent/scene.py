@@ -1,0 +1,195 @@
+"""What an interaction knows when it begins, and what it has made when it ends."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tertulia import clock
+from tertulia.engine.graph.context_graph import Graphs, Position
+from tertulia.engine.speech.playback import Playback
+from tertulia.events import MessageFormat, MessageType
+from tertulia.ids import new_id
+from tertulia.storage.turn.turn import ContentType, Message, Recording
+
+if TYPE_CHECKING:  # it needs an extra
+    from tertulia.audio.decode import Recorded
+
+AudioFormat = Literal["pcm", "mp3"]
+IncomingType = Literal["user-message", "external-event", "skip"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class RelationshipToDeveloper(_Part):
+    ownership: str
+    type: str
+    conversation_visibility: str
+    thought_visibility: str
+
+
+class Identity(_Part):
+    name: str
+    role: str
+    developed_by: str
+    default_spoken_language: str
+    relationship_to_developer: RelationshipToDeveloper
+
+
+class VoiceConfig(_Part):
+    voice_id: str
+
+
+class Agent(_Part):
+    """A version of an agent, as the engine reads it from its stored body."""
+
+    identity: Identity
+    background: str
+    behaviors: list[str]
+    communication_patterns: list[str]
+    voice_config: VoiceConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The user, as the agent knows them."""
+
+    name: str
+    language: str | None
+    """ISO 639-3; None: the agent's own."""
+    timezone: str
+    """A name of the IANA database."""
+    additional_context: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalEvent:
+    """Something that happened outside the conversation, before the message that it comes with."""
+
+    content: str
+    happened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What an interaction answers; `skip` brings nothing. Where it was spoken, it is yet to be heard.
+
+    `decode` makes the recording; it is called in a thread, and raises BadRequest and UnsupportedMedia. `keyterms` are
+    words that are likely in it.
+    """
+
+    type: IncomingType
+    text: str = ""
+    external_events: Sequence[ExternalEvent] = ()
+    decode: "Callable[[], Recorded] | None" = None
+    keyterms: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Aloud:
+    """A caller's wish that the reply be spoken. With a `playback`, no faster than a listener hears it."""
+
+    audio_format: AudioFormat = "pcm"
+    playback: Playback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """How a reply is to be spoken. `language` is ISO 639-3."""
+
+    voice_id: str
+    language: str
+    audio_format: AudioFormat = "pcm"
+    playback: Playback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that an interaction knows when it begins. `incoming` is None when the agent opens the conversation.
+
+    `number` counts the conversation's interactions, 0 for the first. Without `speaking`, the reply is written.
+    """
+
+    agent: Agent
+    graphs: Graphs
+    position: Position
+    person: Person
+    history: Sequence[Message]
+    incoming: Incoming | None
+    llm_model_preferences: Mapping[str, Any]
+    number: int = 0
+    speaking: Speaking | None = None
+
+    @property
+    def language(self) -> str:
+        """In which they talk, ISO 639-3."""
+        return self.person.language or self.agent.identity.default_spoken_language
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an interaction has made so far; committed whole, or not at all."""
+
+    position: Position
+    last_time: datetime | None
+    """Of the newest message so far."""
+    began: datetime = field(default_factory=clock.now)
+    message_id: str = field(default_factory=new_id)
+    messages: list[Message] = field(default_factory=list[Message])
+    recordings: list[Recording] = field(default_factory=list[Recording])
+    transitions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    action: str = ""
+    objective: str = ""
+    full_message: str = ""
+    finished: bool = False
+
+    def next_time(self, at_least: datetime | None = None) -> datetime:
+        """A time for the next message: now, but later than every message before it."""
+        moment = at_least or clock.now()
+        if self.last_time is not None and moment <= self.last_time:
+            moment = self.last_time + clock.MICROSECOND
+        self.last_time = moment
+        return moment
+
+    def add(
+        self,
+        kind: MessageType,
+        sender: str,
+        content: str,
+        created_at: datetime | None = None,
+        message_format: MessageFormat = "text",
+    ) -> Message:
+        """Add a message to those that will be committed."""
+        message = Message(
+            id=self.message_id if kind == "agent-message" else new_id(),
+            message_type=kind,
+            format=message_format,
+            sender=sender,
+            content=content,
+            created_at=created_at or self.next_time(),
+        )
+        self.messages.append(message)
+        return message
+
+    def keep(self, message_id: str, content_type: ContentType, body: bytes) -> None:
+        """Add the recording of a message to those that will be committed."""
+        self.recordings.append(Recording(message_id, content_type, body))
+
+    @property
+    def insights(self) -> dict[str, Any]:
+        """What `insights` of the interaction answers, except the reflections, which are messages."""
+        return {
+            "current_graph": self.position.top.graph,
+            "current_state_name": self.position.top.state,
+            "current_state_action": self.action,
+            "current_state_objective": self.objective,
+            "state_transition_logs": self.transitions,
+            "working_memory": [],
+            "triggered_dynamic_behavior_set_version_info": None,
+            "select_next_action_tool_call_logs": [],
+            "engage_user_tool_call_logs": [],
+        }

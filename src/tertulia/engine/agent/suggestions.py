@@ -1,0 +1,69 @@
+"""What a user could say: next in a conversation, or to begin one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tertulia.engine.agent import prompt
+from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.scene import Agent
+from tertulia.engine.graph.context_graph import ContextGraph
+from tertulia.errors import ModelMisbehaved
+from tertulia.providers.base import Prompt
+from tertulia.storage.turn.turn import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """A first message that a user could send, and the facets that it is about."""
+
+    prompt: str
+    facets: Sequence[str]
+
+
+async def recommend_responses(
+    models: Models, preferences: Mapping[str, Any], agent: Agent, history: Sequence[Message], context: str
+) -> list[str]:
+    """What the user might answer now. Raises ModelError."""
+    question, schema = prompt.recommend_responses(agent, context, prompt.said(history))
+    answer = await _ask(models, preferences, question, schema)
+    return [text for text in _list(answer, "responses") if isinstance(text, str) and text.strip()]
+
+
+async def conversation_starters(
+    models: Models,
+    preferences: Mapping[str, Any],
+    agent: Agent,
+    graph: ContextGraph,
+    facets: Sequence[str],
+    instructions: str,
+    count: tuple[int, int],
+) -> list[Starter]:
+    """First messages about some facets; `count` is how many, at least and at most. Raises ModelError."""
+    question, schema = prompt.conversation_starters(agent, graph, facets, instructions, count)
+    answer = await _ask(models, preferences, question, schema)
+    names = {f"facet-{n}": facet for n, facet in enumerate(facets, 1)}
+    starters = [_starter(item, names) for item in _list(answer, "prompts")][: count[1]]
+    if len(starters) < count[0]:
+        raise ModelMisbehaved("too few conversation starters")
+    return starters
+
+
+async def _ask(models: Models, preferences: Mapping[str, Any], question: Prompt, schema: Mapping[str, Any]) -> Any:
+    model, question = model_for(models, preferences, question)
+    return await model.choose(question, schema)
+
+
+def _list(answer: Any, key: str) -> list[Any]:
+    items = cast("Mapping[str, Any]", answer).get(key) if isinstance(answer, Mapping) else None
+    if not isinstance(items, list):
+        raise ModelMisbehaved(f"the answer has no list of {key}")
+    return cast("list[Any]", items)
+
+
+def _starter(item: Any, names: Mapping[str, str]) -> Starter:
+    try:
+        facets = dict.fromkeys(names[key] for key in item["facets"])
+        return Starter(str(item["prompt"]), list(facets))
+    except (KeyError, TypeError) as error:
+        raise ModelMisbehaved("a conversation starter is not of the asked form") from error

@@ -1,0 +1,1 @@
+"""Context graphs: pure values and the rules over them."""

@@ -1,0 +1,1 @@
+"""Live conversations: one client, sound both ways, turns one after the other."""

@@ -1,0 +1,65 @@
+"""What a live conversation asks of the world around it, and how it ends."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tertulia.engine.agent.scene import Aloud, Incoming
+from tertulia.engine.live.messages import AnyClientMessage, StartConversation
+from tertulia.engine.turns.conversations import Stream
+from tertulia.providers.base import Detector
+
+NORMAL, POLICY, RESTART, IDLE = 1000, 1008, 1012, 4408
+"""Codes that a session ends with (RFC 6455, section 7.4); those from 4000 on are ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The end of a session: how the connection is to be closed."""
+
+    code: int
+    reason: str
+
+
+class Left(Exception):
+    """The client is gone."""
+
+
+class Hangup(Exception):
+    """The connection is to be closed for what the client has sent."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.closing = Closing(code, reason)
+
+
+class Talk(Protocol):
+    """What a client may do with conversations; all raise TertuliaError and its kinds."""
+
+    async def start(self, opening: StartConversation, aloud: Aloud | None) -> Stream: ...
+
+    async def resume(self, conversation_id: str) -> None:
+        """See that the conversation can be gone on with."""
+        ...
+
+    async def interact(self, conversation_id: str, incoming: Incoming, aloud: Aloud | None) -> Stream: ...
+
+    async def finish(self, conversation_id: str) -> None: ...
+
+    def detector(self) -> Detector: ...
+
+    @property
+    def closing(self) -> bool:
+        """Whether there will be no more turns, for the server is stopping."""
+        ...
+
+
+class Connection(Protocol):
+    """The way to the client and back."""
+
+    async def receive(self) -> AnyClientMessage:
+        """The next message. Raises TertuliaError for one that is wrong, Left, and Hangup."""
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """Send a message, which is JSON. Raises Left."""
+        ...

@@ -1,0 +1,1 @@
+"""Spoken replies: sentences, words, times and sound."""

@@ -1,0 +1,1 @@
+"""The life of a turn: claimed, run, followed, settled or abandoned."""

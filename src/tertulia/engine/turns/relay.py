@@ -1,0 +1,185 @@
+"""How the workers of an installation follow and cancel each other's turns.
+
+A lease names the worker that runs a turn. Another worker, on this host or another, connects to it and says what it
+wants in one line of JSON, signed with a key of the installation; the answer is one word, then, for `follow`, the lines
+of the turn's log until it ends. Nothing is written to the database for a piece.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+import structlog
+
+from tertulia import clock
+from tertulia.engine.turns.turn import Turn
+from tertulia.errors import Conflict, Unavailable
+
+PATIENCE_S = 5.0
+"""How long a worker waits for another to accept, ask or answer."""
+
+MAX_AGE_S = 60
+"""How old a signed request may be."""
+
+Verb = Literal["follow", "cancel"]
+Word = Literal["yes", "unknown", "late"]
+"""`unknown`: the turn does not run here. `late`: it is being committed."""
+
+log = structlog.get_logger()
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker wants of another."""
+
+    verb: Verb
+    interaction_id: str
+    after: int
+    at: int
+    """Seconds since the epoch."""
+
+    def signature(self, key: bytes) -> str:
+        text = f"{self.verb}:{self.interaction_id}:{self.after}:{self.at}"
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+class _Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    request: Request
+    signature: str
+
+
+END = b"\0"
+"""Follows the last line of a turn that has ended; no line of JSON holds it."""
+
+CANCELLED = "The interaction was cancelled."
+
+
+async def cancel(turn: Turn) -> Word:
+    """End a turn that runs here; nothing of it remains, unless it was committed all the same."""
+    if not turn.stop(Conflict(CANCELLED)):
+        return "late"
+    await turn.ended()
+    return "late" if turn.settled else "yes"
+
+
+class Relay:
+    """The listening side: this worker's turns, for the others."""
+
+    def __init__(self, key: bytes, find: Callable[[str], Turn | None]) -> None:
+        self._key = key
+        self._find = find
+        self._server: asyncio.Server | None = None
+
+    async def open(self, host: str) -> str:
+        """Listen; the address for the others, `HOST:PORT`."""
+        self._server = await asyncio.start_server(self._serve, host, 0, limit=4096)
+        port = self._server.sockets[0].getsockname()[1]
+        return f"{host}:{port}"
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                request = self._read(await reader.readline())
+            if request is not None:
+                await self._answer(request, writer)
+        except (OSError, TimeoutError, ValueError):  # the other worker's trouble: it will say so to its client
+            pass
+        finally:
+            writer.close()
+
+    def _read(self, line: bytes) -> Request | None:
+        try:
+            signed = msgspec.json.decode(line, type=_Signed)
+        except msgspec.DecodeError:
+            return None
+        fresh = abs(clock.now().timestamp() - signed.request.at) <= MAX_AGE_S
+        return signed.request if fresh and _is_genuine(signed, self._key) else None
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        turn = self._find(request.interaction_id)
+        if turn is None:
+            await _send(writer, b"unknown\n")
+        elif request.verb == "cancel":
+            await _send(writer, (await cancel(turn)).encode() + b"\n")
+        else:
+            await _send(writer, b"yes\n")
+            async for chunk in turn.follow(request.after):
+                await _send(writer, chunk)
+            await _send(writer, END)
+
+
+def _is_genuine(signed: _Signed, key: bytes) -> bool:
+    return hmac.compare_digest(signed.signature.encode(), signed.request.signature(key).encode())
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+class RemoteTurn:
+    """A turn that runs on another worker, followed from here."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        """The lines that were asked for when the turn was found: `after` has been said already.
+
+        Raises:
+            ConnectionError: the other worker is gone before the turn has ended.
+        """
+        rest = b""
+        try:
+            while rest != END:
+                chunk = await self._reader.read(1 << 16)
+                if not chunk:
+                    raise ConnectionResetError("the worker that runs the turn is gone")
+                lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                if newline:
+                    yield lines + newline
+        finally:
+            self._writer.close()
+
+
+async def follow_at(address: str, key: bytes, interaction_id: str, after: int) -> RemoteTurn | None:
+    """A turn at another worker; None where it does not run there any more. Raises Unavailable."""
+    reader, writer, word = await _ask(address, key, "follow", interaction_id, after)
+    if word == "yes":
+        return RemoteTurn(reader, writer)
+    writer.close()
+    return None
+
+
+async def cancel_at(address: str, key: bytes, interaction_id: str) -> Word:
+    """Cancel a turn at another worker. Raises Unavailable."""
+    _, writer, word = await _ask(address, key, "cancel", interaction_id, 0)
+    writer.close()
+    return word
+
+
+async def _ask(
+    address: str, key: bytes, verb: Verb, interaction_id: str, after: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Word]:
+    host, _, port = address.rpartition(":")
+    request = Request(verb, interaction_id, after, int(clock.now().timestamp()))
+    writer = None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            await _send(writer, msgspec.json.encode(_Signed(request, request.signature(key))) + b"\n")
+            line = (await reader.readline()).decode().strip()
+        return reader, writer, msgspec.convert(line, Word)
+    except (OSError, TimeoutError, msgspec.ValidationError) as error:
+        if writer is not None:
+            with suppress(OSError):
+                writer.close()
+        raise Unavailable("The worker that runs this turn cannot be reached.", retry_after=2) from error

@@ -1,0 +1,259 @@
+"""Turns in motion: run, settle or abandon.
+
+A turn that has claimed its conversation runs in a task of its own. At the end it settles, in one transaction, and only
+then says `interaction-complete`; whatever ends it early leads to `abandon`, which leaves nothing behind.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from tertulia import clock, events
+from tertulia.engine.agent.interaction import interact
+from tertulia.engine.agent.library import Library
+from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene, Speaking
+from tertulia.engine.graph import context_graph
+from tertulia.engine.graph.context_graph import Position
+from tertulia.engine.speech.voices import Voices
+from tertulia.engine.turns.turn import Turn
+from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
+from tertulia.ids import new_id
+from tertulia.settings import TurnSettings
+from tertulia.storage.database.units import Database
+from tertulia.storage.turn import turn as stored
+from tertulia.storage.turn.stream import compress
+from tertulia.storage.turn.turn import Claim, Lease, Settlement
+
+SUPERVISION_S = 1.0
+"""How often running turns are looked at, in seconds."""
+
+CLOSE_LOOK_S = 0.05
+
+VOID_S = 10.0
+"""How long turns that are stopped may take to be abandoned, in seconds."""
+
+STOPPING = "The server is stopping."
+
+log = structlog.get_logger()
+
+
+class Runner:
+    """The turns that run in this process. `owner` is its name in leases.
+
+    `attempts`: how many models, or voices, may be tried one after another for the same thing; each has `stall_s`.
+    """
+
+    def __init__(self, settings: TurnSettings, models: Models, voices: Voices, library: Library, attempts: int) -> None:
+        self.owner = new_id()
+        self._settings = settings
+        self._patience_s = settings.stall_s * attempts
+        self._models = models
+        self._voices = voices
+        self._library = library
+        self._running: dict[str, Turn] = {}
+        self._beginning = 0
+        self._grace_ends: float | None = None
+
+    @property
+    def running(self) -> int:
+        """How many turns are running."""
+        return len(self._running)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more turns."""
+        return self._grace_ends is not None
+
+    def find(self, interaction_id: str) -> Turn | None:
+        """A turn that runs here."""
+        return self._running.get(interaction_id)
+
+    @contextmanager
+    def admitted(self) -> Generator[None]:
+        """A place for a turn, while it is claimed and until it is launched; the bound holds for a crowd too.
+
+        Raises:
+            Unavailable: the server is stopping, or has enough.
+        """
+        if self.closing:
+            raise Unavailable(STOPPING, retry_after=2)
+        if len(self._running) + self._beginning >= self._settings.max_running:
+            raise Unavailable("The server runs as many conversations as it can.", retry_after=1)
+        self._beginning += 1
+        try:
+            yield
+        finally:
+            self._beginning -= 1
+
+    def lease(self) -> Lease:
+        """A lease for a turn that is about to begin."""
+        return Lease(self.owner, new_id(), self._lease_end())
+
+    def launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> None:
+        """Run a turn in a task of its own; its reply is written, or spoken as `speaking` says."""
+        self._running[turn.claim.interaction_id] = turn
+        turn.task = asyncio.create_task(self._run(turn, incoming, speaking))
+
+    async def supervise(self) -> None:
+        """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""
+        pause_s = min(SUPERVISION_S, self._settings.lease_s / 4)
+        ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / pause_s))
+        tick = 0
+        while True:
+            await asyncio.sleep(pause_s)
+            self._stop_stalled()
+            tick = (tick + 1) % ticks_per_renewal
+            if tick == 0:
+                await self._renew_leases()
+
+    async def drain(self) -> None:
+        """Take no more turns, and wait until those that run have ended, within the time of grace.
+
+        That begins with the first call; safe to repeat.
+        """
+        loop = asyncio.get_running_loop()
+        if self._grace_ends is None:
+            self._grace_ends = loop.time() + self._settings.grace_s
+        while self._busy and loop.time() < self._grace_ends:  # noqa: ASYNC110 - once in a process's life
+            await asyncio.sleep(CLOSE_LOOK_S)
+
+    async def close(self) -> None:
+        """Take no more turns and end what still runs: it is void. What cannot be ended is left to the sweeper."""
+        loop = asyncio.get_running_loop()
+        self._grace_ends = loop.time()
+        latest = loop.time() + VOID_S
+        while self._busy and loop.time() < latest:
+            for turn in list(self._running.values()):
+                turn.stop(Unavailable(STOPPING))
+            await asyncio.sleep(CLOSE_LOOK_S)
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._running or self._beginning)
+
+    def _lease_end(self) -> datetime:
+        return clock.now() + timedelta(seconds=self._settings.lease_s)
+
+    def _stop_stalled(self) -> None:
+        latest = asyncio.get_running_loop().time() - self._patience_s
+        for turn in list(self._running.values()):
+            if turn.touched < latest:
+                turn.stop(ModelTimeout(f"nothing for {self._patience_s:g} s"))
+
+    async def _renew_leases(self) -> None:
+        running: dict[Database, list[str]] = {}
+        for turn in self._running.values():
+            running.setdefault(turn.database, []).append(turn.claim.conversation_id)
+        for database, conversation_ids in running.items():
+            try:
+                await database.write(stored.renew, self.owner, self._lease_end(), conversation_ids)
+            except Exception as error:  # noqa: BLE001 - the next renewal may succeed before the lease ends
+                log.warning("leases not renewed", reason=repr(error))
+
+    async def _run(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> None:
+        """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
+        complete = b""
+        try:
+            turn.begin()
+            outcome = await self._interact(turn, incoming, speaking)
+            turn.begin_settling()
+            complete = events.encode(
+                events.InteractionComplete(
+                    outcome.message_id, turn.claim.interaction_id, outcome.full_message, outcome.finished
+                )
+            )
+            if speaking is None:
+                stream = turn.body + complete
+            else:  # it is large: neither the event loop nor the database's writer is to wait until it is compressed
+                stream = await asyncio.to_thread(lambda: compress(turn.body + complete))
+            settlement = self._settlement(outcome, stream)
+            await turn.database.write(stored.settle, turn.claim, settlement)
+            turn.settled = True
+            turn.append(complete)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
+            turn.stopped_by = turn.stopped_by or error
+            turn.settled = await self._abandon(turn, certain=not complete)
+            turn.append(complete if turn.settled else events.encode(_error_event(turn.stopped_by, turn.claim)))
+        finally:
+            del self._running[turn.claim.interaction_id]
+            turn.close()
+
+    async def _interact(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Outcome:
+        scene = await self._scene(turn, incoming, speaking)
+        turn.claim = replace(turn.claim, user={}, history=())  # the scene has them, and a turn may take long
+        outcome = Outcome(scene.position, turn.claim.last_message_time)
+        async with aclosing(interact(scene, outcome, self._models, self._voices, turn.touch)) as happening:
+            async for event in happening:
+                turn.tell(event)
+        return outcome
+
+    async def _scene(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Scene:
+        claim = turn.claim
+        graphs = await self._library.graphs(turn.database, claim.graph)
+        return Scene(
+            agent=await self._library.agent(turn.database, claim.agent),
+            graphs=graphs,
+            position=(
+                context_graph.start(claim.graph, graphs, returning=claim.returning)
+                if claim.position is None
+                else Position.from_json(claim.position)
+            ),
+            person=_person(claim),
+            history=claim.history,
+            incoming=incoming,
+            llm_model_preferences=claim.llm_model_preferences,
+            number=claim.num_interactions,
+            speaking=speaking,
+        )
+
+    async def _abandon(self, turn: Turn, *, certain: bool) -> bool:
+        """Leave nothing of a turn; whether it is settled after all.
+
+        Where that is not certain, for a commit was under way, it is asked again and again until the lease has ended.
+        """
+        latest = asyncio.get_running_loop().time() + (0 if certain else self._settings.lease_s)
+        while True:
+            try:
+                return await turn.database.write(stored.abandon, turn.claim)
+            except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
+                log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
+            if self.closing or asyncio.get_running_loop().time() >= latest:
+                return False
+            await asyncio.sleep(SUPERVISION_S)
+
+    def _settlement(self, outcome: Outcome, stream: bytes) -> Settlement:
+        return Settlement(
+            created_at=outcome.began,
+            messages=outcome.messages,
+            position=outcome.position.to_json(),
+            insights=outcome.insights,
+            finished=outcome.finished,
+            stream=stream,
+            recordings=outcome.recordings,
+            stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
+        )
+
+
+def _person(claim: Claim) -> Person:
+    user = claim.user
+    preferences = user["preferences"]
+    return Person(
+        name=f"{user['first_name']} {user['last_name']}",
+        language=preferences.get("preferred_language"),
+        timezone=preferences.get("timezone") or "UTC",
+        additional_context=user["additional_context"],
+    )
+
+
+def _error_event(error: BaseException, claim: Claim) -> events.Error:
+    if isinstance(error, TertuliaError):
+        reason = error.reason if isinstance(error, ModelError) else error.detail
+        log.warning("turn void", conversation_id=claim.conversation_id, error=type(error).__name__, reason=reason)
+        return events.Error(error.status, error.detail)
+    log.error("turn failed", conversation_id=claim.conversation_id, exc_info=error)
+    return events.Error(500, "Internal error.")

@@ -1,0 +1,147 @@
+"""A deterministic model that needs no weights: for demos, tests and benchmarks.
+
+It reads the same prompts as a real model does. A choice: a line `KEY: text` of the system text describes each key of an
+enum; an exit (`exit-1`, ...) is taken when it shares a significant word with the user's last message, else it is an
+action's turn. A reply quotes the user, names the matter at hand (the last line of the system text that starts with
+`MATTER`), and goes on for as many pieces as it was asked for.
+"""
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from tertulia.errors import ModelUnavailable
+from tertulia.providers.base import Prompt
+from tertulia.providers.models import schema as schemas
+
+MATTER = "Now: "
+"""How the line of a prompt begins that says what to do in this message."""
+
+_QUOTED_WORDS = 8
+_READ_CHARS = 2_000  # of a message: enough to choose by, and a long one costs no more
+_DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")  # what a prompt has in the place of a message that nobody sent
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_SUFFIXES = ("ings", "ing", "ed", "es", "s", "e")
+_FILLER_TEXT = (
+    "I am the scripted model: I say the same words every time, one piece after another, so that you can see a reply "
+    "arrive without a language model behind it. Set another model to hear a real answer."
+)
+_TEXTS = (
+    "What can you do for me?",
+    "Tell me more about that.",
+    "Can you give me an example?",
+    "Yes, please.",
+    "Not now, thank you.",
+    "What comes next?",
+    "Let us talk about something else.",
+    "Thank you, that is all.",
+)
+_COMMON_WORDS = (
+    "about after agent and any are ask asks because been before but can conversation could customer did does for from "
+    "had has have her here him his how into its just like made may more need needs not now one other our out over "
+    "person please said say says shall she should some speak tell than that the their them then there they this user "
+    "users very want wants was way were what when where which who why will wish wishes with would you your"
+)
+_FILLER = _FILLER_TEXT.split()
+_COMMON = frozenset(_COMMON_WORDS.split())
+
+
+class ScriptedModel:
+    """The deterministic model: `pieces` non-empty pieces a reply, a pause of `delay_ms` milliseconds before each.
+
+    With `fail_after`, a reply breaks with ModelUnavailable after so many pieces, and with 0 a choice fails too.
+    """
+
+    def __init__(self, pieces: int = 20, delay_ms: float = 0, *, fail_after: int | None = None) -> None:
+        self._pieces = pieces
+        self._delay = delay_ms / 1000
+        self._fail_after = fail_after
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        return self._say(_reply(prompt, self._pieces))
+
+    async def _say(self, pieces: Sequence[str]) -> AsyncGenerator[str]:
+        if self._fail_after is not None:
+            pieces = pieces[: self._fail_after]
+        delay = self._delay
+        for piece in pieces:
+            if delay > 0:
+                await asyncio.sleep(delay)
+            yield piece
+        if self._fail_after is not None:
+            raise ModelUnavailable("scripted to fail")
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if self._fail_after == 0:
+            raise ModelUnavailable("scripted to fail")
+        return schemas.example(schema, lambda keys: _pick(prompt, keys), _TEXTS)
+
+
+def _reply(prompt: Prompt, count: int) -> Sequence[str]:
+    words = [word + " " for word in _opening(prompt).split()]
+    if len(words) < count:
+        return words + _filler(count - len(words))
+    return [*words[: count - 1], "".join(words[count - 1 :]).rstrip()]
+
+
+def _opening(prompt: Prompt) -> str:
+    matter = _matter(prompt.system)
+    said = _last_message(prompt)
+    if not said:
+        return f"Hello! {matter}"
+    words = said.split(maxsplit=_QUOTED_WORDS)
+    more = "..." if len(words) > _QUOTED_WORDS else ""
+    return f'You said: "{" ".join(words[:_QUOTED_WORDS])}{more}" {matter}'
+
+
+def _matter(system: str) -> str:
+    _before, found, after = f"\n{system}".rpartition(f"\n{MATTER}")
+    matter = after.partition("\n")[0].strip() if found else ""
+    return f"{matter}." if matter[-1:].isalnum() else matter
+
+
+@lru_cache(maxsize=64)
+def _filler(count: int) -> list[str]:
+    words = [word + " " for word in itertools.islice(itertools.cycle(_FILLER), count)]
+    words[-1] = words[-1].rstrip(" .,:") + "."
+    return words
+
+
+def _last_message(prompt: Prompt) -> str:
+    for turn in reversed(prompt.turns):
+        if turn.role == "user":
+            return "" if _DIRECTION.fullmatch(turn.content) else turn.content[:_READ_CHARS]
+    return ""
+
+
+def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
+    """An exit that the user's last message speaks of, else an action, else the first key."""
+    exits = [key for key in keys if str(key).startswith("exit-")]
+    actions = [key for key in keys if str(key).startswith("action-")]
+    if exits:
+        said = _stems(_last_message(prompt))
+        texts = _texts(prompt.system, frozenset(exits))
+        shared = {key: len(said & _stems(texts.get(key, ""))) for key in exits}
+        best = max(exits, key=shared.__getitem__)
+        if shared[best]:
+            return best
+    return actions[len(prompt.turns) // 2 % len(actions)] if actions else keys[0]
+
+
+def _texts(system: str, keys: frozenset[Any]) -> dict[str, str]:
+    parts = (line.partition(": ") for line in system.splitlines())
+    return {key: text for key, found, text in parts if found and key in keys}
+
+
+@lru_cache(maxsize=1024)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(_stem(word) for word in _WORD.findall(text.lower()) if word not in _COMMON)
+
+
+def _stem(word: str) -> str:
+    suffix = next((end for end in _SUFFIXES if word.endswith(end) and len(word) - len(end) >= 3), "")
+    stem = word[: len(word) - len(suffix)]
+    return stem[:-1] if suffix in ("ing", "ed") and stem[-1:] == stem[-2:-1] else stem

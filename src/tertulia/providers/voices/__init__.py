@@ -1,0 +1,1 @@
+"""Voices and transcribers, one module a vendor."""

@@ -1,0 +1,1 @@
+"""Voices and transcribers that run on this machine."""

@@ -1,0 +1,177 @@
+"""What hears speech in this process: Whisper, run by faster-whisper. Needs the extra `local`.
+
+https://github.com/SYSTRAN/faster-whisper. Models are folders that are here: nothing goes online. Where there is no
+speech, which faster-whisper's Silero finds, Whisper is not asked: it would make some up.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import structlog
+from faster_whisper import WhisperModel
+from faster_whisper.transcribe import Segment
+from structlog.typing import FilteringBoundLogger
+
+from tertulia.errors import TranscriptionFailed
+from tertulia.providers.base import HEARING_RATE, Transcript, Word
+from tertulia.providers.voices.languages import code_of
+
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
+
+_CORES = os.cpu_count() or 1
+_AT_ONCE = max(1, _CORES // 4)
+"""Recordings that are heard at the same time; others wait."""
+_THREADS = min(4, max(1, _CORES // _AT_ONCE - 1))
+"""For one recording. A core is left to the event loop."""
+_PATIENCE_S = 10.0
+_PATIENCE_RATE = 2.0
+"""A recording may take so many seconds, and so many for each of its own."""
+
+ENGLISH = frozenset({"en"})
+WORLD = frozenset(
+    (
+        *("af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de", "el"),
+        *("en", "es", "et", "eu", "fa", "fi", "fo", "fr", "gl", "gu", "ha", "he", "hi", "hr", "ht", "hu", "hy", "id"),
+        *("is", "it", "ja", "ka", "kk", "km", "kn", "ko", "la", "lb", "ln", "lo", "lt", "lv", "mg", "mi", "mk", "ml"),
+        *("mn", "mr", "ms", "mt", "my", "ne", "nl", "nn", "no", "oc", "pa", "pl", "ps", "pt", "ro", "ru", "sa", "sd"),
+        *("si", "sk", "sl", "sn", "so", "sq", "sr", "su", "sv", "sw", "ta", "te", "tg", "th", "tk", "tl", "tr", "tt"),
+        *("uk", "ur", "uz", "vi", "yi", "yo", "zh"),
+    )
+)
+"""Whisper's languages, as ISO 639-1; beside these, two that it names otherwise."""
+_OTHERS = {"haw": "haw", "jav": "jw"}
+
+
+@dataclass(frozen=True, slots=True)
+class Whisper:
+    """A model's folder. `beam` is how many readings it keeps in mind: more are slower, and better in noise."""
+
+    path: Path
+    languages: frozenset[str]
+    beam: int
+
+    def code(self, language: str) -> str | None:
+        """What it calls a language (ISO 639-3) that it understands."""
+        others: Mapping[str, str] = _OTHERS if self.languages is WORLD else {}
+        return code_of(language, self.languages) or others.get(language)
+
+
+class LocalTranscriber:
+    """A `Transcriber`: the first model that understands the language, loaded when it is first needed.
+
+    `start` loads the first; one that cannot be loaded is left out.
+    """
+
+    def __init__(self, models: Sequence[Whisper]) -> None:
+        self._models = [*models]
+        self._loaded: dict[Whisper, WhisperModel] = {}
+        self._loading = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="local-hearing")
+        self._jobs: set[_Job] = set()
+
+    async def start(self) -> None:
+        for model in self._models[:1]:
+            try:
+                await self._load(model)
+            except TranscriptionFailed as error:
+                _log.warning("What hears speech cannot be loaded.", model=model.path.name, reason=error.reason)
+                self._models.remove(model)
+
+    async def aclose(self) -> None:
+        for job in self._jobs:
+            job.stopped = True
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        self._loaded.clear()
+
+    def hears(self, language: str) -> bool:
+        return any(model.code(language) for model in self._models)
+
+    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        for model in self._models:
+            if code := model.code(language):
+                job = _Job(await self._load(model), model.beam, code, ", ".join(keyterms))
+                return await self._run(job, pcm)
+        raise TranscriptionFailed(f"nothing hears {language}")
+
+    async def _run(self, job: "_Job", pcm: bytes) -> Transcript:
+        self._jobs.add(job)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, job.hear, pcm)
+        except TranscriptionFailed:
+            raise
+        except Exception as error:
+            raise TranscriptionFailed(f"{type(error).__name__}: {error}") from error
+        finally:
+            job.stopped = True
+            self._jobs.discard(job)
+
+    async def _load(self, model: Whisper) -> WhisperModel:
+        async with self._loading:
+            if model not in self._loaded:
+                try:
+                    self._loaded[model] = await asyncio.to_thread(_open, model.path)
+                except Exception as error:
+                    raise TranscriptionFailed(f"{type(error).__name__}: {error}") from error
+            return self._loaded[model]
+
+
+class _Job:
+    """A recording that is heard in a thread. Set `stopped` to end that early."""
+
+    def __init__(self, model: WhisperModel, beam: int, code: str, keyterms: str) -> None:
+        self._model = model
+        self._beam = beam
+        self._code = code
+        self._keyterms = keyterms
+        self.stopped = False
+
+    def hear(self, pcm: bytes) -> Transcript:
+        wave = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
+        until = time.monotonic() + _PATIENCE_S + _PATIENCE_RATE * len(wave) / HEARING_RATE
+        segments, _ = self._model.transcribe(
+            wave,
+            language=self._code,
+            beam_size=self._beam,
+            temperature=0.0,  # a second try at another temperature takes as long again
+            condition_on_previous_text=False,  # else it may repeat itself without end
+            vad_filter=True,
+            word_timestamps=True,
+            hotwords=self._keyterms or None,
+        )
+        return _transcript(self._before(until, segments))
+
+    def _before(self, until: float, segments: Iterable[Segment]) -> Iterable[Segment]:
+        for segment in segments:
+            if self.stopped or time.monotonic() > until:
+                raise TranscriptionFailed("it took too long")
+            yield segment
+
+
+def _transcript(segments: Iterable[Segment]) -> Transcript:
+    text = ""
+    words: list[Word] = []
+    for segment in segments:
+        for word in segment.words or ():
+            heard = word.word if text else word.word.lstrip()
+            start = len(text) + len(heard) - len(heard.lstrip())
+            text += heard
+            if end := len(text.rstrip()):
+                words.append(Word(start, end, 1000 * float(word.start), 1000 * float(word.end)))
+    return Transcript(text.rstrip(), words)
+
+
+def _open(folder: Path) -> WhisperModel:
+    return WhisperModel(
+        str(folder),
+        device="cpu",
+        compute_type="int8",
+        cpu_threads=_THREADS,
+        num_workers=_AT_ONCE,
+        local_files_only=True,
+    )

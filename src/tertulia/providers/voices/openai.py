@@ -1,0 +1,150 @@
+"""OpenAI's voices and what hears speech there, or at any server that speaks the same (Speaches, LocalAI and others).
+
+https://platform.openai.com/docs/api-reference/audio
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from tertulia.audio.pcm import SAMPLE_BYTES, duration_ms, wav
+from tertulia.errors import ModelError
+from tertulia.providers.base import DEFAULT_VOICE, HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
+from tertulia.providers.remote import Remote
+from tertulia.providers.voices.languages import code_of
+from tertulia.providers.voices.placing import Placing
+
+DEFAULT_MODEL = "gpt-4o-mini-tts"
+VENDOR_HOST = "api.openai.com"
+
+_RATE = 24_000  # of the format `pcm`
+_MAX_SOUND_BYTES = 600 * _RATE * SAMPLE_BYTES  # ten minutes; the vendor takes at most 4096 characters
+_NAMES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse"
+_VOICES = tuple(_NAMES.split())
+_CODES = (
+    "af ar az be bg bs ca cs cy da de el en es et fa fi fr gl he hi hr hu hy id is it ja kk kn ko lt lv mi mk mr ms ne "
+    "nl no pl pt ro ru sk sl sr sv sw ta th tl tr uk ur vi zh"
+)
+_MAX_PROMPT_CHARS = 800  # Whisper reads the last 224 tokens of a prompt
+_FORMATS = ("verbose_json", "json")
+_LISTING = "gpt-transcribe"
+"""How the names of models begin that tell no times and take languages and words as lists: they refuse `language`."""
+_FILES = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3")
+_SOUND_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "application/octet-stream", "binary/octet-stream", "")
+
+LANGUAGES = frozenset(_CODES.split())
+"""Those that the vendor names, for both directions: https://platform.openai.com/docs/guides/speech-to-text."""
+
+
+class OpenAIVoice:
+    """Voices of a model. Where the server is not the vendor's own, every voice id is passed on: it may have others."""
+
+    rate = _RATE
+
+    def __init__(self, remote: Remote, model: str, *, any_voice: bool) -> None:
+        self._remote = remote
+        self._model = model
+        self._any_voice = any_voice
+
+    def speaks(self, language: str) -> bool:
+        return code_of(language, LANGUAGES) is not None
+
+    async def voices(self) -> Sequence[VoiceInfo]:
+        return [VoiceInfo(voice, voice.capitalize()) for voice in _VOICES]
+
+    async def knows(self, voice_id: str) -> bool:
+        return self._any_voice or voice_id in _VOICES or voice_id == DEFAULT_VOICE
+
+    async def speak(self, text: str, voice_id: str, language: str) -> AsyncGenerator[Sound]:
+        """The vendor finds the language by itself, and tells no times."""
+        voice = _VOICES[0] if voice_id == DEFAULT_VOICE else voice_id
+        body = {"model": self._model, "input": text, "voice": voice, "response_format": "pcm"}
+        size, rest = 0, b""
+        async with self._remote.stream("POST", "audio/speech", json=body) as response:
+            self._check_type(response.headers.get("content-type", ""))
+            async with aclosing(response.aiter_bytes()) as chunks:
+                async for chunk in chunks:
+                    if not size and chunk.startswith(_FILES):
+                        raise self._remote.failure("it sent a file in place of samples")
+                    size += len(chunk)
+                    if size > _MAX_SOUND_BYTES:
+                        raise self._remote.failure("the sound is too long")
+                    pcm = rest + chunk
+                    whole = len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES
+                    rest = pcm[whole:]
+                    if whole:
+                        yield Sound(pcm[:whole])
+
+    def _check_type(self, content_type: str) -> None:
+        found = content_type.partition(";")[0].strip().lower()
+        if found not in _SOUND_TYPES:
+            raise self._remote.failure(f"it sent {found[:60]} in place of samples")
+
+
+class _Heard(msgspec.Struct):
+    word: str
+    start: float
+    end: float
+
+
+class _Answer(msgspec.Struct):
+    text: str
+    words: list[_Heard] | None = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class OpenAITranscriber:
+    """Asks for words with their times; a model that refuses is asked for the text alone from then on."""
+
+    def __init__(self, remote: Remote, model: str) -> None:
+        self._remote = remote
+        self._model = model
+        self._lists = model.startswith(_LISTING)
+        self._format = 1 if self._lists else 0  # of _FORMATS
+
+    def hears(self, language: str) -> bool:
+        return code_of(language, LANGUAGES) is not None
+
+    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        file = ("speech.wav", wav(pcm, HEARING_RATE), "audio/wav")
+        more_s = HEARING_PATIENCE * duration_ms(pcm, HEARING_RATE) / 1000  # nothing comes before all has been heard
+        failure: ModelError | None = None
+        for number in range(self._format, len(_FORMATS)):
+            fields = self._fields(_FORMATS[number], language, keyterms)
+            answer = await self._remote.read("POST", "audio/transcriptions", more_s, data=fields, files={"file": file})
+            if answer.status == 200:
+                self._format = number
+                return self._transcript(answer.body)
+            failure = self._remote.refusal(answer)
+            if answer.status not in (400, 422):
+                break
+        raise failure or self._remote.failure("it was not asked")
+
+    def _fields(self, answer_format: str, language: str, keyterms: Sequence[str]) -> dict[str, str | list[str]]:
+        fields: dict[str, str | list[str]] = {"model": self._model, "response_format": answer_format}
+        code = code_of(language, LANGUAGES)
+        if self._lists:
+            return {**fields, "languages[]": [code] if code else [], "keywords[]": [*keyterms]}
+        if answer_format == "verbose_json":
+            fields["timestamp_granularities[]"] = "word"
+        if code:
+            fields["language"] = code
+        if keyterms:
+            fields["prompt"] = ", ".join(keyterms)[:_MAX_PROMPT_CHARS]
+        return fields
+
+    def _transcript(self, body: bytes) -> Transcript:
+        try:
+            answer = _decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise self._remote.failure("what it sent is no transcription") from None
+        text = answer.text.strip()
+        return Transcript(text, _placed(text, answer.words or ()))
+
+
+def _placed(text: str, heard: Sequence[_Heard]) -> tuple[Word, ...]:
+    words, starts, ends = [one.word for one in heard], [one.start for one in heard], [one.end for one in heard]
+    return tuple(Placing(text).place(words, starts, ends))

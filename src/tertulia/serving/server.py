@@ -1,0 +1,130 @@
+"""The server of a process: uvicorn, but for how it stops.
+
+uvicorn closes its socket first and waits for the application last. Here turns come first: while they run, within the
+time of grace, the server answers, says that it is stopping, and refuses new ones.
+"""
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+import uvicorn
+from uvicorn.importer import import_from_string
+
+from tertulia.serving.protocol import BoundedProtocol, BoundedWebSocket
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 65
+"""Longer than clients keep idle connections, so that none is closed under a request."""
+WEBSOCKET_MESSAGE_BYTES = 1 << 20
+"""As long as a message of a live conversation may be (`api.realtime`); a longer one is not even read."""
+STOP_S = 15
+"""How long what is said may be read on, once all turns have ended."""
+LOOK_S = 0.1
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""The signals that stop a server."""
+
+
+class Turns(Protocol):
+    """What runs in an application and outlives its requests; `engine.conversations` has the words' meaning."""
+
+    async def drain(self) -> None: ...
+
+    async def void(self) -> None: ...
+
+
+class Company(Protocol):
+    """The other processes that serve on the same socket."""
+
+    def tell(self) -> None:
+        """Say that nothing runs here any more."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs anywhere."""
+        ...
+
+
+class Server(uvicorn.Server):
+    """The first signal lets turns end, the second voids those that run, the third leaves at once."""
+
+    def __init__(
+        self, config: uvicorn.Config, find_turns: Callable[[], Turns | None], ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._find_turns = find_turns
+        self._ready = ready
+        self._told = 0
+        self.deaf_to: int | None = None
+        """A signal that is not for this process."""
+        self.company: Company | None = None
+        """With whom to stop answering: a connection may end at any of them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _settle_memory()
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == self.deaf_to:
+            return
+        self._told += 1
+        self.should_exit = True
+        self.force_exit = self._told > 2
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        turns = self._find_turns()
+        if turns is not None:
+            await self._finish(turns)
+        if self.company is not None:
+            await self._wait_for(self.company)
+        await super().shutdown(sockets)
+
+    async def _finish(self, turns: Turns) -> None:
+        draining = asyncio.create_task(turns.drain())
+        while self._told < 2 and not draining.done():
+            await asyncio.wait([draining], timeout=LOOK_S)
+        draining.cancel()
+        voiding = asyncio.create_task(turns.void())
+        while not self.force_exit and not voiding.done():
+            await asyncio.wait([voiding], timeout=LOOK_S)
+
+    async def _wait_for(self, company: Company) -> None:
+        company.tell()
+        while not self.force_exit and not company.is_idle():  # noqa: ASYNC110 - another process says so
+            await asyncio.sleep(LOOK_S)
+
+
+def _settle_memory() -> None:
+    """What is there now stays: leave it out of the search for garbage, and search less often than a script needs it.
+
+    A turn makes some thousand objects that die by themselves; looking through all of them for cycles was a tenth of its
+    time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def make_server(app: str, ready: Callable[[], None]) -> Server:
+    """A server of the application that a function makes; `app` names it, `MODULE:FUNCTION`."""
+    application: Any = import_from_string(app)()
+    config = uvicorn.Config(
+        application,
+        http=BoundedProtocol,
+        ws=BoundedWebSocket,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        backlog=BACKLOG,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # sound hardly gets smaller, and each connection would keep its own tables
+        timeout_graceful_shutdown=STOP_S,
+    )
+    return Server(config, lambda: getattr(application, "conversations", None), ready)

@@ -1,0 +1,1 @@
+"""Databases: engines, units of work, prepared statements, pages, clusters."""

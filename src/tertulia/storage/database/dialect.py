@@ -1,0 +1,195 @@
+"""The only file that knows SQLite from PostgreSQL."""
+
+import sqlite3
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from tertulia import clock
+from tertulia.storage.database.prepared import execute_directly
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a SQLite writer waits for another process's write."""
+
+NETWORK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""How soon a PostgreSQL host that has vanished is given up, where its URL does not say. TCP alone takes minutes."""
+
+IDLE_S = 1.0
+"""A connection to PostgreSQL that was idle for so many seconds is tried before it is used."""
+
+BEGIN = "BEGIN"
+"""How a transaction of PostgreSQL begins."""
+
+BEGIN_LAZILY = "BEGIN; SET LOCAL synchronous_commit TO off"
+"""The same, and its commit returns before the disk has it."""
+
+JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+"""A JSON document: text on SQLite, JSONB on PostgreSQL."""
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as microseconds since the epoch: exact, and in order, on both databases."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else clock.to_microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else clock.from_microseconds(value)
+
+
+class json_kind(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+    """The kind of the value under a key of a JSON object: `'null'` for null, SQL NULL where the key is absent."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+@compiles(json_kind, "sqlite")
+def _json_kind_sqlite(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"json_type({compiler.process(column, **kw)}, '$.\"' || {compiler.process(key, **kw)} || '\"')"
+
+
+@compiles(json_kind, "postgresql")
+def _json_kind_postgresql(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"jsonb_typeof({compiler.process(column, **kw)} -> CAST({compiler.process(key, **kw)} AS TEXT))"
+
+
+class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+    """The text under a key of a JSON object."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+@compiles(json_text, "sqlite")
+def _json_text_sqlite(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"json_extract({compiler.process(column, **kw)}, '$.\"' || {compiler.process(key, **kw)} || '\"')"
+
+
+@compiles(json_text, "postgresql")
+def _json_text_postgresql(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key = element.clauses
+    return f"({compiler.process(column, **kw)} ->> CAST({compiler.process(key, **kw)} AS TEXT))"
+
+
+def is_sqlite(url: str) -> bool:
+    return sa.make_url(url).get_backend_name() == "sqlite"
+
+
+def create_engine(url: str, pool_size: int) -> Engine:
+    """An engine for a `sqlite:///...` or `postgresql://...` URL, set up for short durable writes."""
+    # Parameters are what people said, and secrets: no error shows them.
+    common = {"json_serializer": _dumps, "json_deserializer": msgspec.json.decode, "hide_parameters": True}
+    if is_sqlite(url):
+        return _sqlite_engine(url, pool_size, common)
+    parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+    parsed = parsed.set(query={**NETWORK, **parsed.query})
+    engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, **common)
+    event.listen(engine, "checkin", _note_the_time)
+    event.listen(engine, "checkout", _see_that_it_lives)
+    return engine
+
+
+def begin_write(connection: Connection) -> None:
+    """Take SQLite's write lock now: a transaction that reads first can fail when it writes, for no fault of its own."""
+    if connection.dialect.name == "sqlite":
+        execute_directly(connection, "BEGIN IMMEDIATE")
+
+
+def set_durable(connection: Connection, *, durable: bool) -> None:
+    """Whether SQLite's commits, from now on, wait until the disk has them. For a connection outside a transaction."""
+    execute_directly(connection, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let one process at a time migrate."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305806193)")
+
+
+def _sqlite_engine(url: str, pool_size: int, common: dict[str, Any]) -> Engine:
+    path = sa.make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # One connection for the writer, the others for readers.
+    engine = sa.create_engine(
+        url,
+        pool_size=pool_size + 1,
+        max_overflow=0,
+        poolclass=sa.QueuePool,
+        connect_args={"check_same_thread": False, "isolation_level": None, "cached_statements": 256},
+        **common,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        _execute_patiently(connection, f"PRAGMA {pragma}")
+
+
+def _execute_patiently(connection: sqlite3.Connection, sql: str) -> None:
+    """Try again while another connection changes the journal's mode: SQLite's own timeout does not wait for that."""
+    latest = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute(sql)
+        except sqlite3.OperationalError:
+            if time.monotonic() >= latest:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _see_that_it_lives(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool make new connections where this one is broken. SQLAlchemy's own way asks the server each time."""
+    now = time.monotonic()
+    try:
+        if now - record.info.get("idle_since", now) > IDLE_S:
+            connection.execute("SELECT 1")
+            connection.rollback()
+    except psycopg.OperationalError as error:
+        raise InvalidatePoolError from error
+    if connection.closed:
+        raise InvalidatePoolError
+
+
+def _dumps(value: object) -> str:
+    return msgspec.json.encode(value).decode()

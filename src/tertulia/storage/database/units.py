@@ -1,0 +1,280 @@
+"""A storage cluster: units of work, each a plain function over a connection, run whole in one hop off the event loop.
+
+`read` and `write` give a unit its connection; the only commit of the product is here. On SQLite one thread writes and
+lets the units that wait share a commit, a savepoint each; on PostgreSQL each unit is a transaction on a pooled
+connection.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import structlog
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from tertulia.errors import Unavailable
+from tertulia.storage.database import dialect
+from tertulia.storage.database.prepared import execute_directly
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Unit = Callable[Concatenate[Connection, P], T]
+
+SHARED_COMMIT = 64
+"""How many waiting units share a commit at most."""
+
+
+class Database(Protocol):
+    """A storage cluster."""
+
+    engine: Engine
+
+    async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit that only reads."""
+        ...
+
+    async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit and commit it; when this returns, the work is durable. What the unit raises undoes it."""
+        ...
+
+    async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit and commit it without waiting for the disk: a failure of power may take it back, and only that.
+
+        For what nobody has been promised, such as the claim of a turn: without its claim, a turn has not happened.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what was begun, then let go of threads and connections."""
+        ...
+
+
+def open_database(url: str, pool_size: int) -> Database:
+    """The cluster at a `sqlite:///...` or `postgresql://...` URL."""
+    engine = dialect.create_engine(url, pool_size)
+    return SqliteDatabase(engine, pool_size) if dialect.is_sqlite(url) else PostgresDatabase(engine, pool_size)
+
+
+@contextmanager
+def reported() -> Generator[None]:
+    """Tell the caller in plain words that the database is out of reach, and the log why."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
+        log.error("database unavailable", reason=str(error.orig if isinstance(error, DBAPIError) else error))
+        raise Unavailable("The database cannot be reached.") from error
+
+
+class PostgresDatabase:
+    """Units on a pool of threads, a connection and a transaction each."""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self.engine = engine
+        self._direct = engine.execution_options(isolation_level="AUTOCOMMIT")
+        """Without transactions of SQLAlchemy's: what begins and ends one is sent by us, each in one message."""
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="postgres")
+
+    async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def query() -> T:
+            with reported(), self._direct.connect() as connection:
+                return unit(connection, *args, **kwargs)
+
+        return await self._run(query)
+
+    async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(lambda: self._transact(dialect.BEGIN, lambda it: unit(it, *args, **kwargs)))
+
+    async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(lambda: self._transact(dialect.BEGIN_LAZILY, lambda it: unit(it, *args, **kwargs)))
+
+    def _transact(self, begin: str, unit: Callable[[Connection], T]) -> T:
+        with reported(), self._direct.connect() as connection:
+            execute_directly(connection, begin)
+            result = unit(connection)  # what it raises ends the transaction: a connection that is given back forgets it
+            execute_directly(connection, "COMMIT")
+            return result
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self.engine.dispose()
+
+
+class SqliteDatabase:
+    """One thread that writes, a few that read."""
+
+    def __init__(self, engine: Engine, readers: int) -> None:
+        self.engine = engine
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-read")
+        self._writer = _Writer(engine)
+
+    async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def transaction() -> T:
+            with reported(), self.engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                return unit(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, transaction)
+
+    async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(lambda connection: unit(connection, *args, **kwargs), durable=True)
+
+    async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(lambda connection: unit(connection, *args, **kwargs), durable=False)
+
+    async def _write(self, unit: Callable[[Connection], T], *, durable: bool) -> T:
+        job = _Job(unit, asyncio.get_running_loop(), durable=durable)
+        self._writer.submit(job)
+        return await job.future
+
+    def close(self) -> None:
+        self._writer.close()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+
+class _Job:
+    """A unit that waits for the writer, and the future of its result."""
+
+    __slots__ = ("durable", "future", "loop", "outcome", "unit")
+
+    def __init__(self, unit: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
+        self.durable = durable
+        self.unit = unit
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.outcome: tuple[Any, BaseException | None] = (None, None)
+
+    def settle(self) -> None:
+        if self.future.done():  # its caller was cancelled; the work stands all the same
+            return
+        result, error = self.outcome
+        if error is None:
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(error)
+
+
+class _Writer:
+    """The thread that writes to SQLite."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._durable = True
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: _Job) -> None:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            jobs, open_ = self._take()
+            if jobs:
+                self._commit_together(jobs)
+                _deliver(jobs)
+        self._disconnect()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == SHARED_COMMIT:
+                return jobs, True
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return jobs, True
+        return jobs, False
+
+    def _commit_together(self, jobs: list[_Job]) -> None:
+        try:
+            with reported():
+                connection = self._connected()
+                self._set_durable(connection, durable=any(job.durable for job in jobs))
+                dialect.begin_write(connection)
+                if len(jobs) == 1:
+                    jobs[0].outcome = (jobs[0].unit(connection), None)
+                else:
+                    for job in jobs:
+                        _run_in_savepoint(connection, job)
+                execute_directly(connection, "COMMIT")
+        except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
+            self._roll_back()
+            for job in jobs:
+                job.outcome = (None, job.outcome[1] or error)
+
+    def _roll_back(self) -> None:
+        """Undo what is open; where that fails, begin anew with another connection."""
+        try:
+            if self._connection is not None:
+                execute_directly(self._connection, "ROLLBACK")
+        except SQLAlchemyError:
+            self._disconnect()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _set_durable(self, connection: Connection, *, durable: bool) -> None:
+        if durable is not self._durable:
+            dialect.set_durable(connection, durable=durable)
+            self._durable = durable
+
+    def _disconnect(self) -> None:
+        """Undo what is open, and begin anew next time."""
+        connection, self._connection = self._connection, None
+        self._durable = True  # as connections begin
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
+            connection.close()
+
+
+def _run_in_savepoint(connection: Connection, job: _Job) -> None:
+    execute_directly(connection, "SAVEPOINT unit")
+    try:
+        with reported():
+            job.outcome = (job.unit(connection), None)
+    except Exception as error:  # noqa: BLE001 - the caller's, to whom it is given
+        job.outcome = (None, error)
+        execute_directly(connection, "ROLLBACK TO unit")
+    execute_directly(connection, "RELEASE unit")
+
+
+def _deliver(jobs: list[_Job]) -> None:
+    """Wake each event loop once for all its jobs."""
+    for loop in {job.loop for job in jobs}:
+        mine = [job for job in jobs if job.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_settle_all, mine)
+        except RuntimeError:  # the loop is closed, and with it whoever waited
+            continue
+
+
+def _settle_all(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.settle()

@@ -1,0 +1,1 @@
+"""What a turn writes: its claim, its lease, its settlement, its stream."""

@@ -1,0 +1,137 @@
+"""`Idempotency-Key`: which turn a caller's key began.
+
+A key is written in the transaction that claims its turn, and removed with a turn that is void, so that it is free
+again. Where a process died in between, the key points to nothing that lives, and counts as free too. Whoever writes or
+removes a key has the conversation first: in the other order, two of them could wait for each other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from tertulia import clock
+from tertulia.errors import Conflict, Unprocessable
+from tertulia.storage.tables import conversations, idempotency_keys, interactions
+from tertulia.storage.turn.lease import is_live
+
+_TAKEN = "Another request with this Idempotency-Key has just begun."
+
+
+class KeyTaken(Conflict):
+    """Another request with the key begins at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A key as a request brings it, and what the request asks, as a digest."""
+
+    org_id: str
+    user_id: str
+    key: str
+    request_hash: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The turn that an earlier request with the same key began."""
+
+    conversation_id: str
+    interaction_id: str
+
+
+class Begun(Protocol):
+    """A turn that has claimed its conversation."""
+
+    @property
+    def conversation_id(self) -> str: ...
+
+    @property
+    def interaction_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Begun)
+
+
+def begin_once(connection: Connection, ticket: Ticket | None, claim: Callable[[Connection], T]) -> T | Earlier:
+    """Claim a turn, unless the key has begun one that is running or settled.
+
+    Raises:
+        Unprocessable: the key was used for another request.
+        KeyTaken: another request with the key begins at this moment.
+    """
+    if ticket is None:
+        return claim(connection)
+    earlier = _find_earlier(connection, ticket)
+    if earlier is not None:
+        return earlier
+    claimed = claim(connection)
+    _tie(connection, ticket, claimed)
+    return claimed
+
+
+def _find_earlier(connection: Connection, ticket: Ticket) -> Earlier | None:
+    row = connection.execute(sa.select(idempotency_keys).where(*_of(ticket))).first()
+    if row is None or not _is_alive(connection, row.conversation_id, row.interaction_id, row.expires_at):
+        return None
+    if row.request_hash != ticket.request_hash:
+        raise Unprocessable("This key was used for another request.", ("header", "Idempotency-Key"))
+    return Earlier(row.conversation_id, row.interaction_id)
+
+
+def _tie(connection: Connection, ticket: Ticket, begun: Begun) -> None:
+    """Look again before: what looked dead may have settled just before its conversation was claimed."""
+    if _find_earlier(connection, ticket) is not None:
+        raise KeyTaken(_TAKEN)
+    connection.execute(sa.delete(idempotency_keys).where(*_of(ticket)))
+    try:
+        connection.execute(
+            sa.insert(idempotency_keys).values(
+                org_id=ticket.org_id,
+                user_id=ticket.user_id,
+                key=ticket.key,
+                request_hash=ticket.request_hash,
+                conversation_id=begun.conversation_id,
+                interaction_id=begun.interaction_id,
+                expires_at=ticket.expires_at,
+            )
+        )
+    except IntegrityError as error:
+        raise KeyTaken(_TAKEN) from error
+
+
+def free_keys(connection: Connection, interaction_id: str) -> None:
+    """Free the key of a void turn."""
+    connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.interaction_id == interaction_id))
+
+
+def purge_keys(connection: Connection, now: datetime) -> None:
+    """Remove what is past its time."""
+    connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
+
+
+def _of(ticket: Ticket) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        idempotency_keys.c.org_id == ticket.org_id,
+        idempotency_keys.c.user_id == ticket.user_id,
+        idempotency_keys.c.key == ticket.key,
+    )
+
+
+def _is_alive(connection: Connection, conversation_id: str, interaction_id: str, expires_at: datetime) -> bool:
+    """Whether the turn of a key is running, whatever its age, or settled and not expired.
+
+    One statement: between two, a running turn may settle, and would be found in neither.
+    """
+    settled = sa.select(interactions.c.id).where(interactions.c.id == interaction_id).exists()
+    holds = conversations.c.lease_interaction_id == interaction_id
+    query = sa.select(settled, holds, conversations.c.lease_expires_at).where(conversations.c.id == conversation_id)
+    row = connection.execute(query).first()
+    if row is None:
+        return False
+    return (row[0] and expires_at > clock.now()) or (row[1] and is_live(row.lease_expires_at))

@@ -1,0 +1,80 @@
+"""What turns have streamed, kept so that it can be replayed for a while."""
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.errors import Gone, NotFound
+from tertulia.storage.tables import conversations, interactions, streams
+from tertulia.storage.turn.lease import is_live
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The whole NDJSON body of a settled turn."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The turn is running; `owner` is the worker that runs it."""
+
+    owner: str
+
+
+class Compressed(bytes):
+    """A body as it is stored."""
+
+
+def compress(body: bytes) -> Compressed:
+    """A body as it is stored. One that is that already, because it takes long, is returned."""
+    return body if isinstance(body, Compressed) else Compressed(zlib.compress(body, 1))
+
+
+# One statement: between two, a running turn may settle, and would be found in neither.
+_WHERE = (
+    sa.select(
+        streams.c.body,
+        streams.c.expires_at,
+        interactions.c.id.label("settled"),
+        conversations.c.lease_owner,
+        conversations.c.lease_interaction_id,
+        conversations.c.lease_expires_at,
+    )
+    .select_from(conversations)
+    .outerjoin(
+        interactions,
+        sa.and_(
+            interactions.c.conversation_id == conversations.c.id, interactions.c.id == sa.bindparam("interaction_id")
+        ),
+    )
+    .outerjoin(streams, streams.c.interaction_id == interactions.c.id)
+    .where(conversations.c.id == sa.bindparam("conversation_id"))
+)
+
+
+def find_stream(connection: Connection, conversation_id: str, interaction_id: str) -> Recording | Elsewhere:
+    """Where the events of a turn can be read.
+
+    Raises:
+        NotFound: there is no such turn, or it is void.
+        Gone: its events are not kept any more.
+    """
+    row = connection.execute(_WHERE, {"conversation_id": conversation_id, "interaction_id": interaction_id}).first()
+    if row is not None and row.body is not None and row.expires_at > clock.now():
+        return Recording(zlib.decompress(row.body))
+    if row is not None and row.settled is not None:
+        raise Gone("The events of this interaction are not kept any more; its messages are.")
+    if row is None or row.lease_interaction_id != interaction_id or not is_live(row.lease_expires_at):
+        raise NotFound(f"There is no interaction {interaction_id}.")
+    return Elsewhere(row.lease_owner)
+
+
+def purge_streams(connection: Connection, now: datetime) -> None:
+    """Remove what is past its time."""
+    connection.execute(sa.delete(streams).where(streams.c.expires_at <= now))

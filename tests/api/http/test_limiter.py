@@ -1,0 +1,83 @@
+"""The counters behind the rate limits, with a clock that the test sets."""
+
+from typing import Any
+
+import pytest
+
+from tertulia.api.http import limiter as limiters
+from tertulia.api.http.limiter import Counters, Limiter
+from tertulia.errors import TooManyRequests
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1_000_000.5
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limiter(clock: Clock) -> Limiter:
+    return Limiter(clock)
+
+
+def test_the_request_over_the_limit_is_refused_and_told_when_to_come_back(limiter: Limiter, clock: Clock) -> None:
+    limiter.hit({}, 2, "GET /x", "me")
+    clock.time += 20
+    limiter.hit({}, 2, "GET /x", "me")
+
+    with pytest.raises(TooManyRequests) as refused:
+        limiter.hit({}, 2, "GET /x", "me")
+
+    assert refused.value.headers == {"Retry-After": "40"}
+
+
+def test_a_minute_later_all_begins_anew(limiter: Limiter, clock: Clock) -> None:
+    limiter.hit({}, 1, "GET /x", "me")
+    clock.time += 60
+
+    limiter.hit({}, 1, "GET /x", "me")
+
+
+def test_users_and_endpoints_are_counted_apart(limiter: Limiter) -> None:
+    limiter.hit({}, 1, "GET /x", "me")
+
+    limiter.hit({}, 1, "GET /x", "them")
+    limiter.hit({}, 1, "GET /y", "me")
+
+
+def test_a_refused_request_tells_its_standing_too(limiter: Limiter) -> None:
+    scope: dict[str, Any] = {}
+    limiter.hit(scope, 1, "GET /x", "me")
+    assert scope["tertulia.allowance"] == limiters.Allowance(1, 0, 1_000_061)
+
+    with pytest.raises(TooManyRequests):
+        limiter.hit(scope := {}, 1, "GET /x", "me")
+
+    assert scope["tertulia.allowance"].remaining == 0
+
+
+def test_callers_who_make_up_names_do_not_fill_the_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiters, "REMEMBERED", 10)
+    counters = Counters(clock)
+
+    for number in range(25):
+        counters.incr(str(number), 60)
+
+    assert counters.reset() == 10
+
+
+def test_windows_that_have_ended_are_forgotten(clock: Clock) -> None:
+    counters = Counters(clock)
+    counters.incr("old", 60)
+    clock.time += 60
+
+    counters.incr("new", 60)
+
+    assert counters.reset() == 1

@@ -1,0 +1,42 @@
+"""Stopping a turn, where it is nearly over."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tertulia.engine.turns.relay import cancel
+from tertulia.engine.turns.turn import Turn, no_actions
+from tertulia.errors import Conflict, Unavailable
+
+NOBODY: Any = None
+
+
+@pytest.mark.parametrize(("settled", "word"), [(True, "late"), (False, "yes")])
+async def test_cancelling_while_a_failed_commit_is_looked_into_tells_what_came_of_it(settled: bool, word: str) -> None:
+    turn = Turn(NOBODY, NOBODY, no_actions)
+    cancelled = asyncio.Event()
+
+    async def look_into() -> None:
+        turn.begin()
+        turn.begin_settling()
+        turn.stopped_by = Unavailable("The database cannot be reached.")
+        await cancelled.wait()
+        turn.settled = settled
+
+    turn.task = asyncio.create_task(look_into())
+    await asyncio.sleep(0)
+    asking = asyncio.create_task(cancel(turn))
+    await asyncio.sleep(0)
+    cancelled.set()
+    assert await asking == word
+
+
+async def test_a_turn_that_was_stopped_is_not_committed_even_where_its_cancellation_got_lost() -> None:
+    turn = Turn(NOBODY, NOBODY, no_actions)
+    turn.task = asyncio.current_task()
+    turn.begin()
+    turn.stopped_by = Conflict("The interaction was cancelled.")
+    with pytest.raises(Conflict):
+        turn.begin_settling()
+    assert not turn.settling

@@ -1,0 +1,135 @@
+"""Vendors through pydantic-ai, whose own models for tests stand in for them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from pydantic_ai import exceptions as vendor_errors
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.models.test import TestModel as FakeModel
+
+from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
+from tertulia.providers.base import Prompt, Turn
+from tertulia.providers.models.vendor import VendorModel
+
+PROMPT = Prompt("EngageUser", "Be brief.", [Turn("user", "Hello"), Turn("assistant", "Yes?"), Turn("user", "Bye")])
+SCHEMA = {"type": "object", "properties": {"choice": {"enum": ["exit-1"]}}, "required": ["choice"]}
+
+
+def raising(error: Exception) -> VendorModel:
+    async def stream(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
+        raise error
+        yield ""
+
+    def answer(_messages: list[ModelMessage], _info: AgentInfo) -> ModelResponse:
+        raise error
+
+    return VendorModel(FunctionModel(answer, stream_function=stream), 5)
+
+
+def answering(*responses: ModelResponse) -> tuple[VendorModel, list[AgentInfo]]:
+    seen: list[AgentInfo] = []
+
+    def answer(_messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        seen.append(info)
+        return responses[len(seen) - 1]
+
+    return VendorModel(FunctionModel(answer), 5), seen
+
+
+def tool_call(**values: Any) -> ModelResponse:
+    return ModelResponse(parts=[ToolCallPart("answer", values)])
+
+
+async def test_a_reply_arrives_in_pieces_and_the_whole_prompt_reaches_the_vendor():
+    seen: list[tuple[list[ModelMessage], AgentInfo]] = []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        seen.append((messages, info))
+        for piece in ("Good ", "", "bye"):
+            yield piece
+
+    prompt = Prompt("EngageUser", PROMPT.system, PROMPT.turns, {"temperature": 0.5, "extra_headers": {"a": "b"}})
+    model = VendorModel(FunctionModel(stream_function=stream), 5)
+    await model.start()
+    assert [piece async for piece in model.stream(prompt)] == ["Good ", "bye"]
+    await model.aclose()
+    messages, info = seen[0]
+    parts: list[Any] = [part for message in messages for part in message.parts]
+    assert [(part.part_kind, part.content) for part in parts] == [
+        ("system-prompt", "Be brief."),
+        ("user-prompt", "Hello"),
+        ("text", "Yes?"),
+        ("user-prompt", "Bye"),
+    ]
+    assert info.model_settings == {"temperature": 0.5}
+
+
+async def test_a_consumer_that_stops_closes_the_stream():
+    closed = asyncio.Event()
+
+    async def stream(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "on and on "
+                await asyncio.sleep(0)
+        finally:
+            closed.set()
+
+    async with aclosing(VendorModel(FunctionModel(stream_function=stream), 5).stream(PROMPT)) as pieces:
+        await anext(pieces)
+    await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_a_vendor_that_gives_nothing_in_time_has_stalled():
+    async def stream(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
+        yield "Hi"
+        await asyncio.Event().wait()
+
+    pieces = VendorModel(FunctionModel(stream_function=stream), 0.1).stream(PROMPT)
+    assert await anext(pieces) == "Hi"
+    with pytest.raises(ModelTimeout):
+        await anext(pieces)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (vendor_errors.ModelTimeoutError("m", "late"), ModelTimeout),
+        (vendor_errors.ModelAuthenticationError("m", "key?"), ModelRefused),
+        (vendor_errors.ModelNotFoundError("m", "which?"), ModelRefused),
+        (vendor_errors.UserError("no"), ModelRefused),
+        (vendor_errors.ModelRateLimitError("m", "slow down"), ModelUnavailable),
+        (vendor_errors.UnexpectedModelBehavior("what?"), ModelMisbehaved),
+        (OSError("gone"), ModelUnavailable),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
+)
+async def test_a_vendor_s_error_becomes_one_of_ours(error: Exception, kind: type[ModelError]):
+    with pytest.raises(kind):
+        await anext(raising(error).stream(PROMPT))
+    with pytest.raises(kind):
+        await raising(error).choose(PROMPT, SCHEMA)
+
+
+async def test_an_empty_reply_is_misbehaviour():
+    with pytest.raises(ModelMisbehaved):
+        await anext(VendorModel(FakeModel(custom_output_text=""), 5).stream(PROMPT))
+
+
+async def test_a_choice_is_made_as_the_call_of_a_tool():
+    model, seen = answering(tool_call(choice="exit-1"))
+    assert await model.choose(PROMPT, SCHEMA) == {"choice": "exit-1"}
+    assert [tool.parameters_json_schema for tool in seen[0].output_tools] == [{**SCHEMA, "additionalProperties": False}]
+
+
+async def test_an_answer_of_another_form_is_asked_for_once_more():
+    words = ModelResponse(parts=[TextPart("I choose exit-1")])
+    model, _ = answering(words, ModelResponse(parts=[TextPart('{"choice": "exit-1"}')]))
+    assert await model.choose(PROMPT, SCHEMA) == {"choice": "exit-1"}
+    model, _ = answering(words, tool_call(choice="other"))
+    with pytest.raises(ModelMisbehaved):
+        await model.choose(PROMPT, SCHEMA)

@@ -1,0 +1,239 @@
+"""The adapter for OpenAI's speech and transcriptions, against a server on loopback that behaves well and badly."""
+
+import gzip
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+
+import httpx2
+import pytest
+
+from providers.chat_server import Answer, floods, sends
+from providers.vendor_server import VendorServer, streams, vendor_server
+from tertulia.audio.pcm import wav
+from tertulia.errors import TranscriptionFailed, VoiceFailed
+from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, Word
+from tertulia.providers.remote import Remote, open_client
+from tertulia.providers.voices.openai import OpenAITranscriber, OpenAIVoice
+
+KEY = "sk-a-very-secret-key"
+PCM = bytes(range(200)) * 2
+
+
+@asynccontextmanager
+async def voice_at(*answers: Answer, stall_s: float = 5) -> AsyncGenerator[tuple[OpenAIVoice, VendorServer]]:
+    async with (
+        vendor_server(*answers) as server,
+        open_client(server.url, {"Authorization": f"Bearer {KEY}"}, stall_s) as client,
+    ):
+        yield OpenAIVoice(Remote(client, VoiceFailed, stall_s, KEY), "tiny-tts", any_voice=True), server
+
+
+@asynccontextmanager
+async def ears_at(
+    *answers: Answer, stall_s: float = 5, model: str = "tiny-ears"
+) -> AsyncGenerator[tuple[OpenAITranscriber, VendorServer]]:
+    async with vendor_server(*answers) as server, open_client(server.url, {}, stall_s) as client:
+        yield OpenAITranscriber(Remote(client, TranscriptionFailed, stall_s, KEY), model), server
+
+
+async def say(voice: OpenAIVoice, voice_id: str = "coral") -> list[Sound]:
+    return [sound async for sound in voice.speak("Good day.", voice_id, "eng")]
+
+
+def pcm(sounds: list[Sound]) -> bytes:
+    return b"".join(sound.pcm for sound in sounds)
+
+
+async def test_samples_arrive_as_the_server_sends_them():
+    async with voice_at(streams(PCM[:100], PCM[100:101], PCM[101:])) as (voice, server):
+        sounds = await say(voice)
+    assert pcm(sounds) == PCM
+    assert all(len(sound.pcm) % 2 == 0 for sound in sounds)
+    (request,) = server.requests
+    assert request.line == "POST /v1/audio/speech HTTP/1.1"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.json == {"model": "tiny-tts", "input": "Good day.", "voice": "coral", "response_format": "pcm"}
+
+
+async def test_the_first_samples_do_not_wait_for_the_last():
+    async with voice_at(streams(PCM, hangs=True)) as (voice, server):
+        async with aclosing(voice.speak("Good day.", "coral", "eng")) as sounds:
+            assert (await anext(sounds)).pcm == PCM
+            assert not server.closed.is_set()
+        await server.closed.wait()
+
+
+async def test_a_connection_is_used_again():
+    async with voice_at(streams(PCM)) as (voice, server):
+        await say(voice)
+        await say(voice, DEFAULT_VOICE)
+    assert server.connections == 1
+    assert server.requests[1].json["voice"] == "alloy"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(sends(b"wrong key", "401 Unauthorized"), "status 401: wrong key", id="wrong key"),
+        pytest.param(sends(b"slow down", "429 Too Many Requests"), "status 429: slow down", id="too many requests"),
+        pytest.param(sends(b"oh", "500 Internal Server Error"), "status 500: oh", id="server error"),
+        pytest.param(sends(b"", "302 Found", b"Location: http://127.0.0.1:9/\r\n"), "status 302: ", id="moved"),
+        pytest.param(streams(PCM, end=b""), "RemoteProtocolError", id="cut off"),
+        pytest.param(streams(b"{}", kind="application/json"), "application/json in place of samples", id="JSON"),
+        pytest.param(streams(b"<html>", kind="text/html; charset=utf-8"), "text/html in place", id="a page"),
+        pytest.param(streams(b"ID3", kind="audio/mpeg"), "audio/mpeg in place of samples", id="another format"),
+        pytest.param(streams(wav(PCM, 24000)), "a file in place of samples", id="a file"),
+        pytest.param(streams(*[bytes(1 << 20)] * 30), "the sound is too long", id="too long"),
+        pytest.param(
+            sends(gzip.compress(bytes(64 << 20)), headers=b"Content-Encoding: gzip\r\n"), "too long", id="gzip bomb"
+        ),
+        pytest.param(sends(b"<html>", headers=b"Content-Encoding: gzip\r\n"), "DecodingError", id="broken gzip"),
+    ],
+)
+async def test_what_is_no_speech_fails(answer: Answer, reason: str):
+    async with voice_at(answer) as (voice, _):
+        with pytest.raises(VoiceFailed) as caught:
+            await say(voice)
+    assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("parts", [(), (PCM,)], ids=["before a sound", "after a sound"])
+async def test_silence_of_the_server_is_a_failure(parts: tuple[bytes, ...]):
+    async with voice_at(streams(*parts, hangs=True), stall_s=0.1) as (voice, _):
+        with pytest.raises(VoiceFailed):
+            await say(voice)
+
+
+async def test_nobody_at_the_address_is_a_failure():
+    async with vendor_server() as server:
+        pass
+    async with open_client(server.url, {}, 1) as client:
+        with pytest.raises(VoiceFailed):
+            await say(OpenAIVoice(Remote(client, VoiceFailed, 1), "tiny-tts", any_voice=True))
+
+
+async def test_a_client_that_was_closed_is_a_failure():
+    client = open_client("http://127.0.0.1:9", {}, 1)
+    await client.aclose()
+    with pytest.raises(VoiceFailed):
+        await say(OpenAIVoice(Remote(client, VoiceFailed, 1), "tiny-tts", any_voice=True))
+
+
+async def test_the_key_is_cut_out_of_the_reason():
+    async with voice_at(sends(f"bad key: {KEY}".encode(), "401 Unauthorized")) as (voice, _):
+        with pytest.raises(VoiceFailed) as caught:
+            await say(voice)
+    assert caught.value.reason == "status 401: bad key: ***"
+    assert KEY not in repr(caught.value) + caught.value.detail
+
+
+async def test_another_server_may_have_voices_of_its_own():
+    async with voice_at(streams(PCM)) as (voice, server):
+        assert await voice.knows("af_heart")
+        await say(voice, "af_heart")
+        client = Remote(open_client(server.url, {}, 1), VoiceFailed, 1)
+    assert server.requests[0].json["voice"] == "af_heart"
+    own = OpenAIVoice(client, "tiny-tts", any_voice=False)
+    assert not await own.knows("af_heart")
+    assert await own.knows("coral")
+    assert await own.knows(DEFAULT_VOICE)
+    assert "coral" in [info.id for info in await own.voices()]
+
+
+async def test_languages_are_those_that_the_vendor_names():
+    async with voice_at(streams(PCM)) as (voice, _), ears_at(sends(b"")) as (ears, _):
+        for speaks in (voice.speaks, ears.hears):
+            assert [code for code in ("eng", "cmn", "nob", "zul", "tlh", "xxx") if speaks(code)] == [
+                "eng",
+                "cmn",
+                "nob",
+            ]
+
+
+HEARD = {
+    "text": " Good day, Ana. ",
+    "words": [
+        {"word": "Good", "start": 0.1, "end": 0.3},
+        {"word": "day", "start": 0.3, "end": 0.5},
+        {"word": "elsewhere", "start": 0.5, "end": 0.6},
+        {"word": " ANA", "start": 0.4, "end": 0.9},
+    ],
+}
+
+
+async def test_a_recording_is_sent_as_a_file_and_comes_back_as_words():
+    async with ears_at(sends(json.dumps(HEARD).encode())) as (ears, server):
+        heard = await ears.transcribe(PCM, "deu", ["Ana", "tertulia"])
+    assert heard == Transcript("Good day, Ana.", (Word(0, 4, 100, 300), Word(5, 8, 300, 500), Word(10, 13, 500, 900)))
+    (request,) = server.requests
+    assert request.line == "POST /v1/audio/transcriptions HTTP/1.1"
+    assert request.form == {
+        "model": b"tiny-ears",
+        "response_format": b"verbose_json",
+        "timestamp_granularities[]": b"word",
+        "language": b"de",
+        "prompt": b"Ana, tertulia",
+        "file": wav(PCM, HEARING_RATE),
+    }
+
+
+async def test_a_model_without_times_is_asked_for_the_text_alone():
+    refusal = sends(b"response_format 'verbose_json' is not compatible", "400 Bad Request")
+    async with ears_at(refusal, sends(b'{"text": "Hi"}')) as (ears, server):
+        for _ in range(2):
+            assert await ears.transcribe(PCM, "eng", ()) == Transcript("Hi")
+    assert [request.form["response_format"] for request in server.requests] == [b"verbose_json", b"json", b"json"]
+
+
+async def test_a_model_that_takes_lists_gets_lists():
+    async with ears_at(sends(b'{"text": "Hi", "languages": ["de"]}'), model="gpt-transcribe") as (ears, server):
+        assert await ears.transcribe(PCM, "deu", ["Ana"]) == Transcript("Hi")
+        assert await ears.transcribe(PCM, "deu", ()) == Transcript("Hi")
+    asked = {"model": b"gpt-transcribe", "response_format": b"json", "languages[]": b"de"}
+    assert [request.form for request in server.requests] == [
+        {**asked, "keywords[]": b"Ana", "file": wav(PCM, HEARING_RATE)},
+        {**asked, "file": wav(PCM, HEARING_RATE)},
+    ]
+
+
+async def test_a_long_recording_may_take_longer_than_other_answers():
+    waits: list[float] = []
+
+    async def note(request: httpx2.Request) -> None:
+        waits.append(request.extensions["timeout"]["read"])
+
+    async with vendor_server(sends(b'{"text": "Hi"}')) as server, open_client(server.url, {}, 5) as client:
+        client.event_hooks = {"request": [note]}
+        ears = OpenAITranscriber(Remote(client, TranscriptionFailed, 5), "tiny-ears")
+        await ears.transcribe(bytes(2 * HEARING_RATE * 60), "eng", ())
+        await ears.transcribe(b"", "eng", ())
+    assert waits == [5 + 2 * 60, 5]
+
+
+async def test_a_silent_recording_is_an_empty_text():
+    async with ears_at(sends(b'{"text": "", "words": []}')) as (ears, _):
+        assert await ears.transcribe(PCM, "eng", ()) == Transcript("")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(sends(b"", "401 Unauthorized"), id="wrong key"),
+        pytest.param(sends(b"", "400 Bad Request"), id="refused in every format"),
+        pytest.param(sends(b"", "429 Too Many Requests"), id="too many requests"),
+        pytest.param(sends(b"", "500 Internal Server Error"), id="server error"),
+        pytest.param(sends(b"", "307 Temporary Redirect", b"Location: /elsewhere\r\n"), id="moved"),
+        pytest.param(sends(b"Good day"), id="no JSON"),
+        pytest.param(sends(b'{"text": 7}'), id="wrong type"),
+        pytest.param(sends(b"[" * 100_000), id="nested too deeply"),
+        pytest.param(sends(b'"\xff"'), id="no UTF-8"),
+        pytest.param(streams(b'{"text":', end=b""), id="cut off"),
+        pytest.param(floods(b"x" * 65536), id="endless"),
+        pytest.param(streams(b'{"text":', hangs=True), id="stalled"),
+    ],
+)
+async def test_what_is_no_transcription_fails(answer: Answer):
+    async with ears_at(answer, stall_s=0.5) as (ears, _):
+        with pytest.raises(TranscriptionFailed):
+            await ears.transcribe(PCM, "eng", ())

@@ -1,0 +1,28 @@
+"""A PostgreSQL that cannot do what it is asked, or has vanished."""
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from support.postgres import Postgres
+from tertulia.errors import Unavailable
+from tertulia.storage.database import dialect
+from tertulia.storage.database.units import open_database
+
+
+async def test_a_server_that_only_reads_is_unavailable_for_writes(postgres_server: Postgres) -> None:
+    database = open_database(postgres_server.create(), 1)
+
+    def write(connection: Connection) -> None:
+        connection.execute(sa.text("SET TRANSACTION READ ONLY"))  # as a standby does, by itself
+        connection.execute(sa.text("DELETE FROM maintenance"))
+
+    with pytest.raises(Unavailable):
+        await database.write(write)
+    database.close()
+
+
+def test_a_vanished_host_is_given_up_soon_and_the_url_has_the_last_word() -> None:
+    query = dialect.create_engine("postgresql://u:p@host/name?connect_timeout=3&sslmode=require", 1).url.query
+    assert (query["connect_timeout"], query["sslmode"]) == ("3", "require")
+    assert int(str(query["tcp_user_timeout"])) <= 30_000
