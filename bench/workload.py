@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -18,7 +18,6 @@ from tertulia.settings import Settings
 from tertulia.storage import organization, role, service, user
 from tertulia.storage.database.clusters import Clusters
 from tertulia.storage.user import NewUser
-from tertulia.storage.versioned import Author
 
 USERS = 2000
 SERVICES = 200
@@ -77,11 +76,8 @@ def _insert_users(connection: Connection, demo: Demo) -> list[str]:
 
 def _insert_services(connection: Connection, demo: Demo) -> list[str]:
     """Copies of the demo's service, which differ in their names alone."""
-    original = service.get_service(connection, demo.organization_id, demo.service_id)
-    author = Author(demo.organization_id, demo.admin_user_id)
-    copies: list[dict[str, Any]] = [
-        {**original, "id": new_id(), "name": f"{original['name']} {number}"} for number in range(SERVICES)
-    ]
+    original = service.lock_service(connection, demo.organization_id, demo.service_id)
+    copies = [replace(original, id=new_id(), name=f"{original.name} {number}") for number in range(SERVICES)]
     for copy in copies:
-        service.create_service(connection, copy, author, {"edge": service.EDGE, "release": service.EDGE})
-    return [copy["id"] for copy in copies]
+        service.insert_service(connection, copy, {"edge": service.EDGE, "release": service.EDGE})
+    return [copy.id for copy in copies]

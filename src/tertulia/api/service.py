@@ -1,40 +1,34 @@
 """Services: an agent and a context graph that users talk to, in named sets of versions."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import ColumnElement
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
+from tertulia import clock
 from tertulia.api import service_rules
 from tertulia.api.http.deps import CurrentActor, Organization
-from tertulia.api.http.pagination import sorting, window
+from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
-from tertulia.api.http.types import Keyterms, ObjectId, Tag, Tags, Text, UserInfo
+from tertulia.api.http.types import Keyterms, LLMConfig, ObjectId, Tag, Tags, Text, UserInfo
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, NotFound
 from tertulia.ids import new_id
-from tertulia.storage import service as store
+from tertulia.storage import service as services
 from tertulia.storage.database.paging import Page, Sort, Window
-from tertulia.storage.service import EDGE, ServiceFilter, VersionSet
-from tertulia.storage.versioned import Author
+from tertulia.storage.service import EDGE, LOCKED_SETS, Service, ServiceFilter, ServiceParts, VersionSet
 
 router = contract_router("/service", "Service")
 
 VersionSetName = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40, pattern="^[A-Za-z0-9_-]+$")
 ]
-
-
-class LLMConfig(BaseModel):
-    llm_name: Text
-    params: dict[str, Any] = {}
 
 
 class VersionSetBody(BaseModel):
@@ -47,6 +41,7 @@ class VersionSetBody(BaseModel):
     llm_model_preferences: dict[str, LLMConfig]
 
     def to_version_set(self) -> VersionSet:
+        """Return the version set as it is stored."""
         return VersionSet(
             self.agent_version_number,
             self.service_hierarchical_state_machine_version_number,
@@ -70,7 +65,7 @@ class CreatedService(BaseModel):
 
 
 class ServiceChanges(BaseModel):
-    """What is null stays as it is."""
+    """New values of fields; those that are null stay as they are."""
 
     name: Text | None = None
     description: Text | None = None
@@ -79,6 +74,13 @@ class ServiceChanges(BaseModel):
     service_hierarchical_state_machine_id: ObjectId | None = None
     tags: Tags | None = None
     keyterms: Keyterms | None = None
+
+    def applied_to(self, service: Service) -> Service:
+        """Return a service with these changes."""
+        changes = self.model_dump(exclude_none=True)
+        if graph_id := changes.pop("service_hierarchical_state_machine_id", None):
+            changes["context_graph_id"] = graph_id
+        return replace(service, **changes)
 
 
 class UpsertVersionSet(BaseModel):
@@ -103,10 +105,8 @@ class FilterValues(BaseModel):
     tags: list[str]
 
 
-class ServicePage(BaseModel):
+class ServicePage(PageModel):
     services: list[ServiceInstance]
-    has_more: bool
-    continuation_token: int | None
     filter_values: FilterValues | None
 
 
@@ -121,15 +121,14 @@ async def get_services(
     tags: Annotated[list[str], Query(description="`key:value`, `key:*` or `key:`; all must match.")] = [],
 ) -> ServicePage:
     """The services that the caller may see. The first page also lists the tags there are."""
-    visible = actor.visible(Permission.SERVICE_GET_SERVICE, store.COLUMNS)
+    visible = actor.visible(Permission.SERVICE_GET_SERVICE, services.COLUMNS)
     narrow = ServiceFilter(list(id), is_active, parse_tag_filters(tags, "tags"))
     page, version_sets, all_tags = await organization.database.read(
         _list, organization.org_id, visible, narrow, sort, part
     )
-    return ServicePage(
-        services=[_instance(row, version_sets[row["id"]]) for row in page.items],
-        has_more=page.has_more,
-        continuation_token=page.continuation_token,
+    return ServicePage.of(
+        page,
+        services=[_instance(service, version_sets[service.id]) for service in page.items],
         filter_values=None if all_tags is None else FilterValues(tags=all_tags),
     )
 
@@ -137,13 +136,9 @@ async def get_services(
 @router.post("/", operation_id="create-service", status_code=201, dependencies=[Depends(rate_limit(20))])
 async def create_service(organization: Organization, actor: CurrentActor, body: NewService) -> CreatedService:
     """Create a service with its version sets `edge` (the latest of everything) and `release`."""
-    service_id = new_id()
-    target = {"org_id": organization.org_id, "service_id": service_id}
-    actor.require(Permission.SERVICE_CREATE_SERVICE, target)
-    for name in sorted(store.LOCKED_SETS):
-        actor.require(Permission.SERVICE_CREATE_VERSION_SET, {**target, "version_set_name": name})
-    await organization.database.write(_create, organization.org_id, service_id, body, _author(actor))
-    return CreatedService(id=service_id)
+    service = _new_service(actor, body)
+    await organization.database.write(_create, actor, service, body.release_version_set)
+    return CreatedService(id=service.id)
 
 
 @router.post("/{service_id}/", operation_id="update-service", dependencies=[Depends(rate_limit(20))])
@@ -151,9 +146,7 @@ async def update_service(
     organization: Organization, actor: CurrentActor, service_id: ObjectId, body: ServiceChanges
 ) -> None:
     """Change fields of a service."""
-    target = {"org_id": organization.org_id, "service_id": service_id}
-    authorize = partial(actor.require, Permission.SERVICE_UPDATE_SERVICE, target)
-    await organization.database.write(_update, organization.org_id, service_id, authorize, body, _author(actor))
+    await organization.database.write(_update, actor, service_id, body)
 
 
 @router.put(
@@ -170,13 +163,8 @@ async def upsert_version_set(
     body: UpsertVersionSet,
 ) -> None:
     """Create or replace a version set of a service."""
-    target = {"org_id": organization.org_id, "service_id": service_id, "version_set_name": version_set_name}
-    create = partial(actor.require, Permission.SERVICE_CREATE_VERSION_SET, target)
-    update = partial(actor.require, Permission.SERVICE_UPDATE_VERSION_SET, target)
     version_set = body.version_set.to_version_set()
-    await organization.database.write(
-        _upsert, organization.org_id, service_id, version_set_name, version_set, create, update
-    )
+    await organization.database.write(_put_version_set, actor, service_id, version_set_name, version_set)
 
 
 @router.delete(
@@ -189,11 +177,7 @@ async def delete_version_set(
     organization: Organization, actor: CurrentActor, service_id: ObjectId, version_set_name: str
 ) -> None:
     """Delete a version set of a service; not `edge` nor `release`."""
-    target = {"org_id": organization.org_id, "service_id": service_id, "version_set_name": version_set_name}
-    authorize = partial(actor.require, Permission.SERVICE_DELETE_VERSION_SET, target)
-    await organization.database.write(
-        store.delete_version_set, organization.org_id, service_id, version_set_name, authorize
-    )
+    await organization.database.write(_delete_version_set, actor, service_id, version_set_name)
 
 
 # --- Units -----------------------------------------------------------------------------------------------------------
@@ -201,95 +185,104 @@ async def delete_version_set(
 
 def _list(
     connection: Connection, org_id: str, visible: ColumnElement[bool], narrow: ServiceFilter, sort: Sort, part: Window
-) -> tuple[Page[RowMapping], dict[str, dict[str, VersionSet]], list[str] | None]:
-    page = store.list_services(connection, org_id, visible, narrow, sort, part)
-    version_sets = store.list_version_sets(connection, [row["id"] for row in page.items])
-    return page, version_sets, store.list_tags(connection, org_id) if part.offset == 0 else None
+) -> tuple[Page[Service], dict[str, dict[str, VersionSet]], list[str] | None]:
+    page = services.list_services(connection, org_id, visible, narrow, sort, part)
+    version_sets = services.list_version_sets(connection, [service.id for service in page.items])
+    return page, version_sets, services.list_tags(connection, org_id) if part.offset == 0 else None
 
 
-def _create(connection: Connection, org_id: str, service_id: str, body: NewService, author: Author) -> None:
-    release = body.release_version_set.to_version_set() if body.release_version_set else EDGE
-    sets = {"edge": EDGE, "release": release}
-    parts = store.find_parts(connection, org_id, body.agent_id, body.service_hierarchical_state_machine_id)
-    if isinstance(parts, str):
-        raise NotFound(parts)
+def _create(connection: Connection, actor: Actor, service: Service, release: VersionSetBody | None) -> None:
+    actor.require(Permission.SERVICE_CREATE_SERVICE, service.attributes)
+    for name in sorted(LOCKED_SETS):
+        target = services.version_set_attributes(service.org_id, service.id, name)
+        actor.require(Permission.SERVICE_CREATE_VERSION_SET, target)
+    sets = {"edge": EDGE, "release": release.to_version_set() if release else EDGE}
+    parts = services.lock_parts(connection, service.org_id, service.agent_id, service.context_graph_id)
     service_rules.check_parts(parts)
     service_rules.check_version_sets(connection, parts, sets.values())
-    row = {
-        "id": service_id,
-        "org_id": org_id,
-        "context_graph_id": body.service_hierarchical_state_machine_id,
-        **body.model_dump(include={"name", "description", "is_active", "agent_id", "tags", "keyterms"}),
-    }
-    store.create_service(connection, row, author, sets)
+    services.insert_service(connection, service, sets)
 
 
-def _update(
-    connection: Connection,
-    org_id: str,
-    service_id: str,
-    authorize: Callable[[], None],
-    body: ServiceChanges,
-    author: Author,
-) -> None:
-    service = store.get_service(connection, org_id, service_id)
-    authorize()
-    changes = body.model_dump(exclude_none=True)
-    if graph_id := changes.pop("service_hierarchical_state_machine_id", None):
-        changes["context_graph_id"] = graph_id
-    activated = changes.get("is_active", False) and not service["is_active"]
-    if activated or changes.keys() & {"agent_id", "context_graph_id"}:
-        after = {**service, **changes}
-        parts = store.find_parts(connection, org_id, after["agent_id"], after["context_graph_id"])
-        if isinstance(parts, str):
-            raise BadRequest(parts)
+def _update(connection: Connection, actor: Actor, service_id: str, changes: ServiceChanges) -> None:
+    service = services.lock_service(connection, actor.org_id, service_id)
+    actor.require(Permission.SERVICE_UPDATE_SERVICE, service.attributes)
+    after = replace(changes.applied_to(service), updated_by_org_id=actor.org_id, updated_by_user_id=actor.user_id)
+    activated = after.is_active and not service.is_active
+    if activated or changes.agent_id or changes.service_hierarchical_state_machine_id:
+        parts = _lock_parts(connection, after)
         service_rules.check_parts(parts)
-        sets = store.list_version_sets(connection, [service_id])[service_id]
+        sets = services.list_version_sets(connection, [service.id])[service.id]
         service_rules.check_version_sets(connection, parts, sets.values())
-    store.update_service(connection, service, changes, author)
+    services.update_service(connection, after)
 
 
-def _upsert(
-    connection: Connection,
-    org_id: str,
-    service_id: str,
-    name: str,
-    version_set: VersionSet,
-    create: Callable[[], None],
-    update: Callable[[], None],
-) -> None:
-    service = store.get_service(connection, org_id, service_id)
-    authorize = update if store.has_version_set(connection, org_id, service_id, name) else create
-    authorize()
+def _put_version_set(connection: Connection, actor: Actor, service_id: str, name: str, version_set: VersionSet) -> None:
+    service = services.lock_service(connection, actor.org_id, service_id)
+    exists = services.has_version_set(connection, service, name)
+    actor.require(
+        Permission.SERVICE_UPDATE_VERSION_SET if exists else Permission.SERVICE_CREATE_VERSION_SET,
+        services.version_set_attributes(service.org_id, service.id, name),
+    )
     if name == "edge":
         raise BadRequest("The version set edge always has the latest versions; it cannot be changed.")
-    parts = store.find_parts(connection, org_id, service["agent_id"], service["context_graph_id"])
-    if isinstance(parts, str):
-        raise BadRequest(parts)
-    service_rules.check_version_sets(connection, parts, [version_set])
-    store.put_version_set(connection, org_id, service_id, name, version_set)
+    service_rules.check_version_sets(connection, _lock_parts(connection, service), [version_set])
+    services.put_version_set(connection, service, name, version_set)
+
+
+def _delete_version_set(connection: Connection, actor: Actor, service_id: str, name: str) -> None:
+    service = services.lock_service(connection, actor.org_id, service_id)
+    if not services.has_version_set(connection, service, name):
+        raise NotFound(f"The service has no version set {name}.")
+    target = services.version_set_attributes(service.org_id, service.id, name)
+    actor.require(Permission.SERVICE_DELETE_VERSION_SET, target)
+    if name in LOCKED_SETS:
+        raise BadRequest(f"The version set {name} cannot be deleted.")
+    services.delete_version_set(connection, service, name)
+
+
+def _lock_parts(connection: Connection, service: Service) -> ServiceParts:
+    """Fetch the parts of a service that exists. Return them locked; raises BadRequest: one of them does not exist."""
+    try:
+        return services.lock_parts(connection, service.org_id, service.agent_id, service.context_graph_id)
+    except NotFound as error:  # 404 stands for the service alone
+        raise BadRequest(error.detail) from error
 
 
 # --- Rendering -------------------------------------------------------------------------------------------------------
 
 
-def _author(actor: Actor) -> Author:
-    return Author(actor.org_id, actor.user_id)
+def _new_service(actor: Actor, body: NewService) -> Service:
+    return Service(
+        id=new_id(),
+        org_id=actor.org_id,
+        name=body.name,
+        description=body.description,
+        is_active=body.is_active,
+        agent_id=body.agent_id,
+        context_graph_id=body.service_hierarchical_state_machine_id,
+        tags=body.tags,
+        keyterms=body.keyterms,
+        creator_org_id=actor.org_id,
+        creator_user_id=actor.user_id,
+        updated_by_org_id=actor.org_id,
+        updated_by_user_id=actor.user_id,
+        created_at=clock.now(),
+    )
 
 
-def _instance(row: RowMapping, version_sets: dict[str, VersionSet]) -> ServiceInstance:
+def _instance(service: Service, version_sets: dict[str, VersionSet]) -> ServiceInstance:
     return ServiceInstance(
-        id=row["id"],
-        name=row["name"],
+        id=service.id,
+        name=service.name,
         version_sets={name: _version_set(version_set) for name, version_set in version_sets.items()},
-        description=row["description"],
-        is_active=row["is_active"],
-        service_hierarchical_state_machine_id=row["context_graph_id"],
-        agent_id=row["agent_id"],
-        tags=[Tag(key=key, value=value) for key, value in row["tags"].items()],
-        keyterms=row["keyterms"],
-        creator=UserInfo(org_id=row["creator_org_id"], user_id=row["creator_user_id"]),
-        updated_by=UserInfo(org_id=row["updated_by_org_id"], user_id=row["updated_by_user_id"]),
+        description=service.description,
+        is_active=service.is_active,
+        service_hierarchical_state_machine_id=service.context_graph_id,
+        agent_id=service.agent_id,
+        tags=[Tag(key=key, value=value) for key, value in service.tags.items()],
+        keyterms=list(service.keyterms),
+        creator=UserInfo(org_id=service.creator_org_id, user_id=service.creator_user_id),
+        updated_by=UserInfo(org_id=service.updated_by_org_id, user_id=service.updated_by_user_id),
     )
 
 

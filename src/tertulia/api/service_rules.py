@@ -1,4 +1,4 @@
-"""What a service may run: models that its version sets name, versions that exist, graphs that the engine can walk."""
+"""Rules of a service: its models and versions exist, and the engine can walk its graphs."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,8 +8,9 @@ from sqlalchemy.engine import Connection
 
 from tertulia.engine.graph.context_graph import ContextGraph, unsupported
 from tertulia.errors import BadRequest
-from tertulia.storage import context_graph
-from tertulia.storage.service import Parts, VersionSet
+from tertulia.events import VersionInfo
+from tertulia.storage import context_graph as context_graphs
+from tertulia.storage.service import ServiceParts, VersionSet
 
 CONTRACT_MODELS = frozenset(
     {
@@ -51,35 +52,38 @@ def check_preferences(preferences: Mapping[str, Any]) -> None:
             raise BadRequest(f"{PREDICATE} asks a predicate; min_confidence cannot be set.")
 
 
-def check_parts(parts: Parts) -> None:
+def check_parts(parts: ServiceParts) -> None:
     """Refuse an agent or a context graph that cannot be used any more, or not yet. Raises BadRequest."""
-    for noun, row in (("agent", parts.agent), ("context graph", parts.graph)):
-        if row["deprecated"]:
-            raise BadRequest(f"The {noun} {row['id']} is deprecated.")
-        if row["latest_version"] is None:
-            raise BadRequest(f"The {noun} {row['id']} has no version.")
+    for noun, part in (("agent", parts.agent), ("context graph", parts.graph)):
+        if part.deprecated:
+            raise BadRequest(f"The {noun} {part.id} is deprecated.")
+        if part.latest_version is None:
+            raise BadRequest(f"The {noun} {part.id} has no version.")
 
 
-def check_version_sets(connection: Connection, parts: Parts, sets: Iterable[VersionSet]) -> None:
+def check_version_sets(connection: Connection, parts: ServiceParts, sets: Iterable[VersionSet]) -> None:
     """Refuse version sets that cannot run with an agent and a context graph.
 
     Raises:
         BadRequest: a model or a version does not exist, or the engine does not run a state of the graph's version.
     """
-    graphs: set[tuple[str, int]] = set()
+    agent, graph = parts.agent, parts.graph
+    graphs: set[VersionInfo] = set()
     for version_set in sets:
         check_preferences(version_set.llm_model_preferences or {})
-        _check_number("agent", version_set.agent_version, parts.agent["latest_version"])
-        _check_number("context graph", version_set.context_graph_version, parts.graph["latest_version"])
-        graphs.add((parts.graph["id"], version_set.context_graph_version or parts.graph["latest_version"]))
-    bodies = context_graph.list_bodies(connection, parts.graph["org_id"], graphs)
+        _check_number("agent", version_set.agent_version, agent.latest_version)
+        latest = _check_number("context graph", version_set.context_graph_version, graph.latest_version)
+        graphs.add((graph.id, version_set.context_graph_version or latest))
+    bodies = context_graphs.list_bodies(connection, graph.org_id, graphs)
     states = {state for body in bodies.values() for state in unsupported(ContextGraph.model_validate(body))}
     if states:
         raise BadRequest(f"These states of the context graph cannot be run yet: {', '.join(sorted(states))}.")
 
 
-def _check_number(noun: str, number: int | None, latest: int | None) -> None:
+def _check_number(noun: str, number: int | None, latest: int | None) -> int:
+    """Refuse a version that does not exist. Return the latest one."""
     if latest is None:
         raise BadRequest(f"The {noun} has no version.")
     if number is not None and not 1 <= number <= latest:
         raise BadRequest(f"The {noun} has no version {number}.")
+    return latest

@@ -14,6 +14,7 @@ from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant
 from tertulia.auth.permissions import Permission
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.storage import user
+from tertulia.storage.versioned import Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Actor:
     def visible(self, permission: Permission, columns: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:
         """The rows on which they have a permission; `columns` are a row's attributes."""
         return grants.visible(self.grants, permission, columns, self._self)
+
+    @property
+    def author(self) -> Author:
+        """The name under which the caller makes and changes things."""
+        return Author(self.org_id, self.user_id)
 
     @property
     def _self(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Table
@@ -17,9 +17,10 @@ from tertulia.engine.graph.context_graph import ContextGraph, problems
 from tertulia.ids import new_id
 from tertulia.storage import agent, context_graph, organization, service, user, versioned
 from tertulia.storage.database import dialect
+from tertulia.storage.service import Service
 from tertulia.storage.tables import api_keys, services
 from tertulia.storage.user import NewUser
-from tertulia.storage.versioned import Author, Kind
+from tertulia.storage.versioned import Author, Kind, Versioned
 
 ORGANIZATION = "demo"
 NAME = "Tertulia demo"
@@ -32,9 +33,12 @@ KEPT_KEYS = 10
 """How many of the keys made here stay: whoever runs `init` each day does not fill the organization with keys."""
 
 
+T = TypeVar("T", bound=Versioned)
+
+
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What `tertulia init` prints. `api_key` is known here and never again."""
+    """The demo organization as `tertulia init` prints it. `api_key` is known here and never again."""
 
     organization_id: str
     user_id: str
@@ -75,24 +79,28 @@ def _service(connection: Connection, author: Author) -> str:
     found = _find(connection, services, author.org_id, SERVICE, services.c.is_active.desc())
     if found is not None:
         return found
-    service_id = new_id()
-    row: dict[str, Any] = {
-        "id": service_id,
-        "org_id": author.org_id,
-        "name": SERVICE,
-        "description": CONTEXT_GRAPH["description"],
-        "is_active": True,
-        "agent_id": _versioned(connection, agent.AGENT, "Reading circle host", AGENT, author),
-        "context_graph_id": _versioned(connection, context_graph.CONTEXT_GRAPH, SERVICE, _checked_graph(), author),
-        "tags": {},
-        "keyterms": [],
-    }
-    service.create_service(connection, row, author, {"edge": service.EDGE, "release": service.EDGE})
-    return service_id
+    made = Service(
+        id=new_id(),
+        org_id=author.org_id,
+        name=SERVICE,
+        description=CONTEXT_GRAPH["description"],
+        is_active=True,
+        agent_id=_versioned(connection, agent.AGENT, "Reading circle host", AGENT, author),
+        context_graph_id=_versioned(connection, context_graph.CONTEXT_GRAPH, SERVICE, _checked_graph(), author),
+        tags={},
+        keyterms=(),
+        creator_org_id=author.org_id,
+        creator_user_id=author.user_id,
+        updated_by_org_id=author.org_id,
+        updated_by_user_id=author.user_id,
+        created_at=clock.now(),
+    )
+    service.insert_service(connection, made, {"edge": service.EDGE, "release": service.EDGE})
+    return made.id
 
 
-def _versioned(connection: Connection, kind: Kind, name: str, body: Mapping[str, Any], author: Author) -> str:
-    """An agent or a context graph of this name, with its first version."""
+def _versioned(connection: Connection, kind: Kind[T], name: str, body: Mapping[str, Any], author: Author) -> str:
+    """Find an agent or a context graph of this name, or make one with a first version. Return its id."""
     found = _find(connection, kind.things, author.org_id, name)
     if found is not None:
         return found

@@ -11,9 +11,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
-from tertulia.storage.database.dialect import json_kind, json_text
 from tertulia.storage.database.paging import Page, Sort, Window, ordering, page
 from tertulia.storage.database.prepared import Prepared
+from tertulia.storage.database.tags import tag_condition
 from tertulia.storage.tables import conversations, messages, roles, users
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE, is_live
@@ -179,12 +179,3 @@ def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
     if narrow.is_finished is not None:
         conditions.append(conversations.c.is_finished.is_(narrow.is_finished))
     return [*conditions, *(tag_condition(conversations.c.tags, key, value) for key, value in narrow.tag)]
-
-
-def tag_condition(column: sa.Column[Any], key: str, value: str) -> ColumnElement[bool]:
-    """Whether a JSON object of tags has a key with a value (`*`: any; empty: null)."""
-    if value == "*":
-        return json_kind(column, key).is_not(None)
-    if not value:
-        return json_kind(column, key) == "null"
-    return json_text(column, key) == value

@@ -1,22 +1,25 @@
-"""What agents and context graphs have in common: a name, numbered versions that never change, and no deletion.
+"""Agents and context graphs alike: a name, numbered versions that never change, and no deletion.
 
-The functions take a `Kind`; agent.py and context_graph.py give theirs. What is deleted is only marked as deprecated.
+The functions take a `Kind`; agent.py and context_graph.py give theirs. A thing that is deleted is only marked as
+deprecated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Table
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.ids import new_id
-from tertulia.storage.database.paging import Page, Sort, Window, cut, ordering
+from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
+from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.tables import services
 
 MAX_NUMBER = 2**31 - 1
@@ -24,10 +27,39 @@ MAX_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of versioned thing: what to call it, its tables, and the columns that refer to it."""
+class Versioned:
+    """A thing with numbered versions; `latest_version` is None until there is one."""
+
+    id: str
+    org_id: str
+    name: str
+    deprecated: bool
+    latest_version: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of the thing `thing_id`."""
+
+    org_id: str
+    thing_id: str
+    number: int
+    body: Mapping[str, Any]
+    creator_org_id: str
+    creator_user_id: str
+    created_at: datetime
+
+
+T = TypeVar("T", bound=Versioned)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A kind of versioned thing: its noun, the class of its rows, its tables, and the columns that refer to it."""
 
     noun: str
+    row: type[T]
     things: Table
     versions: Table
     key: Column[str]
@@ -43,6 +75,14 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionedFilter:
+    """A filter of things; an empty field narrows nothing."""
+
+    id: Sequence[str] = ()
+    deprecated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VersionRange:
     """Versions from `first` to `last`, both included; None stands for the latest."""
 
@@ -50,8 +90,8 @@ class VersionRange:
     last: int | None
 
 
-def create(connection: Connection, kind: Kind, org_id: str, name: str) -> str:
-    """A new thing without versions; its identifier.
+def create(connection: Connection, kind: Kind[T], org_id: str, name: str) -> str:
+    """Insert a thing without versions. Return its identifier.
 
     Raises:
         Conflict: the name is taken, be it by a deprecated one.
@@ -65,22 +105,31 @@ def create(connection: Connection, kind: Kind, org_id: str, name: str) -> str:
     return thing_id
 
 
-def get(connection: Connection, kind: Kind, org_id: str, thing_id: str) -> RowMapping:
-    """A thing. Raises NotFound."""
+def get(connection: Connection, kind: Kind[T], org_id: str, thing_id: str) -> T:
+    """Fetch a thing. Return its row, or raise NotFound."""
     return _get(connection, kind, thing_id, _thing(kind, org_id, thing_id))
 
 
-def lock(connection: Connection, kind: Kind, org_id: str, thing_id: str) -> RowMapping:
-    """A thing that nobody else changes before this transaction ends. Raises NotFound."""
+def lock(connection: Connection, kind: Kind[T], org_id: str, thing_id: str) -> T:
+    """Fetch a thing that nobody else changes before this transaction ends. Return its row, or raise NotFound."""
     return _get(connection, kind, thing_id, _thing(kind, org_id, thing_id).with_for_update())
 
 
-def _thing(kind: Kind, org_id: str, thing_id: str) -> sa.Select[Any]:
-    return sa.select(kind.things).where(kind.things.c.id == thing_id, kind.things.c.org_id == org_id)
+def lock_shared(connection: Connection, kind: Kind[T], org_id: str, thing_id: str) -> T:
+    """Fetch a thing that nobody changes before this transaction ends, though others may lock it so too.
+
+    Return its row, or raise NotFound.
+    """
+    return _get(connection, kind, thing_id, _thing(kind, org_id, thing_id).with_for_update(read=True))
 
 
-def _get(connection: Connection, kind: Kind, thing_id: str, query: sa.Select[Any]) -> RowMapping:
-    row = connection.execute(query).mappings().first()
+def _thing(kind: Kind[T], org_id: str, thing_id: str) -> sa.Select[Any]:
+    query = sa.select(*columns(kind.row, kind.things))
+    return query.where(kind.things.c.id == thing_id, kind.things.c.org_id == org_id)
+
+
+def _get(connection: Connection, kind: Kind[T], thing_id: str, query: sa.Select[Any]) -> T:
+    row = find_row(connection, query, kind.row)
     if row is None:
         raise NotFound(f"There is no {kind.noun} {thing_id}.")
     return row
@@ -88,116 +137,94 @@ def _get(connection: Connection, kind: Kind, thing_id: str, query: sa.Select[Any
 
 def list_(
     connection: Connection,
-    kind: Kind,
+    kind: Kind[T],
     org_id: str,
+    visible: ColumnElement[bool],
+    narrow: VersionedFilter,
     window: Window,
-    *conditions: ColumnElement[bool],
-) -> Page[RowMapping]:
-    """Things of an organization, the oldest first."""
-    query = (
-        sa.select(kind.things)
-        .where(kind.things.c.org_id == org_id, *conditions)
-        .order_by(kind.things.c.created_at, kind.things.c.id)
-    )
-    return _page(connection, query, window)
+) -> Page[T]:
+    """Fetch a page of an organization's things, the oldest first. Return those that are `visible`."""
+    things = kind.things.c
+    query = sa.select(*columns(kind.row, kind.things)).where(things.org_id == org_id, visible)
+    if narrow.deprecated is not None:
+        query = query.where(things.deprecated.is_(narrow.deprecated))
+    if narrow.id:
+        query = query.where(things.id.in_(narrow.id))
+    return fetch_page(connection, query.order_by(things.created_at, things.id), window, kind.row)
 
 
-def deprecate(connection: Connection, kind: Kind, org_id: str, thing_id: str, authorize: Callable[[], None]) -> None:
-    """Keep new services from using a thing.
+def deprecate(connection: Connection, kind: Kind[T], thing: T) -> None:
+    """Keep new services from using a thing that this transaction has locked.
 
     Raises:
-        NotFound, Forbidden.
-        Conflict: that was done before.
-        BadRequest: an active service uses it.
+        Conflict: the thing is deprecated already.
+        BadRequest: an active service uses the thing.
     """
-    row = lock(connection, kind, org_id, thing_id)
-    authorize()
-    if row["deprecated"]:
+    if thing.deprecated:
         raise Conflict(f"The {kind.noun} is already deleted.")
     in_use = sa.select(services.c.name).where(
-        kind.used_by == thing_id, services.c.org_id == org_id, services.c.is_active
+        kind.used_by == thing.id, services.c.org_id == thing.org_id, services.c.is_active
     )
     name = connection.execute(in_use.limit(1)).scalar()
     if name is not None:
         raise BadRequest(f"The active service {name} uses this {kind.noun}.")
-    connection.execute(sa.update(kind.things).where(kind.things.c.id == thing_id).values(deprecated=True))
+    connection.execute(sa.update(kind.things).where(kind.things.c.id == thing.id).values(deprecated=True))
 
 
 def create_version(
-    connection: Connection,
-    kind: Kind,
-    thing: RowMapping,
-    body: Mapping[str, Any],
-    author: Author,
-    expected: int | None,
-) -> RowMapping:
-    """The next version of a thing that this transaction has locked: its row.
+    connection: Connection, kind: Kind[T], thing: T, body: Mapping[str, Any], author: Author, expected: int | None
+) -> Version:
+    """Insert the next version of a thing that this transaction has locked. Return its row.
 
     Raises:
-        Conflict: its number would not be the expected one.
+        Conflict: the version's number would not be the expected one.
     """
-    number = (thing["latest_version"] or 0) + 1
+    number = (thing.latest_version or 0) + 1
     if expected is not None and expected != number:
         raise Conflict(f"The next version is {number}, not {expected}.")
-    row = {
-        kind.key.name: thing["id"],
-        "org_id": thing["org_id"],
-        "version": number,
-        "body": body,
-        "creator_org_id": author.org_id,
-        "creator_user_id": author.user_id,
-        "created_at": clock.now(),
-    }
-    connection.execute(sa.insert(kind.versions).values(row))
-    connection.execute(sa.update(kind.things).where(kind.things.c.id == thing["id"]).values(latest_version=number))
-    return connection.execute(_version(kind, thing["org_id"], thing["id"], number)).mappings().one()
+    made = Version(thing.org_id, thing.id, number, body, author.org_id, author.user_id, clock.now())
+    connection.execute(
+        sa.insert(kind.versions).values(
+            {
+                kind.key.name: made.thing_id,
+                "org_id": made.org_id,
+                "version": made.number,
+                "body": made.body,
+                "creator_org_id": made.creator_org_id,
+                "creator_user_id": made.creator_user_id,
+                "created_at": made.created_at,
+            }
+        )
+    )
+    connection.execute(sa.update(kind.things).where(kind.things.c.id == thing.id).values(latest_version=number))
+    return made
 
 
 def find_version(
-    connection: Connection, kind: Kind, org_id: str, thing_id: str, number: int | None
-) -> RowMapping | None:
-    """A version of a thing by its number, if there is one."""
+    connection: Connection, kind: Kind[T], org_id: str, thing_id: str, number: int | None
+) -> Version | None:
+    """Look for a version of a thing by its number. Return its row, or None."""
     if number is None or not 0 < number <= MAX_NUMBER:
         return None
-    return connection.execute(_version(kind, org_id, thing_id, number)).mappings().first()
+    query = _versions(kind).where(
+        kind.versions.c.org_id == org_id, kind.key == thing_id, kind.versions.c.version == number
+    )
+    return find_row(connection, query, Version)
 
 
 def list_versions(
-    connection: Connection,
-    kind: Kind,
-    org_id: str,
-    thing_id: str,
-    authorize: Callable[[], None],
-    wanted: VersionRange | None,
-    sort: Sort,
-    window: Window,
-) -> Page[RowMapping]:
-    """Versions of a thing, the first one first unless sorted otherwise.
-
-    Raises:
-        NotFound, Forbidden.
-    """
-    thing = get(connection, kind, org_id, thing_id)
-    authorize()
+    connection: Connection, kind: Kind[T], thing: T, wanted: VersionRange | None, sort: Sort, window: Window
+) -> Page[Version]:
+    """Fetch a page of a thing's versions, the first one first unless sorted otherwise. Return the `wanted` ones."""
     number = kind.versions.c.version
-    query = sa.select(kind.versions).where(kind.key == thing_id)
+    query = _versions(kind).where(kind.key == thing.id)
     if wanted is not None:
-        latest = thing["latest_version"] or 0
-        query = query.where(
-            number.between(
-                latest if wanted.first is None else wanted.first, latest if wanted.last is None else wanted.last
-            )
-        )
-    return _page(connection, query.order_by(*ordering(sort, {"version": number}, number)), window)
+        latest = thing.latest_version or 0
+        first = latest if wanted.first is None else wanted.first
+        last = latest if wanted.last is None else wanted.last
+        query = query.where(number.between(first, last))
+    return fetch_page(connection, query.order_by(*ordering(sort, {"version": number}, number)), window, Version)
 
 
-def _version(kind: Kind, org_id: str, thing_id: str, number: int) -> sa.Select[Any]:
-    return sa.select(kind.versions).where(
-        kind.versions.c.org_id == org_id, kind.key == thing_id, kind.versions.c.version == number
-    )
-
-
-def _page(connection: Connection, query: sa.Select[Any], window: Window) -> Page[RowMapping]:
-    limited = query.limit(window.limit + 1).offset(window.offset)
-    rows: Sequence[RowMapping] = connection.execute(limited).mappings().all()
-    return cut(rows, window)
+def _versions(kind: Kind[T]) -> sa.Select[Any]:
+    return sa.select(*columns(Version, kind.versions, thing_id=kind.key, number=kind.versions.c.version))

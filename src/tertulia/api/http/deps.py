@@ -48,6 +48,11 @@ class OrganizationScope:
     org_id: str
     database: Database
 
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes that a permission's conditions can name of a thing about to be made here."""
+        return {"org_id": self.org_id}
+
 
 _ORGANIZATION = "tertulia.organization"
 _CLAIMS = "tertulia.claims"

@@ -1,23 +1,38 @@
-"""Pages and sorting, as the queries of all lists write them.
+"""Pages and sorting, alike in all lists.
 
 @router.get("/agent", ...)
-async def get_agents(window: Annotated[Window, Depends(window(default=10, most=20))]) -> ...
+async def get_agents(part: Annotated[Window, Depends(window(default=10, most=20))]) -> AgentPage:
+    page = await organization.database.read(...)
+    return AgentPage.of(page, agents=[...])
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from fastapi import Query
+from pydantic import BaseModel
 
 from tertulia.api.http.types import MAX_INTEGER
 from tertulia.errors import Unprocessable
-from tertulia.storage.database.paging import Sort, SortKey, Window
+from tertulia.storage.database.paging import Page, Sort, SortKey, Window
 
 ContinuationToken = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Where the next page begins.")]
 
 
+class PageModel(BaseModel):
+    """A page of a list as the wire has it; each list adds a field of its own name for the items."""
+
+    has_more: bool
+    continuation_token: int | None
+
+    @classmethod
+    def of(cls, page: Page[Any], **items: object) -> Self:
+        """Render a page of rows. Return a model that has `items` in its own fields."""
+        return cls.model_validate({**items, "has_more": page.has_more, "continuation_token": page.continuation_token})
+
+
 def window(*, default: int, most: int, least: int = 1) -> Callable[..., Awaitable[Window]]:
-    """A dependency that reads `limit` and `continuation_token`; some lists allow a limit of 0 (`least`)."""
+    """Make a dependency that reads `limit` and `continuation_token`. Return it; `least` is 0 for some lists."""
 
     async def read(
         limit: Annotated[int, Query(ge=least, le=most, description="How many to return at most.")] = default,
@@ -29,7 +44,7 @@ def window(*, default: int, most: int, least: int = 1) -> Callable[..., Awaitabl
 
 
 def sorting(*fields: str) -> Callable[..., Awaitable[Sort]]:
-    """A dependency that reads `sort_by`: `+field` or `-field`, several to break ties.
+    """Make a dependency that reads `sort_by`: `+field` or `-field`, several to break ties. Return it.
 
     A client that does not encode the `+` of a query sends a space, so a leading space counts as `+`.
     """

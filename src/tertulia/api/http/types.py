@@ -4,7 +4,7 @@ Text is stripped of surrounding whitespace before its length is checked. Numbers
 """
 
 import zoneinfo
-from typing import Annotated
+from typing import Annotated, Any
 
 import iso639
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
@@ -55,7 +55,7 @@ Timezone = Annotated[str, AfterValidator(_timezone)]
 
 
 class UserInfo(BaseModel):
-    """Who made or changed something."""
+    """The user who made or changed something."""
 
     org_id: str
     user_id: str
@@ -66,3 +66,10 @@ class Tag(BaseModel):
 
     key: str
     value: str | None
+
+
+class LLMConfig(BaseModel):
+    """A language model and its parameters, as a version set prefers them for an interaction."""
+
+    llm_name: Text
+    params: dict[str, Any] = {}

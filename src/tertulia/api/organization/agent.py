@@ -1,26 +1,27 @@
 """Agents: who speaks. An agent is a name and its numbered versions."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, StringConstraints
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
-from tertulia.api.http.pagination import sorting, window
+from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Language, ObjectId, Text, Text256, UserInfo, VersionNumber
 from tertulia.api.http.versions import version_range
+from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest
-from tertulia.storage import agent as store
+from tertulia.storage import agent as agents
 from tertulia.storage import versioned
 from tertulia.storage.agent import AGENT
-from tertulia.storage.database.paging import Sort, Window
-from tertulia.storage.versioned import Author, VersionRange
+from tertulia.storage.database.paging import Page, Sort, Window
+from tertulia.storage.versioned import Version, VersionedFilter, VersionRange
 
 router = contract_router("/organization/agent", "Organization")
 
@@ -40,14 +41,12 @@ class AgentInstance(BaseModel):
     latest_version: int | None
 
 
-class AgentPage(BaseModel):
+class AgentPage(PageModel):
     agents: list[AgentInstance]
-    has_more: bool
-    continuation_token: int | None
 
 
 class RelationshipToDeveloper(BaseModel):
-    """What an agent believes of the organization that made it."""
+    """The agent's view of the organization that made it."""
 
     ownership: Text
     type: Text
@@ -101,19 +100,16 @@ class AgentVersion(BaseModel):
     creator: UserInfo
 
 
-class AgentVersionPage(BaseModel):
+class AgentVersionPage(PageModel):
     agent_versions: list[AgentVersion]
-    has_more: bool
-    continuation_token: int | None
 
 
 @router.post("", operation_id="create-agent", status_code=201, dependencies=[Depends(rate_limit(10))])
 async def create_agent(organization: Organization, actor: CurrentActor, body: NewAgent) -> CreatedAgent:
     """Create an agent, as yet without a version."""
-    actor.require(Permission.ORGANIZATION_CREATE_AGENT, {"org_id": organization.org_id})
-    return CreatedAgent(
-        id=await organization.database.write(versioned.create, AGENT, organization.org_id, body.agent_name)
-    )
+    actor.require(Permission.ORGANIZATION_CREATE_AGENT, organization.attributes)
+    agent_id = await organization.database.write(versioned.create, AGENT, organization.org_id, body.agent_name)
+    return CreatedAgent(id=agent_id)
 
 
 @router.get("", operation_id="get-agents", dependencies=[Depends(rate_limit(20))])
@@ -125,13 +121,10 @@ async def get_agents(
     id: Annotated[set[ObjectId], Query()] = set(),
 ) -> AgentPage:
     """The agents that the caller may see, the oldest first."""
-    visible = actor.visible(Permission.ORGANIZATION_GET_AGENT, store.COLUMNS)
-    page = await organization.database.read(store.list_agents, organization.org_id, visible, deprecated, list(id), part)
-    return AgentPage(
-        agents=[AgentInstance.model_validate(dict(row)) for row in page.items],
-        has_more=page.has_more,
-        continuation_token=page.continuation_token,
-    )
+    visible = actor.visible(Permission.ORGANIZATION_GET_AGENT, agents.COLUMNS)
+    narrow = VersionedFilter(list(id), deprecated)
+    page = await organization.database.read(versioned.list_, AGENT, organization.org_id, visible, narrow, part)
+    return AgentPage.of(page, agents=[_agent(agent) for agent in page.items])
 
 
 @router.post(
@@ -146,35 +139,20 @@ async def create_agent_version(
     version: Annotated[VersionNumber | None, Query(description="The number that it must get.")] = None,
 ) -> CreatedVersion:
     """Create the next version of an agent; fields that are left out keep their value."""
-    target = {"org_id": organization.org_id, "agent_id": agent_id}
-    voice_id = body.voice_config.voice_id if body.voice_config else None
-    may_create = actor.may(Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)  # a vendor is asked for nobody else
-    known = voice_id is None or (may_create and await runtime.conversations.voices.knows(voice_id))
-
-    def authorize() -> None:
-        actor.require(Permission.ORGANIZATION_CREATE_AGENT_VERSION, target)
-        if not known:
+    if body.voice_config is not None:
+        await organization.database.read(_require_create_version, actor, agent_id)  # a vendor is asked for nobody else
+        voice_id = body.voice_config.voice_id
+        if not await runtime.conversations.voices.knows(voice_id):
             raise BadRequest(f"voice_config: this server does not know the voice {voice_id}.")
-
-    row = await organization.database.write(
-        store.create_agent_version,
-        organization.org_id,
-        agent_id,
-        authorize,
-        body.model_dump(mode="json", exclude_none=True),
-        REQUIRED,
-        Author(actor.org_id, actor.user_id),
-        version,
-    )
-    return CreatedVersion(version=row["version"], created_at=row["created_at"])
+    changes = body.model_dump(mode="json", exclude_none=True)
+    made = await organization.database.write(_create_version, actor, agent_id, changes, version)
+    return CreatedVersion(version=made.number, created_at=made.created_at)
 
 
 @router.delete("/{agent_id}/", operation_id="delete-agent", dependencies=[Depends(rate_limit(10))])
 async def delete_agent(organization: Organization, actor: CurrentActor, agent_id: ObjectId) -> None:
     """Mark an agent as deprecated: no new service can use it."""
-    target = {"org_id": organization.org_id, "agent_id": agent_id}
-    authorize = partial(actor.require, Permission.ORGANIZATION_DELETE_AGENT, target)
-    await organization.database.write(versioned.deprecate, AGENT, organization.org_id, agent_id, authorize)
+    await organization.database.write(_delete, actor, agent_id)
 
 
 @router.get("/{agent_id}/version", operation_id="get-agent-versions", dependencies=[Depends(rate_limit(20))])
@@ -187,18 +165,61 @@ async def get_agent_versions(
     sort: Annotated[Sort, Depends(sorting("version"))],
 ) -> AgentVersionPage:
     """The versions of an agent, the first one first unless sorted otherwise."""
-    target = {"org_id": organization.org_id, "agent_id": agent_id}
-    authorize = partial(actor.require, Permission.ORGANIZATION_GET_AGENT, target)
-    page = await organization.database.read(
-        versioned.list_versions, AGENT, organization.org_id, agent_id, authorize, wanted, sort, part
-    )
-    return AgentVersionPage(
-        agent_versions=[AgentVersion.model_validate(_version(row)) for row in page.items],
-        has_more=page.has_more,
-        continuation_token=page.continuation_token,
-    )
+    page = await organization.database.read(_list_versions, actor, agent_id, wanted, sort, part)
+    return AgentVersionPage.of(page, agent_versions=[_version(version) for version in page.items])
 
 
-def _version(row: RowMapping) -> dict[str, Any]:
-    creator = {"org_id": row["creator_org_id"], "user_id": row["creator_user_id"]}
-    return {"voice_config": None, **row["body"], **row, "creator": creator}
+# --- Units -----------------------------------------------------------------------------------------------------------
+
+
+def _require_create_version(connection: Connection, actor: Actor, agent_id: str) -> None:
+    agent = versioned.get(connection, AGENT, actor.org_id, agent_id)
+    actor.require(Permission.ORGANIZATION_CREATE_AGENT_VERSION, agent.attributes)
+
+
+def _create_version(
+    connection: Connection, actor: Actor, agent_id: str, changes: Mapping[str, Any], expected: int | None
+) -> Version:
+    agent = versioned.lock(connection, AGENT, actor.org_id, agent_id)
+    actor.require(Permission.ORGANIZATION_CREATE_AGENT_VERSION, agent.attributes)
+    latest = versioned.find_version(connection, AGENT, agent.org_id, agent.id, agent.latest_version)
+    body = changes if latest is None else {**latest.body, **changes}
+    missing = [field for field in REQUIRED if field not in body]
+    if missing:
+        raise BadRequest(f"The first version of an agent needs every field; missing: {', '.join(missing)}.")
+    return versioned.create_version(connection, AGENT, agent, body, actor.author, expected)
+
+
+def _delete(connection: Connection, actor: Actor, agent_id: str) -> None:
+    agent = versioned.lock(connection, AGENT, actor.org_id, agent_id)
+    actor.require(Permission.ORGANIZATION_DELETE_AGENT, agent.attributes)
+    versioned.deprecate(connection, AGENT, agent)
+
+
+def _list_versions(
+    connection: Connection, actor: Actor, agent_id: str, wanted: VersionRange | None, sort: Sort, part: Window
+) -> Page[Version]:
+    agent = versioned.get(connection, AGENT, actor.org_id, agent_id)
+    actor.require(Permission.ORGANIZATION_GET_AGENT, agent.attributes)
+    return versioned.list_versions(connection, AGENT, agent, wanted, sort, part)
+
+
+# --- Rendering -------------------------------------------------------------------------------------------------------
+
+
+def _agent(agent: agents.Agent) -> AgentInstance:
+    return AgentInstance(id=agent.id, name=agent.name, deprecated=agent.deprecated, latest_version=agent.latest_version)
+
+
+def _version(version: Version) -> AgentVersion:
+    return AgentVersion.model_validate(
+        {
+            "voice_config": None,
+            **version.body,
+            "org_id": version.org_id,
+            "agent_id": version.thing_id,
+            "version": version.number,
+            "created_at": version.created_at,
+            "creator": UserInfo(org_id=version.creator_org_id, user_id=version.creator_user_id),
+        }
+    )

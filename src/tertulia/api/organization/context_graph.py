@@ -1,29 +1,27 @@
 """Context graphs: what an agent has to do. The wire calls them service hierarchical state machines."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Query, Response
 from pydantic import BaseModel
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia.api.http.deps import CurrentActor, Organization
-from tertulia.api.http.pagination import sorting, window
+from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import ObjectId, Text256, UserInfo, VersionNumber
 from tertulia.api.http.versions import version_range
+from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.graph.context_graph import ContextGraph, external_problems, problems, tool_ids
 from tertulia.errors import NotFound, Unprocessable
-from tertulia.events import VersionInfo
-from tertulia.storage import context_graph as store
+from tertulia.storage import context_graph as context_graphs
 from tertulia.storage import versioned
 from tertulia.storage.context_graph import CONTEXT_GRAPH
-from tertulia.storage.database.paging import Sort, Window
-from tertulia.storage.versioned import Author, VersionRange
+from tertulia.storage.database.paging import Page, Sort, Window
+from tertulia.storage.versioned import Version, VersionedFilter, VersionRange
 
 router = contract_router("/organization/service_hierarchical_state_machine", "Organization")
 
@@ -43,10 +41,8 @@ class ContextGraphInstance(BaseModel):
     latest_version: int | None
 
 
-class ContextGraphPage(BaseModel):
+class ContextGraphPage(PageModel):
     service_hierarchical_state_machines: list[ContextGraphInstance]
-    has_more: bool
-    continuation_token: int | None
 
 
 class CreatedVersion(BaseModel):
@@ -62,10 +58,8 @@ class ContextGraphVersion(ContextGraph):
     creator: UserInfo
 
 
-class ContextGraphVersionPage(BaseModel):
+class ContextGraphVersionPage(PageModel):
     state_machine_versions: list[ContextGraphVersion]
-    has_more: bool
-    continuation_token: int | None
 
 
 @router.post(
@@ -78,7 +72,7 @@ async def create_context_graph(
     organization: Organization, actor: CurrentActor, body: NewContextGraph
 ) -> CreatedContextGraph:
     """Create a context graph, as yet without a version."""
-    actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE, {"org_id": organization.org_id})
+    actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE, organization.attributes)
     graph_id = await organization.database.write(
         versioned.create, CONTEXT_GRAPH, organization.org_id, body.state_machine_name
     )
@@ -94,15 +88,10 @@ async def get_context_graphs(
     id: Annotated[set[ObjectId], Query()] = set(),
 ) -> ContextGraphPage:
     """The context graphs that the caller may see, the oldest first."""
-    visible = actor.visible(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, store.COLUMNS)
-    page = await organization.database.read(
-        store.list_context_graphs, organization.org_id, visible, deprecated, list(id), part
-    )
-    return ContextGraphPage(
-        service_hierarchical_state_machines=[ContextGraphInstance.model_validate(dict(row)) for row in page.items],
-        has_more=page.has_more,
-        continuation_token=page.continuation_token,
-    )
+    visible = actor.visible(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, context_graphs.COLUMNS)
+    narrow = VersionedFilter(list(id), deprecated)
+    page = await organization.database.read(versioned.list_, CONTEXT_GRAPH, organization.org_id, visible, narrow, part)
+    return ContextGraphPage.of(page, service_hierarchical_state_machines=[_graph(graph) for graph in page.items])
 
 
 @router.post(
@@ -121,21 +110,14 @@ async def create_context_graph_version(
     dry_run: Annotated[bool, Query(description="Whether to check only.")] = False,
 ) -> CreatedVersion | Response:
     """Create the next version of a context graph, or with `dry_run` only check whether it could be."""
-    org_id, graph_id = organization.org_id, service_hierarchical_state_machine_id
-    target = {"org_id": org_id, "service_hierarchical_state_machine_id": graph_id}
-    authorize = partial(
-        actor.require, Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, target
-    )
     _refuse(problems(body))
-    graph, check = body.model_dump(mode="json"), partial(_check_surroundings, body)
     if dry_run:
-        await organization.database.read(store.check_version, org_id, graph_id, authorize, graph, check)
+        await organization.database.read(_check_version, actor, service_hierarchical_state_machine_id, body)
         return Response(status_code=201)
-    author = Author(actor.org_id, actor.user_id)
-    row = await organization.database.write(
-        store.create_version, org_id, graph_id, authorize, graph, check, author, version
+    made = await organization.database.write(
+        _create_version, actor, service_hierarchical_state_machine_id, body, version
     )
-    return CreatedVersion(version=row["version"], created_at=row["created_at"])
+    return CreatedVersion(version=made.number, created_at=made.created_at)
 
 
 @router.delete(
@@ -145,11 +127,7 @@ async def create_context_graph_version(
 )
 async def delete_context_graph(organization: Organization, actor: CurrentActor, state_machine_id: ObjectId) -> None:
     """Mark a context graph as deprecated: no new service can use it."""
-    target = {"org_id": organization.org_id, "service_hierarchical_state_machine_id": state_machine_id}
-    authorize = partial(actor.require, Permission.ORGANIZATION_DELETE_SERVICE_HIERARCHICAL_STATE_MACHINE, target)
-    await organization.database.write(
-        versioned.deprecate, CONTEXT_GRAPH, organization.org_id, state_machine_id, authorize
-    )
+    await organization.database.write(_delete, actor, state_machine_id)
 
 
 @router.get(
@@ -166,24 +144,43 @@ async def get_context_graph_versions(
     sort: Annotated[Sort, Depends(sorting("version"))],
 ) -> ContextGraphVersionPage:
     """The versions of a context graph, the first one first unless sorted otherwise."""
-    org_id, graph_id = organization.org_id, service_hierarchical_state_machine_id
-    target = {"org_id": org_id, "service_hierarchical_state_machine_id": graph_id}
-    authorize = partial(actor.require, Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, target)
-    page = await organization.database.read(
-        versioned.list_versions, CONTEXT_GRAPH, org_id, graph_id, authorize, wanted, sort, part
-    )
-    return ContextGraphVersionPage(
-        state_machine_versions=[ContextGraphVersion.model_validate(_version(row)) for row in page.items],
-        has_more=page.has_more,
-        continuation_token=page.continuation_token,
+    graph_id = service_hierarchical_state_machine_id
+    page = await organization.database.read(_list_versions, actor, graph_id, wanted, sort, part)
+    return ContextGraphVersionPage.of(page, state_machine_versions=[_version(version) for version in page.items])
+
+
+# --- Units -----------------------------------------------------------------------------------------------------------
+
+
+def _create_version(
+    connection: Connection, actor: Actor, graph_id: str, body: ContextGraph, expected: int | None
+) -> Version:
+    graph = versioned.lock(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
+    actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
+    _check_surroundings(connection, actor.org_id, body)
+    return versioned.create_version(
+        connection, CONTEXT_GRAPH, graph, body.model_dump(mode="json"), actor.author, expected
     )
 
 
-def _check_surroundings(graph: ContextGraph, referenced: Mapping[VersionInfo, Mapping[str, Any]]) -> None:
-    """Whether what a graph refers to is there: tools, of which there are none yet, and states of other graphs."""
+def _check_version(connection: Connection, actor: Actor, graph_id: str, body: ContextGraph) -> None:
+    graph = versioned.get(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
+    actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
+    _check_surroundings(connection, actor.org_id, body)
+
+
+def _check_surroundings(connection: Connection, org_id: str, graph: ContextGraph) -> None:
+    """Refuse a graph that refers to what is not there: tools, of which there are none yet, and states of other graphs.
+
+    Raises:
+        BadRequest: a version of another graph does not exist, or may not be used.
+        NotFound: a tool does not exist.
+        Unprocessable: a state of another graph does not exist, or does not fit.
+    """
+    bodies = context_graphs.get_usable_bodies(connection, org_id, graph.references.values())
     for _location, tool_id in tool_ids(graph):
         raise NotFound(f"There is no tool {tool_id}.")
-    _refuse(external_problems(graph, {info: ContextGraph.model_validate(body) for info, body in referenced.items()}))
+    _refuse(external_problems(graph, {info: ContextGraph.model_validate(body) for info, body in bodies.items()}))
 
 
 def _refuse(found: list[tuple[tuple[str | int, ...], str]]) -> None:
@@ -191,13 +188,37 @@ def _refuse(found: list[tuple[tuple[str | int, ...], str]]) -> None:
         raise Unprocessable.of([(("body", *location), text) for location, text in found])
 
 
-def _version(row: RowMapping) -> dict[str, Any]:
-    creator = {"org_id": row["creator_org_id"], "user_id": row["creator_user_id"]}
-    return {
-        **row["body"],
-        "org_id": row["org_id"],
-        "service_hierarchical_state_machine_id": row["context_graph_id"],
-        "version": row["version"],
-        "created_at": row["created_at"],
-        "creator": creator,
-    }
+def _delete(connection: Connection, actor: Actor, graph_id: str) -> None:
+    graph = versioned.lock(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
+    actor.require(Permission.ORGANIZATION_DELETE_SERVICE_HIERARCHICAL_STATE_MACHINE, graph.attributes)
+    versioned.deprecate(connection, CONTEXT_GRAPH, graph)
+
+
+def _list_versions(
+    connection: Connection, actor: Actor, graph_id: str, wanted: VersionRange | None, sort: Sort, part: Window
+) -> Page[Version]:
+    graph = versioned.get(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
+    actor.require(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, graph.attributes)
+    return versioned.list_versions(connection, CONTEXT_GRAPH, graph, wanted, sort, part)
+
+
+# --- Rendering -------------------------------------------------------------------------------------------------------
+
+
+def _graph(graph: context_graphs.ContextGraph) -> ContextGraphInstance:
+    return ContextGraphInstance(
+        id=graph.id, name=graph.name, deprecated=graph.deprecated, latest_version=graph.latest_version
+    )
+
+
+def _version(version: Version) -> ContextGraphVersion:
+    return ContextGraphVersion.model_validate(
+        {
+            **version.body,
+            "org_id": version.org_id,
+            "service_hierarchical_state_machine_id": version.thing_id,
+            "version": version.number,
+            "created_at": version.created_at,
+            "creator": UserInfo(org_id=version.creator_org_id, user_id=version.creator_user_id),
+        }
+    )

@@ -1,6 +1,6 @@
 """One page of a list: so many rows from an offset, and whether there are more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +42,17 @@ def page(connection: Connection, query: Select[Any], window: Window) -> Page[Row
     """The rows of a query in a window. The query must be in a total order, or pages overlap."""
     rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
     return cut(rows, window)
+
+
+def fetch_page(connection: Connection, query: Select[Any], window: Window, row: Callable[..., T]) -> Page[T]:
+    """Fetch the rows of a query in a window. Return them as values.
+
+    The query must be in a total order, or pages overlap, and select the fields of `row` in their order.
+    """
+    limited = query.limit(window.limit + 1).offset(window.offset)
+    rows = [row(*found) for found in connection.execute(limited)]
+    has_more = len(rows) > window.limit
+    return Page(rows[: window.limit], has_more, window.offset + window.limit if has_more else None)
 
 
 def cut(rows: Sequence[T], window: Window) -> Page[T]:

@@ -6,7 +6,7 @@ fixed: no lists, no clauses that come and go.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Select, Table, bindparam
@@ -16,6 +16,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 Convert = Callable[[Any], Any] | None
 Parameters = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Prepared:
@@ -52,6 +53,33 @@ class Prepared:
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
             compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect, self._columns)
+        return compiled
+
+
+class PreparedSelect(Generic[T]):
+    """A prepared query for rows of one class, whose fields it selects in their order."""
+
+    def __init__(self, row: Callable[..., T], statement: Select[*tuple[Any, ...]]) -> None:
+        self._row = row
+        self._statement = statement
+        self._compiled: dict[str, _Compiled] = {}
+
+    def first(self, connection: Connection, parameters: Parameters) -> T | None:
+        """Run the query. Return its first row, or None."""
+        compiled = self._for(connection)
+        row = compiled.execute(connection, parameters).fetchone()
+        return None if row is None else self._row(*compiled.values(row))
+
+    def all(self, connection: Connection, parameters: Parameters) -> list[T]:
+        """Run the query. Return all its rows."""
+        compiled = self._for(connection)
+        return [self._row(*compiled.values(row)) for row in compiled.execute(connection, parameters).fetchall()]
+
+    def _for(self, connection: Connection) -> "_Compiled":
+        dialect = connection.dialect
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect, ())
         return compiled
 
 
@@ -113,3 +141,8 @@ class _Compiled:
             name: value if convert is None else convert(value)
             for (name, convert), value in zip(self.results, row, strict=True)
         }
+
+    def values(self, row: Sequence[Any]) -> list[Any]:
+        return [
+            value if convert is None else convert(value) for (_, convert), value in zip(self.results, row, strict=True)
+        ]
