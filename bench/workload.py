@@ -62,13 +62,13 @@ async def _fill(clusters: Clusters, box: SecretBox, demo: Demo) -> Workload:
 
 
 def _insert_users(connection: Connection, demo: Demo) -> list[str]:
-    row = role.get_role(connection, demo.organization_id, roles.USER)
+    reader = role.get_role(connection, demo.organization_id, roles.USER)
     preferences = organization.DEFAULT_PREFERENCES
     return [
         user.insert_user(
             connection,
             demo.organization_id,
-            NewUser(row["id"], "Reader", str(number), f"reader-{number}@example.com", preferences),
+            NewUser(reader.id, "Reader", str(number), f"reader-{number}@example.com", preferences),
         )
         for number in range(USERS)
     ]

@@ -265,7 +265,7 @@ def test_nobody_touches_a_user_who_outranks_them(
     def promote(connection: Connection) -> str:
         super_role = role.get_role(connection, tertulia.demo.organization_id, roles.SUPER_ADMINISTRATOR)
         email = f"super.{operation}@example.com"
-        person = NewUser(super_role["id"], "Demo", "Super", email, organization.DEFAULT_PREFERENCES)
+        person = NewUser(super_role.id, "Demo", "Super", email, organization.DEFAULT_PREFERENCES)
         return user.insert_user(connection, tertulia.demo.organization_id, person)
 
     database = open_database(tertulia.settings.cluster_urls["default"], 1)

@@ -156,10 +156,10 @@ def test_a_sensitive_variable_is_encrypted_in_the_database(tertulia: Server, as_
     user_id = invite(as_admin, sensitive_user_variables={"pin_code": "swordfish"})
 
     database = open_database(tertulia.settings.cluster_urls["default"], 1)
-    row = asyncio.run(database.read(get_user, tertulia.demo.organization_id, user_id))
+    user = asyncio.run(database.read(get_user, tertulia.demo.organization_id, user_id))
     database.close()
 
-    stored = row["sensitive_variables"]["pin_code"]
+    stored = user.sensitive_variables["pin_code"]
     assert "swordfish" not in stored
     assert SecretBox.open(tertulia.settings).decrypt(stored) == "swordfish"
 

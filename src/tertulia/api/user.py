@@ -1,14 +1,15 @@
 """Users: sign in, invite, list, update, delete, and what agents know of them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
-from tertulia.api.http.pagination import sorting, window
+from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Keyterms, Language, Text, Timezone
@@ -22,7 +23,7 @@ from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
 from tertulia.storage import user as users
 from tertulia.storage.database.paging import Sort, Window
-from tertulia.storage.user import Authorize, NewUser, UserChanges, UserFilter
+from tertulia.storage.user import NewUser, User, UserChanges, UserFilter
 
 router = contract_router("/user", "User")
 
@@ -118,31 +119,25 @@ async def create_invited_user(
 
 def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dict[str, str]) -> str:
     role = roles.get_role(connection, actor.org_id, body.role_name)
-    preferences = _first_preferences(connection, actor.org_id, body)
-    target = {
-        "org_id": actor.org_id,
-        "user_role_name": role["name"],
-        "user_model_visible_to_admins": preferences["user_model_visible_to_admins"],
-    }
-    actor.require(Permission.USER_INVITE_USER, target)
-    if not grants.outranks(actor.grants, grants.parse(role["permission_grants"])):
-        raise Forbidden("You can give a user only a role of lower rank than your own.")
     user = NewUser(
-        role_id=role["id"],
+        role_id=role.id,
         first_name=body.first_name,
         last_name=body.last_name,
         email=body.email,
-        preferences=preferences,
+        preferences=_first_preferences(connection, actor.org_id, body),
         nonsensitive_variables=body.nonsensitive_user_variables,
         sensitive_variables=secrets,
     )
+    actor.require(Permission.USER_INVITE_USER, user.attributes_in(role))
+    if not grants.outranks(actor.grants, grants.parse(role.permission_grants)):
+        raise Forbidden("You can give a user only a role of lower rank than your own.")
     return users.insert_user(connection, actor.org_id, user)
 
 
-def _first_preferences(connection: Connection, org_id: str, body: Invitation) -> dict[str, Any]:
+def _first_preferences(connection: Connection, org_id: str, body: Invitation) -> Mapping[str, Any]:
     if body.user_preferences is not None:
         return body.user_preferences.model_dump()
-    return organizations.get_organization(connection, org_id)["default_user_preferences"]
+    return organizations.get_organization(connection, org_id).default_user_preferences
 
 
 # --- List ------------------------------------------------------------------------------------------------------------
@@ -155,7 +150,7 @@ class UserStats(BaseModel):
 
 
 class UserInstance(BaseModel):
-    """A user. `role` is its id; the values of sensitive variables are never told."""
+    """A user. `role` is an id; of sensitive variables only the names are told."""
 
     org_id: str
     user_id: str
@@ -170,45 +165,41 @@ class UserInstance(BaseModel):
     enable_actions_access: bool
 
 
-class UserPage(BaseModel):
+class UserPage(PageModel):
     users: list[UserInstance]
-    has_more: bool
-    continuation_token: int | None
 
 
 @router.get("/", operation_id="get-users", summary="Get users", dependencies=[Depends(rate_limit(60))])
 async def get_users(
     organization: Organization,
     actor: CurrentActor,
-    window: Annotated[Window, Depends(window(default=100, most=100, least=0))],
+    part: Annotated[Window, Depends(window(default=100, most=100, least=0))],
     sort_by: Annotated[Sort, Depends(sorting(*users.SORTABLE))],
     user_id: Annotated[set[str], Query()] = set(),
     email: Annotated[set[EmailStr], Query()] = set(),
 ) -> UserPage:
     visible = actor.visible(Permission.USER_GET_USER_INFO, users.COLUMNS)
     narrow = UserFilter(list(user_id), list(email))
-    page = await organization.database.read(users.list_users, organization.org_id, visible, narrow, sort_by, window)
-    return UserPage(
-        users=[_user(row) for row in page.items], has_more=page.has_more, continuation_token=page.continuation_token
-    )
+    page = await organization.database.read(users.list_users, organization.org_id, visible, narrow, sort_by, part)
+    return UserPage.of(page, users=[_user(user) for user in page.items])
 
 
-def _user(row: RowMapping) -> UserInstance:
+def _user(user: User) -> UserInstance:
     return UserInstance(
-        org_id=row["org_id"],
-        user_id=row["id"],
-        first_name=row["first_name"],
-        last_name=row["last_name"],
-        email=row["email"],
+        org_id=user.org_id,
+        user_id=user.id,
+        first_name=user.first_name,
+        last_name=user.last_name,
+        email=user.email,
         user_stats=UserStats(
-            num_conversations=row["num_conversations"],
-            num_messages=row["num_messages"],
-            last_message_time=row["last_message_time"],
+            num_conversations=user.num_conversations,
+            num_messages=user.num_messages,
+            last_message_time=user.last_message_time,
         ),
-        role=row["role_id"],
-        preferences=Preferences(**users.preferences_of(row)),
-        nonsensitive_variables=row["nonsensitive_variables"],
-        sensitive_variables=list(row["sensitive_variables"]),
+        role=user.role_id,
+        preferences=Preferences(**user.preferences),
+        nonsensitive_variables=dict(user.nonsensitive_variables),
+        sensitive_variables=list(user.sensitive_variables),
         enable_actions_access=False,
     )
 
@@ -217,11 +208,11 @@ def _user(row: RowMapping) -> UserInstance:
 
 
 class NotSet(BaseModel):
-    """Sent as `{}`: leave the field as it is."""
+    """The value `{}`, which leaves a field as it is."""
 
 
 class UserUpdate(BaseModel):
-    """What to change. Null changes nothing, but erases the language or the time zone."""
+    """Changes of a user. Null changes nothing, but erases the language or the time zone."""
 
     first_name: Text | None = None
     last_name: Text | None = None
@@ -234,7 +225,7 @@ class UserUpdate(BaseModel):
     audio_keyterms: Keyterms | None = None
 
     def changes(self) -> UserChanges:
-        """What is to be stored anew."""
+        """Collect the fields to be stored anew. Return them as columns and preferences."""
         given = {name: value for name, value in self if value is not None and not isinstance(value, NotSet)}
         columns = {name: given.pop(name) for name in ("first_name", "last_name", "additional_context") if name in given}
         erased = {name: None for name in ("preferred_language", "timezone") if getattr(self, name) is None}
@@ -251,10 +242,14 @@ class UserUpdate(BaseModel):
 async def update_user_info(
     organization: Organization, actor: CurrentActor, requested_user_id: str, body: UserUpdate
 ) -> None:
-    authorize = _authorize(actor, Permission.USER_UPDATE_USER_INFO)
-    await organization.database.write(
-        users.update_user, organization.org_id, requested_user_id, body.changes(), authorize
-    )
+    await organization.database.write(_update, actor, requested_user_id, body.changes())
+
+
+def _update(connection: Connection, actor: Actor, user_id: str, changes: UserChanges) -> None:
+    user = users.lock_user(connection, actor.org_id, user_id)
+    actor.require(Permission.USER_UPDATE_USER_INFO, user.attributes)
+    _refuse_higher_rank(connection, actor, user)
+    users.update_user(connection, user, changes)
 
 
 # --- Delete ----------------------------------------------------------------------------------------------------------
@@ -269,23 +264,20 @@ async def update_user_info(
 )
 async def delete_user(organization: Organization, actor: CurrentActor, requested_user_id: str) -> None:
     """Delete a user with all their conversations."""
-    authorize = _authorize(actor, Permission.USER_DELETE_USER)
-    await organization.database.write(users.delete_user, organization.org_id, requested_user_id, authorize)
+    await organization.database.write(_delete, actor, requested_user_id)
 
 
-def _authorize(actor: Actor, permission: Permission) -> Authorize:
-    """The permission, and that nobody touches a user who outranks them."""
-
-    def check(row: RowMapping) -> None:
-        actor.require(permission, _target(row))
-        if grants.outranks(grants.parse(row["permission_grants"]), actor.grants):
-            raise Forbidden("This user outranks you.")
-
-    return check
+def _delete(connection: Connection, actor: Actor, user_id: str) -> None:
+    user = users.lock_user(connection, actor.org_id, user_id)
+    actor.require(Permission.USER_DELETE_USER, user.attributes)
+    _refuse_higher_rank(connection, actor, user)
+    users.delete_user(connection, user)
 
 
-def _target(row: RowMapping) -> dict[str, object]:
-    return {name: row[name] for name in users.COLUMNS}
+def _refuse_higher_rank(connection: Connection, actor: Actor, user: User) -> None:
+    role = roles.get_role(connection, user.org_id, user.role_name)
+    if grants.outranks(grants.parse(role.permission_grants), actor.grants):
+        raise Forbidden("This user outranks you.")
 
 
 # --- User model ------------------------------------------------------------------------------------------------------
@@ -315,6 +307,6 @@ class UserModels(BaseModel):
 )
 async def get_user_model(organization: Organization, actor: CurrentActor, user_id: str) -> UserModels:
     """What agents know of a user. Models come with memory, which is not built yet."""
-    row = await organization.database.read(users.get_user, organization.org_id, user_id)
-    actor.require(Permission.USER_GET_USER_MODEL, _target(row))
-    return UserModels(user_models=[], additional_context=row["additional_context"])
+    user = await organization.database.read(users.get_user, organization.org_id, user_id)
+    actor.require(Permission.USER_GET_USER_MODEL, user.attributes)
+    return UserModels(user_models=[], additional_context=list(user.additional_context))

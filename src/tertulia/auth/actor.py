@@ -1,4 +1,4 @@
-"""The caller of a request: a user, the role they have, and so what they may do."""
+"""The caller of a request: a user with a role, and so with permissions."""
 
 import time
 from collections import OrderedDict
@@ -14,12 +14,13 @@ from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant
 from tertulia.auth.permissions import Permission
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.storage import user
+from tertulia.storage.user import UserRole
 from tertulia.storage.versioned import Author
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user of an organization and what their role grants."""
+    """A user of an organization, with the grants of their role."""
 
     org_id: str
     user_id: str
@@ -28,16 +29,19 @@ class Actor:
     grants: tuple[Grant, ...]
 
     def may(self, permission: Permission, target: Mapping[str, object]) -> bool:
-        """Whether they have a permission on a target with these attributes."""
+        """Return whether the caller has a permission on a target with these attributes."""
         return grants.decide(self.grants, permission, target, self._self)
 
     def require(self, permission: Permission, target: Mapping[str, object]) -> None:
-        """Raise Forbidden unless they have a permission on a target with these attributes."""
+        """Raise Forbidden unless the caller has a permission on a target with these attributes."""
         if not self.may(permission, target):
             raise Forbidden(f"You need the permission {permission}.")
 
     def visible(self, permission: Permission, columns: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:
-        """The rows on which they have a permission; `columns` are a row's attributes."""
+        """Write a condition for the rows on which the caller has a permission. Return it.
+
+        `columns` are the attributes of a row.
+        """
         return grants.visible(self.grants, permission, columns, self._self)
 
     @property
@@ -51,7 +55,7 @@ class Actor:
 
 
 class StaleActor(Exception):
-    """The user has another role by now, or is gone."""
+    """A remembered caller has another role by now, or is gone."""
 
 
 REMEMBERED = 10_000
@@ -60,16 +64,17 @@ REMEMBERED_ROLES = 1000
 
 
 class Actors:
-    """Callers of the last minute: at most so many, and each for so many seconds.
+    """The callers of a process: those of the last minute, at most so many, and what their roles grant.
 
-    Who acts by what is remembered has it confirmed in the transaction that writes, and acts anew where it is stale.
+    A remembered caller is confirmed in the transaction that writes, and loaded again if stale.
     """
 
     def __init__(self) -> None:
         self._actors: OrderedDict[tuple[str, str], tuple[Actor, float]] = OrderedDict()
+        self._grants: dict[str, tuple[object, tuple[Grant, ...]]] = {}
 
     def find(self, org_id: str, user_id: str) -> Actor | None:
-        """A caller that is remembered."""
+        """Look for a caller in memory. Return them, or None."""
         actor, until = self._actors.get((org_id, user_id), (None, 0.0))
         return actor if time.monotonic() < until else None
 
@@ -79,39 +84,34 @@ class Actors:
         if len(self._actors) > REMEMBERED:
             self._actors.popitem(last=False)
 
+    def load(self, connection: Connection, org_id: str, user_id: str) -> Actor:
+        """Load the user that a token names. Return them with the role they have now.
+
+        Raises:
+            Unauthorized: there is no such user any more.
+        """
+        role = user.find_role(connection, org_id, user_id)
+        if role is None:
+            raise Unauthorized("The user of this token does not exist.")
+        return Actor(org_id, user_id, role.role_id, role.role_name, self._parse(role))
+
+    def _parse(self, role: UserRole) -> tuple[Grant, ...]:
+        """Parse a role's grants, once for all who have the role. Return them."""
+        known, parsed = self._grants.get(role.role_id, (None, ()))
+        if known == role.permission_grants:
+            return parsed
+        if len(self._grants) >= REMEMBERED_ROLES:
+            self._grants.clear()
+        parsed = grants.parse(role.permission_grants)
+        self._grants[role.role_id] = (role.permission_grants, parsed)
+        return parsed
+
 
 def confirm_actor(connection: Connection, actor: Actor) -> None:
-    """See that a remembered caller still has their role.
+    """Check that a remembered caller still has their role.
 
     Raises:
-        StaleActor: they have not.
+        StaleActor: the caller has another role, or is gone.
     """
     if user.find_role_id(connection, actor.org_id, actor.user_id) != actor.role_id:
         raise StaleActor
-
-
-def load_actor(connection: Connection, org_id: str, user_id: str) -> Actor:
-    """The user that a token names, with the role they have now.
-
-    Raises:
-        Unauthorized: there is no such user any more.
-    """
-    row = user.find_role(connection, org_id, user_id)
-    if row is None:
-        raise Unauthorized("The user of this token does not exist.")
-    return Actor(org_id, user_id, row["role_id"], row["role_name"], _grants(row["role_id"], row["permission_grants"]))
-
-
-_parsed: dict[str, tuple[object, tuple[Grant, ...]]] = {}
-
-
-def _grants(role_id: str, stored: object) -> tuple[Grant, ...]:
-    """A role's grants, parsed once for all who have the role."""
-    known, parsed = _parsed.get(role_id, (None, ()))
-    if known == stored:
-        return parsed
-    if len(_parsed) >= REMEMBERED_ROLES:
-        _parsed.clear()
-    parsed = grants.parse(stored)
-    _parsed[role_id] = (stored, parsed)
-    return parsed

@@ -14,18 +14,11 @@ from tertulia.auth import grants
 from tertulia.errors import Unauthorized
 from tertulia.storage import api_key, user
 from tertulia.storage.api_key import NewApiKey
+from tertulia.storage.versioned import Author
 
 LONGEST_LIFE = timedelta(days=90)
 
 _REFUSED = "The API key or the user is not valid."
-
-
-@dataclass(frozen=True, slots=True)
-class Creator:
-    """Who makes a key."""
-
-    org_id: str
-    user_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +34,11 @@ def issue(
     connection: Connection,
     org_id: str,
     role_id: str,
-    creator: Creator,
+    author: Author,
     name: str | None = None,
     life: timedelta = LONGEST_LIFE,
 ) -> IssuedKey:
-    """Make and store a key."""
+    """Make and store a key. Return it; nobody can read it again."""
     key = secrets.token_urlsafe(32)
     issued = IssuedKey(str(uuid.uuid4()), key, clock.now() + life)
     api_key.insert_api_key(
@@ -56,8 +49,8 @@ def issue(
             key_hash=_hash(key),
             name=name,
             role_id=role_id,
-            creator_org_id=creator.org_id,
-            creator_user_id=creator.user_id,
+            creator_org_id=author.org_id,
+            creator_user_id=author.user_id,
             expires_at=issued.expires_at,
         ),
     )
@@ -65,7 +58,7 @@ def issue(
 
 
 def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, user_id: str) -> None:
-    """See that a key may sign in as a user.
+    """Check that a key may sign in as a user.
 
     Raises:
         Unauthorized: the key is unknown, wrong or expired, the user unknown, or not of lower rank than the key. The
@@ -74,10 +67,10 @@ def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, us
     # Whatever is wrong, the same work is done.
     stored = api_key.find_api_key(connection, org_id, key_id)
     role = user.find_role(connection, org_id, user_id)
-    right = hmac.compare_digest(stored["key_hash"] if stored else _hash(""), _hash(key))
-    if stored is None or role is None or not right or stored["expires_at"] <= clock.now():
+    right = hmac.compare_digest(stored.key_hash if stored else _hash(""), _hash(key))
+    if stored is None or role is None or not right or stored.expires_at <= clock.now():
         raise Unauthorized(_REFUSED)
-    if not grants.outranks(grants.parse(stored["permission_grants"]), grants.parse(role["permission_grants"])):
+    if not grants.outranks(grants.parse(stored.permission_grants), grants.parse(role.permission_grants)):
         raise Unauthorized(_REFUSED)
 
 

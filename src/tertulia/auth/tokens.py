@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import jwt
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.auth.secrets import SecretBox
@@ -143,11 +143,11 @@ def ensure_signing_key(connection: Connection, box: SecretBox) -> None:
         add_signing_key(connection, box)
 
 
-def _open(rows: Sequence[RowMapping], box: SecretBox) -> list[SigningKey]:
+def _open(rows: Sequence[signing_key.SigningKey], box: SecretBox) -> list[SigningKey]:
     grace = LIFETIME + timedelta(seconds=FRESH_S)
-    ends = [newer["created_at"] + grace for _, newer in pairwise(rows)]
+    ends = [newer.created_at + grace for _, newer in pairwise(rows)]
     return [
-        SigningKey(row["kid"], box.decrypt(row["encrypted_secret"]), end)
+        SigningKey(row.kid, box.decrypt(row.encrypted_secret), end)
         for row, end in zip(rows, [*ends, None][: len(rows)], strict=True)
     ]
 

@@ -11,7 +11,6 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.auth import api_keys as keys
 from tertulia.auth import roles
-from tertulia.auth.api_keys import Creator
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
 from tertulia.engine.graph.context_graph import ContextGraph, problems
 from tertulia.ids import new_id
@@ -58,7 +57,7 @@ def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
     admin_id = _user(connection, org_id, "Administrator", ADMINISTRATOR_EMAIL, role_ids[roles.ADMINISTRATOR])
     service_id = _service(connection, Author(org_id, admin_id))
     _prune_keys(connection, org_id)
-    key = keys.issue(connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], Creator(org_id, admin_id), name=KEY_NAME)
+    key = keys.issue(connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], Author(org_id, admin_id), name=KEY_NAME)
     return Demo(org_id, user_id, admin_id, key.api_key_id, key.api_key, service_id)
 
 

@@ -1,20 +1,21 @@
-"""API keys of an organization. Only a hash of each is stored."""
+"""API keys of an organization. Of each, only a hash is stored."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.ids import new_id
+from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.tables import api_keys, roles
 
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key to be stored; auth/api_keys.py makes them."""
+    """A key about to be stored; auth/api_keys.py makes them."""
 
     org_id: str
     key_id: str
@@ -32,13 +33,23 @@ def insert_api_key(connection: Connection, key: NewApiKey) -> None:
     connection.execute(sa.insert(api_keys), {"id": new_id(), "created_at": now, "updated_at": now, **asdict(key)})
 
 
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored, with the document of its role's grants."""
+
+    key_id: str
+    key_hash: str
+    expires_at: datetime
+    permission_grants: object
+
+
 _BY_KEY_ID = (
-    sa.select(api_keys, roles.c.permission_grants)
+    sa.select(*columns(ApiKey, api_keys, permission_grants=roles.c.permission_grants))
     .join(roles, roles.c.id == api_keys.c.role_id)
     .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id"))
 )
 
 
-def find_api_key(connection: Connection, org_id: str, key_id: str) -> RowMapping | None:
-    """A key with what its role grants."""
-    return connection.execute(_BY_KEY_ID, {"org_id": org_id, "key_id": key_id}).mappings().first()
+def find_api_key(connection: Connection, org_id: str, key_id: str) -> ApiKey | None:
+    """Look for a key of an organization. Return its row, or None."""
+    return find_row(connection, _BY_KEY_ID, ApiKey, {"org_id": org_id, "key_id": key_id})

@@ -1,13 +1,15 @@
 """Organizations: the tenants of an installation."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import NotFound
+from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.tables import organizations
 
 DEFAULT_PREFERENCES: Mapping[str, Any] = {
@@ -18,7 +20,22 @@ DEFAULT_PREFERENCES: Mapping[str, Any] = {
     "timezone": None,
     "audio_keyterms": [],
 }
-"""What users prefer where neither they nor their organization say."""
+"""The preferences of users if neither they nor their organization say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """An organization, and the preferences that its new users begin with."""
+
+    org_id: str
+    name: str
+    tenant_id: str
+    default_user_preferences: Mapping[str, Any]
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes that a permission's conditions can name."""
+        return {"org_id": self.org_id}
 
 
 def insert_organization(
@@ -39,19 +56,15 @@ def insert_organization(
     connection.execute(sa.insert(organizations), row)
 
 
-def find_organization(connection: Connection, org_id: str) -> RowMapping | None:
-    """An organization of this cluster."""
-    query = sa.select(organizations).where(organizations.c.org_id == org_id)
-    return connection.execute(query).mappings().first()
+def find_organization(connection: Connection, org_id: str) -> Organization | None:
+    """Look for an organization in this cluster. Return its row, or None."""
+    query = sa.select(*columns(Organization, organizations)).where(organizations.c.org_id == org_id)
+    return find_row(connection, query, Organization)
 
 
-def get_organization(connection: Connection, org_id: str) -> RowMapping:
-    """An organization of this cluster.
-
-    Raises:
-        NotFound: there is none.
-    """
-    row = find_organization(connection, org_id)
-    if row is None:
+def get_organization(connection: Connection, org_id: str) -> Organization:
+    """Fetch an organization of this cluster. Return its row, or raise NotFound."""
+    organization = find_organization(connection, org_id)
+    if organization is None:
         raise NotFound(f"There is no organization {org_id}.")
-    return row
+    return organization

@@ -1,46 +1,57 @@
-"""Roles of an organization. What their grants mean is auth's business."""
+"""Roles of an organization. The meaning of their grants is the business of auth."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import NotFound
 from tertulia.ids import new_id
+from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.tables import roles
 
-_BY_NAME = sa.select(roles).where(roles.c.org_id == bindparam("org_id"), roles.c.name == bindparam("name"))
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role; `permission_grants` is its document, as auth.grants parses it."""
+
+    id: str
+    org_id: str
+    name: str
+    permission_grants: object
 
 
-def find_role(connection: Connection, org_id: str, name: str) -> RowMapping | None:
-    """A role by its name."""
-    return connection.execute(_BY_NAME, {"org_id": org_id, "name": name}).mappings().first()
+_BY_NAME = sa.select(*columns(Role, roles)).where(
+    roles.c.org_id == bindparam("org_id"), roles.c.name == bindparam("name")
+)
 
 
-def get_role(connection: Connection, org_id: str, name: str) -> RowMapping:
-    """A role by its name.
+def find_role(connection: Connection, org_id: str, name: str) -> Role | None:
+    """Look for a role by its name. Return its row, or None."""
+    return find_row(connection, _BY_NAME, Role, {"org_id": org_id, "name": name})
 
-    Raises:
-        NotFound: there is none.
-    """
-    row = find_role(connection, org_id, name)
-    if row is None:
+
+def get_role(connection: Connection, org_id: str, name: str) -> Role:
+    """Fetch a role by its name. Return its row, or raise NotFound."""
+    role = find_role(connection, org_id, name)
+    if role is None:
         raise NotFound(f"There is no role {name}.")
-    return row
+    return role
 
 
 def put_role(connection: Connection, org_id: str, name: str, document: Mapping[str, Any]) -> str:
-    """Insert a role, or change the one of that name; its id.
+    """Insert a role, or change the one of that name. Return its id.
 
     `document` has `description`, `permission_grants` (as JSON) and `frontend_view`.
     """
     existing = find_role(connection, org_id, name)
     if existing is not None:
-        connection.execute(sa.update(roles).where(roles.c.id == existing["id"]).values(**document))
-        return existing["id"]
+        connection.execute(sa.update(roles).where(roles.c.id == existing.id).values(**document))
+        return existing.id
     role_id = new_id()
     row = {"id": role_id, "org_id": org_id, "name": name, "created_at": clock.now(), **document}
     connection.execute(sa.insert(roles), row)

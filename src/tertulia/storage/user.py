@@ -1,20 +1,22 @@
 """Users of an organization. An email is stored in lower case, so that it is unique whatever its case."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, bindparam
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
 from tertulia.errors import Conflict, NotFound
 from tertulia.ids import new_id
-from tertulia.storage.database import paging
-from tertulia.storage.database.paging import Page, Sort, Window
-from tertulia.storage.database.prepared import Prepared
+from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
+from tertulia.storage.database.prepared import PreparedSelect
+from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.role import Role
 from tertulia.storage.tables import (
     conversations,
     idempotency_keys,
@@ -26,8 +28,43 @@ from tertulia.storage.tables import (
     users,
 )
 
-Authorize = Callable[[RowMapping], None]
-"""Raises Forbidden when the caller may not act on the user of this row."""
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user with the name of their role. `shared_preferences` are those without a column of their own."""
+
+    id: str
+    org_id: str
+    role_id: str
+    role_name: str
+    first_name: str
+    last_name: str
+    email: str
+    shared_preferences: Mapping[str, Any]
+    conversations_visible_to_admins: bool
+    user_model_visible_to_admins: bool
+    additional_context: Sequence[str]
+    nonsensitive_variables: Mapping[str, str]
+    sensitive_variables: Mapping[str, str]
+    num_conversations: int
+    num_messages: int
+    last_message_time: datetime | None
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes that a permission's conditions can name; `COLUMNS` has the same ones."""
+        return {
+            "org_id": self.org_id,
+            "user_id": self.id,
+            "user_role_name": self.role_name,
+            "user_model_visible_to_admins": self.user_model_visible_to_admins,
+        }
+
+    @property
+    def preferences(self) -> dict[str, Any]:
+        """All preferences by name."""
+        return {**self.shared_preferences, **{flag: getattr(self, flag) for flag in _FLAGS}}
+
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "org_id": users.c.org_id,
@@ -35,7 +72,7 @@ COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "user_role_name": roles.c.name,
     "user_model_visible_to_admins": users.c.user_model_visible_to_admins,
 }
-"""The attributes of a user that a permission's conditions can name."""
+"""The attributes of a user, as columns."""
 
 SORTABLE: Mapping[str, ColumnElement[Any]] = {
     "first_name": users.c.first_name,
@@ -53,7 +90,7 @@ _FLAGS = ("conversations_visible_to_admins", "user_model_visible_to_admins")
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """A user to be. `preferences` has every key; the values of sensitive variables are encrypted already."""
+    """A user about to be inserted. `preferences` has every key; the values of sensitive variables are encrypted."""
 
     role_id: str
     first_name: str
@@ -63,10 +100,18 @@ class NewUser:
     nonsensitive_variables: Mapping[str, str] = field(default_factory=dict[str, str])
     sensitive_variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
+    def attributes_in(self, role: Role) -> dict[str, object]:
+        """List the attributes that a permission's conditions can name. Return them by name; there is no id yet."""
+        return {
+            "org_id": role.org_id,
+            "user_role_name": role.name,
+            "user_model_visible_to_admins": self.preferences["user_model_visible_to_admins"],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class UserChanges:
-    """What is to be changed: columns of the user, and some of the preferences."""
+    """Changes of a user: columns of the row, and some of the preferences."""
 
     columns: Mapping[str, Any]
     preferences: Mapping[str, Any]
@@ -74,19 +119,23 @@ class UserChanges:
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """What a list of users is narrowed to; an empty field narrows nothing."""
+    """A filter of users; an empty field narrows nothing."""
 
     user_id: Sequence[str] = ()
     email: Sequence[str] = ()
 
 
-def preferences_of(row: RowMapping) -> dict[str, Any]:
-    """All preferences of a user's row."""
-    return {**row["preferences"], **{flag: row[flag] for flag in _FLAGS}}
+@dataclass(frozen=True, slots=True)
+class UserRole:
+    """The role that a user has."""
+
+    role_id: str
+    role_name: str
+    permission_grants: object
 
 
 def insert_user(connection: Connection, org_id: str, user: NewUser) -> str:
-    """Insert a user; their id.
+    """Insert a user. Return the new id.
 
     Raises:
         Conflict: the organization has a user with this email.
@@ -121,51 +170,52 @@ _TAKEN = "The organization has a user with this email already."
 
 
 def find_user_id(connection: Connection, org_id: str, email: str) -> str | None:
-    """The user with an email, whatever its case."""
+    """Look for a user by their email, whatever its case. Return their id, or None."""
     query = sa.select(users.c.id).where(users.c.org_id == org_id, users.c.email == email.lower())
     return connection.execute(query).scalar()
 
 
-_WITH_ROLE = (
-    sa.select(users, users.c.id.label("user_id"), roles.c.name.label("user_role_name"), roles.c.permission_grants)
-    .join(roles, roles.c.id == users.c.role_id)
-    .where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
+_USERS = sa.select(*columns(User, users, role_name=roles.c.name, shared_preferences=users.c.preferences)).join(
+    roles, roles.c.id == users.c.role_id
 )
-_LOCKED = _WITH_ROLE.with_for_update(of=users)
-_ROLE = _WITH_ROLE.with_only_columns(users.c.role_id, roles.c.name.label("role_name"), roles.c.permission_grants)
-
-
-_FIND_ROLE = Prepared(_ROLE)
-_FIND_ROLE_ID = Prepared(
-    sa.select(users.c.role_id).where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
+_USER = _USERS.where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
+_LOCKED = _USER.with_for_update(of=users)
+_FIND_ROLE = PreparedSelect(
+    UserRole,
+    _USER.with_only_columns(
+        *columns(UserRole, users, role_name=roles.c.name, permission_grants=roles.c.permission_grants)
+    ),
+)
+_FIND_ROLE_ID = PreparedSelect(
+    str, sa.select(users.c.role_id).where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
 )
 
 
-def find_role(connection: Connection, org_id: str, user_id: str) -> dict[str, Any] | None:
-    """The `role_id`, `role_name` and `permission_grants` of a user."""
+def find_role(connection: Connection, org_id: str, user_id: str) -> UserRole | None:
+    """Look for the role of a user. Return it, or None if there is no such user."""
     return _FIND_ROLE.first(connection, {"org_id": org_id, "user_id": user_id})
 
 
 def find_role_id(connection: Connection, org_id: str, user_id: str) -> str | None:
-    """The role of a user."""
-    row = _FIND_ROLE_ID.first(connection, {"org_id": org_id, "user_id": user_id})
-    return None if row is None else row["role_id"]
+    """Look for the role of a user. Return its id, or None if there is no such user."""
+    return _FIND_ROLE_ID.first(connection, {"org_id": org_id, "user_id": user_id})
 
 
-def get_user(connection: Connection, org_id: str, user_id: str) -> RowMapping:
-    """A user with the name and the grants of their role.
-
-    Raises:
-        NotFound: there is none.
-    """
-    return _get(connection, _WITH_ROLE, org_id, user_id)
+def get_user(connection: Connection, org_id: str, user_id: str) -> User:
+    """Fetch a user. Return their row, or raise NotFound."""
+    return _get(connection, _USER, org_id, user_id)
 
 
-def _get(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> RowMapping:
-    row = connection.execute(query, {"org_id": org_id, "user_id": user_id}).mappings().first()
-    if row is None:
+def lock_user(connection: Connection, org_id: str, user_id: str) -> User:
+    """Fetch a user whom nobody else changes before this transaction ends. Return their row, or raise NotFound."""
+    return _get(connection, _LOCKED, org_id, user_id)
+
+
+def _get(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> User:
+    user = find_row(connection, query, User, {"org_id": org_id, "user_id": user_id})
+    if user is None:
         raise NotFound(f"There is no user {user_id}.")
-    return row
+    return user
 
 
 def list_users(
@@ -175,51 +225,38 @@ def list_users(
     narrow: UserFilter,
     sort: Sort,
     window: Window,
-) -> Page[RowMapping]:
-    """A page of the users that are `visible`; the oldest first where nothing else is asked."""
-    query = (
-        sa.select(users)
-        .join(roles, roles.c.id == users.c.role_id)
-        .where(users.c.org_id == org_id, visible)
-        .order_by(*paging.ordering(sort, SORTABLE, users.c.created_at, users.c.id))
-    )
+) -> Page[User]:
+    """Fetch a page of users, the oldest first unless sorted otherwise. Return those that are `visible`."""
+    query = _USERS.where(users.c.org_id == org_id, visible)
     if narrow.user_id:
         query = query.where(users.c.id.in_(narrow.user_id))
     if narrow.email:
         query = query.where(users.c.email.in_([email.lower() for email in narrow.email]))
-    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
-    return paging.cut(rows, window)
+    ordered = query.order_by(*ordering(sort, SORTABLE, users.c.created_at, users.c.id))
+    return fetch_page(connection, ordered, window, User)
 
 
-def update_user(connection: Connection, org_id: str, user_id: str, changes: UserChanges, authorize: Authorize) -> None:
-    """Change a user.
-
-    Raises:
-        NotFound, Forbidden.
-    """
-    row = _get(connection, _LOCKED, org_id, user_id)
-    authorize(row)
-    preferences = _preference_columns({**preferences_of(row), **changes.preferences})
-    connection.execute(sa.update(users).where(users.c.id == user_id).values(**changes.columns, **preferences))
+def update_user(connection: Connection, user: User, changes: UserChanges) -> None:
+    """Change a user that this transaction has locked."""
+    preferences = _preference_columns({**user.preferences, **changes.preferences})
+    connection.execute(sa.update(users).where(users.c.id == user.id).values(**changes.columns, **preferences))
 
 
-def delete_user(connection: Connection, org_id: str, user_id: str, authorize: Authorize) -> None:
-    """Remove a user and all that they said and were told.
+def delete_user(connection: Connection, user: User) -> None:
+    """Remove a user that this transaction has locked, and all that they said and were told.
 
     Raises:
-        NotFound, Forbidden.
         Conflict: a turn of one of their conversations is running.
     """
-    authorize(_get(connection, _LOCKED, org_id, user_id))
-    theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
+    theirs = sa.and_(conversations.c.org_id == user.org_id, conversations.c.user_id == user.id)
     _refuse_while_turns_run(connection, theirs)
     ids = sa.select(conversations.c.id).where(theirs)
     for table in (recordings, messages, streams, interactions):
         connection.execute(sa.delete(table).where(table.c.conversation_id.in_(ids)))
     connection.execute(sa.delete(conversations).where(theirs))
     keys = idempotency_keys.c
-    connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
-    connection.execute(sa.delete(users).where(users.c.id == user_id))
+    connection.execute(sa.delete(idempotency_keys).where(keys.org_id == user.org_id, keys.user_id == user.id))
+    connection.execute(sa.delete(users).where(users.c.id == user.id))
 
 
 def _refuse_while_turns_run(connection: Connection, theirs: ColumnElement[bool]) -> None:

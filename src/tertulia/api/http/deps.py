@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 
 from tertulia.api.http.limiter import Limiter
 from tertulia.auth import credentials
-from tertulia.auth.actor import Actor, Actors, StaleActor, load_actor
+from tertulia.auth.actor import Actor, Actors, StaleActor
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Claims, Tokens
 from tertulia.background.maintenance import Maintenance
@@ -100,7 +100,8 @@ async def find_actor(connection: HTTPConnection) -> Actor:
     if actor is None:
         organization = await find_organization(connection)
         claims = await find_claims(connection)
-        actor = await organization.database.read(load_actor, claims.org_id, claims.user_id)
+        runtime: Runtime = connection.scope["app"].state.runtime
+        actor = await organization.database.read(runtime.actors.load, claims.org_id, claims.user_id)
         connection.scope[_ACTOR] = actor
     return actor
 

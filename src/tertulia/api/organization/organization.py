@@ -11,7 +11,7 @@ router = contract_router("/organization", "Organization")
 
 
 class Preferences(BaseModel):
-    """How a user likes things. Null: the agent's own language, and UTC."""
+    """A user's preferences. Null stands for the agent's own language, and for UTC."""
 
     enable_response_recommendation: bool
     preferred_language: str | None
@@ -22,7 +22,7 @@ class Preferences(BaseModel):
 
 
 class OrganizationDetails(BaseModel):
-    """Null where the caller may not see it."""
+    """An organization; fields that the caller may not see are null."""
 
     org_id: str
     org_name: str
@@ -32,12 +32,11 @@ class OrganizationDetails(BaseModel):
 
 @router.get("/", operation_id="get-organization", summary="Get an organization")
 async def get_organization_details(organization: Organization, actor: MaybeActor) -> OrganizationDetails:
-    row = await organization.database.read(get_organization, organization.org_id)
-    target = {"org_id": row["org_id"]}
-    allowed = actor is not None and actor.may(Permission.ORGANIZATION_GET_ORGANIZATION_DETAILS, target)
+    found = await organization.database.read(get_organization, organization.org_id)
+    allowed = actor is not None and actor.may(Permission.ORGANIZATION_GET_ORGANIZATION_DETAILS, found.attributes)
     return OrganizationDetails(
-        org_id=row["org_id"],
-        org_name=row["name"],
-        default_user_preferences=Preferences(**row["default_user_preferences"]) if allowed else None,
-        tenant_id=row["tenant_id"] if allowed else None,
+        org_id=found.org_id,
+        org_name=found.name,
+        default_user_preferences=Preferences(**found.default_user_preferences) if allowed else None,
+        tenant_id=found.tenant_id if allowed else None,
     )
