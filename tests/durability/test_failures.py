@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx2
 import psutil
 import pytest
+from tertulia.storage.settle import settle
 
 from conftest import Serve
 from durability.lives import LEASE_S, Installation, Request, User, check_whole
@@ -38,8 +39,8 @@ from tertulia.providers.models.registry import Models
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations, interactions
-from tertulia.storage.turn import turn
-from tertulia.storage.turn.turn import Lease, Opening
+from tertulia.storage.turn.claim import claim_new
+from tertulia.storage.turn.values import Lease, Opening
 
 FREE_S = 3 * LEASE_S + 2.0
 """A lease, what a sweep may take to come, and what a busy machine may add."""
@@ -115,7 +116,7 @@ def _losing_an_answer(write: Callable[..., Any]) -> Callable[..., Any]:
 
     async def writing(this: Any, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = await write(this, unit, *args, **kwargs)
-        if unit is turn.settle:
+        if unit is settle:
             raise Unavailable("The database cannot be reached.")
         return result
 
@@ -421,5 +422,5 @@ def _die_in_a_turn(server: Server, user_id: str, service_id: str) -> None:
     engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
     with engine.begin() as connection:
         dialect.begin_write(connection)
-        turn.claim_new(connection, opening, lease)
+        claim_new(connection, opening, lease)
     engine.dispose()

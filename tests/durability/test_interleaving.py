@@ -25,10 +25,11 @@ from tertulia.ids import new_id
 from tertulia.storage import conversation
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import conversations, interactions
-from tertulia.storage.turn import stream, turn
+from tertulia.storage.turn import claim as claims
+from tertulia.storage.turn import settle, stream, sweep
 from tertulia.storage.turn.idempotency import Ticket, begin_once
 from tertulia.storage.turn.stream import Elsewhere, Recording
-from tertulia.storage.turn.turn import Claim, Lease, Message, Opening, Settlement
+from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
 BLOCKED_S = 0.1
@@ -63,15 +64,15 @@ class Scene:
         ]
         position = [["graph", 1, "state"]]
         made = Settlement(self.world.now, said, position, {}, False, BODY, self.world.now + REPLAY)
-        turn.settle(connection, self.claim, made)
+        settle.settle(connection, self.claim, made)
         return "settled"
 
     def abandon(self, connection: Connection) -> str:
-        turn.abandon(connection, self.claim)
+        settle.abandon(connection, self.claim)
         return "abandoned"
 
     def renew(self, connection: Connection) -> str:
-        turn.renew(connection, self.owner, self.world.now + LEASE)
+        sweep.renew(connection, self.owner, self.world.now + LEASE)
         return "renewed"
 
     def sweep(self, connection: Connection) -> str:
@@ -87,7 +88,7 @@ class Scene:
 
     def _claim(self, connection: Connection) -> Claim:
         lease = Lease(new_id(), new_id(), self.world.now + LEASE)
-        taken = turn.claim_existing(
+        taken = claims.claim_existing(
             connection, self.world.org_id, self.claim.conversation_id, lease, 10, lambda _row: None
         )
         stored = connection.execute(sa.select(sa.func.count()).select_from(interactions)).scalar_one()
@@ -105,7 +106,7 @@ class Scene:
 
     def _create(self, connection: Connection) -> Claim:
         opening = Opening(self.world.org_id, self.claim.user_id, self.world.service_id, "release", {}, False)
-        return turn.claim_new(connection, opening, Lease(new_id(), new_id(), self.world.now + LEASE))
+        return claims.claim_new(connection, opening, Lease(new_id(), new_id(), self.world.now + LEASE))
 
     def finish(self, connection: Connection) -> str:
         conversation.finish(connection, self.world.org_id, self.claim.conversation_id, lambda _row: None)
@@ -135,11 +136,13 @@ def _set_up(world: World, *, turns_before: int) -> Scene:
         ticket = Ticket(world.org_id, user_id, "key", "hash", START + REPLAY)
 
         def begin(connection: Connection) -> Claim:
-            return turn.claim_new(connection, opening, Lease(owner, new_id(), START + LEASE))
+            return claims.claim_new(connection, opening, Lease(owner, new_id(), START + LEASE))
 
         def go_on(connection: Connection) -> Claim:
             lease = Lease(owner, new_id(), world.now + LEASE)
-            return turn.claim_existing(connection, world.org_id, opening.conversation_id, lease, 10, lambda _row: None)
+            return claims.claim_existing(
+                connection, world.org_id, opening.conversation_id, lease, 10, lambda _row: None
+            )
 
         for _ in range(turns_before):
             Scene(world, begin(connection), ticket, owner).settle(connection)

@@ -27,10 +27,11 @@ from tertulia.ids import new_id
 from tertulia.storage import conversation as conversation_units
 from tertulia.storage import tables
 from tertulia.storage.organization import DEFAULT_PREFERENCES
-from tertulia.storage.turn import stream, turn
+from tertulia.storage.turn import claim as claims
+from tertulia.storage.turn import settle, stream, sweep
 from tertulia.storage.turn.idempotency import Earlier, Ticket, begin_once
 from tertulia.storage.turn.stream import Elsewhere, Recording
-from tertulia.storage.turn.turn import Claim, Lease, Message, Opening, Settlement
+from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
 EXAMPLES = int(os.environ.get("DURABILITY_EXAMPLES", "40"))
@@ -112,7 +113,7 @@ class Protocol(RuleBasedStateMachine):
         unfinished = [one for one in self.model.conversations if one.exists and not one.finished]
         if expected is None and unfinished:
             expected = Conflict if self._is_live(unfinished[0]) else BadRequest if unfinished[0].settled else None
-        claimed = self._claim(worker, key, body, expected, lambda one, lease: turn.claim_new(one, opening, lease))
+        claimed = self._claim(worker, key, body, expected, lambda one, lease: claims.claim_new(one, opening, lease))
         if claimed is None:
             return multiple()
         for dead in unfinished:
@@ -125,7 +126,7 @@ class Protocol(RuleBasedStateMachine):
         there = earlier.conversation
 
         def claim(connection: Connection, lease: Lease) -> Claim:
-            return turn.claim_existing(connection, self.world.org_id, there.id, lease, 10, lambda _row: None)
+            return claims.claim_existing(connection, self.world.org_id, there.id, lease, 10, lambda _row: None)
 
         expected: Any = self._expect_key(key, body)
         if expected is None and not there.exists:
@@ -146,9 +147,9 @@ class Protocol(RuleBasedStateMachine):
         """Whoever has lost the conversation, by whatever way, cannot commit to it."""
         made = self._settlement(mine, finished)
         if not mine.holds:
-            self._refused(Conflict, mine.worker, turn.settle, mine.claim, made)
+            self._refused(Conflict, mine.worker, settle.settle, mine.claim, made)
             return
-        self.world.run(mine.worker, turn.settle, mine.claim, made)
+        self.world.run(mine.worker, settle.settle, mine.claim, made)
         there = mine.conversation
         there.holder, there.finished = None, finished
         there.settled += 1
@@ -157,14 +158,14 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(mine=turns)
     def abandon(self, mine: ModelTurn) -> None:
-        self.world.run(mine.worker, turn.abandon, mine.claim)
+        self.world.run(mine.worker, settle.abandon, mine.claim)
         if mine.holds:
             self.model.void(mine.conversation)
 
     @rule(worker=worker)
     def renew(self, worker: int) -> None:
         until = self.world.now + LEASE
-        self.world.run(worker, turn.renew, self.owners[worker], until)
+        self.world.run(worker, sweep.renew, self.owners[worker], until)
         for mine in self.model.turns:
             if mine.holds and mine.worker == worker:
                 mine.lease_ends = until

@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.storage.database.units import Database
-from tertulia.storage.turn import idempotency, stream, turn, worker
+from tertulia.storage.turn import idempotency, stream, worker
+from tertulia.storage.turn import sweep as leases
 
 log = structlog.get_logger()
 
@@ -37,8 +38,8 @@ async def sweep(database: Database, lease_s: float) -> None:
 def sweep_unit(connection: Connection, lease: timedelta) -> int:
     """Sweep a cluster; how many turns were abandoned."""
     now = clock.now()
-    freed = turn.sweep(connection, now)
-    turn.shorten(connection, now + lease)
+    freed = leases.sweep(connection, now)
+    leases.shorten(connection, now + lease)
     stream.purge_streams(connection, now)
     idempotency.purge_keys(connection, now)
     worker.purge_workers(connection, now)

@@ -5,7 +5,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia.errors import NotFound
 from tertulia.storage.tables import recordings
-from tertulia.storage.turn.turn import ContentType, Recording
+from tertulia.storage.turn.values import ContentType, Recording
 
 
 def find_content_type(connection: Connection, message_id: str) -> ContentType | None:

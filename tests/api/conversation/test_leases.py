@@ -23,7 +23,7 @@ from tertulia.providers.models.registry import Models
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations
-from tertulia.storage.turn import turn
+from tertulia.storage.turn.settle import abandon
 
 LEASE_S = 1
 
@@ -89,7 +89,7 @@ def _insist(request: Callable[[], httpx2.Response]) -> httpx2.Response:
 
 def _failing_to_abandon(write: Callable[..., Any]) -> Callable[..., Any]:
     async def writing(this: Any, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if unit is turn.abandon:
+        if unit is abandon:
             raise Unavailable("The database cannot be reached.")
         return await write(this, unit, *args, **kwargs)
 

@@ -31,7 +31,7 @@ from tertulia.storage import message as stored_messages
 from tertulia.storage.conversation import ConversationFilter, Record
 from tertulia.storage.database.paging import Sort, Window
 from tertulia.storage.message import MessageFilter
-from tertulia.storage.turn.turn import Opening
+from tertulia.storage.turn.values import Opening
 
 router = contract_router("/conversation", "Conversation")
 

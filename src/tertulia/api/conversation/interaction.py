@@ -17,7 +17,9 @@ from tertulia.errors import BadRequest, Unprocessable
 from tertulia.storage import conversation as stored
 from tertulia.storage import message as stored_messages
 from tertulia.storage.conversation import Record
-from tertulia.storage.turn.turn import Message, Opening, find_service, list_history
+from tertulia.storage.turn.claim import find_service
+from tertulia.storage.turn.history import list_history
+from tertulia.storage.turn.values import Message, Opening
 
 router = contract_router("/conversation", "Conversation")
 

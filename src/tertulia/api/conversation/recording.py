@@ -23,7 +23,7 @@ from tertulia.errors import BadRequest, Forbidden, Gone, NotFound
 from tertulia.storage import conversation as conversations
 from tertulia.storage import message as messages
 from tertulia.storage import recording as stored
-from tertulia.storage.turn.turn import ContentType
+from tertulia.storage.turn.values import ContentType
 
 router = contract_router("/conversation", "Conversation")
 

@@ -16,7 +16,7 @@ from tertulia import clock
 from tertulia.engine.agent.scene import Agent, Person, Scene
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState
 from tertulia.providers.base import Prompt, Role, Turn
-from tertulia.storage.turn.turn import Message
+from tertulia.storage.turn.values import Message
 
 SELECT_NEXT_ACTION = "SelectNextAction"
 SELECT_NEXT_ACTION_FOR_DECISION_STATE = "SelectNextActionForDecisionState"

@@ -12,7 +12,7 @@ from tertulia.engine.graph.context_graph import Graphs, Position
 from tertulia.engine.speech.playback import Playback
 from tertulia.events import MessageFormat, MessageType
 from tertulia.ids import new_id
-from tertulia.storage.turn.turn import ContentType, Message, Recording
+from tertulia.storage.turn.values import ContentType, Message, Recording
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded

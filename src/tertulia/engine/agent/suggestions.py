@@ -10,7 +10,7 @@ from tertulia.engine.agent.scene import Agent
 from tertulia.engine.graph.context_graph import ContextGraph
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Prompt
-from tertulia.storage.turn.turn import Message
+from tertulia.storage.turn.values import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,12 @@ from tertulia.settings import Settings
 from tertulia.storage.conversation import Authorize, Record, get_conversation
 from tertulia.storage.database.units import Database
 from tertulia.storage.service import find_keyterms
-from tertulia.storage.turn import turn as stored
 from tertulia.storage.turn import worker
+from tertulia.storage.turn.claim import claim_existing, claim_new
 from tertulia.storage.turn.idempotency import Earlier, Ticket, begin_once
+from tertulia.storage.turn.settle import abandon
 from tertulia.storage.turn.stream import Elsewhere, Recording, find_stream
-from tertulia.storage.turn.turn import Claim, Lease, Opening
+from tertulia.storage.turn.values import Claim, Lease, Opening
 
 CLOCK_SKEW = timedelta(seconds=5)
 """How far ahead of ours a caller's clock may be: an event so little in the future counts as past."""
@@ -146,14 +147,14 @@ class Conversations:
         `confirm` is called in the transaction that claims; what it raises undoes everything.
 
         Raises:
-            NotFound, BadRequest, Conflict: see storage.turn.claim_new.
+            NotFound, BadRequest, Conflict: see storage.turn.claim.
             BadRequest: the graph has states that the engine cannot run, or the reply cannot be spoken.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
 
         def claim(connection: Connection, lease: Lease) -> Claim:
-            return stored.claim_new(connection, opening, lease)
+            return claim_new(connection, opening, lease)
 
         with self._runner.admitted():
             claimed = await self._claim(database, confirm, manner.ticket, claim)
@@ -183,7 +184,7 @@ class Conversations:
         before this returns: what goes wrong until then is raised, and leaves nothing.
 
         Raises:
-            NotFound, Forbidden, Conflict: see storage.turn.claim_existing.
+            NotFound, Forbidden, Conflict: see storage.turn.claim.
             BadRequest: the external events do not fit into the conversation, the reply cannot be spoken, or there is no
                 speech in the message.
             TranscriptionFailed, or what `incoming.decode` raises: the message cannot be heard.
@@ -192,7 +193,7 @@ class Conversations:
         """
 
         def claim(connection: Connection, lease: Lease) -> Claim:
-            claimed = stored.claim_existing(connection, org_id, conversation_id, lease, self.history, authorize)
+            claimed = claim_existing(connection, org_id, conversation_id, lease, self.history, authorize)
             check_external_events(incoming, claimed.last_message_time)
             return claimed
 
@@ -349,7 +350,7 @@ async def _abandoned_with_error(database: Database, claim: Claim) -> AsyncGenera
         yield
     except Exception:
         with suppress(TertuliaError):
-            await database.write(stored.abandon, claim)
+            await database.write(abandon, claim)
         raise
 
 

@@ -25,9 +25,10 @@ from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
 from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage.database.units import Database
-from tertulia.storage.turn import turn as stored
+from tertulia.storage.turn.settle import abandon, settle
 from tertulia.storage.turn.stream import compress
-from tertulia.storage.turn.turn import Claim, Lease, Settlement
+from tertulia.storage.turn.sweep import renew
+from tertulia.storage.turn.values import Claim, Lease, Settlement
 
 SUPERVISION_S = 1.0
 """How often running turns are looked at, in seconds."""
@@ -151,7 +152,7 @@ class Runner:
             running.setdefault(turn.database, []).append(turn.claim.conversation_id)
         for database, conversation_ids in running.items():
             try:
-                await database.write(stored.renew, self.owner, self._lease_end(), conversation_ids)
+                await database.write(renew, self.owner, self._lease_end(), conversation_ids)
             except Exception as error:  # noqa: BLE001 - the next renewal may succeed before the lease ends
                 log.warning("leases not renewed", reason=repr(error))
 
@@ -172,7 +173,7 @@ class Runner:
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is compressed
                 stream = await asyncio.to_thread(lambda: compress(turn.body + complete))
             settlement = self._settlement(outcome, stream)
-            await turn.database.write(stored.settle, turn.claim, settlement)
+            await turn.database.write(settle, turn.claim, settlement)
             turn.settled = True
             turn.append(complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
@@ -219,7 +220,7 @@ class Runner:
         latest = asyncio.get_running_loop().time() + (0 if certain else self._settings.lease_s)
         while True:
             try:
-                return await turn.database.write(stored.abandon, turn.claim)
+                return await turn.database.write(abandon, turn.claim)
             except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
                 log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
             if self.closing or asyncio.get_running_loop().time() >= latest:

@@ -14,7 +14,7 @@ from tertulia import events
 from tertulia.errors import ModelMisbehaved, TertuliaError
 from tertulia.events import Event
 from tertulia.storage.database.units import Database
-from tertulia.storage.turn.turn import Claim
+from tertulia.storage.turn.values import Claim
 
 ActionFilter = Callable[[str], bool]
 """Whether the caller wants to hear of an action of this type."""

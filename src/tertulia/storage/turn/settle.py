@@ -1,0 +1,145 @@
+"""The end of a turn: all that it made is committed as one, or nothing of it remains."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
+
+from tertulia.errors import Conflict
+from tertulia.storage.database.prepared import Prepared, insert
+from tertulia.storage.tables import conversations, interactions, messages, recordings, streams, users
+from tertulia.storage.turn.idempotency import free_keys
+from tertulia.storage.turn.lease import FREE
+from tertulia.storage.turn.stream import compress
+from tertulia.storage.turn.values import Claim, Message, Recording, Settlement
+
+_SETTLE = Prepared(
+    sa.update(conversations)
+    .where(conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token"))
+    .values(
+        position=bindparam("b_position"),
+        num_interactions=conversations.c.num_interactions + 1,
+        num_messages=conversations.c.num_messages + bindparam("b_messages"),
+        last_interaction_id=bindparam("b_interaction_id"),
+        last_message_time=bindparam("b_last_message_time"),
+        is_finished=bindparam("b_finished"),
+        finished_at=bindparam("b_finished_at"),
+        **FREE,
+    )
+)
+
+_COUNT = Prepared(
+    sa.update(users)
+    .where(users.c.id == bindparam("b_id"))
+    .values(
+        num_conversations=users.c.num_conversations + bindparam("b_conversations"),
+        num_messages=users.c.num_messages + bindparam("b_messages"),
+        last_message_time=bindparam("b_last_message_time"),
+    )
+)
+
+
+def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
+    """Commit a turn: its messages, its interaction, where the conversation now stands; and give the lease back.
+
+    Raises:
+        Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
+    """
+    last = made.messages[-1].created_at
+    settled = _SETTLE.run(
+        connection,
+        {
+            "b_id": claim.conversation_id,
+            "b_token": claim.lease_token,
+            "b_position": made.position,
+            "b_messages": sum(message.message_type != "agent-inner-thought" for message in made.messages),
+            "b_interaction_id": claim.interaction_id,
+            "b_last_message_time": last,
+            "b_finished": made.finished,
+            "b_finished_at": last if made.finished else None,
+        },
+    )
+    if not settled:
+        raise Conflict("The turn took too long, and another has the conversation now.")
+    _INSERT_INTERACTION.run(
+        connection,
+        {
+            "id": claim.interaction_id,
+            "org_id": claim.org_id,
+            "conversation_id": claim.conversation_id,
+            "number": claim.num_interactions + 1,
+            "insights": made.insights,
+            "created_at": made.created_at,
+        },
+    )
+    _INSERT_MESSAGE.run_many(connection, [_message_row(claim, message) for message in made.messages])
+    _INSERT_RECORDING.run_many(connection, [_recording_row(claim, made, recording) for recording in made.recordings])
+    _INSERT_STREAM.run(
+        connection,
+        {
+            "org_id": claim.org_id,
+            "interaction_id": claim.interaction_id,
+            "conversation_id": claim.conversation_id,
+            "body": compress(made.stream),
+            "expires_at": made.stream_expires_at,
+        },
+    )
+    counted = _COUNT.run(
+        connection,
+        {
+            "b_id": claim.user_id,
+            "b_conversations": int(claim.num_interactions == 0),
+            "b_messages": sum(message.message_type in ("user-message", "agent-message") for message in made.messages),
+            "b_last_message_time": last,
+        },
+    )
+    if not counted:
+        raise Conflict("The user has been deleted.")
+
+
+_INSERT_STREAM = insert(streams)
+_INSERT_INTERACTION = insert(interactions)
+_INSERT_MESSAGE = insert(messages)
+_INSERT_RECORDING = insert(recordings)
+
+
+def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "org_id": claim.org_id,
+        "conversation_id": claim.conversation_id,
+        "interaction_id": claim.interaction_id,
+        "message_type": message.message_type,
+        "format": message.format,
+        "sender": message.sender,
+        "content": message.content,
+        "created_at": message.created_at,
+    }
+
+
+def _recording_row(claim: Claim, made: Settlement, recording: Recording) -> dict[str, Any]:
+    return {
+        "org_id": claim.org_id,
+        "message_id": recording.message_id,
+        "conversation_id": claim.conversation_id,
+        "content_type": recording.content_type,
+        "body": recording.body,
+        "created_at": made.created_at,
+    }
+
+
+def abandon(connection: Connection, claim: Claim) -> bool:
+    """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice.
+
+    True: there was nothing to abandon, for the turn is settled after all, and only the answer to that was lost.
+    """
+    mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
+    running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)
+    removed = connection.execute(sa.delete(conversations).where(running, conversations.c.num_interactions == 0))
+    freed = connection.execute(sa.update(conversations).where(running).values(FREE))
+    if removed.rowcount or freed.rowcount:
+        free_keys(connection, claim.interaction_id)
+        return False
+    settled = sa.select(interactions.c.id).where(interactions.c.id == claim.interaction_id)
+    return connection.execute(settled).first() is not None
