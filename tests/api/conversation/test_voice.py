@@ -203,7 +203,7 @@ def test_without_any_voice_nothing_is_spoken(serve: Serve) -> None:
     assert "no voice" in refused(server.as_user, server.demo.service_id)
 
 
-def test_an_agent_whose_voice_this_server_does_not_know_speaks_not(stage_of: Any, serve: Serve) -> None:
+def test_an_agent_whose_voice_this_server_does_not_know_speaks_in_another(stage_of: Any, serve: Serve) -> None:
     class Stranger(ScriptedVoice):
         async def knows(self, voice_id: str) -> bool:
             return voice_id == "nobody else's"
@@ -215,7 +215,10 @@ def test_an_agent_whose_voice_this_server_does_not_know_speaks_not(stage_of: Any
         voices=voices_of(Stranger()), data=stage.server.settings.data, database=stage.server.settings.database
     )
 
-    assert "tone" in refused(other.as_user, service_id)
+    answer = talk.create(other.as_user, service_id, VOICE)
+
+    assert answer.status_code == 201, answer.text
+    assert spoken.heard(spoken.sound(talk.lines(answer))).startswith("Hello! Action one of start.")
 
 
 def test_a_refused_turn_leaves_its_conversation_and_its_key_free(stage: Stage) -> None:

@@ -12,10 +12,11 @@ import pytest
 from support.fake_timer import FakeTimer, settle
 from tertulia import events
 from tertulia.audio.pcm import HEARING_RATE
-from tertulia.engine.agent.scene import Aloud, AudioFormat, Incoming
+from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live import messages as wire
-from tertulia.engine.live.ports import IDLE, NORMAL, POLICY, RESTART, Closing, Left
+from tertulia.engine.live.ports import IDLE, NORMAL, POLICY, RESTART, ClientGone, Closing
 from tertulia.engine.live.session import MOST_WAITING, Pace, Session
+from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import Stream
 from tertulia.errors import Forbidden, ModelUnavailable, NothingHeard, TertuliaError, Unauthorized, Unavailable
 from tertulia.events import Event
@@ -47,11 +48,11 @@ class Log:
 
 
 @dataclass
-class FakeTalk:
+class FakeCaller:
     """Begins turns whose logs the test writes, unless there is an error to raise."""
 
     said: list[Incoming] = field(default_factory=list)
-    aloud: list[Aloud | None] = field(default_factory=list)
+    aloud: list[VoiceWish | None] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     errors: list[TertuliaError] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
@@ -61,7 +62,7 @@ class FakeTalk:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def _begin(self, aloud: Aloud | None) -> Stream:
+    async def _begin(self, aloud: VoiceWish | None) -> Stream:
         await self.gate.wait()
         if self.errors:
             raise self.errors.pop(0)
@@ -69,14 +70,14 @@ class FakeTalk:
         self.logs.append(Log())
         return Stream(CONVERSATION, INTERACTION, self.logs[-1])
 
-    async def start(self, opening: wire.StartConversation, aloud: Aloud | None) -> Stream:
+    async def start(self, opening: wire.StartConversation, aloud: VoiceWish | None) -> Stream:
         return await self._begin(aloud)
 
     async def resume(self, conversation_id: str) -> None:
         if self.errors:
             raise self.errors.pop(0)
 
-    async def interact(self, conversation_id: str, incoming: Incoming, aloud: Aloud | None) -> Stream:
+    async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream:
         assert conversation_id == CONVERSATION
         self.said.append(incoming)
         return await self._begin(aloud)
@@ -121,11 +122,11 @@ class Pipe:
 
     async def send(self, message: bytes) -> None:
         if self.broken:
-            raise Left
+            raise ClientGone
         self.sent.append(json.loads(message))
 
     def leave(self) -> None:
-        self._received.put_nowait(Left())
+        self._received.put_nowait(ClientGone())
 
     async def say(self, kind: str, **fields: Any) -> None:
         self._received.put_nowait(json.dumps({"type": f"client.{kind}", **fields}))
@@ -157,7 +158,7 @@ class Pipe:
 
 @dataclass
 class World:
-    talk: FakeTalk
+    caller: FakeCaller
     pipe: Pipe
     timer: FakeTimer
     task: "asyncio.Task[Closing | None]"
@@ -169,7 +170,7 @@ class World:
 
     @property
     def log(self) -> Log:
-        return self.talk.logs[-1]
+        return self.caller.logs[-1]
 
     async def end(self, last: Event = COMPLETE) -> None:
         """End the turn that runs."""
@@ -186,15 +187,15 @@ async def opened() -> AsyncIterator[Open]:
     worlds: list[World] = []
 
     def make(audio_format: AudioFormat | None = None, **limits: int) -> World:
-        talk, pipe, timer = FakeTalk(), Pipe(), FakeTimer()
-        session = Session(talk, pipe, audio_format, LimitSettings(**limits), PACE, timer)  # type: ignore[arg-type]
-        worlds.append(World(talk, pipe, timer, asyncio.create_task(session.run())))
+        caller, pipe, timer = FakeCaller(), Pipe(), FakeTimer()
+        session = Session(caller, pipe, audio_format, LimitSettings(**limits), PACE, timer)  # type: ignore[arg-type]
+        worlds.append(World(caller, pipe, timer, asyncio.create_task(session.run())))
         return worlds[-1]
 
     before = len(asyncio.all_tasks())
     yield make
     for world in worlds:
-        world.talk.gate.set()
+        world.caller.gate.set()
         world.pipe.leave()
         await asyncio.wait_for(world.task, 5)
         assert world.timer.waiting == 0
@@ -277,7 +278,7 @@ async def test_an_event_waits_a_little_for_a_message(opened: Open):
     await world.pipe.happen("It rains")
     await world.timer.advance(1.9)
     await world.pipe.write("Look")
-    assert [told(incoming) for incoming in world.talk.said] == [["It rains", "Look"]]
+    assert [told(incoming) for incoming in world.caller.said] == [["It rains", "Look"]]
 
 
 async def test_without_a_message_it_is_told_alone(opened: Open):
@@ -287,9 +288,9 @@ async def test_without_a_message_it_is_told_alone(opened: Open):
     await world.timer.advance(1)
     await world.pipe.happen("It pours")
     await world.timer.advance(1.9)
-    assert world.talk.said == []
+    assert world.caller.said == []
     await world.timer.advance(0.1)
-    [incoming] = world.talk.said
+    [incoming] = world.caller.said
     assert (incoming.type, told(incoming)) == ("external-event", ["It rains", "It pours"])
 
 
@@ -299,10 +300,10 @@ async def test_what_happens_during_a_turn_is_told_after_it(opened: Open):
     await world.pipe.write("One")
     await world.pipe.happen("It rains")
     await world.timer.advance(10)
-    assert len(world.talk.said) == 1
+    assert len(world.caller.said) == 1
     await world.end()
     await world.timer.advance(2)
-    assert told(world.talk.said[1]) == ["It rains"]
+    assert told(world.caller.said[1]) == ["It rains"]
 
 
 async def test_while_somebody_speaks_events_wait(opened: Open):
@@ -312,9 +313,9 @@ async def test_while_somebody_speaks_events_wait(opened: Open):
     await world.pipe.stream(frames(10, loud=True))
     await world.pipe.happen("It rains")
     await world.timer.advance(10)
-    assert world.talk.said == []
+    assert world.caller.said == []
     await world.pipe.stream(frames(40, loud=False))
-    [incoming] = world.talk.said
+    [incoming] = world.caller.said
     assert incoming.decode is not None
     assert told(incoming) == ["It rains", ""]
 
@@ -324,16 +325,16 @@ async def test_events_of_a_void_turn_wait_for_the_next_message_and_are_not_told_
     world = opened()
     await world.begin()
     if not void:
-        world.talk.errors.append(ModelUnavailable())
+        world.caller.errors.append(ModelUnavailable())
     await world.pipe.happen("It rains")
     await world.timer.advance(2)
     if void:
         await world.end(events.Error(503, "The language model failed."))
     assert world.pipe.types() == ["error"]
     await world.timer.advance(100)
-    assert len(world.talk.said) == 1
+    assert len(world.caller.said) == 1
     await world.pipe.write("Again")
-    assert told(world.talk.said[1]) == ["It rains", "Again"]
+    assert told(world.caller.said[1]) == ["It rains", "Again"]
 
 
 async def test_only_so_many_events_wait(opened: Open):
@@ -355,7 +356,7 @@ async def test_only_so_much_sound_waits(opened: Open):
     assert [message["http_error_code"] for message in world.pipe.sent] == [429]
     for _ in range(3):
         await world.end()
-    assert [incoming.decode is not None for incoming in world.talk.said] == [False, True, True, False]
+    assert [incoming.decode is not None for incoming in world.caller.said] == [False, True, True, False]
 
 
 async def test_text_has_room_however_much_sound_waits(opened: Open):
@@ -386,7 +387,7 @@ async def test_only_so_much_text_of_events_waits(opened: Open):
         await world.pipe.happen("a" * size)
     assert [message["http_error_code"] for message in world.pipe.sent] == [429]
     await world.pipe.write("Look")
-    assert [len(text) for text in told(world.talk.said[0])] == [900, 900, 100, 4]
+    assert [len(text) for text in told(world.caller.said[0])] == [900, 900, 100, 4]
 
 
 # --- Both speak ------------------------------------------------------------------------------------------------------
@@ -442,11 +443,11 @@ async def test_an_answer_that_begins_while_the_user_speaks_again_is_not_heard(op
     world = opened("pcm")
     await world.begin()
     await world.pipe.say("switch-vad-mode", vad_mode_on=True)
-    world.talk.gate.clear()
+    world.caller.gate.clear()
     await world.pipe.stream(frames(10, loud=True) + frames(30, loud=False) + frames(10, loud=True))
-    world.talk.gate.set()
+    world.caller.gate.set()
     await settle()
-    [aloud] = world.talk.aloud
+    [aloud] = world.caller.aloud
     assert aloud is not None
     assert aloud.playback is not None
     assert aloud.playback.interrupted
@@ -461,13 +462,13 @@ async def test_text_does_not_silence_an_agent_that_writes(opened: Open):
     world.log.tell(piece(2, stop=True))
     await world.end()
     assert world.pipe.types() == ["new-message", "new-message", "interaction-complete"]
-    assert [incoming.text for incoming in world.talk.said] == ["One", "Two"]
+    assert [incoming.text for incoming in world.caller.said] == ["One", "Two"]
 
 
 async def test_noise_is_no_error_but_a_silent_utterance_is(opened: Open):
     world = opened()
     await world.begin()
-    world.talk.errors += [NothingHeard("nothing"), NothingHeard("nothing")]
+    world.caller.errors += [NothingHeard("nothing"), NothingHeard("nothing")]
     await world.pipe.stream(frames(10, loud=True))
     await world.pipe.say("new-audio-message", audio=None)
     assert world.pipe.types() == ["error"]
@@ -492,7 +493,7 @@ async def test_who_sends_many_messages_at_once_keeps_nobody_else_waiting(opened:
 async def test_a_user_who_is_gone_is_shown_out(opened: Open):
     world = opened()
     await world.begin()
-    world.talk.errors.append(Unauthorized("The user of this token does not exist."))
+    world.caller.errors.append(Unauthorized("The user of this token does not exist."))
     await world.pipe.write("Hello")
     assert world.pipe.types() == ["error"]
     closing = await world.task
@@ -503,7 +504,7 @@ async def test_a_user_who_is_gone_is_shown_out(opened: Open):
 async def test_a_missing_permission_is_told(opened: Open):
     world = opened()
     await world.begin()
-    world.talk.errors.append(Forbidden("You need a permission."))
+    world.caller.errors.append(Forbidden("You need a permission."))
     await world.pipe.write("Hello")
     assert [message["http_error_code"] for message in world.pipe.sent] == [403]
     assert not world.task.done()
@@ -513,8 +514,8 @@ async def test_a_missing_permission_is_told(opened: Open):
 async def test_where_there_will_be_no_more_turns_the_session_ends(opened: Open, stopping: bool):
     world = opened()
     await world.begin()
-    world.talk.closing = stopping
-    world.talk.errors.append(Unavailable("Not now."))
+    world.caller.closing = stopping
+    world.caller.errors.append(Unavailable("Not now."))
     await world.pipe.write("Hello")
     assert world.pipe.types() == ["error"]
     assert world.task.done() == stopping
@@ -527,14 +528,14 @@ async def test_where_there_will_be_no_more_turns_the_session_ends(opened: Open, 
 async def test_what_has_begun_to_begin_is_not_left_half_done(opened: Open):
     world = opened("pcm")
     await world.begin()
-    world.talk.gate.clear()
+    world.caller.gate.clear()
     await world.pipe.write("Hello")
     world.pipe.leave()
     await settle()
     assert not world.task.done()
-    world.talk.gate.set()
+    world.caller.gate.set()
     assert (await world.task) is None
-    [aloud] = world.talk.aloud
+    [aloud] = world.caller.aloud
     assert aloud is not None
     assert aloud.playback is not None
     assert aloud.playback.interrupted
@@ -547,7 +548,7 @@ async def test_an_agent_falls_silent_also_where_its_sound_is_the_first_to_find_t
     world.pipe.broken = True
     world.log.tell(piece(1))
     assert (await world.task) is None
-    [aloud] = world.talk.aloud
+    [aloud] = world.caller.aloud
     assert aloud is not None
     assert aloud.playback is not None
     assert aloud.playback.interrupted
@@ -558,16 +559,16 @@ async def test_finishing_waits_for_the_turn_that_runs(opened: Open):
     await world.begin()
     await world.pipe.write("Hello")
     await world.pipe.say("finish-conversation")
-    assert world.talk.finished == []
+    assert world.caller.finished == []
     await world.end()
-    assert world.talk.finished == [CONVERSATION]
+    assert world.caller.finished == [CONVERSATION]
     assert (await world.task) == Closing(NORMAL, "the conversation is finished")
 
 
 async def test_what_nobody_foresaw_ends_the_session_with_its_cause(opened: Open):
     world = opened()
     await world.begin()
-    world.talk.said = None  # type: ignore[assignment]
+    world.caller.said = None  # type: ignore[assignment]
     await world.pipe.write("Hello")
     with pytest.raises(AttributeError):
         await world.task

@@ -12,10 +12,9 @@ import pytest
 
 from support.fake_timer import FakeTimer, settle
 from tertulia.audio.pcm import RATE, SAMPLE_BYTES
-from tertulia.engine.agent.scene import Outcome, Speaking
-from tertulia.engine.graph.context_graph import Frame, Position
 from tertulia.engine.speech.playback import Playback
-from tertulia.engine.speech.reply import LONGEST, speak
+from tertulia.engine.speech.reply import LONGEST, SpokenReply, speak
+from tertulia.engine.speech.wishes import Speaking
 from tertulia.errors import ModelMisbehaved, ModelUnavailable, VoiceFailed
 from tertulia.events import NewMessage
 from tertulia.providers.base import Detector, Sound, Transcript, Word
@@ -105,22 +104,22 @@ class Writer:
             self.closed = True
 
 
-def an_outcome() -> Outcome:
-    return Outcome(Position((Frame(("0" * 24, 1), "start"),)), None)
+def a_reply() -> SpokenReply:
+    return SpokenReply("0" * 24)
 
 
 def told(_ahead_s: float = 0) -> None:
     pass
 
 
-def reply(writer: Writer, throat: Throat, outcome: Outcome, **how: Any) -> AsyncGenerator[NewMessage]:
+def reply(writer: Writer, throat: Throat, spoken: SpokenReply, **how: Any) -> AsyncGenerator[NewMessage]:
     speaking = Speaking("default", "eng", **how)
-    return speak(writer.stream(), speaking, outcome, Throats(throat), told)
+    return speak(writer.stream(), speaking, spoken, Throats(throat), told)
 
 
-async def hear(writer: Writer, throat: Throat, **how: Any) -> tuple[list[NewMessage], Outcome]:
-    outcome = an_outcome()
-    return [piece async for piece in reply(writer, throat, outcome, **how)], outcome
+async def hear(writer: Writer, throat: Throat, **how: Any) -> tuple[list[NewMessage], SpokenReply]:
+    spoken = a_reply()
+    return [piece async for piece in reply(writer, throat, spoken, **how)], spoken
 
 
 def characters(pieces: Sequence[NewMessage]) -> list[tuple[int, str]]:
@@ -137,10 +136,10 @@ def text(pieces: Sequence[NewMessage]) -> str:
 async def test_each_sentence_is_given_to_the_voice_by_itself() -> None:
     throat = Throat()
 
-    pieces, outcome = await hear(Writer("One t", "wo. Thr", "ee?  ", "Four."), throat)
+    pieces, spoken = await hear(Writer("One t", "wo. Thr", "ee?  ", "Four."), throat)
 
     assert throat.said == ["One two.", "Three?", "Four."]
-    assert text(pieces) == outcome.full_message == "One two. Three?  Four."
+    assert text(pieces) == spoken.text == "One two. Three?  Four."
 
 
 async def test_times_go_on_from_sentence_to_sentence() -> None:
@@ -170,16 +169,16 @@ async def test_a_voice_without_times_of_words_gets_them_when_a_sentence_ends() -
 async def test_what_is_spoken_is_not_what_is_written() -> None:
     throat = Throat()
 
-    pieces, outcome = await hear(Writer("Read **this** book."), throat)
+    pieces, spoken = await hear(Writer("Read **this** book."), throat)
 
     assert throat.said == ["Read this book."]
-    assert text(pieces) == outcome.full_message == "Read **this** book."
+    assert text(pieces) == spoken.text == "Read **this** book."
 
 
 async def test_the_model_writes_on_while_its_sentences_are_spoken() -> None:
     writer, throat = Writer("One. ", "Two. ", "Three. ", waits=True), Throat()
     throat.gate.clear()
-    async with aclosing(reply(writer, throat, an_outcome())) as pieces:
+    async with aclosing(reply(writer, throat, a_reply())) as pieces:
         waiting = asyncio.ensure_future(anext(pieces))
         await settle()
         assert (throat.said, writer.given) == (["One."], 3)
@@ -196,7 +195,7 @@ async def test_each_piece_may_leave_before_the_next_is_made() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    async with aclosing(reply(Writer("word " * 20), throat, an_outcome())) as pieces:
+    async with aclosing(reply(Writer("word " * 20), throat, a_reply())) as pieces:
         async for _piece in pieces:
             rounds.append(0)  # noqa: PERF401 - while they count
     task.cancel()
@@ -208,7 +207,7 @@ async def test_each_piece_may_leave_before_the_next_is_made() -> None:
 async def test_what_is_left_early_is_closed_model_and_voice() -> None:
     writer, throat = Writer("One. ", "Two. ", waits=True), Throat()
 
-    async with aclosing(reply(writer, throat, an_outcome())) as pieces:
+    async with aclosing(reply(writer, throat, a_reply())) as pieces:
         await anext(pieces)
 
     assert (writer.closed, throat.closed) == (True, 1)
@@ -238,7 +237,7 @@ async def test_a_model_that_fails_ends_what_is_being_said() -> None:
         await fails.wait()
         raise ModelUnavailable("gone")
 
-    async with aclosing(speak(write(), Speaking("default", "eng"), an_outcome(), Throats(throat), told)) as pieces:
+    async with aclosing(speak(write(), Speaking("default", "eng"), a_reply(), Throats(throat), told)) as pieces:
         assert not (await anext(pieces)).stop
         fails.set()
         await settle()
@@ -277,18 +276,18 @@ async def test_a_reply_without_an_end_is_the_models_failure() -> None:
 async def test_a_reply_of_nothing_that_can_be_said_is_silent() -> None:
     throat = Throat()
 
-    pieces, outcome = await hear(Writer("***\n"), throat)
+    pieces, spoken = await hear(Writer("***\n"), throat)
 
     assert throat.said == []
-    assert outcome.recordings == []
+    assert spoken.recording == b""
     assert [(piece.message, piece.stop) for piece in pieces] == [("", True)]
-    assert text(pieces) == outcome.full_message == "***\n"
+    assert text(pieces) == spoken.text == "***\n"
 
 
 async def test_a_turn_that_speaks_shows_life_with_each_piece_of_the_model() -> None:
     signs: list[float] = []
     speaking = Speaking("default", "eng")
-    stream = speak(Writer("O", "n", "e", ".").stream(), speaking, an_outcome(), Throats(Throat()), signs.append)
+    stream = speak(Writer("O", "n", "e", ".").stream(), speaking, a_reply(), Throats(Throat()), signs.append)
 
     assert [piece async for piece in stream]
     assert len(signs) == 4
@@ -303,9 +302,9 @@ class Listener:
     def __init__(self, writer: Writer, throat: Throat, audio_format: str = "pcm") -> None:
         self.timer = FakeTimer()
         self.playback = Playback(self.timer)
-        self.outcome = an_outcome()
+        self.spoken = a_reply()
         self.pieces: list[NewMessage] = []
-        self._reply = reply(writer, throat, self.outcome, audio_format=audio_format, playback=self.playback)
+        self._reply = reply(writer, throat, self.spoken, audio_format=audio_format, playback=self.playback)
         self.task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
@@ -333,7 +332,7 @@ async def test_a_listener_hears_at_the_pace_of_speech() -> None:
     await listener.timer.advance(len(LONG) * CHAR_MS / 1000 + 1)
 
     await listener.task
-    assert listener.outcome.full_message == LONG
+    assert listener.spoken.text == LONG
     assert listener.stops[-1:] == [True]
 
 
@@ -342,7 +341,7 @@ async def test_who_is_interrupted_has_said_what_was_heard_in_whole_words() -> No
 
     await listener.interrupt_at(195)
 
-    assert listener.outcome.full_message == "Once upon a time"
+    assert listener.spoken.text == "Once upon a time"
     assert listener.stops == [False] * (len(listener.pieces) - 1) + [True]
 
 
@@ -351,7 +350,7 @@ async def test_a_word_that_was_not_heard_to_its_end_was_not_said() -> None:
 
     await listener.interrupt_at(145)
 
-    assert listener.outcome.full_message == "Once upon a"
+    assert listener.spoken.text == "Once upon a"
 
 
 async def test_who_is_interrupted_at_once_has_said_nothing() -> None:
@@ -359,8 +358,8 @@ async def test_who_is_interrupted_at_once_has_said_nothing() -> None:
 
     await listener.interrupt_at(0)
 
-    assert listener.outcome.full_message == ""
-    assert listener.outcome.recordings == []
+    assert listener.spoken.text == ""
+    assert listener.spoken.recording == b""
 
 
 @pytest.mark.parametrize("written", ["I am here.", "**Here** I am.", "\U0001f642 Hello.", "从前有一座山"])
@@ -371,7 +370,7 @@ async def test_who_is_interrupted_before_the_first_sound_has_said_nothing(writte
 
     await listener.interrupt_at(100)
 
-    assert (listener.outcome.full_message, listener.stops) == ("", [True])
+    assert (listener.spoken.text, listener.stops) == ("", [True])
 
 
 async def test_who_is_interrupted_does_not_wait_for_a_model_that_thinks() -> None:
@@ -379,7 +378,7 @@ async def test_who_is_interrupted_does_not_wait_for_a_model_that_thinks() -> Non
 
     await listener.interrupt_at(195)
 
-    assert listener.outcome.full_message == "Once upon a time."
+    assert listener.spoken.text == "Once upon a time."
     assert listener.stops[-1:] == [True]
 
 
@@ -388,8 +387,8 @@ async def test_what_was_not_heard_is_not_kept() -> None:
 
     await listener.interrupt_at(200)
 
-    (recording,) = listener.outcome.recordings
-    with wave.open(io.BytesIO(recording.body)) as file:
+    recording = listener.spoken.recording
+    with wave.open(io.BytesIO(recording)) as file:
         assert file.getnframes() == RATE // 5
 
 
@@ -398,9 +397,9 @@ async def test_what_was_not_heard_of_an_mp3_is_not_kept() -> None:
 
     await listener.interrupt_at(200)
 
-    (recording,) = listener.outcome.recordings
+    recording = listener.spoken.recording
     sent = b"".join(base64.b64decode(piece.message) for piece in listener.pieces)
-    assert (recording.content_type, recording.body) == ("audio/mpeg", sent[:1600])
+    assert (listener.spoken.content_type, recording) == ("audio/mpeg", sent[:1600])
 
 
 async def test_without_times_of_words_it_is_guessed_how_far_the_listener_has_heard() -> None:
@@ -408,9 +407,9 @@ async def test_without_times_of_words_it_is_guessed_how_far_the_listener_has_hea
 
     await listener.interrupt_at(300)
 
-    assert listener.outcome.full_message
-    assert LONG.startswith(listener.outcome.full_message)
-    assert len(listener.outcome.full_message) < len("Once upon a time there was a house.")
+    assert listener.spoken.text
+    assert LONG.startswith(listener.spoken.text)
+    assert len(listener.spoken.text) < len("Once upon a time there was a house.")
 
 
 async def test_an_interruption_after_the_last_piece_cuts_what_was_still_to_be_heard() -> None:
@@ -420,7 +419,7 @@ async def test_an_interruption_after_the_last_piece_cuts_what_was_still_to_be_he
 
     await listener.interrupt_at(95)
 
-    assert listener.outcome.full_message == "Once upon"
+    assert listener.spoken.text == "Once upon"
     assert listener.stops.count(True) == 1
 
 
@@ -429,4 +428,4 @@ async def test_chinese_is_cut_between_any_two_characters() -> None:
 
     await listener.interrupt_at(25)
 
-    assert listener.outcome.full_message == "从前有"
+    assert listener.spoken.text == "从前有"

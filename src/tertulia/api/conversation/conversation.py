@@ -21,7 +21,8 @@ from tertulia.api.http.types import LLMConfig, ObjectId, Text, TextTags, Words
 from tertulia.audio import require_codecs
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.agent.scene import Aloud, AudioFormat, Incoming
+from tertulia.engine.agent.scene import Incoming
+from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import Manner, Stream
 from tertulia.engine.turns.turn import ActionFilter, no_actions
 from tertulia.errors import Unprocessable
@@ -138,12 +139,12 @@ async def create_conversation(
     return NDJSONResponse(await caller.act(start), 201, spoken=aloud is not None)
 
 
-def _aloud(response_format: TextOrVoice, audio_format: AudioFormat | None) -> Aloud | None:
+def _aloud(response_format: TextOrVoice, audio_format: AudioFormat | None) -> VoiceWish | None:
     if response_format == "text":
         return None
     if audio_format == "mp3":
         require_codecs("audio_format:")
-    return Aloud(audio_format or "pcm")
+    return VoiceWish(audio_format or "pcm")
 
 
 def target_of_new(actor: Actor, service_id: str) -> dict[str, Any]:

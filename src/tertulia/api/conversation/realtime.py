@@ -43,11 +43,12 @@ from tertulia.audio import require_codecs
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.credentials import SUBPROTOCOL
 from tertulia.auth.permissions import Permission
-from tertulia.engine.agent.scene import Aloud, AudioFormat, Incoming
+from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live import messages as live_messages
 from tertulia.engine.live.messages import AnyClientMessage, StartConversation
-from tertulia.engine.live.ports import Closing, Hangup, Left
+from tertulia.engine.live.ports import ClientGone, Closing, SessionClosed
 from tertulia.engine.live.session import Pace, Session
+from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import Manner, Stream
 from tertulia.engine.turns.turn import ActionFilter
 from tertulia.errors import Conflict, TertuliaError, TooManyRequests, Unprocessable
@@ -204,12 +205,12 @@ class _Socket:
     async def receive(self) -> AnyClientMessage:
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
-            raise Left
+            raise ClientGone
         text = message.get("text")
         if text is None:
-            raise Hangup(UNSUPPORTED, "messages are JSON, as text")
+            raise SessionClosed(UNSUPPORTED, "messages are JSON, as text")
         if len(text) > MESSAGE_BYTES:
-            raise Hangup(TOO_BIG, f"a message is longer than {MESSAGE_BYTES} bytes")
+            raise SessionClosed(TOO_BIG, f"a message is longer than {MESSAGE_BYTES} bytes")
         return live_messages.decode(text)
 
     async def send(self, message: bytes) -> None:
@@ -217,7 +218,7 @@ class _Socket:
             async with asyncio.timeout(READER_STALL_S):
                 await self._websocket.send_text(message.decode())
         except (*_GONE, TimeoutError):
-            raise Left from None
+            raise ClientGone from None
 
 
 class _Talk:
@@ -237,7 +238,7 @@ class _Talk:
             claims = await find_claims(self._websocket)
             self.runtime.limiter.hit(self._websocket.scope, per_minute, what, claims.org_id, claims.user_id)
 
-    async def start(self, opening: StartConversation, aloud: Aloud | None) -> Stream:
+    async def start(self, opening: StartConversation, aloud: VoiceWish | None) -> Stream:
         try:
             body = CreateConversation.model_validate(msgspec.structs.asdict(opening))
         except ValidationError as error:
@@ -269,7 +270,7 @@ class _Talk:
 
         await self._act(resume)
 
-    async def interact(self, conversation_id: str, incoming: Incoming, aloud: Aloud | None) -> Stream:
+    async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream:
         async def interact(actor: Actor) -> Stream:
             return await self.runtime.conversations.interact(
                 self.organization.database,

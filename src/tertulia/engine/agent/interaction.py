@@ -10,12 +10,13 @@ from tertulia import events
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.engine.agent.navigation import navigate
-from tertulia.engine.agent.scene import Incoming, Outcome, Scene, Speaking
+from tertulia.engine.agent.scene import Incoming, Outcome, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState
 from tertulia.engine.speech.fillers import Fillers
-from tertulia.engine.speech.reply import Alive, speak
+from tertulia.engine.speech.reply import Alive, SpokenReply, speak
 from tertulia.engine.speech.voices import Voices
+from tertulia.engine.speech.wishes import Speaking
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
 from tertulia.providers.base import HEARING_PATIENCE
@@ -123,7 +124,11 @@ async def _speak(
 ) -> AsyncGenerator[events.NewMessage, None]:
     """The reply, spoken."""
     began = outcome.next_time()
-    async with aclosing(speak(_reply(scene, outcome, models), speaking, outcome, voices, alive)) as pieces:
+    reply = SpokenReply(outcome.message_id)
+    async with aclosing(speak(_reply(scene, outcome, models), speaking, reply, voices, alive)) as pieces:
         async for piece in pieces:
             yield piece
+    outcome.full_message = reply.text
+    if reply.recording:
+        outcome.keep(outcome.message_id, reply.content_type, reply.recording)
     outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began, "voice")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tertulia import clock
 from tertulia.engine.graph.context_graph import Graphs, Position
-from tertulia.engine.speech.playback import Playback
+from tertulia.engine.speech.wishes import Speaking
 from tertulia.events import MessageFormat, MessageType
 from tertulia.ids import new_id
 from tertulia.storage.turn.values import ContentType, Message, Recording
@@ -17,7 +17,6 @@ from tertulia.storage.turn.values import ContentType, Message, Recording
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
 
-AudioFormat = Literal["pcm", "mp3"]
 IncomingType = Literal["user-message", "external-event", "skip"]
 
 
@@ -87,24 +86,6 @@ class Incoming:
     external_events: Sequence[ExternalEvent] = ()
     decode: "Callable[[], Recorded] | None" = None
     keyterms: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Aloud:
-    """A caller's wish that the reply be spoken. With a `playback`, no faster than a listener hears it."""
-
-    audio_format: AudioFormat = "pcm"
-    playback: Playback | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Speaking:
-    """How a reply is to be spoken. `language` is ISO 639-3."""
-
-    voice_id: str
-    language: str
-    audio_format: AudioFormat = "pcm"
-    playback: Playback | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Spoke:
     size: int
 
 
-class Ear:
+class Listener:
     """Listens to one client: outside VAD mode to utterances that the client ends, in VAD mode to a stream."""
 
     def __init__(self, detector: Callable[[], Detector], limits: LimitSettings) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tertulia.engine.agent.scene import Aloud, Incoming
+from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live.messages import AnyClientMessage, StartConversation
+from tertulia.engine.speech.wishes import VoiceWish
 from tertulia.engine.turns.conversations import Stream
 from tertulia.providers.base import Detector
 
@@ -20,11 +21,11 @@ class Closing:
     reason: str
 
 
-class Left(Exception):
+class ClientGone(Exception):
     """The client is gone."""
 
 
-class Hangup(Exception):
+class SessionClosed(Exception):
     """The connection is to be closed for what the client has sent."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -32,16 +33,16 @@ class Hangup(Exception):
         self.closing = Closing(code, reason)
 
 
-class Talk(Protocol):
+class LiveCaller(Protocol):
     """What a client may do with conversations; all raise TertuliaError and its kinds."""
 
-    async def start(self, opening: StartConversation, aloud: Aloud | None) -> Stream: ...
+    async def start(self, opening: StartConversation, aloud: VoiceWish | None) -> Stream: ...
 
     async def resume(self, conversation_id: str) -> None:
         """See that the conversation can be gone on with."""
         ...
 
-    async def interact(self, conversation_id: str, incoming: Incoming, aloud: Aloud | None) -> Stream: ...
+    async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream: ...
 
     async def finish(self, conversation_id: str) -> None: ...
 
@@ -57,9 +58,9 @@ class Connection(Protocol):
     """The way to the client and back."""
 
     async def receive(self) -> AnyClientMessage:
-        """The next message. Raises TertuliaError for one that is wrong, Left, and Hangup."""
+        """The next message. Raises TertuliaError for one that is wrong, ClientGone, and SessionClosed."""
         ...
 
     async def send(self, message: bytes) -> None:
-        """Send a message, which is JSON. Raises Left."""
+        """Send a message, which is JSON. Raises ClientGone."""
         ...

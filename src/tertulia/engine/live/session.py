@@ -1,8 +1,8 @@
 """A live conversation: one client, one conversation, its turns one after the other.
 
-The session reads a client's messages and sends the server's; how they travel, it does not know. Turns are begun as
-those of HTTP are (`Talk`), and their events passed on. Three things go on side by side: messages are taken as they come
-(`_listen`), turns are run one after the other (`_converse`), and a clock ends a session in which nothing happens.
+The session reads a client's messages and sends the server's, over a `Connection`. Turns are begun as those of HTTP are
+(`LiveCaller`), and their events passed on. Three things go on at once: messages are taken as they come (`_listen`),
+turns are run one after the other (`_converse`), and a clock ends a session in which nothing happens.
 """
 
 import asyncio
@@ -15,12 +15,23 @@ from typing import Any, TypeVar
 import msgspec
 
 from tertulia import clock, events
-from tertulia.engine.agent.scene import Aloud, AudioFormat, ExternalEvent, Incoming
+from tertulia.engine.agent.scene import ExternalEvent, Incoming
 from tertulia.engine.live import messages as wire
-from tertulia.engine.live.listening import Began, Ear
+from tertulia.engine.live.listening import Began, Listener
 from tertulia.engine.live.messages import AnyClientMessage
-from tertulia.engine.live.ports import IDLE, NORMAL, POLICY, RESTART, Closing, Connection, Hangup, Left, Talk
+from tertulia.engine.live.ports import (
+    IDLE,
+    NORMAL,
+    POLICY,
+    RESTART,
+    ClientGone,
+    Closing,
+    Connection,
+    LiveCaller,
+    SessionClosed,
+)
 from tertulia.engine.speech.playback import Handle, Playback, Timer
+from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import Stream
 from tertulia.errors import (
     BadRequest,
@@ -74,7 +85,7 @@ class Session:
 
     def __init__(
         self,
-        talk: Talk,
+        caller: LiveCaller,
         connection: Connection,
         audio_format: AudioFormat | None,
         limits: LimitSettings,
@@ -82,12 +93,12 @@ class Session:
         timer: Timer | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._talk = talk
+        self._caller = caller
         self._connection = connection
         self._audio_format: AudioFormat | None = audio_format
         self._pace = pace
         self._timer: Timer = timer or loop
-        self._ear = Ear(talk.detector, limits)
+        self._listener = Listener(caller.detector, limits)
         self._limits = limits
         self._conversation_id = ""
         self._begun = False
@@ -125,7 +136,7 @@ class Session:
         if self._ended.done():
             return self._ended.result()
         for result in results:
-            if isinstance(result, Exception) and not isinstance(result, Left):
+            if isinstance(result, Exception) and not isinstance(result, ClientGone):
                 raise result
         return None
 
@@ -148,7 +159,7 @@ class Session:
         await self._connection.send(wire.refused(error))
         if isinstance(error, Unauthorized):
             self._end(Closing(POLICY, "the user is not there any more"))
-        elif isinstance(error, Unavailable) and self._talk.closing:
+        elif isinstance(error, Unavailable) and self._caller.closing:
             self._end(Closing(RESTART, "the server is stopping"))
 
     # --- What the client sends ---------------------------------------------------------------------------------------
@@ -157,8 +168,8 @@ class Session:
         while not self._ended.done():
             try:
                 await self._take(await self._connection.receive())
-            except Hangup as hangup:
-                self._end(hangup.closing)
+            except SessionClosed as closed:
+                self._end(closed.closing)
             except TertuliaError as error:
                 await self._refuse(error)
             await asyncio.sleep(0)  # however many messages there are already, others have their turn
@@ -171,7 +182,7 @@ class Session:
                 self._touch()
             case wire.SwitchVadMode(vad_mode_on):
                 self._touch()
-                self._ear.switch(vad_mode_on=vad_mode_on)
+                self._listener.switch(vad_mode_on=vad_mode_on)
                 await self._connection.send(wire.encode(wire.VadModeSwitched(vad_mode_on)))
             case wire.StartConversation() | wire.ContinueConversation():
                 if self._begun:
@@ -206,8 +217,8 @@ class Session:
         self._wait_for_message()
 
     async def _hear(self, message: wire.NewAudioMessage) -> None:
-        found = self._ear.vad_mode_on
-        async with aclosing(self._ear.take(message)) as marks:
+        found = self._listener.vad_mode_on
+        async with aclosing(self._listener.take(message)) as marks:
             async for mark in marks:
                 self._touch()
                 if isinstance(mark, Began):
@@ -221,7 +232,7 @@ class Session:
                         self._put(_Say(Incoming("user-message", decode=mark.decode), mark.size, found))
                     except TooManyRequests as error:  # what follows in the same message is to be heard all the same
                         await self._refuse(error)
-        if not found or self._ear.hears:
+        if not found or self._listener.hears:
             self._touch()
 
     def _interrupt(self) -> None:
@@ -247,7 +258,7 @@ class Session:
             self._alone = self._timer.call_later(self._pace.alone_s, self._tell_events)
 
     def _tell_events(self) -> None:
-        if self._ear.hears:
+        if self._listener.hears:
             self._wait_for_message()
         elif not self._busy and not self._tasks and self._begun:
             self._put(_Say(None))
@@ -290,7 +301,7 @@ class Session:
             case _Say():
                 return await self._say(task.incoming)
             case wire.FinishConversation():
-                await _whole(self._talk.finish(self._conversation_id))
+                await _whole(self._caller.finish(self._conversation_id))
                 self._end(Closing(NORMAL, "the conversation is finished"))
                 return True
 
@@ -305,12 +316,12 @@ class Session:
         return begun
 
     async def _start(self, opening: wire.StartConversation) -> bool:
-        stream = await _whole(self._talk.start(opening, self._aloud()))
+        stream = await _whole(self._caller.start(opening, self._aloud()))
         self._conversation_id = stream.conversation_id
         return await self._pass_on(stream)
 
     async def _resume(self, conversation_id: str) -> bool:
-        await self._talk.resume(conversation_id)
+        await self._caller.resume(conversation_id)
         self._conversation_id = conversation_id
         created = events.encode(events.ConversationCreated(conversation_id))
         await self._connection.send(wire.told(created.rstrip()))
@@ -323,7 +334,7 @@ class Session:
         try:
             said = self._with_events(incoming, taken)
             if said is not None:
-                stream = await _whole(self._talk.interact(self._conversation_id, said, self._aloud()))
+                stream = await _whole(self._caller.interact(self._conversation_id, said, self._aloud()))
                 complete = await self._pass_on(stream)
         finally:
             if not complete:
@@ -339,13 +350,13 @@ class Session:
             return None
         return Incoming("external-event", happened[-1].content, happened[:-1])
 
-    def _aloud(self) -> Aloud | None:
+    def _aloud(self) -> VoiceWish | None:
         if self._audio_format is None:
             return None
         self._playback = Playback(self._timer)
-        if self._ear.hears:
+        if self._listener.hears:
             self._playback.interrupt()
-        return Aloud(self._audio_format, self._playback)
+        return VoiceWish(self._audio_format, self._playback)
 
     async def _pass_on(self, stream: Stream) -> bool:
         """Send a turn's events as they come; whether it is complete, and not void."""

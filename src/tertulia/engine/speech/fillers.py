@@ -10,8 +10,8 @@ import structlog
 
 from tertulia import events
 from tertulia.audio.pcm import RATE, wav
-from tertulia.engine.agent.scene import Speaking
 from tertulia.engine.speech.voices import Voices
+from tertulia.engine.speech.wishes import Speaking
 
 FILLER_RATE = 16_000
 """Samples a second of a filler, in Hz; the contract's."""

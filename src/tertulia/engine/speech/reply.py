@@ -9,17 +9,18 @@ import base64
 import re
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from tertulia import events
 from tertulia.audio.pcm import RATE, SAMPLE_BYTES, duration_ms, wav
-from tertulia.engine.agent.scene import AudioFormat, Outcome, Speaking
 from tertulia.engine.speech.alignment import Alignment
 from tertulia.engine.speech.fillers import begun
 from tertulia.engine.speech.playback import Interrupted, Playback
 from tertulia.engine.speech.sentences import Sentences
 from tertulia.engine.speech.speakable import speakable
 from tertulia.engine.speech.voices import Speaker, Voices
+from tertulia.engine.speech.wishes import AudioFormat, Speaking
 from tertulia.errors import ModelMisbehaved, VoiceFailed
 from tertulia.providers.base import Sound
 
@@ -42,17 +43,27 @@ Alive = Callable[[float], None]
 """Says that the turn lives, and may be silent for so many seconds from now before that is counted."""
 
 
-async def speak(
-    text: AsyncGenerator[str], speaking: Speaking, outcome: Outcome, voices: Voices, alive: Alive
-) -> AsyncGenerator[events.NewMessage, None]:
-    """Speak a model's reply; `full_message` and the recording are noted in `outcome`.
+@dataclass(slots=True)
+class SpokenReply:
+    """A reply as it turned out: its text as it was heard, and its recording, empty if nothing of it was heard."""
 
-    The last piece says stop. Who is interrupted has said what was heard, and no more.
+    message_id: str
+    text: str = ""
+    recording: bytes = b""
+    content_type: Literal["audio/wav", "audio/mpeg"] = "audio/wav"
+
+
+async def speak(
+    text: AsyncGenerator[str], speaking: Speaking, reply: SpokenReply, voices: Voices, alive: Alive
+) -> AsyncGenerator[events.NewMessage, None]:
+    """Speak a model's reply. Return its events, the last of which says stop, and note the rest in `reply`.
+
+    The text of a reply that its listener interrupts is what was heard, and no more.
 
     Raises:
         ModelError: the model has failed, or a voice has after it had begun.
     """
-    message = _Message(speaking, outcome.message_id)
+    message = _Message(speaking, reply.message_id)
     try:
         ahead = _Ahead(text, alive)
         async with _attended(speaking.playback), begun(ahead.read()):
@@ -67,14 +78,13 @@ async def speak(
                 raise ModelMisbehaved("the reply is empty")
             yield message.end()
             await message.heard(alive, to_the_end=True)
-        outcome.full_message = ahead.text
+        reply.text = ahead.text
     except Interrupted as interrupted:
         if not message.ended:
             yield message.end()
-        outcome.full_message = message.cut(interrupted.heard_ms)
-    recording = message.recording()
-    if recording:
-        outcome.keep(outcome.message_id, "audio/mpeg" if speaking.audio_format == "mp3" else "audio/wav", recording)
+        reply.text = message.cut(interrupted.heard_ms)
+    reply.recording = message.recording()
+    reply.content_type = "audio/mpeg" if speaking.audio_format == "mp3" else "audio/wav"
 
 
 def _attended(playback: Playback | None) -> AbstractAsyncContextManager[None]:

@@ -1,10 +1,10 @@
-"""What the engine asks of voices, and whether an agent can speak and be spoken to."""
+"""Voices as the engine uses them: their protocol, and the rules by which an agent speaks and is spoken to."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from tertulia.engine.agent.scene import Agent, Aloud, Speaking
-from tertulia.errors import BadRequest, VoiceFailed
+from tertulia.engine.speech.wishes import Speaking, VoiceWish
+from tertulia.errors import BadRequest
 from tertulia.providers.base import Detector, Sound, Transcript
 
 
@@ -17,7 +17,7 @@ class Speaker(Protocol):
 
 
 class Voices(Protocol):
-    """The voices of a server, and what hears speech. Languages are ISO 639-3."""
+    """The voices of a server, and its transcribers. Languages are ISO 639-3."""
 
     def speaks(self, language: str) -> bool: ...
 
@@ -32,31 +32,22 @@ class Voices(Protocol):
     def detector(self) -> Detector: ...
 
 
-async def speaking_of(voices: Voices, agent: Agent, language: str, aloud: Aloud) -> Speaking:
-    """How an agent speaks a language.
+def speaking_of(voices: Voices, voice_id: str | None, language: str, wish: VoiceWish) -> Speaking:
+    """Grant a caller's wish for a spoken reply. Return the voice and language that it is to be spoken in.
+
+    A voice that this server does not know is granted too: another one, of the same language, then speaks for it.
 
     Raises:
-        BadRequest: it has no voice, this server does not know it, or there is none for the language.
+        BadRequest: the agent has no voice, or there is none for the language.
     """
-    if agent.voice_config is None:
+    if voice_id is None:
         raise BadRequest("response_format: the agent has no voice.")
     if not voices.speaks(language):
         raise BadRequest(f"response_format: there is no voice for the language {language}.")
-    voice_id = agent.voice_config.voice_id
-    if not await _knows(voices, voice_id):
-        raise BadRequest(f"response_format: this server does not know the agent's voice, {voice_id}.")
-    return Speaking(voice_id, language, aloud.audio_format, aloud.playback)
-
-
-async def _knows(voices: Voices, voice_id: str) -> bool:
-    """Where nobody can say it now, another voice may still take over when it is time to speak."""
-    try:
-        return await voices.knows(voice_id)
-    except VoiceFailed:
-        return True
+    return Speaking(voice_id, language, wish.audio_format, wish.playback)
 
 
 def refuse_unheard(voices: Voices, language: str) -> None:
-    """Raise BadRequest where a language is not understood when it is spoken."""
+    """Raise BadRequest if a language is not understood when it is spoken."""
     if not voices.hears(language):
         raise BadRequest(f"request_format: speech in the language {language} is not understood.")

@@ -17,9 +17,10 @@ from sqlalchemy.engine import Connection
 from tertulia import clock, events
 from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import Models
-from tertulia.engine.agent.scene import Agent, Aloud, Incoming, Speaking
+from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.graph import context_graph
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
+from tertulia.engine.speech.wishes import Speaking, VoiceWish
 from tertulia.engine.turns import relay
 from tertulia.engine.turns.relay import Relay
 from tertulia.engine.turns.runner import Runner
@@ -55,7 +56,7 @@ class Manner:
     """How a turn is asked for: once only, by a ticket, and with a reply that is spoken."""
 
     ticket: Ticket | None = None
-    aloud: Aloud | None = None
+    aloud: VoiceWish | None = None
 
 
 PLAIN = Manner()
@@ -216,11 +217,12 @@ class Conversations:
             await turn.first_line()
         return stream
 
-    async def _speaking(self, database: Database, claim: Claim, aloud: Aloud | None) -> Speaking | None:
+    async def _speaking(self, database: Database, claim: Claim, aloud: VoiceWish | None) -> Speaking | None:
         if aloud is None:
             return None
         agent = await self.library.agent(database, claim.agent)
-        return await speaking_of(self.voices, agent, _language(claim, agent), aloud)
+        voice_id = None if agent.voice_config is None else agent.voice_config.voice_id
+        return speaking_of(self.voices, voice_id, _language(claim, agent), aloud)
 
     async def _keyterms(self, database: Database, claim: Claim) -> list[str]:
         """Words that are likely in what the user says. Raises BadRequest where their language is not understood."""

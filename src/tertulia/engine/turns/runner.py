@@ -16,10 +16,11 @@ from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import Models
-from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene, Speaking
+from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
 from tertulia.engine.speech.voices import Voices
+from tertulia.engine.speech.wishes import Speaking
 from tertulia.engine.turns.turn import Turn
 from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
 from tertulia.ids import new_id
