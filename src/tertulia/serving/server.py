@@ -9,13 +9,16 @@ import gc
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.importer import import_from_string
 
-from tertulia.serving.protocol import BoundedProtocol, BoundedWebSocket
+from tertulia.serving.connections import Bounds, Connections
+from tertulia.serving.protocol import BoundedProtocol
+from tertulia.serving.websocket import BoundedWebSocket
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
@@ -113,10 +116,18 @@ def _settle_memory() -> None:
 def make_server(app: str, ready: Callable[[], None]) -> Server:
     """A server of the application that a function makes; `app` names it, `MODULE:FUNCTION`."""
     application: Any = import_from_string(app)()
-    config = uvicorn.Config(
+    config = configure(application, Connections(Bounds()))
+    return Server(config, lambda: getattr(application, "conversations", None), ready)
+
+
+def configure(application: Any, connections: Connections) -> uvicorn.Config:
+    """Return uvicorn's settings for an application whose connections are in a register."""
+    http: Any = partial(BoundedProtocol, connections=connections)
+    websocket: Any = partial(BoundedWebSocket, connections=connections)
+    return uvicorn.Config(
         application,
-        http=BoundedProtocol,
-        ws=BoundedWebSocket,
+        http=http,
+        ws=websocket,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -127,4 +138,3 @@ def make_server(app: str, ready: Callable[[], None]) -> Server:
         ws_per_message_deflate=False,  # sound hardly gets smaller, and each connection would keep its own tables
         timeout_graceful_shutdown=STOP_S,
     )
-    return Server(config, lambda: getattr(application, "conversations", None), ready)
