@@ -100,7 +100,7 @@ MessageFormat = Literal["text", "voice"]
 _encoder = msgspec.json.Encoder()
 
 _LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029")
-"""The line ends of Unicode that JSON leaves as they are: Python's `str.splitlines`, and so many a client, cuts there."""
+"""The line ends of Unicode that JSON leaves as they are; `str.splitlines`, and so many a client, cuts there."""
 
 
 def encode(event: Event) -> bytes:
