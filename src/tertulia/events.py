@@ -99,12 +99,19 @@ MessageFormat = Literal["text", "voice"]
 
 _encoder = msgspec.json.Encoder()
 
+_LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029")
+"""The line ends of Unicode that JSON leaves as they are; `str.splitlines`, and so many a client, cuts there."""
+
 
 def encode(event: Event) -> bytes:
-    """One line of NDJSON, its newline included."""
-    return _encoder.encode(event) + b"\n"
+    """Encode an event as one line of NDJSON. Return the line with its newline; no other line end is within it."""
+    line = _encoder.encode(event)
+    if not line.isascii():
+        for end, escape in _LINE_ENDS:
+            line = line.replace(end, escape)
+    return line + b"\n"
 
 
 def action_type(action: Action) -> str:
-    """The wire's name of an action."""
+    """Return the wire's name of an action."""
     return str(type(action).__struct_config__.tag)

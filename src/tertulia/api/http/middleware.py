@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tertulia.api.http import warnings
 from tertulia.api.http.errors import answer
 from tertulia.api.http.limiter import Allowance
 from tertulia.errors import PayloadTooLarge, RequestTimeout
@@ -136,6 +137,7 @@ class _Response:
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
             Allowance.tell(self._scope, headers)
+            warnings.tell(self._scope, headers)
             if headers.get("content-type", "").startswith("application/x-ndjson"):
                 self._streams = True
                 OPEN_STREAMS.inc()
