@@ -108,7 +108,7 @@ async def test_a_module_in_the_working_folder_is_not_taken_for_one_of_ours(
 async def test_the_process_ends_with_its_server_even_where_that_is_killed():
     server = """
         import asyncio
-        from tertulia.providers.espeak_voice import EspeakVoice
+        from tertulia.providers.voices.local.espeak import EspeakVoice
 
         async def main():
             voice = EspeakVoice()

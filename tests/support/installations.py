@@ -1,5 +1,8 @@
-"""Fixtures: `data`, a folder that is not there yet; `made`, an installation in it; `command` runs the program in this
-process, `program` in its own, `start` starts one that serves; `server` is one of the module, with `tokens` for it.
+"""Fixtures of the command line and of its servers.
+
+- `data`: a folder that is not there yet; `made`: an installation in it.
+- `command` runs the program in this process, `program` in a process of its own; `start` starts one that serves.
+- `server`: one that serves the module, on the folder `shared`.
 """
 
 import json
