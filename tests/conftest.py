@@ -27,6 +27,8 @@ from tertulia.storage import migrations
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import Database, open_database
 
+pytest_plugins = ["support.installations"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_machine() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from conftest import Serve
 from support.puppet import Puppet
+from support.server import Serve
 from support.stage import Stage, Switch
 from tertulia.providers.models.registry import Models
 

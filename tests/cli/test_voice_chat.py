@@ -15,10 +15,10 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from conftest import Serve
 from support import graphs, spoken, talk
 from support.commands import TERTULIA, Command, Process
 from support.puppet import PATIENCE_S, Puppet
+from support.server import Serve
 from support.stage import Stage, Switch
 from support.terminal import Terminal, at_a_terminal
 from tertulia.audio.pcm import HEARING_RATE

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from conftest import Serve
 from support import talk
 from support.frames import Mutator, handshake
 from support.live import PATIENCE_S, Live, address, live
-from support.server import Server
+from support.server import Serve, Server
 
 SEED = 20_261_124
 BATCH = 25

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from conftest import Serve
 from support import pages, talk
 from support.live import address
 from support.puppet import Puppet
+from support.server import Serve
 from tertulia.api.conversation import realtime
 from tertulia.engine.live import messages as live_messages
 from tertulia.engine.live import ports as live_ports

@@ -12,11 +12,10 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from conftest import Serve
 from support import talk
 from support.graphs import action, graph
 from support.puppet import Puppet
-from support.server import Server
+from support.server import Serve, Server
 from support.stage import Stage, Switch
 from tertulia.errors import ModelUnavailable
 from tertulia.providers.models.registry import Models

@@ -5,9 +5,9 @@ import json
 import httpx2
 import pytest
 
-from conftest import Serve
 from support.graphs import action, annotation, decision, graph
 from support.puppet import PATIENCE_S, Puppet
+from support.server import Serve
 from support.stage import Stage
 from support.talk import begin, conversations, create, finish, id_of, lines, messages, types
 from tertulia.engine.agent.library import Library

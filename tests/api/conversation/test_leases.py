@@ -11,10 +11,10 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from conftest import Serve
 from support import spoken
 from support.live import patiently
 from support.puppet import PATIENCE_S, Puppet
+from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import begin, create, id_of, lines, types
 from tertulia.audio.decode import decode

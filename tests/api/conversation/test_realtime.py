@@ -9,11 +9,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from conftest import Serve
 from support import talk
 from support.graphs import action, graph
 from support.live import Live, address, live, patiently, types
 from support.puppet import Puppet
+from support.server import Serve
 from support.stage import Stage
 from tertulia.api.conversation import realtime
 from tertulia.auth.credentials import SUBPROTOCOL

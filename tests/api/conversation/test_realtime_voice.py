@@ -6,10 +6,10 @@ from collections.abc import Generator, Sequence
 import httpx2
 import pytest
 
-from conftest import Serve
 from support import graphs, sounds, spoken, talk
 from support.live import Live, Message, live, patiently, types
 from support.puppet import Puppet
+from support.server import Serve
 from support.stage import Stage, Switch
 from tertulia.audio.pcm import HEARING_RATE, RATE, duration_ms
 from tertulia.engine.live.endpointing import SILENCE_MS

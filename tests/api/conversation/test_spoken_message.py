@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from conftest import Serve
 from support import graphs, sounds, spoken, talk
 from support.puppet import Puppet
-from support.server import Server
+from support.server import Serve, Server
 from support.stage import Stage, Switch
 from tertulia.api.conversation.form import InteractForm
 from tertulia.audio.pcm import RATE

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from conftest import Serve
 from support import graphs, spoken, talk
 from support.puppet import PATIENCE_S, Puppet
+from support.server import Serve
 from support.stage import Stage, Switch
 from tertulia.audio.pcm import RATE, duration_ms
 from tertulia.engine.speech.fillers import FILLER_RATE

@@ -1,5 +1,8 @@
-"""Fixtures: `data`, a folder that is not there yet; `made`, an installation in it; `command` runs the program in this
-process, `program` in its own, `start` starts one that serves; `server` is one of the module, with `tokens` for it.
+"""Fixtures of the command line and of its servers.
+
+- `data`: a folder that is not there yet; `made`: an installation in it.
+- `command` runs the program in this process, `program` in a process of its own; `start` starts one that serves.
+- `server`: one that serves the module, on the folder `shared`.
 """
 
 import json
@@ -16,7 +19,7 @@ from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start, Star
 
 
 @pytest.fixture(scope="session", autouse=True)
-def sigint_is_heard() -> None:
+def _sigint_is_heard() -> None:
     """Whoever runs the tests in the background of a shell has it ignored, and every process started inherits that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
