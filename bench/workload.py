@@ -16,7 +16,7 @@ from tertulia.demo.organization import ORGANIZATION, Demo
 from tertulia.ids import new_id
 from tertulia.settings import Settings
 from tertulia.storage import organization, role, service, user
-from tertulia.storage.database.clusters import Clusters
+from tertulia.storage.clusters import Clusters
 from tertulia.storage.user import NewUser
 
 USERS = 2000

@@ -24,7 +24,7 @@ from tertulia.engine.turns.conversations import Conversations
 from tertulia.providers.models.registry import Models, open_models
 from tertulia.providers.voices.registry import Voices, open_voices
 from tertulia.settings import Settings
-from tertulia.storage.database.clusters import Clusters
+from tertulia.storage.clusters import Clusters
 
 
 class Application(FastAPI):

@@ -21,8 +21,8 @@ from tertulia.auth.tokens import Tokens
 from tertulia.cli import installation
 from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
+from tertulia.storage.clusters import Clusters
 from tertulia.storage.database import dialect
-from tertulia.storage.database.clusters import Clusters
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import conversations, idempotency_keys, interactions, messages, streams, users
 from tertulia.storage.user import NewUser, insert_user

@@ -14,10 +14,10 @@ from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import organization as demo
 from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
+from tertulia.storage import clusters as directory
 from tertulia.storage import maintenance, migrations, user
-from tertulia.storage.database import clusters as directory
+from tertulia.storage.clusters import Clusters
 from tertulia.storage.database import dialect
-from tertulia.storage.database.clusters import Clusters
 
 
 @dataclass(frozen=True, slots=True)

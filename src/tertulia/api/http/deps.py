@@ -23,7 +23,7 @@ from tertulia.background.maintenance import Maintenance
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.settings import Settings
-from tertulia.storage.database.clusters import Clusters
+from tertulia.storage.clusters import Clusters
 from tertulia.storage.database.units import Database
 
 

@@ -1,6 +1,6 @@
 """The schema's history, by Alembic, run from the program.
 
-`python -m tertulia.storage.migrations "what changes"` writes the next revision: what tables.py has beyond the history.
+`python -m tertulia.storage.migrations "what changes"` writes the next revision: what tables/ has beyond the history.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def revise(message: str) -> None:
-    """Write the next revision by comparing tables.py with an empty database brought up to date."""
+    """Write the next revision by comparing tables/ with an empty database brought up to date."""
     engine = dialect.create_engine("sqlite://", 1)
     upgrade(engine)
     with engine.begin() as connection:

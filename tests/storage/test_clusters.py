@@ -7,9 +7,9 @@ import pytest
 
 from tertulia.errors import NotFound
 from tertulia.settings import Settings
+from tertulia.storage import clusters as module
 from tertulia.storage import organization
-from tertulia.storage.database import clusters as module
-from tertulia.storage.database.clusters import Clusters, put_entry
+from tertulia.storage.clusters import Clusters, put_entry
 
 
 @pytest.fixture

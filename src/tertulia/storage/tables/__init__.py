@@ -1,0 +1,40 @@
+"""The one schema, for SQLite and PostgreSQL; a module per family. Every table carries the organization."""
+
+from tertulia.storage.tables.agent import agent_versions, agents
+from tertulia.storage.tables.base import metadata
+from tertulia.storage.tables.context_graph import context_graph_versions, context_graphs
+from tertulia.storage.tables.conversation import (
+    conversations,
+    idempotency_keys,
+    interactions,
+    messages,
+    recordings,
+    streams,
+)
+from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
+from tertulia.storage.tables.organization import api_keys, organizations, roles, users
+from tertulia.storage.tables.service import services, version_sets
+
+__all__ = [
+    "agent_versions",
+    "agents",
+    "api_keys",
+    "context_graph_versions",
+    "context_graphs",
+    "conversations",
+    "directory",
+    "idempotency_keys",
+    "interactions",
+    "maintenance",
+    "messages",
+    "metadata",
+    "organizations",
+    "recordings",
+    "roles",
+    "services",
+    "signing_keys",
+    "streams",
+    "users",
+    "version_sets",
+    "workers",
+]

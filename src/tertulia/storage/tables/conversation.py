@@ -1,0 +1,122 @@
+"""Conversations, their interactions and messages, and what turns keep beside them."""
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKeyConstraint, Index, Table, UniqueConstraint
+
+from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
+
+conversations = Table(
+    "conversations",
+    metadata,
+    key(),
+    text("org_id"),
+    text("user_id"),
+    text("service_id"),
+    text("version_set_name"),
+    text("agent_id"),
+    number("agent_version"),
+    text("context_graph_id"),
+    number("context_graph_version"),
+    document("llm_model_preferences"),
+    document("tags"),
+    flag("is_test"),
+    flag("is_finished"),
+    flag("is_analyzed"),
+    document("completed_post_processings"),
+    document("position"),  # where the conversation stands in its graphs; see engine/graph/context_graph.py
+    number("num_interactions"),  # 0: its first turn has not been committed
+    number("num_messages"),
+    text("last_interaction_id", nullable=True),
+    moment("last_message_time", nullable=True),
+    moment("created_at"),
+    moment("finished_at", nullable=True),
+    # The claim of the one turn that may run: see storage/conversation.py.
+    number("lease_token"),
+    text("lease_owner", nullable=True),
+    text("lease_interaction_id", nullable=True),
+    moment("lease_expires_at", nullable=True),
+    Index(None, "org_id", "created_at"),
+    Index(None, "user_id", "service_id", "is_finished"),
+    Index(None, "lease_expires_at"),
+)
+# One unfinished conversation for a user and a service.
+Index(
+    "uq_conversations_unfinished",
+    conversations.c.org_id,
+    conversations.c.user_id,
+    conversations.c.service_id,
+    unique=True,
+    sqlite_where=sa.text("NOT is_finished"),
+    postgresql_where=sa.text("NOT is_finished"),
+)
+
+interactions = Table(
+    "interactions",
+    metadata,
+    key(),
+    text("org_id"),
+    text("conversation_id"),
+    number("number"),  # 1 for the first of its conversation
+    document("insights"),
+    moment("created_at"),
+    UniqueConstraint("conversation_id", "number"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    key(),
+    text("org_id"),
+    text("conversation_id"),
+    text("interaction_id"),
+    text("message_type"),
+    text("format"),
+    text("sender"),
+    text("content"),
+    moment("created_at"),  # no two of a conversation are the same: this is their order
+    UniqueConstraint("conversation_id", "created_at"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
+# What a settled turn streamed, byte for byte, for as long as it can be replayed.
+streams = Table(
+    "streams",
+    metadata,
+    text("org_id"),
+    key("interaction_id"),
+    text("conversation_id"),
+    Column("body", sa.LargeBinary, nullable=False),  # NDJSON, compressed by zlib
+    moment("expires_at"),
+    Index(None, "expires_at"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
+# The sound of messages that were spoken: as it was sent, or as it was received where that can be played.
+recordings = Table(
+    "recordings",
+    metadata,
+    text("org_id"),
+    key("message_id"),
+    text("conversation_id"),
+    text("content_type"),  # audio/wav or audio/mpeg
+    Column("body", sa.LargeBinary, nullable=False),
+    moment("created_at"),
+    Index(None, "conversation_id"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+
+# Which turn a caller's key began; the row of a void turn says nothing.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    key("org_id"),
+    key("user_id"),
+    key("key"),
+    text("request_hash"),
+    text("conversation_id"),
+    text("interaction_id"),
+    moment("expires_at"),
+    Index(None, "interaction_id"),
+    Index(None, "expires_at"),
+)

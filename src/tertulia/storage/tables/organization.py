@@ -1,0 +1,70 @@
+"""Organizations, their roles, users and API keys."""
+
+from sqlalchemy import ForeignKeyConstraint, Table, UniqueConstraint
+
+from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
+
+organizations = Table(
+    "organizations",
+    metadata,
+    key("org_id"),
+    text("name"),
+    text("tenant_id"),
+    document("default_user_preferences"),
+    moment("created_at"),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    key(),
+    text("org_id"),
+    text("name"),
+    text("description"),
+    document("permission_grants"),
+    text("frontend_view"),
+    moment("created_at"),
+    UniqueConstraint("org_id", "name"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    key(),
+    text("org_id"),
+    text("role_id"),
+    text("first_name"),
+    text("last_name"),
+    text("email"),  # lower case: it is unique whatever its case
+    flag("is_verified"),
+    document("preferences"),
+    flag("conversations_visible_to_admins"),
+    flag("user_model_visible_to_admins"),
+    document("additional_context"),
+    document("nonsensitive_variables"),
+    document("sensitive_variables"),  # name to encrypted value
+    number("num_conversations"),
+    number("num_messages"),
+    moment("last_message_time", nullable=True),
+    moment("created_at"),
+    UniqueConstraint("org_id", "email"),
+    ForeignKeyConstraint(["role_id"], ["roles.id"]),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    key(),
+    text("org_id"),
+    text("key_id"),
+    text("name", nullable=True),
+    text("key_hash"),  # SHA-256 of 256 random bits, in hexadecimal
+    text("role_id"),
+    text("creator_org_id"),
+    text("creator_user_id"),
+    moment("created_at"),
+    moment("updated_at"),
+    moment("expires_at"),
+    UniqueConstraint("org_id", "key_id"),
+    ForeignKeyConstraint(["role_id"], ["roles.id"]),
+)
