@@ -123,7 +123,7 @@ async def get_services(
     """The services that the caller may see. The first page also lists the tags there are."""
     visible = actor.visible(Permission.SERVICE_GET_SERVICE, services.COLUMNS)
     narrow = ServiceFilter(list(id), is_active, parse_tag_filters(tags, "tags"))
-    page, version_sets, all_tags = await organization.database.read(
+    page, version_sets, all_tags = await organization.database.read_snapshot(
         _list, organization.org_id, visible, narrow, sort, part
     )
     return ServicePage.of(

@@ -1,4 +1,4 @@
-"""The storage clusters of an installation, and the directory that says which of them holds which organization.
+"""The storage clusters of an installation, and the directory of the organizations that each holds.
 
 The directory is a table of the default cluster. An organization that it does not know is looked for in the cluster
 that the request names, or else in the default one.
@@ -18,7 +18,7 @@ from tertulia.storage.tables import directory
 DEFAULT = "default"
 
 REMEMBERED_S = 30.0
-"""How long an entry of the directory is believed, in seconds."""
+"""The time that an entry of the directory is believed, in seconds."""
 
 
 class Clusters:
@@ -36,17 +36,13 @@ class Clusters:
         return self._databases[DEFAULT]
 
     def open(self, name: str) -> Database:
-        """A cluster by its name.
-
-        Raises:
-            NotFound: there is none.
-        """
+        """Find a cluster by its name. Return it, or raise NotFound."""
         if name not in self._databases:
             raise NotFound(f"There is no storage cluster {name}.")
         return self._databases[name]
 
     async def locate(self, org_id: str, named: str | None) -> Database:
-        """The cluster that holds an organization; `named` is the one that the request asks for.
+        """Find the cluster that holds an organization; `named` is the one that the request asks for. Return it.
 
         Raises:
             NotFound: there is no such organization or no such cluster, or the organization is in another one.
@@ -61,7 +57,10 @@ class Clusters:
         return self.open(cluster)
 
     async def _find(self, org_id: str) -> str | None:
-        """The directory's entry. What it does not know is asked anew each time: callers make up any name they like."""
+        """Look an organization up in the directory. Return the cluster's name, or None.
+
+        Unknown names are not remembered: callers make up any name they like.
+        """
         cluster, until = self._entries.get(org_id, ("", 0.0))
         if time.monotonic() < until:
             return cluster
@@ -79,12 +78,12 @@ class Clusters:
 
 
 def find_entry(connection: Connection, org_id: str) -> str | None:
-    """The cluster that holds an organization, by the directory."""
+    """Look for an organization in the directory. Return the name of its cluster, or None."""
     return connection.execute(sa.select(directory.c.cluster).where(directory.c.org_id == org_id)).scalar()
 
 
 def put_entry(connection: Connection, org_id: str, cluster: str) -> None:
-    """Say in the directory which cluster holds an organization. For a connection to the default cluster."""
+    """Write into the directory that a cluster holds an organization. The connection is to the default cluster."""
     changed = connection.execute(sa.update(directory).where(directory.c.org_id == org_id).values(cluster=cluster))
     if not changed.rowcount:
         connection.execute(sa.insert(directory), {"org_id": org_id, "cluster": cluster})

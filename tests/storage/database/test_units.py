@@ -1,4 +1,4 @@
-"""A PostgreSQL that cannot do what it is asked, or has vanished."""
+"""Units of work: the state that a read sees, and a PostgreSQL that refuses or has vanished."""
 
 import pytest
 import sqlalchemy as sa
@@ -6,8 +6,27 @@ from sqlalchemy.engine import Connection
 
 from support.postgres import Postgres
 from tertulia.errors import Unavailable
+from tertulia.storage import organization
 from tertulia.storage.database import dialect
-from tertulia.storage.database.units import open_database
+from tertulia.storage.database.units import Database, open_database
+from tertulia.storage.tables import organizations
+
+
+async def test_all_statements_of_a_snapshot_see_the_same_state(database: Database, database_url: str) -> None:
+    elsewhere = dialect.create_engine(database_url, 1)
+
+    def count(connection: Connection) -> int:
+        return connection.execute(sa.select(sa.func.count()).select_from(organizations)).scalar_one()
+
+    def count_around_a_commit(connection: Connection) -> tuple[int, int]:
+        before = count(connection)
+        with elsewhere.begin() as other:
+            organization.insert_organization(other, "newcomer", "Newcomer")
+        return before, count(connection)
+
+    assert await database.read_snapshot(count_around_a_commit) == (0, 0)
+    assert await database.read(count) == 1
+    elsewhere.dispose()
 
 
 async def test_a_server_that_only_reads_is_unavailable_for_writes(postgres_server: Postgres) -> None:

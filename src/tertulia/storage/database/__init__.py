@@ -1,1 +1,1 @@
-"""Databases: engines, units of work, prepared statements, pages, clusters."""
+"""Databases: engines, units of work, prepared statements, rows and pages."""

@@ -1,4 +1,4 @@
-"""The only file that knows SQLite from PostgreSQL."""
+"""The differences between SQLite and PostgreSQL; no other file knows them."""
 
 import sqlite3
 import time
@@ -23,7 +23,7 @@ from tertulia import clock
 from tertulia.storage.database.prepared import execute_directly
 
 BUSY_TIMEOUT_MS = 10_000
-"""How long a SQLite writer waits for another process's write."""
+"""The time that a SQLite writer waits for another process's write, in milliseconds."""
 
 NETWORK = {
     "connect_timeout": "10",
@@ -32,16 +32,19 @@ NETWORK = {
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
-"""How soon a PostgreSQL host that has vanished is given up, where its URL does not say. TCP alone takes minutes."""
+"""The patience with a PostgreSQL host that has vanished, unless its URL says otherwise. TCP alone takes minutes."""
 
 IDLE_S = 1.0
 """A connection to PostgreSQL that was idle for so many seconds is tried before it is used."""
 
 BEGIN = "BEGIN"
-"""How a transaction of PostgreSQL begins."""
+"""The beginning of a transaction of PostgreSQL."""
 
 BEGIN_LAZILY = "BEGIN; SET LOCAL synchronous_commit TO off"
-"""The same, and its commit returns before the disk has it."""
+"""The beginning of a transaction whose commit returns before the disk has it."""
+
+BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""The beginning of a transaction whose statements all see the same."""
 
 JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
 """A JSON document: text on SQLite, JSONB on PostgreSQL."""
@@ -61,7 +64,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 class json_kind(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
-    """The kind of the value under a key of a JSON object: `'null'` for null, SQL NULL where the key is absent."""
+    """The kind of the value under a key of a JSON object: `'null'` for null, SQL NULL if the key is absent."""
 
     inherit_cache = True
     type = sa.String()
@@ -99,11 +102,12 @@ def _json_text_postgresql(element: json_text, compiler: SQLCompiler, **kw: Any) 
 
 
 def is_sqlite(url: str) -> bool:
+    """Return whether a URL is one of SQLite."""
     return sa.make_url(url).get_backend_name() == "sqlite"
 
 
 def create_engine(url: str, pool_size: int) -> Engine:
-    """An engine for a `sqlite:///...` or `postgresql://...` URL, set up for short durable writes."""
+    """Make an engine for a `sqlite:///...` or `postgresql://...` URL. Return it, set up for short durable writes."""
     # Parameters are what people said, and secrets: no error shows them.
     common = {"json_serializer": _dumps, "json_deserializer": msgspec.json.decode, "hide_parameters": True}
     if is_sqlite(url):
@@ -123,7 +127,10 @@ def begin_write(connection: Connection) -> None:
 
 
 def set_durable(connection: Connection, *, durable: bool) -> None:
-    """Whether SQLite's commits, from now on, wait until the disk has them. For a connection outside a transaction."""
+    """Have SQLite's commits, from now on, wait until the disk has them, or not.
+
+    The connection has to be outside a transaction.
+    """
     execute_directly(connection, f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
 
@@ -179,7 +186,7 @@ def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _see_that_it_lives(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Have the pool make new connections where this one is broken. SQLAlchemy's own way asks the server each time."""
+    """Have the pool make new connections if this one is broken. SQLAlchemy's own way asks the server each time."""
     now = time.monotonic()
     try:
         if now - record.info.get("idle_since", now) > IDLE_S:

@@ -1,9 +1,9 @@
-"""Does the database answer?"""
+"""A sign of life of the database."""
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 
 def ping(connection: Connection) -> None:
-    """Ask something trivial."""
+    """Send a trivial query."""
     connection.execute(sa.select(1))

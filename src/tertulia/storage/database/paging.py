@@ -1,4 +1,4 @@
-"""One page of a list: so many rows from an offset, and whether there are more."""
+"""A page of a list: so many rows from an offset, and a sign of more."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of a list that is asked for; a limit of 0 only asks whether there is anything."""
+    """The part of a list that a caller asks for; a limit of 0 only asks for the sign of more."""
 
     limit: int
     offset: int = 0
@@ -20,7 +20,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """A field to sort by."""
+    """A field to sort by, and its direction."""
 
     field: str
     descending: bool = False
@@ -64,6 +64,6 @@ def cut(rows: Sequence[T], window: Window) -> Page[T]:
 def ordering(
     sort: Sort, columns: Mapping[str, ColumnElement[Any]], *otherwise: ColumnElement[Any]
 ) -> list[ColumnElement[Any]]:
-    """Terms for `order_by`: the asked fields first, then the given ones, which must make the order total."""
+    """List the terms for `order_by`. Return the asked fields, then `otherwise`, which must make the order total."""
     asked = [columns[key.field].desc() if key.descending else columns[key.field].asc() for key in sort]
     return [*asked, *otherwise]

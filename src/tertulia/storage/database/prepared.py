@@ -39,11 +39,11 @@ class Prepared:
         return [compiled.row(row) for row in compiled.execute(connection, parameters).fetchall()]
 
     def run(self, connection: Connection, parameters: Parameters) -> int:
-        """Execute; how many rows were changed."""
+        """Execute the statement. Return the number of rows that were changed."""
         return self._for(connection).execute(connection, parameters).rowcount
 
     def run_many(self, connection: Connection, rows: Sequence[Parameters]) -> None:
-        """Execute once for each row of parameters."""
+        """Execute the statement once for each row of parameters."""
         compiled = self._for(connection)
         for row in rows:
             compiled.execute(connection, row)
@@ -84,13 +84,13 @@ class PreparedSelect(Generic[T]):
 
 
 def insert(table: Table) -> Prepared:
-    """Insert a whole row; every column is a parameter of its name."""
+    """Prepare the insertion of a whole row. Return it; every column is a parameter of its name."""
     names = [column.name for column in table.columns]
     return Prepared(sa.insert(table).values({name: bindparam(name) for name in names}), *names)
 
 
 def execute_directly(connection: Connection, sql: str, parameters: Any = ()) -> Any:
-    """Run SQL of the database's own on the driver's cursor, which is returned; errors are SQLAlchemy's."""
+    """Run SQL of the database's own. Return the driver's cursor; errors are SQLAlchemy's."""
     cursor = connection.connection.cursor()
     error_class: type[Exception] = connection.dialect.loaded_dbapi.Error
     try:
@@ -101,7 +101,7 @@ def execute_directly(connection: Connection, sql: str, parameters: Any = ()) -> 
 
 
 class _Compiled:
-    """A statement in one database's SQL, with what converts its parameters and the columns of its rows."""
+    """A statement in one database's SQL, with converters of its parameters and of the columns of its rows."""
 
     def __init__(
         self, statement: Select[*tuple[Any, ...]] | UpdateBase, dialect: Dialect, columns: Sequence[str]
@@ -124,7 +124,7 @@ class _Compiled:
         )
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
-        """The driver's cursor after execution."""
+        """Execute the statement. Return the driver's cursor."""
         return execute_directly(connection, self.sql, self._bound(parameters))
 
     def _bound(self, parameters: Parameters) -> Any:

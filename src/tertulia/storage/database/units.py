@@ -29,7 +29,7 @@ T = TypeVar("T")
 Unit = Callable[Concatenate[Connection, P], T]
 
 SHARED_COMMIT = 64
-"""How many waiting units share a commit at most."""
+"""The most waiting units that share a commit."""
 
 
 class Database(Protocol):
@@ -38,34 +38,55 @@ class Database(Protocol):
     engine: Engine
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a unit that only reads."""
+        """Run a unit that only reads. Return its result.
+
+        Each statement sees what is committed when the statement begins: on PostgreSQL, the next one may see more. (On
+        SQLite all see the same.) So that no transaction costs the hot path two messages, a unit whose statements have
+        to agree runs in `read_snapshot`.
+        """
+        ...
+
+    async def read_snapshot(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit that only reads, all of whose statements see what is committed when the first begins.
+
+        Return its result.
+        """
         ...
 
     async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a unit and commit it; when this returns, the work is durable. What the unit raises undoes it."""
+        """Run a unit and commit its work. Return its result once the work is durable; an error undoes the work.
+
+        On PostgreSQL each statement sees what is committed when the statement begins, and what the unit has locked
+        stays as it is.
+        """
         ...
 
     async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a unit and commit it without waiting for the disk: a failure of power may take it back, and only that.
+        """Run a unit and commit its work without waiting for the disk. Return its result.
 
-        For what nobody has been promised, such as the claim of a turn: without its claim, a turn has not happened.
+        A failure of power, and nothing else, may take the work back. Use this for work that nobody has been promised,
+        such as the claim of a turn: without its claim, a turn has not happened.
         """
         ...
 
     def close(self) -> None:
-        """Finish what was begun, then let go of threads and connections."""
+        """Finish the units that have begun, then release threads and connections."""
         ...
 
 
 def open_database(url: str, pool_size: int) -> Database:
-    """The cluster at a `sqlite:///...` or `postgresql://...` URL."""
+    """Open the cluster at a `sqlite:///...` or `postgresql://...` URL. Return it."""
     engine = dialect.create_engine(url, pool_size)
     return SqliteDatabase(engine, pool_size) if dialect.is_sqlite(url) else PostgresDatabase(engine, pool_size)
 
 
 @contextmanager
 def reported() -> Generator[None]:
-    """Tell the caller in plain words that the database is out of reach, and the log why."""
+    """Turn the errors of a database out of reach into one for the caller, and write their reason to the log.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
@@ -74,12 +95,12 @@ def reported() -> Generator[None]:
 
 
 class PostgresDatabase:
-    """Units on a pool of threads, a connection and a transaction each."""
+    """A cluster on PostgreSQL: units run on a pool of threads, with a connection each."""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
         self._direct = engine.execution_options(isolation_level="AUTOCOMMIT")
-        """Without transactions of SQLAlchemy's: what begins and ends one is sent by us, each in one message."""
+        """The engine without transactions of SQLAlchemy's: they are begun and ended here, by one message each."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="postgres")
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -88,6 +109,9 @@ class PostgresDatabase:
                 return unit(connection, *args, **kwargs)
 
         return await self._run(query)
+
+    async def read_snapshot(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(lambda: self._transact(dialect.BEGIN_SNAPSHOT, lambda it: unit(it, *args, **kwargs)))
 
     async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(lambda: self._transact(dialect.BEGIN, lambda it: unit(it, *args, **kwargs)))
@@ -98,7 +122,7 @@ class PostgresDatabase:
     def _transact(self, begin: str, unit: Callable[[Connection], T]) -> T:
         with reported(), self._direct.connect() as connection:
             execute_directly(connection, begin)
-            result = unit(connection)  # what it raises ends the transaction: a connection that is given back forgets it
+            result = unit(connection)  # an error ends the transaction: a connection that is given back forgets it
             execute_directly(connection, "COMMIT")
             return result
 
@@ -111,7 +135,7 @@ class PostgresDatabase:
 
 
 class SqliteDatabase:
-    """One thread that writes, a few that read."""
+    """A cluster on SQLite: one thread writes, a few read."""
 
     def __init__(self, engine: Engine, readers: int) -> None:
         self.engine = engine
@@ -125,6 +149,9 @@ class SqliteDatabase:
                 return unit(connection, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, transaction)
+
+    async def read_snapshot(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.read(unit, *args, **kwargs)
 
     async def write(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._write(lambda connection: unit(connection, *args, **kwargs), durable=True)
@@ -227,7 +254,7 @@ class _Writer:
                 job.outcome = (None, job.outcome[1] or error)
 
     def _roll_back(self) -> None:
-        """Undo what is open; where that fails, begin anew with another connection."""
+        """Undo what is open; if that fails, begin anew with another connection."""
         try:
             if self._connection is not None:
                 execute_directly(self._connection, "ROLLBACK")
