@@ -18,6 +18,8 @@
         +-- ModelUnavailable      503  it cannot be reached, is overloaded or limits us
         +-- ModelTimeout          503  it stalled
         +-- ModelRefused          500  it does not accept the request (its key, name, ...)
+        |   +-- PromptTooLong     500  it cannot take so long a conversation
+        +-- ModelMissing          500  a version set names a model that is not here
         +-- ModelMisbehaved       500  its answer is empty or not of the asked form
         +-- VoiceFailed           503  a voice cannot be reached, stalled, or made no sound
         +-- TranscriptionFailed   503  what hears speech cannot be reached, stalled, or made no sense
@@ -156,6 +158,19 @@ class ModelTimeout(ModelError):
 
 class ModelRefused(ModelError):
     text = "The language model did not accept the request."
+
+
+class PromptTooLong(ModelRefused):
+    """A refusal of a prompt for its length."""
+
+
+class ModelMissing(ModelError):
+    """The lack of a model that a version set names: no other model answers in its place."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no model {name[:100]!r} here")
+        shown = "".join(character if character.isprintable() else "?" for character in name[:100])
+        self.detail = f"The language model {shown} cannot be reached from this server."
 
 
 class ModelMisbehaved(ModelError):

@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`; several, separated by commas, are tried in
     order until one gives its first piece."""
+    windows: Annotated[tuple[Annotated[str, Field(pattern=r"^\S+=[1-9]\d{2,8}$")], ...], NoDecode] = ()
+    """`NAME=TOKENS`, separated by commas: how much of a conversation a model can take, its reply included."""
     voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `openai`, `openai:MODEL`, `cartesia` or `cartesia:MODEL`; several, separated by commas, are
     tried in order until one makes its first sound. What hears speech is the first of them that can. `off`: none."""
@@ -135,10 +137,15 @@ class Settings(BaseSettings):
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()
 
-    @field_validator("model", "voice", mode="before")
+    @field_validator("model", "voice", "windows", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    def window(self, model: str) -> int | None:
+        """Get the window of a model of this name, in tokens. Returns None if no setting names it."""
+        windows = [window.rpartition("=") for window in self.windows]
+        return next((int(tokens) for name, _, tokens in windows if name == model), None)
 
     @property
     def cluster_urls(self) -> dict[str, str]:

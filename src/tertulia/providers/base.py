@@ -2,11 +2,22 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from tertulia.audio import pcm
+from tertulia.settings import Settings
+
+Opened_co = TypeVar("Opened_co", covariant=True)
 
 Role = Literal["user", "assistant"]
+
+Sign = Literal["alive", "taken-back"]
+"""News of a reply beside its text. `alive`: the model thinks, or another one is asked. `taken-back`: all text that was
+given out so far was a thought, and is no part of the reply."""
+
+
+def _ignore(_sign: Sign) -> None:
+    """Take no notice of a sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +33,15 @@ class Prompt:
     """A question to a model: who it is and what to do (`system`), then what was said.
 
     `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
-    own parameters from the version set (`temperature`, ...).
+    own parameters from the version set (`temperature`, ...). `tell` is called with each sign of a reply, before the
+    next piece is given out.
     """
 
     interaction: str
     system: str
     turns: Sequence[Turn]
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
 
 
 class LanguageModel(Protocol):
@@ -154,7 +167,32 @@ Act = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Lifespan:
-    """What an opened model wants done before it is first used, and after it was last."""
+    """Work around the life of opened models: before they are first used, and after they were last.
+
+    `shared` holds connections that several models of a vendor use, by the vendor's name.
+    """
 
     starts: list[tuple[LanguageModel, Act]] = field(default_factory=list[tuple[LanguageModel, Act]])
     closes: list[Act] = field(default_factory=list[Act])
+    shared: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def _never(_settings: Settings) -> bool:
+    """Say that version sets cannot name a vendor's models by their names alone."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor(Generic[Opened_co]):
+    """A vendor of models: its name in the settings, and `open`, which opens one of its models by name.
+
+    `open` adds to the lifespan, and raises ProviderError. `needs` is the extra that brings the vendor's packages, empty
+    if there is none. `help` says in a few words of what kind the models are. If `has_access` is true of the settings,
+    version sets may name any of the vendor's models.
+    """
+
+    name: str
+    open: Callable[[str, Settings, Lifespan], Opened_co]
+    needs: str
+    help: str
+    has_access: Callable[[Settings], bool] = _never

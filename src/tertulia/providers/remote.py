@@ -16,6 +16,7 @@ _DRAIN_S = 0.2
 _MAX_ANSWER_BYTES = 8 << 20
 _MAX_ERROR_BYTES = 16 << 10
 _LOGGED_CHARS = 300
+_READ_CHARS = 4096
 
 
 def check_access(group: str, base_url: str, key: str) -> None:
@@ -49,6 +50,22 @@ def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> ht
         )
     except (ValueError, ImportError):
         raise ProviderError("The proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used.") from None
+
+
+def loggable(text: str, secret: str = "") -> str:
+    """Make a server's words fit for the log. Returns a short line without the secret and control characters."""
+    safe = text.replace(secret, "***") if secret else text
+    printable = "".join(character if character.isprintable() else " " for character in safe[:_READ_CHARS])
+    return " ".join(printable.split())[:_LOGGED_CHARS]
+
+
+def shown_address(base_url: str) -> str:
+    """Write an address without the user, the password and the query that it may have. Returns that text."""
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL:
+        return "?"
+    return str(url.copy_with(username="", password="", query=None, fragment=None)).rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +109,8 @@ class Remote:
         return self.failure(f"status {answer.status}: {answer.body.decode(errors='replace')}")
 
     def failure(self, reason: str) -> ModelError:
-        """An error whose reason may be logged, whatever it holds."""
-        return self._failed((reason.replace(self._secret, "***") if self._secret else reason)[:_LOGGED_CHARS])
+        """Make an error. Returns one whose reason may be logged, whatever `reason` holds."""
+        return self._failed(loggable(reason, self._secret))
 
     @asynccontextmanager
     async def _ask(

@@ -9,17 +9,19 @@ from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved
 from tertulia.providers.base import LanguageModel, Prompt
+from tertulia.providers.models import chat
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class FallbackModel:
-    """Models by name, in order of preference. When all fail, the last one's error is raised."""
+    """Models by name, in order of preference. If all fail, the last one's error is raised."""
 
     def __init__(self, models: Sequence[tuple[str, LanguageModel]]) -> None:
         self._models = models
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        """Ask one model after another for a reply. Returns the pieces of the first that gives any."""
         failure: ModelError = ModelMisbehaved("no model is configured")
         for name, model in self._models:
             started = False
@@ -31,21 +33,24 @@ class FallbackModel:
                 if started:
                     return
                 failure = ModelMisbehaved("an empty reply")
-            except ModelError as error:
+            except Exception as error:
+                failure = chat.unexpected(error)
                 if started:
-                    raise
-                failure = error
+                    raise failure from error
             _report(name, prompt, failure)
+            prompt.tell("alive")
         raise failure
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        """Ask one model after another for a choice. Returns the first that satisfies the schema."""
         failure: ModelError = ModelMisbehaved("no model is configured")
         for name, model in self._models:
             try:
                 return await model.choose(prompt, schema)
-            except ModelError as error:
-                failure = error
+            except Exception as error:  # noqa: BLE001 - as above
+                failure = chat.unexpected(error)
                 _report(name, prompt, failure)
+                prompt.tell("alive")
         raise failure
 
 

@@ -10,89 +10,198 @@ from typing import Any
 
 import httpx2
 import msgspec
+import structlog
+from structlog.typing import FilteringBoundLogger
 
-from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
+from tertulia.errors import (
+    ModelError,
+    ModelMisbehaved,
+    ModelRefused,
+    ModelTimeout,
+    ModelUnavailable,
+    PromptTooLong,
+)
 from tertulia.providers import remote
-from tertulia.providers.base import Prompt
-from tertulia.providers.models import chat
-from tertulia.providers.models import schema as schemas
+from tertulia.providers.base import Lifespan, Prompt, ProviderError, Vendor
+from tertulia.providers.models import chat, completions
+from tertulia.providers.models.forms import Forms, formatted
+from tertulia.providers.models.params import SAMPLING, Known, Params, is_bool, is_integer, is_number, is_stop, is_word
+from tertulia.providers.models.reading import Reading
+from tertulia.providers.models.window import Fitting, Window, is_too_long
+from tertulia.settings import Settings
 
 CONNECT_S = 10
-_DRAIN_S = 0.2
-_MAX_LINE_BYTES = 1 << 20
-_MAX_STREAM_BYTES = 64 << 20
-_MAX_REPLY_CHARS = 2_000_000
+_AFTER_THE_END_S = 3
 _MAX_ANSWER_BYTES = 4 << 20
 _MAX_ERROR_BYTES = 16 << 10
-_LOGGED_CHARS = 300
-_FORMATS = ("json_schema", "json_object", "text")
+_OPENAI = "api.openai.com"
+_TOO_LARGE = 413
+_FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
+_MAY_BE_LENGTH = frozenset({400, 413, 422, 500})
+_PARAMS: Known = {
+    **SAMPLING,
+    "enable_thinking": is_bool,
+    "max_completion_tokens": is_integer,
+    "min_p": is_number,
+    "reasoning_effort": is_word,
+    "repetition_penalty": is_number,
+    "stop": is_stop,
+    "verbosity": is_word,
+}
 
-
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-    index: int = 0
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    """A piece of a streamed completion, or a whole one; some servers send an error in its place."""
-
-    choices: list[_Choice] = []
-    error: Any = None
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class OpenAICompatibleModel:
     """A model of a server that speaks chat completions, below the client's base address.
 
-    `stall_s` seconds without a sign of life are a ModelTimeout. `secret` is cut out of what is logged. Parameters of a
-    prompt (`temperature`, `max_tokens`, ...) are sent as they are.
+    `stall_s` seconds without a sign of life are a ModelTimeout. `secret` is cut out of all that is logged. `window` is
+    what the model can take of a conversation.
     """
 
-    def __init__(self, client: httpx2.AsyncClient, name: str, stall_s: float, secret: str = "") -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, name: str, stall_s: float, secret: str = "", window: Window | None = None
+    ) -> None:
         self._client = client
         self._name = name
+        self._address = remote.shown_address(str(client.base_url))
         self._stall_s = stall_s
         self._secret = secret
-        self._format = 0  # of _FORMATS: the first that the server has not refused
+        self._window = window or Window()
+        self._params = Params(name, _PARAMS)
+        self._forms = Forms()
+        self._begins_in_thought = False
+        """Whether its thoughts have no opening tag, as its last reply or choice has shown."""
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        reading = _Reading(self._stall_s)
+        """Ask for a reply. Returns its pieces; a prompt that is too long is asked again without its oldest turns."""
+        fitting = self._window.fit(prompt)
+        given = False
+        while True:
+            try:
+                async with aclosing(self._batches(fitting)) as batches:
+                    async for pieces in batches:
+                        given = True
+                        for piece in pieces:
+                            yield piece
+                return
+            except PromptTooLong as refusal:
+                if given:
+                    raise
+                fitting.shorten(refusal)
+            except _Refusal as refusal:
+                _guess(fitting, refusal)
+            except Exception as error:
+                raise chat.unexpected(error) from error
+            prompt.tell("alive")
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        """Ask for a choice. Returns a value of the schema; an answer that is none is asked for once more."""
+        fitting = self._window.fit(prompt)
+        try:
+            try:
+                return chat.answer(await self._complete(fitting, schema), schema)
+            except ModelMisbehaved:
+                prompt.tell("alive")
+                return chat.answer(await self._complete(fitting, schema), schema)
+        except Exception as error:
+            raise chat.unexpected(error) from error
+
+    async def _batches(self, fitting: Fitting) -> AsyncGenerator[list[str]]:
+        """Read a reply. Returns its pieces as they arrive, several at once if they came together."""
+        prompt = fitting.prompt
+        reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
         body = self._body(prompt, stream=True)
         async with self._post(body) as response, aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
-                for piece in reading.feed(chunk):
-                    yield piece
-                if reading.done:
-                    await _drain(chunks)
+                pieces = reading.feed(chunk)
+                if reading.taken_back or not pieces:
+                    _tell(prompt, reading)
+                if pieces:
+                    yield pieces
+                if reading.done or reading.reason:
                     break
-        reading.close()
+            more = bool(reading.reason)
+            pieces = []
+            while more and not reading.done:
+                chunk = await self._after_the_end(chunks, whole=not pieces)
+                pieces = reading.feed(chunk)
+                _tell(prompt, reading)
+                more = bool(chunk)
+                if pieces:
+                    yield pieces
+            if reading.done:
+                await remote.drain(chunks)
+        pieces = self._finish(reading, response)
+        fitting.taken()
+        _tell(prompt, reading)
+        if pieces:
+            yield pieces
 
-    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+    async def _after_the_end(self, chunks: AsyncGenerator[bytes], *, whole: bool) -> bytes:
+        """Read on after a reason to finish. Returns what comes, and nothing at the end of the stream.
+
+        If the reply is `whole` by what was read so far, silence and a cut are an end too.
+        """
+        if not whole:
+            return await anext(chunks, b"")
         try:
-            return chat.answer(await self._complete(prompt, schema), schema)
-        except ModelMisbehaved:
-            return chat.answer(await self._complete(prompt, schema), schema)
+            async with asyncio.timeout(_AFTER_THE_END_S):
+                return await anext(chunks, b"")
+        except (TimeoutError, httpx2.HTTPError):
+            return b""
 
-    async def _complete(self, prompt: Prompt, schema: Mapping[str, Any]) -> str:
-        """A whole answer, in the strictest format that the server takes."""
-        failure = ModelRefused()
-        for number in range(self._format, len(_FORMATS)):
+    def _finish(self, reading: Reading, response: httpx2.Response) -> list[str]:
+        try:
+            pieces = reading.finish()
+        finally:
+            if reading.foreign:
+                self._report_foreign(response, reading.foreign)
+        self._begins_in_thought = reading.began_in_thought
+        if reading.reason != "stop" and reading.reason:
+            chat.report_cut(self._name, self._address, reading.reason)
+        return pieces
+
+    def _report_foreign(self, response: httpx2.Response, words: str) -> None:
+        _log.warning(
+            "A model's server answered with something else than what was asked for.",
+            model=self._name,
+            address=self._address,
+            status=response.status_code,
+            content_type=self._safe(response.headers.get("content-type", "")),
+            words=self._safe(words),
+        )
+
+    async def _complete(self, fitting: Fitting, schema: Mapping[str, Any]) -> str:
+        """Ask for a whole answer. Returns its text; if the prompt is too long, its oldest turns are left out."""
+        while True:
             try:
-                text = await self._ask(_formatted(self._body(prompt, stream=False), _FORMATS[number], schema))
-            except _FormatRefused as error:
-                failure = error
+                text = await self._complete_in_form(fitting.prompt, schema)
+            except PromptTooLong as refusal:
+                fitting.shorten(refusal)
+            except _Refusal as refusal:
+                _guess(fitting, refusal)
             else:
-                self._format = number
+                fitting.taken()
+                self._begins_in_thought = self._begins_in_thought or chat.begins_in_thought(text)
                 return text
-        raise failure
+            fitting.prompt.tell("alive")
+
+    async def _complete_in_form(self, prompt: Prompt, schema: Mapping[str, Any]) -> str:
+        """Ask for a whole answer in the strictest form that the server takes. Returns its text."""
+        refusals: list[_Refusal] = []
+        for form in self._forms.to_try():
+            try:
+                text = await self._ask(formatted(self._body(prompt, stream=False), form, schema))
+            except _Refusal as refusal:
+                if refusal.status not in _FORM_REFUSED:
+                    raise
+                refusals.append(refusal)
+                prompt.tell("alive")
+            else:
+                self._forms.note(form, [refusal.status for refusal in refusals])
+                return text
+        raise refusals[0]
 
     async def _ask(self, body: dict[str, Any]) -> str:
         content = bytearray()
@@ -101,15 +210,31 @@ class OpenAICompatibleModel:
                 content += chunk
                 if len(content) > _MAX_ANSWER_BYTES:
                     raise ModelMisbehaved("the answer is too long")
-        choices = _read(bytes(content)).choices
-        return (choices[0].message.content if choices and choices[0].message else None) or ""
+        try:
+            completion = completions.read(bytes(content))
+            choice = completion.choices[0] if completion and completion.choices else None
+        except ModelError:
+            self._report_foreign(response, content[:_MAX_ERROR_BYTES].decode(errors="replace"))
+            raise
+        if choice is None:
+            return ""
+        reason = completions.finish_reason(choice)
+        if reason not in ("", "stop"):
+            chat.report_cut(self._name, self._address, reason)
+        text = (choice.message.content if choice.message else None) or ""
+        return completions.join_halves(text)[0]
 
     def _body(self, prompt: Prompt, *, stream: bool) -> dict[str, Any]:
-        return {**prompt.params, "model": self._name, "messages": chat.messages(prompt), "stream": stream}
+        params = self._params.of(prompt.interaction, prompt.params)
+        return {**params, "model": self._name, "messages": chat.messages(prompt), "stream": stream}
 
     @asynccontextmanager
     async def _post(self, body: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
-        """The response to a request that the server has accepted, closed at the end; failures become ModelErrors."""
+        """Send a request. Returns the response if the server has accepted it, closed at the end of the block.
+
+        Raises:
+            ModelError: whatever went wrong, but for a status that another request may avoid: that is a _Refusal.
+        """
         response: httpx2.Response | None = None
         try:
             request = self._client.build_request("POST", "chat/completions", content=_encode(body))
@@ -127,7 +252,7 @@ class OpenAICompatibleModel:
             if response is not None:
                 await response.aclose()
 
-    async def _failure(self, response: httpx2.Response) -> ModelError:
+    async def _failure(self, response: httpx2.Response) -> Exception:
         status = response.status_code
         content = bytearray()
         async with _deadline(self._stall_s), aclosing(response.aiter_bytes()) as chunks:
@@ -135,92 +260,93 @@ class OpenAICompatibleModel:
                 content += chunk
                 if len(content) > _MAX_ERROR_BYTES:
                     break
-        reason = self._safe(f"status {status}: {content[:_MAX_ERROR_BYTES].decode(errors='replace')}")
+        words = content[:_MAX_ERROR_BYTES].decode(errors="replace")
+        reason = self._safe(f"status {status}: {words}")
+        if _says_too_long(status, words):
+            return PromptTooLong(reason)
         if status in (408, 504):
             return ModelTimeout(reason)
-        if status == 429 or status >= 500:
-            return ModelUnavailable(reason)
-        return _FormatRefused(reason) if status in (400, 422) else ModelRefused(reason)
+        error = ModelUnavailable(reason) if status == 429 or status >= 500 else ModelRefused(reason)
+        return _Refusal(status, error) if status in _FORM_REFUSED | _MAY_BE_LENGTH else error
 
     def _safe(self, text: str) -> str:
-        return (text.replace(self._secret, "***") if self._secret else text)[:_LOGGED_CHARS]
+        return remote.loggable(text, self._secret)
 
 
-class _FormatRefused(ModelRefused):
-    """The server finds the request wrong: perhaps it does not know the format of the answer."""
+class _Refusal(Exception):
+    """A status that says that the server finds the request wrong: another form or a shorter prompt may do."""
 
-
-class _Reading:
-    """A streamed completion as it arrives: lines of server-sent events, cut anywhere."""
-
-    def __init__(self, stall_s: float) -> None:
-        self.done = False
-        self._rest = bytearray()
-        self._bytes = 0
-        self._chars = 0
-        self._stall_s = stall_s
-        self._now = asyncio.get_running_loop().time
-        self._alive = self._now()
-
-    def feed(self, chunk: bytes) -> list[str]:
-        """The pieces of the reply that `chunk` completes."""
-        pieces: list[str] = []
-        for line in self._lines(chunk):
-            if line.startswith(b"data:"):
-                self._read_data(line[5:].strip(), pieces)
-        return pieces
-
-    def close(self) -> None:
-        """Raise unless the reply has ended as it should."""
-        if not self.done:
-            raise ModelUnavailable("the stream broke off")
-        if not self._chars:
-            raise ModelMisbehaved("an empty reply")
-
-    def _read_data(self, data: bytes, pieces: list[str]) -> None:
-        self._alive = self._now()
-        if self.done or data == b"[DONE]":
-            self.done = True
-            return
-        for choice in _read(data).choices:
-            if choice.index == 0 and choice.delta and choice.delta.content:
-                self._chars += len(choice.delta.content)
-                pieces.append(choice.delta.content)
-            if choice.finish_reason:
-                self.done = True
-        if self._chars > _MAX_REPLY_CHARS:
-            raise ModelMisbehaved("the reply is too long")
-
-    def _lines(self, chunk: bytes) -> list[bytes]:
-        self._bytes += len(chunk)
-        lines = chunk.split(b"\n")
-        if len(lines) > 1:
-            lines[0] = bytes(self._rest) + lines[0]
-            self._rest.clear()
-        self._rest += lines.pop()
-        if len(self._rest) > _MAX_LINE_BYTES or self._bytes > _MAX_STREAM_BYTES:
-            raise ModelMisbehaved("the stream is too long")
-        if self._now() - self._alive > self._stall_s:
-            raise ModelTimeout("no data, only signs of life")
-        return lines
+    def __init__(self, status: int, error: ModelError) -> None:
+        super().__init__(error.reason)
+        self.status = status
+        self.error = error
 
 
 def open_client(base_url: str, api_key: str, stall_s: float) -> httpx2.AsyncClient:
-    """A pool of connections to one server. Raises ProviderError for a proxy that is none."""
+    """Open a pool of connections to one server. Returns its client.
+
+    Raises:
+        ProviderError: the proxy of the environment is none.
+    """
     headers = {"Content-Type": "application/json"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     return remote.open_client(base_url, headers, stall_s)
 
 
-def _formatted(body: dict[str, Any], name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A request for an answer that satisfies the schema; where the server cannot enforce it, the words ask for it."""
-    if name == "json_schema":
-        form = {"name": "answer", "strict": True, "schema": schemas.strict(schema)}
-        return {**body, "response_format": {"type": name, "json_schema": form}}
-    ask = f"Answer with JSON alone, without a word around it. Its JSON schema: {msgspec.json.encode(schema).decode()}"
-    asked = {**body, "messages": [*body["messages"], {"role": "system", "content": ask}]}
-    return asked if name == "text" else {**asked, "response_format": {"type": name}}
+def _open(name: str, settings: Settings, lifespan: Lifespan) -> OpenAICompatibleModel:
+    key = settings.openai.api_key.get_secret_value()
+    url = settings.openai.base_url
+    if not name:
+        raise ProviderError("The model's name is missing: openai:NAME.")
+    remote.check_access("OPENAI", url, key)
+    if not key and httpx2.URL(url).host == _OPENAI:
+        raise ProviderError(
+            f"The model openai:{name} needs a key: set OPENAI_API_KEY, or TERTULIA_OPENAI_BASE_URL for another server."
+        )
+    client: httpx2.AsyncClient | None = lifespan.shared.get("openai")
+    if client is None:
+        client = lifespan.shared["openai"] = open_client(url, key, settings.turn.stall_s)
+        lifespan.closes.append(client.aclose)
+    return OpenAICompatibleModel(client, name, settings.turn.stall_s, key, Window(settings.window(f"openai:{name}")))
+
+
+VENDOR = Vendor(
+    "openai",
+    _open,
+    "",
+    "any server that speaks OpenAI's chat completions",
+    lambda settings: bool(settings.openai.api_key.get_secret_value()),
+)
+
+
+def _tell(prompt: Prompt, reading: Reading) -> None:
+    """Pass on the signs of a reply."""
+    if reading.taken_back:
+        reading.taken_back = False
+        prompt.tell("taken-back")
+    elif reading.progress:
+        prompt.tell("alive")
+    reading.progress = False
+
+
+def _guess(fitting: Fitting, refusal: _Refusal) -> None:
+    """Shorten a prompt that may have been refused for its length.
+
+    Raises:
+        ModelError: the server's refusal, for it has another reason.
+    """
+    if refusal.status not in _MAY_BE_LENGTH:
+        raise refusal.error from None
+    fitting.guess(refusal.error)
+
+
+def _says_too_long(status: int, words: str) -> bool:
+    if status in (_TOO_LARGE, 414):
+        return True
+    if status == 429:  # a limit of tokens a minute speaks of lengths too
+        return "too large" in words
+    return status in (400, 404, 422, 500) and is_too_long(words)
 
 
 def _encode(body: dict[str, Any]) -> bytes:
@@ -228,26 +354,6 @@ def _encode(body: dict[str, Any]) -> bytes:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, RecursionError):
         raise ModelRefused("the prompt cannot be written as JSON") from None
-
-
-def _read(data: bytes) -> _Chunk:
-    try:
-        chunk = _decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        raise ModelMisbehaved("what it sent is not a chat completion") from None
-    if chunk.error is not None:
-        raise ModelUnavailable("it sent an error instead of a reply")
-    return chunk
-
-
-async def _drain(chunks: AsyncGenerator[bytes]) -> None:
-    """Read the end of a finished response, so that its connection can be used again."""
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            async for _chunk in chunks:
-                pass
-    except (TimeoutError, httpx2.HTTPError):
-        pass
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Which models there are: a table of what opens each vendor's, and those that the settings name.
+"""The models of a process: a tuple of vendors, and the models that the settings and version sets name.
 
 `scripted`, `local`, `local:NAME`, `openai:NAME`, and `VENDOR:NAME` for every vendor that pydantic-ai knows.
 """
@@ -6,29 +6,22 @@
 import os
 import re
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError
 from tertulia.providers import weights
-from tertulia.providers.base import LanguageModel, Lifespan, ProviderError
+from tertulia.providers.base import LanguageModel, Lifespan, ProviderError, Vendor
 from tertulia.providers.machine import require_machine
+from tertulia.providers.models import openai_compatible, scripted
 from tertulia.providers.models.fallback import FallbackModel
-from tertulia.providers.models.openai_compatible import OpenAICompatibleModel, open_client
-from tertulia.providers.models.scripted import ScriptedModel
-from tertulia.providers.remote import check_access
+from tertulia.providers.models.named import NamedModels
 from tertulia.providers.weights import WeightsUnavailable
 from tertulia.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
-
-MOST_NAMED = 256
-"""Names of models that version sets may bring in during a process's life: each keeps connections open."""
-
-Opener = Callable[[str, Settings, Lifespan], LanguageModel]
-"""Opens a vendor's model by its name; what it needs at the start and at the end, it adds to the lifespan."""
 
 
 class Models:
@@ -42,24 +35,26 @@ class Models:
         without: Callable[[LanguageModel], LanguageModel] | None = None,
     ) -> None:
         self.default = default
-        self._open_named = open_named
-        self._named: dict[str, LanguageModel | None] = {}
+        self._named = NamedModels(open_named)
         self._lifespan = lifespan or Lifespan()
         self._without = without
 
-    def named(self, llm_name: str) -> LanguageModel | None:
-        """The model that the contract calls `llm_name`, or None where the settings cannot reach it."""
-        if llm_name not in self._named:
-            if len(self._named) >= MOST_NAMED:
-                _log.warning("Too many models are named: the default answers for one more.", model=llm_name)
-                return None
-            self._named[llm_name] = self._open_named(llm_name)
-        return self._named[llm_name]
+    def of(self, org_id: str) -> "OrganizationModels":
+        """Get the models that an organization's version sets can name."""
+        return OrganizationModels(self, org_id)
+
+    def named(self, org_id: str, llm_name: str) -> LanguageModel | None:
+        """Get the model that the contract calls `llm_name`. Returns None if the settings cannot reach it."""
+        return self._named.get(org_id, llm_name)
 
     async def start(self) -> None:
-        """Load what takes long, off the event loop; without it the first prompt waits for that.
+        """Load what takes long, off the event loop; without this the first prompt waits for that.
 
-        A model that cannot be loaded is left out, as one whose weights are not here: the log says so.
+        A model that cannot be loaded is left out, and the log says so.
+
+        Raises:
+            ModelError: the only model cannot be loaded.
+            ProviderError: none is left.
         """
         for model, start in self._lifespan.starts:
             try:
@@ -76,11 +71,28 @@ class Models:
             await close()
 
 
-def open_models(settings: Settings) -> Models:
-    """The models that the settings name. Raises ProviderError where one cannot be opened.
+@dataclass(frozen=True, slots=True)
+class OrganizationModels:
+    """The models of a process as an organization sees them."""
 
-    Weights that are not here are no reason to stop: the log says so, and the models that are left are used, in the end
-    the scripted one.
+    models: Models
+    org_id: str
+
+    @property
+    def default(self) -> LanguageModel:
+        """The model that answers if nothing else is asked for."""
+        return self.models.default
+
+    def named(self, llm_name: str) -> LanguageModel | None:
+        """Get the model of a name in a version set. Returns None if this server cannot reach it."""
+        return self.models.named(self.org_id, llm_name)
+
+
+def open_models(settings: Settings) -> Models:
+    """Open the models that the settings name. Returns them, without those whose weights are not here: the log says so.
+
+    Raises:
+        ProviderError: a model cannot be opened, or none is left.
     """
     lifespan = Lifespan()
     opened: dict[str, LanguageModel] = {}
@@ -93,49 +105,42 @@ def open_models(settings: Settings) -> Models:
     def without(model: LanguageModel) -> LanguageModel:
         for spec in [spec for spec, other in opened.items() if other is model]:
             del opened[spec]
-        return _join(opened, settings, lifespan)
+        return _join(opened)
 
-    default = _join(opened, settings, lifespan)
+    default = _join(opened)
     return Models(default, lambda name: opened.get(name) or _open_named(name, settings, lifespan), lifespan, without)
 
 
-def _join(opened: dict[str, LanguageModel], settings: Settings, lifespan: Lifespan) -> LanguageModel:
+def _join(opened: dict[str, LanguageModel]) -> LanguageModel:
     if not opened:
-        _log.warning("There is no other model: going on with the scripted one.")
-        opened["scripted"] = _open_scripted("", settings, lifespan)
+        raise ProviderError("None of the models that TERTULIA_MODEL names can be used.")
     return next(iter(opened.values())) if len(opened) == 1 else FallbackModel([*opened.items()])
 
 
 def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
-    vendor, _, name = spec.partition(":")
-    return _OPENERS.get(vendor, partial(_open_vendor, vendor))(name, settings, lifespan)
+    name, _, model = spec.partition(":")
+    vendor = next((vendor for vendor in VENDORS if vendor.name == name), None)
+    if vendor is not None:
+        return vendor.open(model, settings, lifespan)
+    if not model:
+        known = ", ".join(f"{vendor.name} ({vendor.help})" for vendor in VENDORS)
+        raise ProviderError(f"There is no model {name!r}; there are {known} and VENDOR:NAME.")
+    return _open_other(name, model, settings, lifespan)
 
 
 def _open_named(llm_name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel | None:
-    """The contract's `openai_NAME` and `google_NAME`, also written with a colon, where there is a key for them."""
+    """Open the contract's `openai_NAME` or `google_NAME`, also written with a colon. Returns None without its key."""
     match = _NAMED.fullmatch(llm_name)
-    if match is None or not _CONFIGURED[match["vendor"]](settings):
+    if match is None:
+        return None
+    vendor = next((vendor for vendor in VENDORS if vendor.name == match["vendor"]), None)
+    if vendor is None or not vendor.has_access(settings):
         return None
     try:
-        return _open(f"{match['vendor']}:{match['name']}", settings, lifespan)
+        return vendor.open(match["name"], settings, lifespan)
     except ProviderError as error:
         _log.warning(str(error), model=llm_name)
         return None
-
-
-def _open_scripted(_name: str, settings: Settings, _lifespan: Lifespan) -> LanguageModel:
-    return ScriptedModel(settings.scripted.pieces, settings.scripted.delay_ms)
-
-
-def _open_openai(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
-    key = settings.openai.api_key.get_secret_value()
-    url = settings.openai.base_url
-    if not name:
-        raise ProviderError("The model's name is missing: openai:NAME.")
-    check_access("OPENAI", url, key)
-    client = open_client(url, key, settings.turn.stall_s)
-    lifespan.closes.append(client.aclose)
-    return OpenAICompatibleModel(client, name, settings.turn.stall_s, key)
 
 
 def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
@@ -154,27 +159,31 @@ def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageMo
     return model
 
 
-def _open_vendor(vendor: str, name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
-    if not name:
-        raise ProviderError(f"There is no model {vendor!r}; there are {', '.join(_OPENERS)} and VENDOR:NAME.")
+def _open_google(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
+    return _open_other("google", name, settings, lifespan)
+
+
+def _open_other(vendor: str, name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
+    """Open a model of a vendor that pydantic-ai knows."""
     try:
         from tertulia.providers.models.vendor import open_vendor  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise ProviderError(f"The model '{vendor}:{name}' needs the extra `vendors`: {error}.") from None
-    model = open_vendor(f"{vendor}:{name}", settings.turn.stall_s)
-    lifespan.closes.append(model.aclose)
-    return model
+    return open_vendor(f"{vendor}:{name}", settings, lifespan)
 
 
-_OPENERS: dict[str, Opener] = {
-    "scripted": _open_scripted,
-    "local": _open_local,
-    "openai": _open_openai,
-}
+VENDORS: tuple[Vendor[LanguageModel], ...] = (
+    scripted.VENDOR,
+    Vendor("local", _open_local, "local", "weights run in this process"),
+    openai_compatible.VENDOR,
+    Vendor(
+        "google",
+        _open_google,
+        "vendors",
+        "Gemini",
+        lambda _settings: bool(os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")),
+    ),
+)
+"""Those that are known by name; pydantic-ai knows more."""
 
-_CONFIGURED: dict[str, Callable[[Settings], bool]] = {
-    "openai": lambda settings: bool(settings.openai.api_key.get_secret_value()),
-    "google": lambda _settings: bool(os.environ.get("GOOGLE_API_KEY") or os.environ.get("GEMINI_API_KEY")),
-}
-
-_NAMED = re.compile(f"(?P<vendor>{'|'.join(_CONFIGURED)})[_:](?P<name>.+)")
+_NAMED = re.compile("(?P<vendor>[a-z]+)[_:](?P<name>.+)")

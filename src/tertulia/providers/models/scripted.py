@@ -1,4 +1,4 @@
-"""A deterministic model that needs no weights: for demos, tests and benchmarks.
+"""The model that repeats: deterministic, without weights, for demos, tests and benchmarks.
 
 It reads the same prompts as a real model does. A choice: a line `KEY: text` of the system text describes each key of an
 enum; an exit (`exit-1`, ...) is taken when it shares a significant word with the user's last message, else it is an
@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from tertulia.errors import ModelUnavailable
-from tertulia.providers.base import Prompt
+from tertulia.providers.base import Lifespan, Prompt, Vendor
 from tertulia.providers.models import schema as schemas
+from tertulia.settings import Settings
 
 MATTER = "Now: "
 """How the line of a prompt begins that says what to do in this message."""
@@ -50,7 +51,7 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 
 
 class ScriptedModel:
-    """The deterministic model: `pieces` non-empty pieces a reply, a pause of `delay_ms` milliseconds before each.
+    """The model that repeats: `pieces` non-empty pieces a reply, a pause of `delay_ms` milliseconds before each.
 
     With `fail_after`, a reply breaks with ModelUnavailable after so many pieces, and with 0 a choice fails too.
     """
@@ -145,3 +146,10 @@ def _stem(word: str) -> str:
     suffix = next((end for end in _SUFFIXES if word.endswith(end) and len(word) - len(end) >= 3), "")
     stem = word[: len(word) - len(suffix)]
     return stem[:-1] if suffix in ("ing", "ed") and stem[-1:] == stem[-2:-1] else stem
+
+
+def _open(_name: str, settings: Settings, _lifespan: Lifespan) -> ScriptedModel:
+    return ScriptedModel(settings.scripted.pieces, settings.scripted.delay_ms)
+
+
+VENDOR = Vendor("scripted", _open, "", "the model that repeats")

@@ -23,61 +23,79 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
+from pydantic_ai.providers import Provider
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
-from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import Prompt, ProviderError, Turn
+from tertulia.errors import (
+    ModelError,
+    ModelMisbehaved,
+    ModelRefused,
+    ModelTimeout,
+    ModelUnavailable,
+    PromptTooLong,
+)
+from tertulia.providers.base import Lifespan, Prompt, ProviderError, Turn
 from tertulia.providers.models import chat
 from tertulia.providers.models import schema as schemas
+from tertulia.providers.models.params import SAMPLING, Known, Params, is_bool, is_stop, is_word
+from tertulia.providers.models.thoughts import ThoughtFilter
+from tertulia.providers.models.window import Fitting, Window, is_too_long
+from tertulia.providers.remote import loggable
+from tertulia.settings import Settings
 
-_LOGGED_CHARS = 300
-_PARAMS = (
-    "frequency_penalty",
-    "max_tokens",
-    "presence_penalty",
-    "seed",
-    "stop_sequences",
-    "temperature",
-    "thinking",
-    "top_k",
-    "top_p",
-)
+_PARAMS: Known = {
+    **SAMPLING,
+    "stop_sequences": is_stop,
+    "thinking": lambda value: is_bool(value) or is_word(value),
+}
 _REFUSED = (vendor_errors.ModelRequestRejectedError, vendor_errors.UserError)
 _LATE = (vendor_errors.ModelTimeoutError, vendor_errors.ModelRequestTimeout, TimeoutError)
+_CUT = frozenset({"length", "content_filter"})
 
 
 class VendorModel:
     """A vendor's model. Of a prompt's parameters, those that pydantic-ai has for all vendors are sent.
 
-    `stall_s` seconds without an event are a ModelTimeout.
+    `stall_s` seconds without an event are a ModelTimeout. `window` is what the model can take of a conversation.
     """
 
-    def __init__(self, model: Model, stall_s: float) -> None:
+    def __init__(self, model: Model, stall_s: float, window: Window | None = None) -> None:
         self._model = model
         self._stall_s = stall_s
+        self._window = window or Window()
+        self._params = Params(model.model_name, _PARAMS)
 
     async def start(self) -> None:
+        """Open the vendor's connections."""
         await self._model.__aenter__()
 
     async def aclose(self) -> None:
+        """Give the vendor's connections back."""
         await self._model.__aexit__(None, None, None)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        spoken = False
-        try:
-            async with aclosing(self._events(prompt)) as events:
-                async for text in events:
-                    if text:
-                        spoken = True
-                        yield text
-        except Exception as error:
-            raise _translated(error) from error
-        if not spoken:
-            raise ModelMisbehaved("an empty reply")
+        """Ask for a reply. Returns its pieces; a prompt that is too long is asked again without its oldest turns."""
+        fitting = self._window.fit(prompt)
+        given = False
+        while True:
+            try:
+                async with aclosing(self._pieces(fitting.prompt)) as pieces:
+                    async for piece in pieces:
+                        given = True
+                        yield piece
+            except Exception as error:
+                failure = _translated(error)
+                if given or not isinstance(failure, PromptTooLong):
+                    raise failure from error
+                fitting.shorten(failure)
+                prompt.tell("alive")
+            else:
+                fitting.taken()
+                return
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """The choice is made as the call of a tool, which every vendor has."""
+        """Ask for a choice, as the call of a tool, which every vendor has. Returns a value of the schema."""
         tool = ToolDefinition(
             name="answer",
             description="Give your answer.",
@@ -85,43 +103,101 @@ class VendorModel:
             kind="output",
         )
         form = ModelRequestParameters(output_mode="tool", output_tools=[tool], allow_text_output=False)
+        fitting = self._window.fit(prompt)
         try:
-            return _answer(await self._ask(prompt, form), schema)
+            return _answer(await self._ask(fitting, form), schema)
         except ModelMisbehaved:
-            return _answer(await self._ask(prompt, form), schema)
+            prompt.tell("alive")
+            return _answer(await self._ask(fitting, form), schema)
 
-    async def _events(self, prompt: Prompt) -> AsyncGenerator[str]:
+    async def _pieces(self, prompt: Prompt) -> AsyncGenerator[str]:
+        """Read a reply. Returns its pieces without thoughts, which are signs of life."""
+        thoughts = ThoughtFilter()
+        visible = False
+        async with aclosing(self._events(prompt)) as events:
+            async for event in events:
+                piece = thoughts.feed(_text(event))
+                if thoughts.taken_back:
+                    thoughts.taken_back = visible = False
+                    prompt.tell("taken-back")
+                if piece:
+                    visible = True
+                    yield piece
+                else:
+                    prompt.tell("alive")
+        rest = thoughts.finish()
+        if rest:
+            yield rest
+        elif not visible:
+            raise ModelMisbehaved("an empty reply")
+
+    async def _events(self, prompt: Prompt) -> AsyncGenerator[object]:
         async with AsyncExitStack() as stack:
-            request = model_request_stream(self._model, _messages(prompt), model_settings=_settings(prompt))
+            settings = self._settings(prompt)
+            request = model_request_stream(self._model, _messages(prompt), model_settings=settings)
             async with asyncio.timeout(self._stall_s):
-                events = aiter(await stack.enter_async_context(request))
+                response = await stack.enter_async_context(request)
+            events = aiter(response)
             while True:
                 async with asyncio.timeout(self._stall_s):
                     event = await anext(events, None)
                 if event is None:
+                    self._judge_end(response.finish_reason)
                     return
-                yield _text(event)
+                yield event
 
-    async def _ask(self, prompt: Prompt, form: ModelRequestParameters) -> ModelResponse:
-        try:
-            async with asyncio.timeout(self._stall_s):
-                return await model_request(
-                    self._model,
-                    _messages(prompt),
-                    model_settings=_settings(prompt),
-                    model_request_parameters=form,
-                )
-        except Exception as error:
-            raise _translated(error) from error
+    def _judge_end(self, reason: str | None) -> None:
+        if reason == "error":
+            raise ModelUnavailable("the reply was broken off")
+        if reason in _CUT:
+            chat.report_cut(self._model.model_name, self._model.system, reason)
+
+    async def _ask(self, fitting: Fitting, form: ModelRequestParameters) -> ModelResponse:
+        """Ask for a whole answer. Returns it; a prompt that is too long is asked again without its oldest turns."""
+        while True:
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    response = await model_request(
+                        self._model,
+                        _messages(fitting.prompt),
+                        model_settings=self._settings(fitting.prompt),
+                        model_request_parameters=form,
+                    )
+            except Exception as error:
+                failure = _translated(error)
+                if not isinstance(failure, PromptTooLong):
+                    raise failure from error
+                fitting.shorten(failure)
+                fitting.prompt.tell("alive")
+            else:
+                self._judge_end(response.finish_reason)
+                fitting.taken()
+                return response
+
+    def _settings(self, prompt: Prompt) -> ModelSettings:
+        return cast("ModelSettings", self._params.of(prompt.interaction, prompt.params))
 
 
-def open_vendor(spec: str, stall_s: float) -> VendorModel:
-    """The model that pydantic-ai knows as `spec`, e.g. `anthropic:claude-haiku-4-5`."""
+def open_vendor(spec: str, settings: Settings, lifespan: Lifespan) -> VendorModel:
+    """Open the model that pydantic-ai knows as `spec`, e.g. `anthropic:claude-haiku-4-5`.
+
+    All models of a vendor share its connections.
+
+    Raises:
+        ProviderError: there is no such vendor, or its package or key is missing.
+    """
+    vendor = spec.partition(":")[0]
+    shared: Provider[Any] | None = lifespan.shared.get(vendor)
     try:
-        return VendorModel(infer_model(spec), stall_s)
+        opened = infer_model(spec) if shared is None else infer_model(spec, lambda _name: shared)
     except (vendor_errors.UserError, ImportError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ProviderError(f"The model {spec!r} cannot be opened: {text}") from None
+    model = VendorModel(opened, settings.turn.stall_s, Window(settings.window(spec)))
+    if shared is None:
+        lifespan.shared[vendor] = opened.provider
+        lifespan.closes.append(model.aclose)
+    return model
 
 
 def _messages(prompt: Prompt) -> list[ModelMessage]:
@@ -135,12 +211,8 @@ def _message(turn: Turn) -> ModelMessage:
     return ModelResponse(parts=[TextPart(turn.content)])
 
 
-def _settings(prompt: Prompt) -> ModelSettings:
-    return cast("ModelSettings", {name: prompt.params[name] for name in _PARAMS if name in prompt.params})
-
-
 def _text(event: object) -> str:
-    """The text that an event adds to the reply; thoughts are not part of it."""
+    """Read the text that an event adds to the reply. Returns an empty text for a thought."""
     match event:
         case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
             return text
@@ -156,10 +228,12 @@ def _answer(response: ModelResponse, schema: Mapping[str, Any]) -> Any:
 
 
 def _translated(error: Exception) -> ModelError:
-    """A vendor's error as one of ours. Packages of vendors raise their own kinds too: those mean that it failed us."""
-    reason = f"{type(error).__name__}: {error}"[:_LOGGED_CHARS]
+    """Translate a vendor's error into one of ours. Packages of vendors raise kinds of their own: the vendor failed."""
+    reason = loggable(f"{type(error).__name__}: {error}")
     if isinstance(error, ModelError):
         return error
+    if _says_too_long(error):
+        return PromptTooLong(reason)
     if isinstance(error, _LATE):
         return ModelTimeout(reason)
     if isinstance(error, _REFUSED):
@@ -167,3 +241,11 @@ def _translated(error: Exception) -> ModelError:
     if isinstance(error, vendor_errors.UnexpectedModelBehavior):
         return ModelMisbehaved(reason)
     return ModelUnavailable(reason)
+
+
+def _says_too_long(error: Exception) -> bool:
+    if isinstance(error, vendor_errors.ModelContextWindowExceededError):
+        return True
+    return isinstance(error, vendor_errors.ModelHTTPError) and (
+        error.status_code == 413 or (error.status_code in (400, 422, 500) and is_too_long(str(error)))
+    )

@@ -1,0 +1,209 @@
+"""Chat completions as servers send them: the ordinary form fast, every odd but clear form too.
+
+https://platform.openai.com/docs/api-reference/chat-streaming. Oddities that are understood: null in any place,
+`content` as a list of parts, a choice's index that is missing or null, halves of a surrogate pair, errors in the place
+of a reply.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from tertulia.errors import ModelError, ModelMisbehaved, ModelUnavailable, PromptTooLong
+from tertulia.providers.models.window import is_too_long
+
+_MAX_WORDS = 2_000
+_NO_REASON = frozenset({"", "null", "none"})
+_BROKEN_OFF = frozenset(
+    {
+        "abort",
+        "aborted",
+        "cancel",
+        "canceled",
+        "cancelled",
+        "exception",
+        "failed",
+        "insufficient_system_resource",
+        "malformed_function_call",
+        "other",
+        "overloaded",
+        "timeout",
+        "unknown",
+    }
+)
+_TOO_LONG = frozenset({"length", "max_length", "max_output_tokens", "max_tokens", "model_length"})
+_FILTERED = frozenset(
+    {
+        "blocklist",
+        "content_filter",
+        "content_filtered",
+        "prohibited_content",
+        "recitation",
+        "safety",
+        "sensitive",
+        "spii",
+    }
+)
+
+
+class Delta(msgspec.Struct, gc=False):
+    """A message, or what a chunk adds to it."""
+
+    content: str | None = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One of the replies; ours is the first."""
+
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+    index: int = 0
+    error: Any = None
+
+
+class Completion(msgspec.Struct, gc=False):
+    """A piece of a streamed completion, or a whole one; some servers send an error in its place."""
+
+    choices: list[Choice] = []
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(Completion).decode
+
+
+def read(data: bytes) -> Completion | None:
+    """Decode a completion. Returns None for JSON that is none, which streams are full of.
+
+    Raises:
+        ModelMisbehaved: the data is not JSON, or its text is not text.
+        ModelUnavailable: the server tells an error; PromptTooLong if that is the error.
+    """
+    try:
+        completion = _decode(data)
+    except (ValueError, RecursionError):
+        completion = _read_odd(data)
+    else:
+        if not completion.choices and completion.error is None:
+            completion = _read_odd(data)
+    if completion is not None and completion.error is not None:
+        check(completion.error)
+    return completion
+
+
+def check(error: object) -> None:
+    """Judge an error in the place of a reply. Empty ones, and those of empty fields, say nothing.
+
+    Raises:
+        ModelUnavailable: the error says something; PromptTooLong if it says that.
+    """
+    if _says_something(error):
+        raise failure(words(error))
+
+
+def failure(text: str) -> ModelError:
+    """Make the error of a server that told one in the place of a reply, or in the middle of it."""
+    kind = PromptTooLong if is_too_long(text) else ModelUnavailable
+    return kind(f"the server sent an error: {text}")
+
+
+def words(value: object) -> str:
+    """Find what an error says. Returns its message if it has one, and its code."""
+    if isinstance(value, Mapping):
+        error = cast("Mapping[str, Any]", value)
+        told = [error[name] for name in ("message", "detail", "msg", "type", "code") if error.get(name)]
+        value = " ".join(map(str, told)) or json.dumps(value)
+    return str(value)[:_MAX_WORDS]
+
+
+def finish_reason(choice: Choice) -> str:
+    """Read why a reply ends. Returns `stop`, `length` or `content_filter`; an empty text if the reply goes on.
+
+    Raises:
+        ModelUnavailable: the reply was broken off.
+    """
+    reason = (choice.finish_reason or "").strip().lower()
+    if reason in _NO_REASON:
+        return ""
+    if reason in _BROKEN_OFF or "error" in reason:
+        raise ModelUnavailable(f"the reply was broken off: {reason}")
+    if reason in _TOO_LONG:
+        return "length"
+    return "content_filter" if reason in _FILTERED else "stop"
+
+
+def join_halves(text: str) -> tuple[str, str]:
+    """Join the halves of surrogate pairs. Returns the text, and a first half at its end that waits for the second."""
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    whole = text[: len(text) - len(half)]
+    return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
+
+
+def _read_odd(data: bytes) -> Completion | None:
+    """Decode what has not the ordinary form."""
+    try:
+        value: object = json.loads(data.decode())
+    except UnicodeDecodeError:
+        raise ModelMisbehaved("the server sent bytes that are not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise ModelMisbehaved(f"the server sent what is not JSON: {data[:200].decode(errors='replace')}") from None
+    if not isinstance(value, dict):
+        return None
+    completion = cast("dict[str, Any]", value)
+    error = completion.get("error")
+    if error is None and "error" in (completion.get("object"), completion.get("type")):
+        error = completion
+    choices = completion.get("choices")
+    return Completion([_choice(item) for item in _dicts(choices)], error)
+
+
+def _choice(value: dict[str, Any]) -> Choice:
+    reason, index = value.get("finish_reason"), value.get("index")
+    return Choice(
+        _delta(value.get("delta")),
+        _delta(value.get("message")),
+        reason if isinstance(reason, str) else None,
+        int(index) if isinstance(index, int | float) or (isinstance(index, str) and index.isdecimal()) else 0,
+        value.get("error"),
+    )
+
+
+def _delta(value: object) -> Delta | None:
+    return Delta(_text(cast("dict[str, Any]", value).get("content"))) if isinstance(value, dict) else None
+
+
+def _text(content: object) -> str | None:
+    """Read a content: text, or parts of which the text counts."""
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        return _part(cast("dict[str, Any]", content))
+    if isinstance(content, list):
+        return "".join(
+            item if isinstance(item, str) else _part(cast("dict[str, Any]", item))
+            for item in cast("list[object]", content)
+            if isinstance(item, str | dict)
+        )
+    raise ModelMisbehaved("the server sent a content that is not text")
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    if part.get("type", "text") not in {"text", "output_text", None}:
+        return ""
+    text = part.get("text")
+    if isinstance(text, Mapping):
+        text = cast("Mapping[str, Any]", text).get("value")
+    return text if isinstance(text, str) else ""
+
+
+def _dicts(value: object) -> Sequence[dict[str, Any]]:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+
+
+def _says_something(error: object) -> bool:
+    if isinstance(error, Mapping):
+        return any(map(_says_something, cast("Mapping[str, object]", error).values()))
+    return bool(error)

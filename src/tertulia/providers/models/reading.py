@@ -1,0 +1,209 @@
+"""A streamed chat completion as it arrives: lines of server-sent events, cut anywhere, become pieces of a reply.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from tertulia.errors import ModelMisbehaved, ModelTimeout, ModelUnavailable, PromptTooLong
+from tertulia.providers.models import completions
+from tertulia.providers.models.completions import Choice
+from tertulia.providers.models.thoughts import ThoughtFilter
+
+_MAX_LINE_BYTES = 1 << 20
+_MAX_STREAM_BYTES = 64 << 20
+_MAX_REPLY_CHARS = 2_000_000
+_MAX_STRAY_BYTES = 4 << 20
+_SHOWN_BYTES = 4096
+_HALF = re.compile("[\ud800-\udfff]")
+_BLANK = (b"", b"\r")
+_PINGS = frozenset({b"heartbeat", b"keep-alive", b"keepalive", b"ping"})
+
+
+class Reading:
+    """A reply on its way. All text counts until `[DONE]`, or until the stream ends after a reason to finish.
+
+    `stall_s` seconds without a piece or a thought are a ModelTimeout, whatever else is sent.
+    """
+
+    def __init__(self, stall_s: float, *, begins_in_thought: bool = False) -> None:
+        self.done = False
+        """Whether `[DONE]` has come."""
+        self.reason = ""
+        """Why the reply ends, once it says so: `stop`, `length` or `content_filter`."""
+        self.progress = False
+        """Whether the model has written or thought. Whoever reads it resets it."""
+        self.taken_back = False
+        """Whether all pieces so far have turned out to be thought. Whoever reads it resets it."""
+        self.foreign = ""
+        """What a server sent that did not stream; empty if it did."""
+        self._thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
+        self._rest = bytearray()
+        self._stray = bytearray()
+        """Lines that are no event's, from a server that did not stream."""
+        self._event = b""
+        self._half = ""
+        """The first half of a surrogate pair."""
+        self._bytes = 0
+        self._chars = 0
+        self._visible = False
+        self._begun = False
+        self._stall_s = stall_s
+        self._now = asyncio.get_running_loop().time
+        self._alive = self._arrived = self._now()
+
+    @property
+    def began_in_thought(self) -> bool:
+        """Whether the reply began with a thought that had no opening tag."""
+        return self._thoughts.closed_alone
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """Take what has arrived. Returns the pieces of the reply that it completes.
+
+        Raises:
+            ModelError: the reply is broken off, or is none.
+        """
+        pieces: list[str] = []
+        for line in self._lines(chunk):
+            if line.startswith(b"data: {") and not self._event:  # as nearly all are
+                completion = completions.read(line[6:])
+                if completion is not None and completion.choices:
+                    self._take(completion.choices, pieces)
+            elif line.startswith(b"data:"):
+                self._read_data(line[5:].strip(), pieces)
+            elif self._event or line not in _BLANK:
+                self._read_other(line.strip())
+            if self.done:
+                break
+        return pieces
+
+    def finish(self) -> list[str]:
+        """End the reply. Returns the pieces that were held.
+
+        Raises:
+            ModelError: the reply has not ended as it should, or has no text.
+        """
+        pieces: list[str] = []
+        if not self._begun and not self.done:
+            self._read_whole(pieces)
+        if not (self.done or self.reason):
+            raise ModelUnavailable("the stream broke off")
+        if self._half:
+            self._half = ""
+            self._add("\ufffd", pieces)
+        rest = self._thoughts.finish(cut=self.reason == "length")
+        self._show(rest, pieces)
+        if not self._visible:
+            if self.reason == "length" and not self._chars:
+                raise PromptTooLong("an empty reply: there is no room left for one")
+            raise ModelMisbehaved("an empty reply" + (", thoughts alone" if self._chars else ""))
+        return pieces
+
+    def _read_data(self, data: bytes, pieces: list[str]) -> None:
+        if not data.startswith(b"{"):
+            self._read_foreign(data)
+            return
+        if self._event:
+            event, self._event = self._event, b""
+            if event == b"error":
+                raise completions.failure(data.decode(errors="replace"))
+            if event in _PINGS:
+                return
+        completion = completions.read(data)
+        if completion is not None and completion.choices:
+            self._take(completion.choices, pieces)
+
+    def _take(self, choices: Sequence[Choice], pieces: list[str]) -> None:
+        self._begun = self.progress = True
+        self._alive = self._arrived
+        for choice in choices:
+            if choice.error is not None:
+                completions.check(choice.error)
+            if choice.index != 0:
+                continue
+            if choice.delta is not None and (text := choice.delta.content):
+                self._add(text, pieces)
+            if choice.finish_reason:
+                reason = completions.finish_reason(choice)
+                self.reason = self.reason if self.reason not in ("", "stop") else reason or self.reason
+
+    def _add(self, text: str, pieces: list[str]) -> None:
+        self._chars += len(text)
+        if self._chars > _MAX_REPLY_CHARS:
+            raise ModelMisbehaved("the reply is too long")
+        if self._half or not (text.isascii() or _HALF.search(text) is None):
+            text, self._half = completions.join_halves(self._half + text)
+        visible = self._thoughts.feed(text)
+        if visible is text and self._visible:  # as nearly all are
+            pieces.append(text)
+        else:
+            self._show(visible, pieces)
+
+    def _show(self, text: str, pieces: list[str]) -> None:
+        if self._thoughts.taken_back:
+            self._thoughts.taken_back = False
+            self.taken_back = True
+            self._visible = False
+            pieces.clear()
+        if text:
+            self._visible = True
+            pieces.append(text)
+
+    def _read_foreign(self, data: bytes) -> None:
+        """Read data that is no object: the end, an error's words, or nothing."""
+        event, self._event = self._event, b""
+        if data.strip(b'"').upper() == b"[DONE]":
+            self._begun = True
+            self.done = True
+        elif event == b"error":
+            raise completions.failure(data.decode(errors="replace"))
+        elif data and event not in _PINGS:
+            completions.read(data)
+
+    def _read_other(self, line: bytes) -> None:
+        if not line:
+            if self._event == b"error":
+                raise completions.failure("no words")
+            self._event = b""
+        elif line.startswith(b"event:"):
+            self._event = line[6:].strip()
+        elif line.startswith(b"error:") and line[6:].strip() not in (b"", b"null", b"{}", b"false", b'""'):
+            raise completions.failure(line[6:].decode(errors="replace").strip())
+        elif not line.startswith((b":", b"id:", b"retry:", b"error:")) and not self._begun:
+            self._stray += line + b"\n"
+            if len(self._stray) > _MAX_STRAY_BYTES:
+                raise ModelMisbehaved("the answer is too long")
+
+    def _read_whole(self, pieces: list[str]) -> None:
+        """Read an answer of a server that did not stream it: a whole completion is understood.
+
+        Raises:
+            ModelError: the answer is something else.
+        """
+        whole = bytes(self._stray + self._rest).strip()
+        if not whole:
+            return
+        self.foreign = whole[:_SHOWN_BYTES].decode(errors="replace")
+        completion = completions.read(whole) if whole.startswith(b"{") else None
+        if completion is None or not completion.choices:
+            raise ModelMisbehaved("the server sent no stream")
+        for choice in completion.choices[:1]:
+            self.reason = completions.finish_reason(choice) or "stop"
+            if choice.message is not None and choice.message.content:
+                self._add(choice.message.content, pieces)
+
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        self._bytes += len(chunk)
+        lines = chunk.split(b"\n")
+        if len(lines) > 1:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        self._rest += lines.pop()
+        if len(self._rest) > _MAX_LINE_BYTES or self._bytes > _MAX_STREAM_BYTES:
+            raise ModelMisbehaved("the stream is too long")
+        self._arrived = self._now()
+        if self._arrived - self._alive > self._stall_s:
+            raise ModelTimeout("no data, only signs of life")
+        return lines

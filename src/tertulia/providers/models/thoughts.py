@@ -1,0 +1,224 @@
+"""A filter that takes a model's thoughts out of its reply.
+
+Reasoning models put what they think into the text: `<think>...</think>`, `<thinking>`, `<thought>`, `<reasoning>`,
+`[THINK]...[/THINK]`; some send the closing tag alone, for the opening one stood in their prompt. Tags are known in any
+case, with attributes, and wherever the text is cut. The rules, also in docs/guide/models.md:
+
+- A tag in code (between backticks, or in a fenced block) is text.
+- An opening tag begins a thought, which lasts to the next closing tag or to the end of the reply. A tag in the middle
+  of a line that is followed by a space or a punctuation mark, and is never closed, is text: somebody writes about it.
+- A closing tag alone makes a thought of all that came before it, once in a reply; a further one is dropped.
+"""
+
+import re
+
+_NAMES = ("reasoning", "thinking", "thought", "think")
+_NAME = "|".join(_NAMES)
+_NAME_BEGUN = "|".join(
+    sorted({name[:end] for name in _NAMES for end in range(1, len(name) + 1)}, key=len, reverse=True)
+)
+_ATTRIBUTES = r"(?:\s[^<>]{0,100})?"
+_TAG = rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|\[(?P<shut>/?)think\]"
+_TAG_BEGUN = rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|\[/?(?:t|th|thi|thin|think)?"
+_WHOLE_TAG = re.sub(r"\(\?P<\w+>", "(?:", _TAG)
+_LONGEST = 130
+"""Characters of the longest tag, between backticks."""
+
+_IN_TEXT = re.compile(_TAG, re.IGNORECASE)
+_IN_TEXT_BEGUN = re.compile(rf"(?:{_TAG_BEGUN})\Z", re.IGNORECASE)
+_MENTION = re.compile(rf"`(?:{_WHOLE_TAG})`", re.IGNORECASE)
+_IN_THOUGHT = re.compile(rf"`(?:{_WHOLE_TAG})`|{_TAG}", re.IGNORECASE)
+_IN_THOUGHT_BEGUN = re.compile(rf"(?:`(?:{_WHOLE_TAG})?|`?(?:{_TAG_BEGUN}))\Z", re.IGNORECASE)
+_AFTER_A_MENTION = " .,;:!?)\"'\u2019\u201d"
+_FENCES = ("```", "~~~")
+
+
+class ThoughtFilter:
+    """A reply's text on its way: `feed` and `finish` return what of it is meant for the user, as early as it is known.
+
+    If `begins_in_thought`, the reply is held until its closing tag, for its model is known to send no opening one.
+    """
+
+    def __init__(self, *, begins_in_thought: bool = False) -> None:
+        self.closed_alone = False
+        """True once a closing tag has stood alone: the reply began in thought."""
+        self.taken_back = False
+        """True once text that was returned has turned out to be thought: all of it. The reader resets this."""
+        self._held = ""
+        """Text that may be a part of a tag."""
+        self._blank: str | None = ""
+        """White space that the reply begins with, held until a word follows; None: the next white space is dropped."""
+        self._given = False
+        """Whether a part of the reply is visible."""
+        self._returned = False
+        """Whether a part of it was returned by an earlier call."""
+        self._plain = False
+        """Whether a piece without brackets is visible as it is."""
+        self._due = 1
+        """Closing tags that may come without an opening one."""
+        self._opener: str | None = "" if begins_in_thought else None
+        """The tag of the thought that is open, empty if the thought is only supposed; None: none is open."""
+        self._thought: list[str] = []
+        """The thought that is open."""
+        self._code = _Code()
+        self._unread: list[str] = []
+        """Visible text that `_code` has not read yet."""
+
+    def feed(self, text: str) -> str:
+        """Take more of the reply. Returns what of it, and of what was held, is visible by now."""
+        if self._plain and not self._held and "<" not in text and "[" not in text:
+            self._unread.append(text)
+            return text
+        visible = self._work(self._held + text, last=False)
+        self._returned = self._returned or bool(visible)
+        return visible
+
+    def finish(self, *, cut: bool = False) -> str:
+        """End the reply, which was `cut` short or is whole. Returns the rest that is visible."""
+        rest = self._work(self._held, last=True)
+        opener, thought = self._opener, "".join(self._thought)
+        if opener == "":
+            plain = ThoughtFilter()
+            return plain.feed(thought) + plain.finish(cut=cut)
+        if opener and not cut and self._code.within_line and thought[:1] and thought[0] in _AFTER_A_MENTION:
+            return rest + opener + thought
+        return rest
+
+    def _work(self, text: str, *, last: bool) -> str:
+        visible: list[str] = []
+        while text:
+            thinking = self._opener is not None
+            if last:
+                self._held = ""
+            else:
+                text, self._held = _split_thought(text) if thinking else _split(text, _IN_TEXT_BEGUN, 0)
+            rest = self._think(text) if thinking else self._speak(text, visible)
+            text = "" if rest is None else rest + self._held
+        self._plain = self._opener is None and self._given and self._blank is not None
+        return "".join(visible)
+
+    def _speak(self, text: str, visible: list[str]) -> str | None:
+        """Read visible text up to the next tag. Returns what follows the tag; None: there is no tag."""
+        tag = _IN_TEXT.search(text)
+        if tag is None:
+            self._give(text, visible)
+            return None
+        self._give(text[: tag.start()], visible)
+        self._code.read("".join(self._unread))
+        self._unread.clear()
+        if self._code.inside:
+            self._give(tag[0], visible)
+        elif tag["close"] or tag["shut"]:
+            self._close_alone(visible)
+        elif not tag[0].endswith("/>"):
+            self._due = self._due if self._given else 0
+            self._opener = tag[0]
+        return text[tag.end() :]
+
+    def _think(self, text: str) -> str | None:
+        """Read a thought up to its end. Returns what follows it; None: it goes on."""
+        for tag in _IN_THOUGHT.finditer(text):
+            if tag[0][0] == "`":
+                continue
+            if tag["close"] or tag["shut"]:
+                self.closed_alone = self.closed_alone or not self._opener
+                self._end_thought()
+                return text[tag.end() :]
+            if not self._opener and not "".join([*self._thought, text[: tag.start()]]).strip():
+                self._due = 0
+                self._opener = tag[0]
+                self._thought.clear()
+                return text[tag.end() :]
+            self._due += 1
+        self._thought.append(text)
+        return None
+
+    def _close_alone(self, visible: list[str]) -> None:
+        """End a thought that began with the reply; everything that was visible was a part of it."""
+        if not self._due:
+            return
+        self._due -= 1
+        self.closed_alone = True
+        self.taken_back = self.taken_back or self._returned
+        visible.clear()
+        self._returned = self._given = False
+        self._code = _Code()
+        self._end_thought()
+
+    def _end_thought(self) -> None:
+        self._opener = None
+        self._thought.clear()
+        if not self._given or self._code.after_space:
+            self._blank = None
+
+    def _give(self, text: str, visible: list[str]) -> None:
+        """Add visible text: not before its first word, and without a second white space around a thought."""
+        if self._blank is None:
+            text = text.lstrip()
+        elif not self._given:
+            text = self._blank + text
+        if self._given or text.strip():
+            self._given = True
+            self._blank = self._blank if self._blank is None and not text else ""
+            if text:
+                self._unread.append(text)
+                visible.append(text)
+        elif self._blank is not None:
+            self._blank = text
+
+
+class _Code:
+    """The state of Markdown at the end of a text: is it inside code?"""
+
+    def __init__(self) -> None:
+        self.after_space = False
+        self._fenced = False
+        self._start = ""
+        """The first characters of the line, three at most."""
+        self._ticks = 0
+
+    @property
+    def inside(self) -> bool:
+        return self._fenced or self._ticks % 2 == 1 or self._is_fence
+
+    @property
+    def within_line(self) -> bool:
+        return bool(self._start)
+
+    @property
+    def _is_fence(self) -> bool:
+        return self._start in _FENCES and self._ticks < 6
+
+    def read(self, text: str) -> None:
+        """Go on to the end of `text`."""
+        first, *others = text.split("\n")
+        self._read_line(first)
+        for line in others:
+            self._fenced = self._fenced != self._is_fence
+            self._start, self._ticks = "", 0
+            self._read_line(line)
+        if text:
+            self.after_space = text[-1].isspace()
+
+    def _read_line(self, text: str) -> None:
+        if len(self._start) < 3:
+            self._start = (self._start + text).lstrip()[:3]
+        self._ticks += text.count("`")
+
+
+def without_thoughts(text: str) -> str:
+    """Take the thoughts out of a whole text. Returns the rest."""
+    thoughts = ThoughtFilter()
+    return thoughts.feed(text) + thoughts.finish()
+
+
+def _split_thought(text: str) -> tuple[str, str]:
+    """Split a thought at a tag that may have begun at its end, with the backtick before it."""
+    mentions = [mention.end() for mention in _MENTION.finditer(text)] if "`" in text else []
+    return _split(text, _IN_THOUGHT_BEGUN, mentions[-1] if mentions else 0)
+
+
+def _split(text: str, begun: re.Pattern[str], start: int) -> tuple[str, str]:
+    """Split a text, after `start`, at a tag that may have begun at its end."""
+    found = begun.search(text, max(start, len(text) - _LONGEST))
+    return (text, "") if found is None else (text[: found.start()], text[found.start() :])
