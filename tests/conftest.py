@@ -22,7 +22,7 @@ from support.postgres import Postgres
 from support.server import Serve, Server, settings_of, start
 from tertulia.cli import installation
 from tertulia.providers.models.registry import Models
-from tertulia.providers.voices.registry import Voices
+from tertulia.providers.voices.fallback import Voices
 from tertulia.storage import migrations
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import Database, open_database

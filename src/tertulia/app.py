@@ -22,7 +22,8 @@ from tertulia.background.maintenance import Maintenance
 from tertulia.background.sweeper import sweep_forever
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.providers.models.registry import Models, open_models
-from tertulia.providers.voices.registry import Voices, open_voices
+from tertulia.providers.voices.fallback import Voices
+from tertulia.providers.voices.registry import open_voices
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
 

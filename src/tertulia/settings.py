@@ -62,6 +62,14 @@ class CartesiaSettings(Group):
     """The address below which `/tts/sse` and `/voices` are."""
 
 
+class SpeechSettings(Group):
+    """Spoken replies, whatever the voice."""
+
+    voice_ids: dict[str, str] = {}
+    """Voices for agents that name the voice of a vendor that is not here: its id and, as JSON, the id of the voice that
+    speaks here. `TERTULIA_SPEECH_VOICE_IDS={"their-id": "heart"}`."""
+
+
 class TurnSettings(Group):
     """Limits of a turn: one message and its answer."""
 
@@ -133,6 +141,7 @@ class Settings(BaseSettings):
     scripted: ScriptedSettings = ScriptedSettings()
     openai: OpenAISettings = Field(default_factory=OpenAISettings)
     cartesia: CartesiaSettings = Field(default_factory=CartesiaSettings)
+    speech: SpeechSettings = SpeechSettings()
     turn: TurnSettings = TurnSettings()
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()

@@ -12,7 +12,7 @@ import uvicorn
 from tertulia.app import create_app
 from tertulia.demo.organization import Demo
 from tertulia.providers.models.registry import Models
-from tertulia.providers.voices.registry import Voices
+from tertulia.providers.voices.fallback import Voices
 from tertulia.settings import Settings
 
 PATIENCE_S = 30

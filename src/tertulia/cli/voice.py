@@ -24,7 +24,8 @@ from tertulia.engine.speech.speakable import speakable
 from tertulia.errors import ModelError, TertuliaError
 from tertulia.providers import weights
 from tertulia.providers.base import DEFAULT_VOICE, VoiceInfo
-from tertulia.providers.voices.registry import Voices, open_voices
+from tertulia.providers.voices.fallback import Voices
+from tertulia.providers.voices.registry import open_voices
 from tertulia.settings import Settings
 
 ENGLISH = "eng"

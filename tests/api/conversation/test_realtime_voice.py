@@ -15,7 +15,8 @@ from tertulia.audio.pcm import HEARING_RATE, RATE, duration_ms
 from tertulia.engine.live.endpointing import SILENCE_MS
 from tertulia.providers.base import Transcript
 from tertulia.providers.models.registry import Models
-from tertulia.providers.voices.registry import Provider, Voices
+from tertulia.providers.voices.base import Provider
+from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.scripted import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 
 VOICE = "response_format=voice"

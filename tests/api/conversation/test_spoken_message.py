@@ -2,23 +2,24 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
-from support import graphs, sounds, spoken, talk
+from support import graphs, human, sounds, spoken, talk
 from support.puppet import Puppet
 from support.server import Serve, Server
 from support.stage import Stage, Switch
 from tertulia.api.conversation.form import InteractForm
-from tertulia.audio.pcm import RATE
+from tertulia.audio.pcm import HEARING_RATE, RATE
 from tertulia.errors import TranscriptionFailed
-from tertulia.providers.base import Transcript
+from tertulia.providers.base import Detector, Transcript
 from tertulia.providers.models.registry import Models
-from tertulia.providers.voices.registry import Provider, Voices
+from tertulia.providers.voices.base import Provider
+from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.scripted import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 
 MP3 = {"type": "mp3"}
@@ -113,9 +114,11 @@ def test_likely_words_are_those_of_the_service_the_organization_and_the_user(ser
     assert terms == [["oolong", "earl grey", "darjeeling"]]
 
 
-def stage_of(serve: Serve, transcriber: ScriptedTranscriber) -> Stage:
+def stage_of(
+    serve: Serve, transcriber: ScriptedTranscriber, detector: Callable[[], Detector] | None = ScriptedDetector
+) -> Stage:
     switch = Switch()
-    voices = Voices([("scripted", Provider(ScriptedVoice(), transcriber, ScriptedDetector))])
+    voices = Voices([("scripted", Provider(ScriptedVoice(), transcriber, detector))])
     return Stage(serve(models=Models(switch), voices=voices), switch)
 
 
@@ -125,6 +128,24 @@ def stage_of(serve: Serve, transcriber: ScriptedTranscriber) -> Stage:
 def untouched(user: httpx2.Client, conversation_id: str) -> bool:
     """Whether a conversation has but its first message, and goes on."""
     return len(talk.messages(user, conversation_id)) == 1 and bool(talk.go_on(user, conversation_id))
+
+
+def test_noise_is_no_message_whatever_a_transcriber_would_make_of_it(serve: Serve) -> None:
+    class Parrot(ScriptedTranscriber):
+        async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+            return Transcript("Thanks for watching!")
+
+    stage = stage_of(serve, Parrot(), detector=None)
+    user = stage.user()
+    conversation_id = talk.id_of(talk.begin(user, stage.service()))
+
+    for noise, pcm in human.NOISES.items():
+        answer = spoken.send(user, conversation_id, pcm, {**spoken.BARE, "frame_rate": HEARING_RATE})
+        assert (answer.status_code, "no speech" in answer.text) == (400, True), noise
+    assert untouched(user, conversation_id)
+
+    events = heard(spoken.send(user, conversation_id, human.speech(), {**spoken.BARE, "frame_rate": HEARING_RATE}))
+    assert events[0]["user_message"] == "Thanks for watching!"
 
 
 @pytest.mark.parametrize("recording", [bytes(RATE), b"\0\0"], ids=["silence", "an instant"])

@@ -21,7 +21,8 @@ from tertulia.engine.speech.fillers import FILLER_RATE
 from tertulia.errors import ModelUnavailable
 from tertulia.providers.base import Prompt, Sound, Voice
 from tertulia.providers.models.registry import Models
-from tertulia.providers.voices.registry import Provider, Voices
+from tertulia.providers.voices.base import Provider
+from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.scripted import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 
 VOICE = {"response_format": "voice"}

@@ -10,7 +10,7 @@ import pytest
 from support.samples import AGENT, a_name, make_agent
 from support.server import Server
 from tertulia.ids import new_id
-from tertulia.providers.voices.registry import Voices
+from tertulia.providers.voices.fallback import Voices
 
 
 def test_a_new_agent_has_no_version(as_admin: httpx2.Client) -> None:

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from tertulia.audio.pcm import SAMPLE_BYTES
-from tertulia.errors import ModelError
+from tertulia.errors import ModelError, VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
 from tertulia.providers.remote import Remote, drain
+from tertulia.providers.voices.base import Provider, Vendor, open_vendor_client
 from tertulia.providers.voices.languages import code_of, long_code_of
 from tertulia.providers.voices.placing import Placing
+from tertulia.settings import Settings
 
 DEFAULT_MODEL = "sonic-3.5"
 VENDOR_HOST = "api.cartesia.ai"
@@ -196,3 +198,14 @@ def _is_id(voice_id: str) -> bool:
         return str(uuid.UUID(voice_id)) == voice_id.lower()
     except ValueError:
         return False
+
+
+def _open(model: str, settings: Settings) -> Provider:
+    key, stall_s = settings.cartesia.api_key.get_secret_value(), settings.turn.stall_s
+    client = open_vendor_client("CARTESIA", settings.cartesia.base_url, VENDOR_HOST, key, HEADERS, stall_s)
+    return Provider(
+        CartesiaVoice(Remote(client, VoiceFailed, stall_s, key), model or DEFAULT_MODEL), aclose=client.aclose
+    )
+
+
+VENDOR = Vendor("cartesia", _open, help="Cartesia's voices, with the times of words.", has_models=True)

@@ -9,11 +9,13 @@ from contextlib import aclosing
 import msgspec
 
 from tertulia.audio.pcm import SAMPLE_BYTES, duration_ms, wav
-from tertulia.errors import ModelError
+from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
 from tertulia.providers.remote import Remote
+from tertulia.providers.voices.base import Provider, Vendor, open_vendor_client
 from tertulia.providers.voices.languages import code_of
 from tertulia.providers.voices.placing import Placing
+from tertulia.settings import Settings
 
 DEFAULT_MODEL = "gpt-4o-mini-tts"
 VENDOR_HOST = "api.openai.com"
@@ -148,3 +150,19 @@ class OpenAITranscriber:
 def _placed(text: str, heard: Sequence[_Heard]) -> tuple[Word, ...]:
     words, starts, ends = [one.word for one in heard], [one.start for one in heard], [one.end for one in heard]
     return tuple(Placing(text).place(words, starts, ends))
+
+
+def _open(model: str, settings: Settings) -> Provider:
+    key, stall_s = settings.openai.api_key.get_secret_value(), settings.turn.stall_s
+    client = open_vendor_client("OPENAI", settings.openai.base_url, VENDOR_HOST, key, {}, stall_s)
+    voice = OpenAIVoice(
+        Remote(client, VoiceFailed, stall_s, key),
+        model or DEFAULT_MODEL,
+        any_voice=client.base_url.host != VENDOR_HOST,
+    )
+    remote = Remote(client, TranscriptionFailed, stall_s, key)
+    transcriber = OpenAITranscriber(remote, settings.openai.transcription_model)
+    return Provider(voice, transcriber, aclose=client.aclose)
+
+
+VENDOR = Vendor("openai", _open, help="OpenAI, or a server that speaks the same.", has_models=True)

@@ -1,4 +1,4 @@
-"""A voice that whistles its text, what hears it, and what finds it in a stream: exact, and without any extra.
+"""A voice that whistles its text, the transcriber that reads it, and a detector: exact, and without any extra.
 
 Each byte of the text (UTF-8) is two tones of `TONE_MS`, high half first, each of one of sixteen frequencies; a tone of
 another frequency comes before the first, a pause after the last. Every frequency is a multiple of 100 Hz: tones begin
@@ -23,6 +23,7 @@ import iso639
 from tertulia.audio.pcm import RATE
 from tertulia.errors import VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
+from tertulia.providers.voices.base import Provider, Vendor
 
 TONE_MS = 20
 PAUSE_MS = 60
@@ -232,3 +233,14 @@ def _tone(look: Sequence[int]) -> int | None:
     best = max(powers)
     pure = best > _PURE * sum(map(mul, look, look)) * len(look) / 2
     return powers.index(best) if pure else None
+
+
+# --- Opening ---------------------------------------------------------------------------------------------------------
+
+
+def scripted_provider() -> Provider:
+    """Open the scripted voice, transcriber and detector. Return them."""
+    return Provider(ScriptedVoice(), ScriptedTranscriber(), ScriptedDetector)
+
+
+VENDOR = Vendor("scripted", lambda _model, _settings: scripted_provider(), help="Whistles; for tests and first steps.")

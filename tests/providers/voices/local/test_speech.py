@@ -7,14 +7,13 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from tertulia.providers.voices.local.speech import open_local, open_transcriber
-from tertulia.providers.voices.scripted import ScriptedDetector
 from tertulia.providers.weights import WHISPER_TINY_EN, Weights
 from tertulia.settings import Settings
 
 
 async def test_without_weights_it_speaks_and_does_not_hear(tmp_path: Path):
     with capture_logs() as logs:
-        opened = open_local(Settings(data=tmp_path), ScriptedDetector)
+        opened = open_local(Settings(data=tmp_path))
     assert [log["event"] for log in logs] == [
         f"The weights of whisper-tiny.en are not in {tmp_path / 'models'}.",
         f"The weights of whisper-base are not in {tmp_path / 'models'}.",

