@@ -41,6 +41,8 @@ from tertulia.storage.tables import conversations, interactions
 from tertulia.storage.turn.claim import claim_new
 from tertulia.storage.turn.values import Lease, Opening
 
+pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
+
 FREE_S = 3 * LEASE_S + 2.0
 """A lease, what a sweep may take to come, and what a busy machine may add."""
 

@@ -9,6 +9,8 @@ from tertulia.errors import Unavailable
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import open_database
 
+pytestmark = pytest.mark.both_databases
+
 
 async def test_a_server_that_only_reads_is_unavailable_for_writes(postgres_server: Postgres) -> None:
     database = open_database(postgres_server.create(), 1)
