@@ -6,9 +6,12 @@ DATA ?= .data
 PORT ?= 8000
 MODEL ?=
 PEERS := chatkit adk langgraph parlant
+# Tests wait more than they compute: one worker more than there are cores.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format bench bench-peers lock clean
+.PHONY: help setup run demo test test-some test-light test-heavy check format bench bench-peers lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -31,8 +34,16 @@ run: setup ## Start a server with a demo organization (MODEL=scripted, PORT=8000
 demo: setup ## One conversation over the HTTP API, every event shown
 	@$(BIN)/tertulia demo
 
-test: setup ## Run the tests (ARGS="-k name")
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(if $(ARGS),test-some,test-light test-heavy) ## Run the tests (ARGS="-k name" for some, JOBS=1)
+
+test-some: setup
+	@$(PYTEST) $(ARGS)
+
+test-light: setup
+	@$(PYTEST) -m "not heavy and not live"
+
+test-heavy: setup # Kills, hostile input, worker processes, a browser
+	@$(PYTEST) -m "heavy and not live"
 
 check: setup ## Format, lint, types and import rules
 	@$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
-"""Fixtures: both databases, and a server of each test module with the demo organization.
+"""Fixtures: databases, and a server of each test module with the demo organization.
 
-- `database_kind`: "sqlite" and "postgres"; what depends on it runs on both.
+- `database_kind`: "sqlite", and "postgres" too in a module marked `both_databases`.
 - `database_url`: a migrated database of the module; `empty_database_url`: one without a schema, of the test.
 - `database`: the module's, open in the test's event loop.
 - `tertulia`: a server of the module with the scripted model; `as_user`, `as_admin`, `anonymous`: its clients.
@@ -27,7 +27,7 @@ from tertulia.storage import migrations
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import Database, open_database
 
-pytest_plugins = ["support.installations"]
+pytest_plugins = ["support.installations", "support.parallel"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,7 +53,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -19,6 +19,8 @@ from tertulia.storage import organization, role, user
 from tertulia.storage.database.units import open_database
 from tertulia.storage.user import NewUser
 
+pytestmark = pytest.mark.both_databases
+
 PUBLIC = {"get-organization", "get-message-recording", "sign-in-with-api-key"}
 
 TEXT = {"response_format": "text"}

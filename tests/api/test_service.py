@@ -20,6 +20,8 @@ from support.samples import (
 )
 from tertulia.ids import new_id
 
+pytestmark = pytest.mark.both_databases
+
 EDGE = {
     "agent_version_number": None,
     "service_hierarchical_state_machine_version_number": None,

@@ -13,6 +13,8 @@ from tertulia.auth.secrets import SecretBox
 from tertulia.storage.database.units import open_database
 from tertulia.storage.user import get_user
 
+pytestmark = pytest.mark.both_databases
+
 _numbers = itertools.count()
 
 

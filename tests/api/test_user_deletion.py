@@ -1,6 +1,7 @@
 """Deleting a user removes all they said; not while an agent is speaking with them."""
 
 import httpx2
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -9,6 +10,8 @@ from support.stage import Stage
 from support.talk import begin
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import conversations, interactions, messages
+
+pytestmark = pytest.mark.both_databases
 
 
 def left_of(connection: Connection, conversation_id: str) -> list[int]:

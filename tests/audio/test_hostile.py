@@ -13,6 +13,8 @@ import pytest
 
 from support.bombs import BOMBS
 
+pytestmark = pytest.mark.heavy
+
 TESTS = Path(__file__).parent.parent
 PATIENCE_S = 300
 MEGABYTE = 1_000_000

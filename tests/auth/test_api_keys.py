@@ -15,6 +15,8 @@ from tertulia.storage.database.units import Database
 from tertulia.storage.user import NewUser
 from tertulia.storage.versioned import Author
 
+pytestmark = pytest.mark.both_databases
+
 Demo = tuple[str, dict[str, str], dict[str, IssuedKey]]
 
 

@@ -16,6 +16,8 @@ from tertulia.errors import Unauthorized
 from tertulia.storage.database.units import Database
 from tertulia.storage.tables import signing_keys
 
+pytestmark = pytest.mark.both_databases
+
 BOX = SecretBox("k" * 32)
 
 

@@ -9,6 +9,8 @@ import pytest
 from tertulia.background import maintenance, sweeper
 from tertulia.errors import Unavailable
 
+pytestmark = pytest.mark.both_databases
+
 PATIENCE_S = 10
 
 

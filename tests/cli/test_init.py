@@ -58,6 +58,7 @@ def test_a_person_reads_names_and_values(command: Command, data: Path) -> None:
     assert set(done.stdout.split()) >= FIELDS
 
 
+@pytest.mark.both_databases
 def test_several_inits_at_once_make_one_organization(
     tmp_path: Path, database_kind: str, request: pytest.FixtureRequest
 ) -> None:

@@ -138,11 +138,6 @@ class Caller:
             yield await self._lines.get()
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def database_kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def stage(serve: Serve) -> Stage:
     switch = Switch()

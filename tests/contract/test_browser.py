@@ -15,6 +15,8 @@ from support.live import address
 from support.server import Server
 from tertulia.auth.credentials import SUBPROTOCOL
 
+pytestmark = pytest.mark.heavy
+
 PATIENCE_S = 60
 OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

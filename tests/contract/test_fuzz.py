@@ -15,6 +15,8 @@ from schemathesis import APIOperation, Case, GenerationMode, Response
 from support import samples
 from support.server import Server
 
+pytestmark = pytest.mark.heavy
+
 EXAMPLES = 8
 """How many requests to each operation, for each of the right and the wrong ones."""
 

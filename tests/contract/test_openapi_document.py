@@ -53,7 +53,6 @@ def ours(tertulia: Server) -> Document:
     return Document(tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json())
 
 
-@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_the_document_offers_what_the_contract_does(ours: Document) -> None:
     theirs = contract()
 

@@ -17,6 +17,8 @@ from support.frames import Mutator, handshake
 from support.live import PATIENCE_S, Live, address, live
 from support.server import Serve, Server
 
+pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
+
 SEED = 20_261_124
 BATCH = 25
 QUERIES = ("response_format=text", "response_format=voice&audio_format=mp3", "response_format=voice")

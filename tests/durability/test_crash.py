@@ -9,16 +9,22 @@ import random
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from math import ceil
 from pathlib import Path
 
 import pytest
 
 from durability.crashing import PLACES
 from durability.lives import LEASE_S, PIECES, Answer, Installation, Request, User, check_whole
+from support.parallel import PARTS, in_parts
 from support.server import settings_of
 
+pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
+
 MOMENTS = int(os.environ.get("DURABILITY_MOMENTS", "40"))
-"""How often the server is killed at a random moment; a few of them suffice for each change."""
+"""How often the server is killed at a random moment, over all parts; a few of them suffice for each change."""
+
+MOMENTS_OF_A_PART = {"sqlite": ceil(MOMENTS / PARTS), "postgres": ceil(MOMENTS / 4 / PARTS)}
 
 SEED = int(os.environ.get("DURABILITY_SEED", "0")) or secrets.randbelow(1 << 32)
 CLIENTS = 8
@@ -134,14 +140,15 @@ class Client:
         self.turns += 1
 
 
+@in_parts
 def test_nothing_acknowledged_is_lost_at_random_moments_under_load(
-    installation: Installation, database_kind: str
+    installation: Installation, database_kind: str, part: int
 ) -> None:
     print(f"DURABILITY_SEED={SEED}")
-    moments = random.Random(SEED)
+    moments = random.Random(SEED + part)
     clients = [Client(installation.user()) for _ in range(CLIENTS)]
     checked: list[tuple[User, Answer]] = []
-    for _ in range(MOMENTS if database_kind == "sqlite" else MOMENTS // 4):
+    for _ in range(MOMENTS_OF_A_PART[database_kind]):
         _load_until(installation, clients, moments.randrange(TURNS_OF_A_LIFE), moments.uniform(0, MOMENT_S))
         installation.start()
         for client in clients:

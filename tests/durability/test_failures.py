@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import httpx2
 import psutil
 import pytest
-from tertulia.storage.settle import settle
 
 from durability.lives import LEASE_S, Installation, Request, User, check_whole
 from providers.chat_server import Answer as ChatAnswer
@@ -39,7 +38,10 @@ from tertulia.storage.database import dialect
 from tertulia.storage.database.units import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations, interactions
 from tertulia.storage.turn.claim import claim_new
+from tertulia.storage.turn.settle import settle
 from tertulia.storage.turn.values import Lease, Opening
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
 
 FREE_S = 3 * LEASE_S + 2.0
 """A lease, what a sweep may take to come, and what a busy machine may add."""

@@ -34,6 +34,8 @@ from tertulia.storage.turn.stream import Elsewhere, Recording
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
+pytestmark = pytest.mark.both_databases
+
 EXAMPLES = int(os.environ.get("DURABILITY_EXAMPLES", "40"))
 STEPS = 40
 PHASES = [phase for phase in Phase if phase is not Phase.explain]

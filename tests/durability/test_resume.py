@@ -22,6 +22,8 @@ from tertulia.providers.models.registry import Models
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import users
 
+pytestmark = pytest.mark.both_databases
+
 THINKS = graph(action("start", "end", actions=2), action("end"))
 """Whose agent has actions to tell of before it speaks."""
 

@@ -13,6 +13,8 @@ import pytest
 
 from support.commands import PATIENCE_S, Command, Process, Start
 
+pytestmark = pytest.mark.heavy
+
 PIECES, PAUSE_MS = "30", "100"
 """Three seconds of speech."""
 

@@ -17,6 +17,8 @@ from support.commands import PATIENCE_S, Command, Process, Starter, run_here
 from tertulia.app import create_app
 from tertulia.settings import Settings
 
+pytestmark = pytest.mark.heavy
+
 PIECES, PAUSE_MS = 20, 100
 """Two seconds of speech: time enough to ask the other worker."""
 

@@ -11,6 +11,8 @@ from tertulia.storage import clusters as module
 from tertulia.storage import organization
 from tertulia.storage.clusters import Clusters, put_entry
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def clusters(new_database: Callable[[], str], tmp_path: Path) -> AsyncIterator[Clusters]:

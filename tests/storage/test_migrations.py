@@ -2,12 +2,15 @@
 
 import threading
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from tertulia.storage import migrations
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import metadata
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_a_new_database_gets_the_schema_of_the_tables(empty_database_url: str) -> None:

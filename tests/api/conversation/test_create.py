@@ -13,6 +13,8 @@ from support.talk import begin, conversations, create, finish, id_of, lines, mes
 from tertulia.engine.agent.library import Library
 from tertulia.errors import ModelUnavailable, Unavailable
 
+pytestmark = pytest.mark.both_databases
+
 UNKNOWN = "f" * 24
 
 

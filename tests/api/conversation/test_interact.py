@@ -13,6 +13,8 @@ from support.stage import Stage
 from support.talk import begin, conversations, finish, go_on, id_of, interact, messages, types
 from tertulia.errors import ModelMisbehaved
 
+pytestmark = pytest.mark.both_databases
+
 UNKNOWN = "f" * 24
 
 

@@ -25,6 +25,8 @@ from tertulia.storage.database.units import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.settle import abandon
 
+pytestmark = pytest.mark.both_databases
+
 LEASE_S = 1
 
 

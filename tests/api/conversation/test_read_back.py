@@ -10,6 +10,8 @@ from support.puppet import Puppet
 from support.stage import Stage
 from support.talk import begin, conversations, finish, go_on, id_of, messages
 
+pytestmark = pytest.mark.both_databases
+
 UNKNOWN = "f" * 24
 
 

@@ -14,6 +14,8 @@ from support.stage import Stage
 from tertulia import clock
 from tertulia.audio.pcm import RATE, wav
 
+pytestmark = pytest.mark.both_databases
+
 WORDS = "Is there a book about tea?"
 MP3 = {"type": "mp3"}
 

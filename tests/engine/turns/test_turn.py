@@ -9,6 +9,8 @@ from tertulia.engine.turns.relay import cancel
 from tertulia.engine.turns.turn import Turn, no_actions
 from tertulia.errors import Conflict, Unavailable
 
+pytestmark = pytest.mark.both_databases
+
 NOBODY: Any = None
 
 

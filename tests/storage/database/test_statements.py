@@ -12,6 +12,8 @@ from sqlalchemy import Pool, event
 from support import spoken, talk
 from support.server import Serve, Server
 
+pytestmark = pytest.mark.both_databases
+
 ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 """What reads or writes rows; transactions have their own words around it."""
 MESSAGE = "Hm."

@@ -28,6 +28,8 @@ async def test_all_statements_of_a_snapshot_see_the_same_state(database: Databas
     assert await database.read(count) == 1
     elsewhere.dispose()
 
+pytestmark = pytest.mark.both_databases
+
 
 async def test_a_server_that_only_reads_is_unavailable_for_writes(postgres_server: Postgres) -> None:
     database = open_database(postgres_server.create(), 1)
