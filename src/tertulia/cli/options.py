@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tertulia.cli.failure import MISUSED, CommandFailed, warn
-from tertulia.settings import Group, Settings
+from tertulia.settings import Group, Settings, unknown_names_of_file
 
 PREFIX = "TERTULIA_"
 BACKENDS = frozenset({"sqlite", "postgresql"})
@@ -93,6 +93,8 @@ def warn_of_unknown_variables() -> None:
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and not _is_setting(name.upper().removeprefix(PREFIX)):
             warn(f"there is no setting {name}; it is ignored.")
+    for name in unknown_names_of_file():
+        warn(f"there is no setting {name} in the settings file; it is ignored.")
 
 
 def _is_setting(name: str) -> bool:
