@@ -57,6 +57,8 @@ def load_settings(data: Path | None) -> Settings:
     if data is not None:
         override("DATA", str(data.expanduser().absolute()))
     settings = _read_settings()
+    for name in unknown_names_of_file():
+        warn(f"there is no setting {name} in the settings file; it is ignored.")
     override("DATA", str(settings.data.expanduser().absolute()))
     for name, url in settings.cluster_urls.items():
         _check_url("DATABASE_URL" if name == "default" else f"CLUSTERS_{name.upper()}", url)
@@ -93,8 +95,6 @@ def warn_of_unknown_variables() -> None:
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and not _is_setting(name.upper().removeprefix(PREFIX)):
             warn(f"there is no setting {name}; it is ignored.")
-    for name in unknown_names_of_file():
-        warn(f"there is no setting {name} in the settings file; it is ignored.")
 
 
 def _is_setting(name: str) -> bool:
