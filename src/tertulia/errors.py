@@ -30,6 +30,13 @@ The text goes to the caller as it is: it never holds a model's own words, a key,
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+MOST_PROBLEMS = 20
+"""Wrong fields that one answer names."""
+LONGEST_NAME = 100
+"""Characters of the name of a wrong field, which a caller may have made up."""
+LONGEST_TEXT = 1000
+"""Characters of a text for the caller."""
+
 
 class TertuliaError(Exception):
     """Base of all errors that a caller sees. `detail` is the text for the caller."""
@@ -38,11 +45,11 @@ class TertuliaError(Exception):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
-        self.detail = detail
+        self.detail = _cut(detail, LONGEST_TEXT)
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that belong to the answer, beside its body."""
+        """The headers that belong to the answer, beside its body."""
         return {}
 
 
@@ -91,7 +98,10 @@ class UnsupportedMedia(TertuliaError):
 
 
 class Unprocessable(TertuliaError):
-    """A field that is wrong: `location` is its path, e.g. `("body", "states", 2, "next_state")`."""
+    """A field that is wrong: `location` is its path, e.g. `("body", "states", 2, "next_state")`.
+
+    Of many wrong fields only the first are in `problems`, and a count of the others.
+    """
 
     status = 422
 
@@ -101,10 +111,24 @@ class Unprocessable(TertuliaError):
 
     @classmethod
     def of(cls, problems: Sequence[tuple[Sequence[str | int], str]]) -> "Unprocessable":
-        """One error for several wrong fields, each a location and a text."""
-        error = cls(problems[0][1], problems[0][0])
-        error.problems = [problem(text, location) for location, text in problems]
+        """Make one error of several wrong fields, each a location and a text. Return the error."""
+        return cls.listing([problem(text, location) for location, text in problems[: MOST_PROBLEMS + 1]], len(problems))
+
+    @classmethod
+    def listing(cls, problems: Sequence[dict[str, Any]], total: int = 0) -> "Unprocessable":
+        """Make one error of several problems, of which there may be more in `total`. Return the error."""
+        error = cls(problems[0]["msg"], problems[0]["loc"])
+        told = [problem(item["msg"], item["loc"], item["type"]) for item in problems[:MOST_PROBLEMS]]
+        left_out = max(total, len(problems)) - len(told)
+        if left_out:
+            told.append(problem(f"{left_out} more problems are not listed.", told[0]["loc"][:1], "more"))
+        error.problems = told
         return error
+
+    @property
+    def message(self) -> str:
+        """All problems in one text, each after the field that it is about."""
+        return " ".join(_sentence(item) for item in self.problems)
 
 
 class TooManyRequests(TertuliaError):
@@ -187,6 +211,16 @@ class TranscriptionFailed(ModelError):
     text = "The recording could not be transcribed."
 
 
-def problem(text: str, location: Sequence[str | int]) -> dict[str, Any]:
-    """An item of a 422 body, in FastAPI's form."""
-    return {"type": "value_error", "loc": list(location), "msg": text}
+def problem(text: str, location: Sequence[str | int], kind: str = "value_error") -> dict[str, Any]:
+    """Describe a wrong field as an item of a 422 body, in FastAPI's form. Return it; long names and texts are cut."""
+    places = [step if isinstance(step, int) else _cut(step, LONGEST_NAME) for step in location]
+    return {"type": kind, "loc": places, "msg": _cut(text, LONGEST_TEXT)}
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    place = ".".join(map(str, item["loc"][1:] if len(item["loc"]) > 1 else item["loc"]))
+    return f"{place}: {item['msg']}" if place and item["type"] != "more" else item["msg"]
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -6,6 +6,7 @@ docs/reference/settings.md lists all.
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -171,6 +172,15 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+def unknown_names_of_file() -> list[str]:
+    """Look for top-level names of the TOML file that are no settings. Return them; none if the file cannot be read."""
+    try:
+        names = tomllib.loads(_config_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # reading the settings says so
+        return []
+    return sorted(names.keys() - Settings.model_fields.keys())
 
 
 def _config_file() -> Path:

@@ -116,7 +116,7 @@ async def test_an_old_key_is_of_no_use_once_its_last_token_has_expired(database:
     await database.write(add_signing_key, BOX)
     await database.write(age_keys, LIFETIME + timedelta(minutes=2))
 
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized, match="expired"):
         await tokens.verify(token)
 
 
@@ -137,6 +137,18 @@ async def test_an_expired_token_is_refused_even_if_it_is_remembered(
     token, expires_at = await tokens.issue("demo", "u1")
     await tokens.verify(token)
     monkeypatch.setattr(clock, "now", lambda: expires_at)
+
+    with pytest.raises(Unauthorized, match="expired"):
+        await tokens.verify(token)
+
+
+async def test_an_expired_token_that_is_seen_first_now_is_told_so_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, now = Tokens(database, BOX), clock.now()
+    with monkeypatch.context() as then:
+        then.setattr(clock, "now", lambda: now - 2 * LIFETIME)
+        token, _ = await tokens.issue("demo", "u1")
 
     with pytest.raises(Unauthorized, match="expired"):
         await tokens.verify(token)

@@ -102,6 +102,16 @@ def test_a_variable_that_is_no_setting_is_named_in_one_line_without_its_value(
     assert done.stderr == f"tertulia: there is no setting {name}; it is ignored.\n"
 
 
+@pytest.mark.usefixtures("made")
+def test_a_name_of_the_settings_file_that_is_no_setting_is_named_in_one_line(command: Command, data: Path) -> None:
+    (data / "tertulia.toml").write_text('model = ["scripted"]\nmodle = "hidden"\n[lmit]\nbody_bytes = 5\n')
+    done = command("token", "--data", data)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        0,
+        [f"tertulia: there is no setting {name} in the settings file; it is ignored." for name in ("lmit", "modle")],
+    )
+
+
 def test_a_wrong_setting_ends_the_process_as_scripts_expect(program: Command, data: Path) -> None:
     done = program("serve", "--data", data, TERTULIA_RATE_LIMITS="some")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

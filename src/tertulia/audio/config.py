@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from tertulia import problems
 from tertulia.errors import Unprocessable
 
 
@@ -28,15 +30,24 @@ class PcmAudioConfig(BaseModel):
 
 AudioConfig = Annotated[FileAudioConfig | PcmAudioConfig, Field(discriminator="type")]
 
+_PLACE = ("query", "request_audio_config")
 _ADAPTER: TypeAdapter[FileAudioConfig | PcmAudioConfig] = TypeAdapter(AudioConfig)
 
 
 def parse_audio_config(text: str) -> FileAudioConfig | PcmAudioConfig:
-    """The config of a JSON text; `Unprocessable` names each part of the query that is wrong."""
+    """Read a config from its JSON text. Return it.
+
+    Raises:
+        Unprocessable: names each part of the query that is wrong.
+    """
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
-        wrong = error.errors(include_url=False, include_context=False, include_input=False)
-        raise Unprocessable.of(
-            [(("query", "request_audio_config", *problem["loc"]), problem["msg"]) for problem in wrong]
-        ) from None
+        raise Unprocessable.listing(problems.of_validation(error, _parts(text), _PLACE)) from None
+
+
+def _parts(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None

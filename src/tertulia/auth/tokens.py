@@ -35,6 +35,7 @@ REMEMBERED = 10_000
 
 _ALGORITHM = "HS256"
 _REFUSED = "The token is not valid."
+_EXPIRED = "The token has expired: sign in again."
 _LONG_AGO = float("-inf")
 
 
@@ -90,7 +91,7 @@ class Tokens:
             claims = _read(token, await self._key_of(token))
             self._remember(token, claims)
         if claims.expires_at <= clock.now():
-            raise Unauthorized("The token has expired.")
+            raise Unauthorized(_EXPIRED)
         return claims
 
     def _remember(self, token: str, claims: Claims) -> None:
@@ -106,8 +107,10 @@ class Tokens:
         if kid not in self._keys:
             await self._refresh(BETWEEN_RELOADS_S)
         key = self._keys.get(kid)
-        if key is None or (key.retires_at is not None and key.retires_at <= clock.now()):
+        if key is None:
             raise Unauthorized(_REFUSED)
+        if key.retires_at is not None and key.retires_at <= clock.now():  # so has every token that it signed
+            raise Unauthorized(_EXPIRED)
         return key
 
     async def _refresh(self, age_s: float) -> None:
@@ -162,5 +165,7 @@ def _read(token: str, key: SigningKey) -> Claims:
             options={"require": ["exp", "org", "sub"], "verify_iat": False},
         )
         return Claims(str(claims["org"]), claims["sub"], datetime.fromtimestamp(claims["exp"], UTC))
+    except jwt.ExpiredSignatureError as error:
+        raise Unauthorized(_EXPIRED) from error
     except jwt.InvalidTokenError as error:
         raise Unauthorized(_REFUSED) from error

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tertulia.cli.failure import MISUSED, CommandFailed, warn
-from tertulia.settings import Group, Settings
+from tertulia.settings import Group, Settings, unknown_names_of_file
 
 PREFIX = "TERTULIA_"
 BACKENDS = frozenset({"sqlite", "postgresql"})
@@ -57,6 +57,8 @@ def load_settings(data: Path | None) -> Settings:
     if data is not None:
         override("DATA", str(data.expanduser().absolute()))
     settings = _read_settings()
+    for name in unknown_names_of_file():
+        warn(f"there is no setting {name} in the settings file; it is ignored.")
     override("DATA", str(settings.data.expanduser().absolute()))
     for name, url in settings.cluster_urls.items():
         _check_url("DATABASE_URL" if name == "default" else f"CLUSTERS_{name.upper()}", url)

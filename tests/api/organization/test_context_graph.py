@@ -51,9 +51,9 @@ def test_a_list_may_ask_for_nothing_but_whether_there_is_something(as_admin: htt
 @pytest.mark.parametrize(
     ("body", "location"),
     [
-        (graph(action("x", actions=[])), ["states", 2, "action", "actions"]),
-        (graph(action("x", objective=" ")), ["states", 2, "action", "objective"]),
-        (graph(action("x y")), ["states", 2, "action", "name"]),
+        (graph(action("x", actions=[])), ["states", 2, "actions"]),
+        (graph(action("x", objective=" ")), ["states", 2, "objective"]),
+        (graph(action("x y")), ["states", 2, "name"]),
         (graph({"type": "dream", "name": "x"}), ["states", 2]),
         (graph(action("start")), ["states", 2, "name"]),
         (graph(action("x", exit_conditions=[to("x")])), ["states", 2, "exit_conditions", 0, "next_state"]),

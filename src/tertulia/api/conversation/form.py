@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, ValidationError, field_serializer
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from tertulia import problems
 from tertulia.api.http.deps import find_runtime
 from tertulia.api.http.types import Text
 from tertulia.audio import decoding, require_codecs
@@ -87,7 +87,7 @@ async def read_interact_form(request: Request) -> InteractForm:
     """The body of an interaction.
 
     Raises:
-        Unprocessable, RequestValidationError: it is not multipart, or a part is wrong.
+        Unprocessable: it is not multipart, or a part is wrong.
         PayloadTooLarge: beside a recording there is more text than a body in text may have.
     """
     content_type = _CONTENT_TYPE.fullmatch(request.headers.get("content-type", ""))
@@ -104,8 +104,7 @@ async def read_interact_form(request: Request) -> InteractForm:
     try:
         return InteractForm.model_validate(parts)
     except ValidationError as error:
-        problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors(include_url=False)]
-        raise RequestValidationError(problems) from error
+        raise Unprocessable.listing(problems.of_validation(error, parts, ("body",))) from None
 
 
 async def _parse(request: Request, boundary: str, limits: LimitSettings) -> FormData:

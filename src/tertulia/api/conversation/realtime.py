@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.engine import Connection as SqlConnection
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from tertulia import problems
 from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
 from tertulia.api.conversation.conversation import (
     CreateConversation,
@@ -157,15 +158,11 @@ def _place(user: tuple[str, str]) -> Generator[None]:
 
 
 def _read_query(websocket: WebSocket) -> RealtimeQuery:
+    sent = dict(websocket.query_params)
     try:
-        return RealtimeQuery.model_validate(dict(websocket.query_params))
+        return RealtimeQuery.model_validate(sent)
     except ValidationError as error:
-        raise _unprocessable(error, "query") from error
-
-
-def _unprocessable(error: ValidationError, place: str) -> Unprocessable:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return Unprocessable.of([((place, *problem["loc"]), problem["msg"]) for problem in problems])
+        raise Unprocessable.listing(problems.of_validation(error, sent, ("query",))) from None
 
 
 def _chosen_subprotocol(websocket: WebSocket) -> str | None:
@@ -239,10 +236,11 @@ class _Talk:
             self.runtime.limiter.hit(self._websocket.scope, per_minute, what, claims.org_id, claims.user_id)
 
     async def start(self, opening: StartConversation, aloud: VoiceWish | None) -> Stream:
+        sent = msgspec.structs.asdict(opening)
         try:
-            body = CreateConversation.model_validate(msgspec.structs.asdict(opening))
+            body = CreateConversation.model_validate(sent)
         except ValidationError as error:
-            raise _unprocessable(error, "start-conversation") from error
+            raise Unprocessable.listing(problems.of_validation(error, sent, ("start-conversation",))) from None
         incoming = body.to_incoming()
 
         async def start(actor: Actor) -> Stream:

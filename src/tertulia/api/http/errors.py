@@ -1,15 +1,17 @@
-"""Errors as answers: `{"detail": text}`, and for 422 the list of problems in FastAPI's form."""
+"""Errors as answers: `{"detail": text}`.
 
-from typing import Any
+For 422 `detail` is the list of problems in FastAPI's form, and `message` says them in one text: the official clients
+show nothing but that.
+"""
 
 import structlog
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from tertulia import problems
 from tertulia.api.http.routing import BROKEN_BODY
 from tertulia.errors import ModelError, TertuliaError, Unprocessable
 
@@ -24,9 +26,10 @@ def install(app: FastAPI) -> None:
 
 
 def answer(error: TertuliaError) -> JSONResponse:
-    """The answer to an error of ours."""
-    detail: Any = error.problems if isinstance(error, Unprocessable) else error.detail
-    return JSONResponse({"detail": detail}, error.status, error.headers)
+    """Write an error of ours as an answer. Return the response."""
+    if isinstance(error, Unprocessable):
+        return JSONResponse({"detail": error.problems, "message": error.message}, error.status, error.headers)
+    return JSONResponse({"detail": error.detail}, error.status, error.headers)
 
 
 async def _tertulia_error(_request: Request, error: Exception) -> JSONResponse:
@@ -37,13 +40,12 @@ async def _tertulia_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong and where, but never what was sent: it may be a secret."""
+    """Answer with what is wrong and where. Return a response without what was sent: it may be a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
     broken: Unprocessable | None = request.scope.get(BROKEN_BODY)
-    if broken is not None:
-        return answer(broken)
-    problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
-    return JSONResponse({"detail": jsonable_encoder(problems)}, 422)
+    errors = [item for item in error.errors() if broken is None or item["loc"][0] != "body"]
+    found = problems.of_request(errors, error.body)
+    return answer(Unprocessable.listing([*found, *(broken.problems if broken is not None else ())]))
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

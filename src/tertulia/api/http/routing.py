@@ -1,21 +1,28 @@
 """Routes as the contract has them: with and without a trailing slash, and bodies of plain JSON only."""
 
 import re
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope
 
-from tertulia.errors import Unprocessable
+from tertulia.api.http import bodies
+from tertulia.api.http.bodies import BodyReader
+from tertulia.api.http.warnings import warn
+from tertulia.errors import Unprocessable, UnsupportedMedia
 
 PREFIX = "/v1/{organization}"
 
 BROKEN_BODY = "tertulia.broken_body"
 """Where a request's scope has the error of its body."""
 
+_JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;.*)?", re.ASCII | re.IGNORECASE)
+_NO_JSON = Unprocessable(
+    "The body must be JSON, with the header Content-Type: application/json.", ("header", "content-type")
+)
 _NUL = "\0"
 
 
@@ -37,40 +44,63 @@ class ContractRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        reader = None if self.body_field is None else BodyReader(self.body_field.field_info.annotation)
 
         async def handle_contract_request(request: Request) -> Response:
             refuse_nul(request)
-            return await handle(ContractRequest(request.scope, request.receive))
+            contract_request = ContractRequest(request.scope, request.receive, reader)
+            response = await handle(contract_request)
+            contract_request.warn_of_unknown_fields()
+            return response
 
         return handle_contract_request
 
 
 class ContractRequest(Request):
-    """A request whose JSON holds only text that every database can keep."""
+    """A request whose JSON is read as what its operation wants, and holds only what every database can keep.
+
+    A broken body gives an empty text, which is no body of ours, and leaves its error at `BROKEN_BODY` in the scope: a
+    caller without valid credentials hears of those first.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, reader: BodyReader | None) -> None:
+        super().__init__(scope, receive)
+        self._reader = reader
+        self._read: tuple[object, object] | None = None
+
+    async def body(self) -> bytes:
+        """Read the whole body. Return its bytes; bytes that are not said to be JSON leave an error in the scope."""
+        body = await super().body()
+        if body and not _JSON.fullmatch(self.headers.get("content-type", "")):
+            self.scope[BROKEN_BODY] = _NO_JSON
+        return body
+
+    def stream(self) -> AsyncGenerator[bytes, None]:
+        """Read the body in pieces. Return them.
+
+        Raises:
+            UnsupportedMedia: the body is compressed.
+        """
+        if self.headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
+            raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
+        return super().stream()
 
     async def json(self) -> Any:
-        """The decoded body.
-
-        A broken one gives text, which is no body of ours, and leaves its error at `BROKEN_BODY` in the scope: whoever
-        has no valid credentials hears of those first.
-        """
+        """Read the body as JSON. Return it as the operation's own type, or an empty text if it is broken."""
         try:
-            return _decode(await self.body())
+            sent = bodies.decode(await self.body())
+            value = sent if self._reader is None else self._reader.read(sent)
         except Unprocessable as error:
             self.scope[BROKEN_BODY] = error
             return ""
+        self._read = value, sent
+        return value
 
-
-def _decode(body: bytes) -> Any:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unprocessable(f"{error}.", ("body",)) from error
-    except RecursionError as error:
-        raise Unprocessable("This JSON is nested too deeply.", ("body",)) from error
-    if b"\\u0000" in body and _has_nul(value):
-        raise Unprocessable("The character NUL is not allowed in text.", ("body",))
-    return value
+    def warn_of_unknown_fields(self) -> None:
+        """Have the response name the fields of the body that mean nothing here."""
+        if self._read is not None:
+            for name in bodies.unknown_fields(*self._read):
+                warn(self, f"{name}: this field is not known and was ignored.")
 
 
 def refuse_nul(request: HTTPConnection) -> None:
@@ -79,11 +109,3 @@ def refuse_nul(request: HTTPConnection) -> None:
         raise Unprocessable("The character NUL is not allowed in a path.", ("path",))
     if "%00" in request.scope["query_string"].decode("latin-1"):
         raise Unprocessable("The character NUL is not allowed in a query.", ("query",))
-
-
-def _has_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return _NUL in value
-    if isinstance(value, dict):
-        return _has_nul([*cast("dict[str, object]", value).keys(), *cast("dict[str, object]", value).values()])
-    return isinstance(value, list) and any(_has_nul(item) for item in cast("list[object]", value))

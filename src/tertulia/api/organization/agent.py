@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, StringConstraints
 from sqlalchemy.engine import Connection
 
@@ -14,6 +14,7 @@ from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Language, ObjectId, Text, Text256, UserInfo, VersionNumber
 from tertulia.api.http.versions import version_range
+from tertulia.api.http.warnings import warn
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest
@@ -131,6 +132,7 @@ async def get_agents(
     "/{agent_id}/", operation_id="create-agent-version", status_code=201, dependencies=[Depends(rate_limit(10))]
 )
 async def create_agent_version(
+    request: Request,
     runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
@@ -146,6 +148,8 @@ async def create_agent_version(
             raise BadRequest(f"voice_config: this server does not know the voice {voice_id}.")
     changes = body.model_dump(mode="json", exclude_none=True)
     made = await organization.database.write(_create_version, actor, agent_id, changes, version)
+    if not changes:
+        warn(request, "This version is the same as the one before: no field was given.")
     return CreatedVersion(version=made.number, created_at=made.created_at)
 
 

@@ -1,0 +1,180 @@
+"""JSON bodies: decoded, checked without counting every mistake of a large one, and compared with what is known.
+
+Making an error of pydantic takes longer than checking the value. So a body is checked first by a validator that stops
+at the first wrong item of each list and object; everything that is wrong is told of small bodies only.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import count
+from typing import Any, cast
+
+import msgspec
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, SchemaValidator
+
+from tertulia import problems
+from tertulia.errors import Unprocessable
+
+SMALL = 2000
+"""Values within a body of which everything is told that is wrong."""
+DEEPEST = 100
+"""Objects and lists within each other."""
+
+UNKNOWN = 100
+"""Fields that are told as not known, at most about."""
+
+Path = tuple[str | int, ...]
+
+_CONTAINERS = frozenset({dict, list})
+_BOM = b"\xef\xbb\xbf"
+_NUL = "\0"
+_APART = frozenset({"metadata", "serialization"})
+_LISTS = frozenset({"list", "set", "frozenset", "tuple", "dict"})
+
+
+def decode(body: bytes) -> Any:
+    """Decode a JSON text whose strings and numbers every database can keep. Return its value.
+
+    Raises:
+        Unprocessable: the bytes are no JSON, or nested too deeply, or hold the character NUL.
+    """
+    try:
+        value = msgspec.json.decode(body.removeprefix(_BOM))
+    except UnicodeDecodeError as error:
+        raise Unprocessable("This is not text in UTF-8.", ("body",)) from error
+    except msgspec.DecodeError as error:
+        raise Unprocessable(f"{error}.", ("body",)) from error
+    except RecursionError as error:
+        raise Unprocessable("This JSON is nested too deeply.", ("body",)) from error
+    if body.count(b"[") + body.count(b"{") > DEEPEST and is_deeper(value, DEEPEST):
+        raise Unprocessable("This JSON is nested too deeply.", ("body",))
+    if b"\\u0000" in body and _has_nul(value):
+        raise Unprocessable("The character NUL is not allowed in text.", ("body",))
+    return value
+
+
+class BodyReader:
+    """A reader of the bodies of one operation: `annotation` is the type of its body."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        self._hasty: SchemaValidator | None = None
+
+    def read(self, sent: object) -> Any:
+        """Check a decoded body. Return it as the operation's own type.
+
+        Raises:
+            Unprocessable: names what is wrong with it.
+        """
+        if self._hasty is None:  # made when it is first needed: a process starts faster
+            self._hasty = SchemaValidator(_stopping_early(self._adapter.core_schema), _use_prebuilt=False)
+        try:
+            return self._hasty.validate_python(sent)
+        except ValidationError as error:
+            raise Unprocessable.listing(problems.of_validation(self._told(error, sent), sent, ("body",))) from None
+
+    def _told(self, error: ValidationError, sent: object) -> ValidationError:
+        """Look for everything that is wrong with a small body. Return that, or of a large one what was found first."""
+        if is_larger(sent, SMALL):
+            return error
+        try:
+            self._adapter.validate_python(sent)
+        except ValidationError as whole:
+            return whole
+        return error
+
+
+def unknown_fields(value: object, sent: object) -> list[str]:
+    """Compare a checked body with what was sent. Return the fields that its type does not know, as `states.2.nme`."""
+    found: list[Path] = []
+    _collect_unknown(value, sent, (), found)
+    return [".".join(map(str, path)) for path in found]
+
+
+def _collect_unknown(value: object, sent: object, path: Path, found: list[Path]) -> None:
+    if value is sent or len(found) >= UNKNOWN:  # any value is allowed here, or enough is known
+        return
+    if isinstance(value, BaseModel) and isinstance(sent, dict):
+        attributes = _attributes(type(value))
+        for name, item in cast("dict[str, object]", sent).items():
+            if name not in attributes:
+                found.append((*path, name))
+            elif type(item) in _CONTAINERS:
+                _collect_unknown(getattr(value, attributes[name]), item, (*path, name), found)
+        return
+    for name, part, item in _pairs(value, sent):
+        if type(item) in _CONTAINERS:
+            _collect_unknown(part, item, (*path, name), found)
+
+
+def _pairs(value: object, sent: object) -> Iterable[tuple[str | int, object, object]]:
+    """Pair the items of a list or object with what was sent for them. Return each pair with its name."""
+    if isinstance(value, list | tuple) and isinstance(sent, list):
+        return zip(count(), cast("list[object]", value), cast("list[object]", sent), strict=False)
+    if isinstance(value, dict) and isinstance(sent, dict):
+        keyed = cast("dict[str, object]", value)
+        return zip(keyed, keyed.values(), cast("dict[str, object]", sent).values(), strict=False)
+    return ()
+
+
+@cache
+def _attributes(kind: type[BaseModel]) -> dict[str, str]:
+    """Return the attribute of a model for each name of the wire."""
+    return {field.alias or name: name for name, field in kind.model_fields.items()}
+
+
+def is_larger(value: object, most: int) -> bool:
+    """Count the values within a value of JSON, with the keys of objects. Return whether there are more than `most`."""
+    waiting, seen = [value], 0
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += cast("dict[str, object]", part).values()
+        elif isinstance(part, list):
+            waiting += cast("list[object]", part)
+        seen += 1
+        if seen + len(waiting) > most:
+            return True
+    return False
+
+
+def is_deeper(value: object, most: int) -> bool:
+    """Measure how deep objects and lists stand within each other. Return whether deeper than `most`."""
+    level = [value]
+    for _ in range(most):
+        level = [part for item in level for part in _parts(item) if isinstance(part, list | dict)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(item: object) -> "list[object]":
+    if isinstance(item, dict):
+        return list(cast("dict[str, object]", item).values())
+    return cast("list[object]", item) if isinstance(item, list) else []
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return _NUL in value
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value)
+        return any(_NUL in key for key in items) or any(map(_has_nul, items.values()))
+    return isinstance(value, list) and any(map(_has_nul, cast("list[object]", value)))
+
+
+def _stopping_early(schema: CoreSchema) -> CoreSchema:
+    """Copy a schema of pydantic's core. Return the copy, in which each list and object is left at its first mistake."""
+    return cast("CoreSchema", _copy(schema))
+
+
+def _copy(part: object) -> object:
+    if isinstance(part, dict):
+        entries = cast("Mapping[str, object]", part)
+        copied = {name: entry if name in _APART else _copy(entry) for name, entry in entries.items()}
+        kind = entries.get("type")  # of a map of fields, the field of that name
+        return {**copied, "fail_fast": True} if isinstance(kind, str) and kind in _LISTS else copied
+    if isinstance(part, list):
+        return [_copy(item) for item in cast("list[object]", part)]
+    return tuple(map(_copy, cast("tuple[object, ...]", part))) if isinstance(part, tuple) else part
