@@ -14,6 +14,7 @@
     +-- Unprocessable             422  a field is wrong; names it
     +-- TooManyRequests           429
     +-- Unavailable               503  try again later
+    +-- TurnTooLong               503  a whole turn took too long; `error` event of a stream
     +-- ModelError                500  a language model failed; `error` event of a stream
         +-- ModelUnavailable      503  it cannot be reached, is overloaded or limits us
         +-- ModelTimeout          503  it stalled
@@ -157,6 +158,12 @@ class Unavailable(TertuliaError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class TurnTooLong(TertuliaError):
+    """A turn that took longer than a whole turn may."""
+
+    status = 503
 
 
 class ModelError(TertuliaError):

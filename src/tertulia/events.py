@@ -1,5 +1,7 @@
 """The events of a stream, field for field as the contract names them, and their encoding: one JSON object a line.
 
+Encoded events are recognised here alone.
+
 conversation-created      the first line of a created conversation
 user-message-available    the first line of an interaction that brings a message
 current-agent-action      a step of the agent's thinking; `action` is one of the types below
@@ -56,10 +58,6 @@ class Action(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     """Base of the agent's actions; the tag is the type that `current_agent_action_type` filters on."""
 
 
-class CurrentAgentAction(Event, frozen=True, gc=False, tag="current-agent-action"):
-    action: Action
-
-
 class ActionSelected(Action, frozen=True, gc=False, tag="navigate-state-machine-action-state-action-selected"):
     action: str
 
@@ -94,6 +92,17 @@ class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
     previously_started_event: DecisionStarted
 
 
+AnyAction = (
+    ActionSelected | DecisionStarted | ExitConditionSelected | AnnotationRetrieved | StateTransitioned | ActionTooLong
+)
+
+
+class CurrentAgentAction(Event, frozen=True, gc=False, tag="current-agent-action"):
+    action: AnyAction
+
+
+AnyEvent = ConversationCreated | UserMessageAvailable | CurrentAgentAction | NewMessage | InteractionComplete | Error
+
 MessageType = Literal["user-message", "agent-message", "agent-inner-thought", "external-event"]
 MessageFormat = Literal["text", "voice"]
 
@@ -110,6 +119,53 @@ def encode(event: Event) -> bytes:
         for end, escape in _LINE_ENDS:
             line = line.replace(end, escape)
     return line + b"\n"
+
+
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def decode(line: bytes) -> AnyEvent:
+    """Decode a line that `encode` has made. Return the event."""
+    return _decoder.decode(line)
+
+
+_HEAD = b'{"type":"'
+
+
+def _head(kind: type[Event] | type[Action]) -> bytes:
+    """Return the first bytes of an encoded event or action of a kind."""
+    return _HEAD + str(kind.__struct_config__.tag).encode() + b'"'
+
+
+_ACTION = _head(CurrentAgentAction)
+_FILLER = _ACTION + b',"action":' + _head(ActionTooLong)
+_PIECE = _head(NewMessage)
+_COMPLETE = _head(InteractionComplete)
+
+
+def is_action(line: bytes) -> bool:
+    """Return True for an encoded step of the agent's thinking."""
+    return line.startswith(_ACTION)
+
+
+def is_filler(line: bytes) -> bool:
+    """Return True for an encoded step that brings something to play meanwhile."""
+    return line.startswith(_FILLER)
+
+
+def is_piece(line: bytes) -> bool:
+    """Return True for an encoded piece of the reply."""
+    return line.startswith(_PIECE)
+
+
+def is_complete(line: bytes) -> bool:
+    """Return True for the encoded last line of a turn that is committed."""
+    return line.startswith(_COMPLETE)
+
+
+def prefixed(line: bytes, prefix: bytes) -> bytes:
+    """Put a prefix before the type of an encoded event. Return the event, of which all else stays as it is."""
+    return _HEAD + prefix + line[len(_HEAD) :]
 
 
 def action_type(action: Action) -> str:

@@ -22,13 +22,13 @@ from tertulia import clock
 from tertulia.background.sweeper import sweep_unit
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError
 from tertulia.ids import new_id
-from tertulia.storage import conversation
+from tertulia.storage.conversation import get_conversation
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import conversations, interactions
 from tertulia.storage.turn import claim as claims
-from tertulia.storage.turn import settle, stream, sweep
-from tertulia.storage.turn.idempotency import Ticket, begin_once
-from tertulia.storage.turn.stream import Elsewhere, Recording
+from tertulia.storage.turn import finish, settle, stream, sweep
+from tertulia.storage.turn.idempotency import IdempotencyTicket, begin_once
+from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
@@ -54,7 +54,7 @@ class Scene:
 
     world: World
     claim: Claim
-    ticket: Ticket
+    ticket: IdempotencyTicket
     owner: str
 
     def settle(self, connection: Connection) -> str:
@@ -89,7 +89,7 @@ class Scene:
     def _claim(self, connection: Connection) -> Claim:
         lease = Lease(new_id(), new_id(), self.world.now + LEASE)
         taken = claims.claim_existing(
-            connection, self.world.org_id, self.claim.conversation_id, lease, 10, lambda _row: None
+            connection, get_conversation(connection, self.world.org_id, self.claim.conversation_id), lease, 10
         )
         stored = connection.execute(sa.select(sa.func.count()).select_from(interactions)).scalar_one()
         assert taken.num_interactions == stored
@@ -109,7 +109,8 @@ class Scene:
         return claims.claim_new(connection, opening, Lease(new_id(), new_id(), self.world.now + LEASE))
 
     def finish(self, connection: Connection) -> str:
-        conversation.finish(connection, self.world.org_id, self.claim.conversation_id, lambda _row: None)
+        found = get_conversation(connection, self.world.org_id, self.claim.conversation_id)
+        finish.finish(connection, found)
         return "finished"
 
 
@@ -133,7 +134,7 @@ def _set_up(world: World, *, turns_before: int) -> Scene:
             connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - one of these
         user_id = insert_user(connection, world.org_id, new)
         opening = Opening(world.org_id, user_id, world.service_id, "release", {}, False)
-        ticket = Ticket(world.org_id, user_id, "key", "hash", START + REPLAY)
+        ticket = IdempotencyTicket(world.org_id, user_id, "key", "hash", START + REPLAY)
 
         def begin(connection: Connection) -> Claim:
             return claims.claim_new(connection, opening, Lease(owner, new_id(), START + LEASE))
@@ -141,7 +142,7 @@ def _set_up(world: World, *, turns_before: int) -> Scene:
         def go_on(connection: Connection) -> Claim:
             lease = Lease(owner, new_id(), world.now + LEASE)
             return claims.claim_existing(
-                connection, world.org_id, opening.conversation_id, lease, 10, lambda _row: None
+                connection, get_conversation(connection, world.org_id, opening.conversation_id), lease, 10
             )
 
         for _ in range(turns_before):
@@ -247,7 +248,11 @@ def _check(scene: Scene, results: dict[str, object], *, expired: bool) -> None:
         assert results["settle"] == "settled" or expired or "abandon" in results, results
     if "look_up" in results:
         void = "abandon" in results or expired
-        assert results["look_up"] in [Recording(BODY), Elsewhere(scene.owner), *([NotFound] if void else [])]
+        assert results["look_up"] in [
+            RecordedStream(BODY),
+            RunningElsewhere(scene.owner),
+            *([NotFound] if void else []),
+        ]
     if "retry" in results:
         known = scene.claim.interaction_id
         assert results["retry"] in [known, *(["taken"] if expired or "abandon" in results else [])], results

@@ -24,13 +24,13 @@ from tertulia import clock
 from tertulia.background.sweeper import sweep_unit
 from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unprocessable
 from tertulia.ids import new_id
-from tertulia.storage import conversation as conversation_units
 from tertulia.storage import tables
+from tertulia.storage.conversation import get_conversation
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.turn import claim as claims
-from tertulia.storage.turn import settle, stream, sweep
-from tertulia.storage.turn.idempotency import Earlier, Ticket, begin_once
-from tertulia.storage.turn.stream import Elsewhere, Recording
+from tertulia.storage.turn import finish, settle, stream, sweep
+from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
+from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
 
@@ -128,7 +128,9 @@ class Protocol(RuleBasedStateMachine):
         there = earlier.conversation
 
         def claim(connection: Connection, lease: Lease) -> Claim:
-            return claims.claim_existing(connection, self.world.org_id, there.id, lease, 10, lambda _row: None)
+            return claims.claim_existing(
+                connection, get_conversation(connection, self.world.org_id, there.id), lease, 10
+            )
 
         expected: Any = self._expect_key(key, body)
         if expected is None and not there.exists:
@@ -188,7 +190,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(earlier=turns, worker=worker)
     def finish(self, earlier: ModelTurn, worker: int) -> None:
         there = earlier.conversation
-        asked = (worker, conversation_units.finish, self.world.org_id, there.id, lambda _row: None)
+        asked = (worker, _finish, self.world.org_id, there.id)
         if not there.exists:
             self._refused(NotFound, *asked)
         elif there.finished or self._is_live(there):
@@ -203,11 +205,11 @@ class Protocol(RuleBasedStateMachine):
         asked = (worker, stream.find_stream, some.conversation.id, some.claim.interaction_id)
         if some.settlement is not None:
             if _kept(some) > self.world.now:
-                assert self.world.run(*asked) == Recording(_body(some.claim))
+                assert self.world.run(*asked) == RecordedStream(_body(some.claim))
             else:
                 self._refused(Gone, *asked)
         elif some.holds and self._is_live(some.conversation):
-            assert self.world.run(*asked) == Elsewhere(self.owners[some.worker])
+            assert self.world.run(*asked) == RunningElsewhere(self.owners[some.worker])
         else:
             self._refused(NotFound, *asked)
 
@@ -268,7 +270,7 @@ class Protocol(RuleBasedStateMachine):
             return None
         if key.body != body:
             return Unprocessable
-        return Earlier(key.turn.conversation.id, key.turn.claim.interaction_id)
+        return EarlierTurn(key.turn.conversation.id, key.turn.claim.interaction_id)
 
     def _claim(
         self,
@@ -280,9 +282,9 @@ class Protocol(RuleBasedStateMachine):
     ) -> Claim | None:
         """What a request does; None where it is refused or finds an earlier turn, as the model says."""
         lease = Lease(self.owners[worker], new_id(), self.world.now + LEASE)
-        ticket = Ticket(self.world.org_id, self.user_id, key, body, self.world.now + REPLAY) if key else None
+        ticket = IdempotencyTicket(self.world.org_id, self.user_id, key, body, self.world.now + REPLAY) if key else None
 
-        def redeem(connection: Connection) -> Claim | Earlier:
+        def redeem(connection: Connection) -> Claim | EarlierTurn:
             return begin_once(connection, ticket, lambda connection: claim(connection, lease))
 
         if isinstance(expected, type):
@@ -369,6 +371,10 @@ _TABLES = {
     "interactions": tables.interactions,
     "conversations": tables.conversations,
 }
+
+
+def _finish(connection: Connection, org_id: str, conversation_id: str) -> None:
+    finish.finish(connection, get_conversation(connection, org_id, conversation_id))
 
 
 def _forget(connection: Connection, org_id: str) -> None:

@@ -1,14 +1,17 @@
 """HTTP: parse, authorise, call, render. One module per resource; this is their table of contents."""
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from tertulia.api import docs, health, service, user
-from tertulia.api.conversation import conversation, interaction, realtime, recording, stream
+from tertulia.api.conversation import insights, lists, realtime, recording, stream, turns
+from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
 
 ROUTERS: tuple[APIRouter, ...] = (
-    conversation.router,
-    interaction.router,
+    turns.router,
+    lists.router,
+    insights.router,
     stream.router,
     realtime.router,
     recording.router,
@@ -21,3 +24,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     docs.router,
 )
 """Every router, the busiest first; of two routes that match a path, the first one answers."""
+
+FORMS: dict[str, type[BaseModel]] = {"interact-with-conversation": InteractForm}
+"""The multipart bodies, by operation."""

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from tertulia.api.http.deps import Runtime
 from tertulia.engine.turns.runner import STOPPING
 from tertulia.errors import Unavailable
+from tertulia.runtime import Runtime
 from tertulia.storage.database import health
 
 router = APIRouter(include_in_schema=False)

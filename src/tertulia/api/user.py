@@ -112,7 +112,7 @@ class Invited(BaseModel):
 async def create_invited_user(
     runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: Invitation
 ) -> Invited:
-    secrets = {name: runtime.box.encrypt(value) for name, value in body.sensitive_user_variables.items()}
+    secrets = {name: runtime.secret_box.encrypt(value) for name, value in body.sensitive_user_variables.items()}
     user_id = await organization.database.write(_invite, actor, body, secrets)
     return Invited(user_id=user_id, verify_link=body.login_link)
 

@@ -1,28 +1,22 @@
-"""Conversations: one, many, finish, tags. What a turn writes is in turn.py."""
+"""Conversations: one, many, tags. Their turns, and their end, are in storage/turn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
-from tertulia import clock
-from tertulia.errors import BadRequest, Conflict, NotFound
-from tertulia.storage.database.paging import Page, Sort, Window, ordering, page
+from tertulia.errors import NotFound
+from tertulia.events import MessageType, VersionInfo
+from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import Prepared
+from tertulia.storage.database.rows import columns
 from tertulia.storage.database.tags import tag_condition
 from tertulia.storage.tables import conversations, messages, roles, users
-from tertulia.storage.turn.idempotency import free_keys
-from tertulia.storage.turn.lease import FREE, is_live
-
-Record = Mapping[Any, Any]
-"""A row by its columns' names."""
-
-Authorize = Callable[[Record], None]
-"""Raises Forbidden when the caller may not act on the conversation of this row."""
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "org_id": conversations.c.org_id,
@@ -34,96 +28,227 @@ COLUMNS: Mapping[str, ColumnElement[Any]] = {
 """The attributes of a conversation that a permission's conditions can name."""
 
 
+@dataclass(frozen=True, slots=True)
+class UserProfile:
+    """A user as a turn knows them."""
+
+    first_name: str
+    last_name: str
+    preferences: Mapping[str, Any]
+    additional_context: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """The user's whole name."""
+        return f"{self.first_name} {self.last_name}"
+
+    @property
+    def language(self) -> str | None:
+        """The language that the user prefers, ISO 639-3."""
+        return self.preferences.get("preferred_language")
+
+    @property
+    def timezone(self) -> str:
+        """The user's time zone, a name of the IANA database."""
+        return self.preferences.get("timezone") or "UTC"
+
+    @property
+    def keyterms(self) -> Sequence[str]:
+        """Words that are likely in the user's speech."""
+        return self.preferences.get("audio_keyterms", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user of a conversation, as permissions ask for them."""
+
+    org_id: str
+    user_id: str
+    role_name: str
+    model_visible_to_admins: bool
+    conversations_visible_to_admins: bool
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes of a user that a permission's conditions can name."""
+        return {
+            "org_id": self.org_id,
+            "user_id": self.user_id,
+            "user_role_name": self.role_name,
+            "user_model_visible_to_admins": self.model_visible_to_admins,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A conversation's lease as its row has it; `interaction_id` and `expires_at` are None while nobody holds it."""
+
+    token: int
+    interaction_id: str | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation with its owner."""
+
+    id: str
+    org_id: str
+    service_id: str
+    owner: Owner
+    profile: UserProfile
+    agent: VersionInfo
+    graph: VersionInfo
+    llm_model_preferences: Mapping[str, Any]
+    tags: Mapping[str, str | None]
+    is_finished: bool
+    position: list[list[Any]]
+    num_interactions: int
+    last_interaction_id: str | None
+    last_message_time: datetime | None
+    lease: HeldLease
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes of a conversation that a permission's conditions can name."""
+        return {
+            "org_id": self.org_id,
+            "conversation_id": self.id,
+            "conversation_user_id": self.owner.user_id,
+            "service_id": self.service_id,
+            "conversations_visible_to_admins": self.owner.conversations_visible_to_admins,
+        }
+
+
 _CONVERSATION = (
     sa.select(
-        conversations,
+        conversations.c.id,
+        conversations.c.org_id,
+        conversations.c.user_id,
+        conversations.c.service_id,
+        conversations.c.agent_id,
+        conversations.c.agent_version,
+        conversations.c.context_graph_id,
+        conversations.c.context_graph_version,
+        conversations.c.llm_model_preferences,
+        conversations.c.tags,
+        conversations.c.is_finished,
+        conversations.c.position,
+        conversations.c.num_interactions,
+        conversations.c.last_interaction_id,
+        conversations.c.last_message_time,
+        conversations.c.lease_token,
+        conversations.c.lease_interaction_id,
+        conversations.c.lease_expires_at,
         users.c.first_name,
         users.c.last_name,
         users.c.preferences,
         users.c.additional_context,
         users.c.conversations_visible_to_admins,
         users.c.user_model_visible_to_admins,
-        roles.c.name.label("user_role_name"),
+        roles.c.name.label("role_name"),
     )
     .join(users, users.c.id == conversations.c.user_id)
     .join(roles, roles.c.id == users.c.role_id)
     .where(conversations.c.org_id == bindparam("org_id"), conversations.c.id == bindparam("conversation_id"))
 )
 
+_GET = Prepared(_CONVERSATION)
+_LOCK = _CONVERSATION.with_for_update(of=conversations)
 
-_PREPARED = Prepared(_CONVERSATION)
 
-
-def get_conversation(connection: Connection, org_id: str, conversation_id: str) -> dict[str, Any]:
-    """A conversation with what its owner's row says.
+def get_conversation(connection: Connection, org_id: str, conversation_id: str) -> Conversation:
+    """Read a conversation with its owner. Return it.
 
     Raises:
         NotFound: there is none.
     """
-    row = _PREPARED.first(connection, {"org_id": org_id, "conversation_id": conversation_id})
-    if row is None:
-        raise NotFound(f"There is no conversation {conversation_id}.")
-    return row
+    row = _GET.first(connection, {"org_id": org_id, "conversation_id": conversation_id})
+    return _conversation(row, conversation_id)
 
 
-def refuse_unless_idle(row: Record) -> None:
-    """Raise Conflict when a conversation is finished, or a turn of it is running."""
-    if row["is_finished"]:
-        raise Conflict("The conversation is finished.")
-    if is_live(row["lease_expires_at"]):
-        raise Conflict("Another operation on this conversation is running.")
-
-
-def finish(connection: Connection, org_id: str, conversation_id: str, authorize: Authorize) -> None:
-    """Finish a conversation; one that has no messages is removed.
+def lock_conversation(connection: Connection, org_id: str, conversation_id: str) -> Conversation:
+    """Read a conversation, and keep others from changing it until the transaction ends. Return it.
 
     Raises:
-        NotFound, Forbidden.
-        Conflict: it is finished, or a turn of it is running.
+        NotFound: there is none.
     """
-    row = get_conversation(connection, org_id, conversation_id)
-    authorize(row)
-    refuse_unless_idle(row)
-    idle = sa.and_(conversations.c.id == conversation_id, conversations.c.lease_token == row["lease_token"])
-    done = connection.execute(
-        sa.update(conversations).where(idle).values(is_finished=True, finished_at=clock.now(), **FREE)
-        if row["num_interactions"]
-        else sa.delete(conversations).where(idle)
+    row = connection.execute(_LOCK, {"org_id": org_id, "conversation_id": conversation_id}).mappings().first()
+    return _conversation(row, conversation_id)
+
+
+def _conversation(row: Mapping[Any, Any] | None, conversation_id: str) -> Conversation:
+    if row is None:
+        raise NotFound(f"There is no conversation {conversation_id}.")
+    return Conversation(
+        id=row["id"],
+        org_id=row["org_id"],
+        service_id=row["service_id"],
+        owner=Owner(
+            row["org_id"],
+            row["user_id"],
+            row["role_name"],
+            row["user_model_visible_to_admins"],
+            row["conversations_visible_to_admins"],
+        ),
+        profile=UserProfile(row["first_name"], row["last_name"], row["preferences"], row["additional_context"]),
+        agent=(row["agent_id"], row["agent_version"]),
+        graph=(row["context_graph_id"], row["context_graph_version"]),
+        llm_model_preferences=row["llm_model_preferences"],
+        tags=row["tags"],
+        is_finished=row["is_finished"],
+        position=row["position"],
+        num_interactions=row["num_interactions"],
+        last_interaction_id=row["last_interaction_id"],
+        last_message_time=row["last_message_time"],
+        lease=HeldLease(row["lease_token"], row["lease_interaction_id"], row["lease_expires_at"]),
     )
-    if not done.rowcount:
-        raise Conflict("Another operation on this conversation is running.")
-    if row["lease_interaction_id"] is not None:  # of a turn that died
-        free_keys(connection, row["lease_interaction_id"])
 
 
-def modify_tags(
-    connection: Connection,
-    org_id: str,
-    conversation_id: str,
-    updates: Mapping[str, str | None],
-    deletes: Sequence[str],
-    authorize: Authorize,
-) -> None:
-    """Add, change and remove tags.
+def put_tags(connection: Connection, conversation_id: str, tags: Mapping[str, str | None]) -> None:
+    """Replace the tags of a conversation that this transaction has locked."""
+    connection.execute(sa.update(conversations).where(conversations.c.id == conversation_id).values(tags=dict(tags)))
 
-    Raises:
-        NotFound, Forbidden.
-        BadRequest: there would be more than 20.
-    """
-    locked = _CONVERSATION.with_for_update(of=conversations)
-    row = connection.execute(locked, {"org_id": org_id, "conversation_id": conversation_id}).mappings().first()
-    if row is None:
-        raise NotFound(f"There is no conversation {conversation_id}.")
-    authorize(row)
-    tags = {key: value for key, value in row["tags"].items() if key not in deletes} | dict(updates)
-    if len(tags) > 20:
-        raise BadRequest("A conversation cannot have more than 20 tags.")
-    connection.execute(sa.update(conversations).where(conversations.c.id == conversation_id).values(tags=tags))
+
+@dataclass(frozen=True, slots=True)
+class ListedConversation:
+    """A settled conversation in a list, with its last message."""
+
+    id: str
+    org_id: str
+    user_id: str
+    service_id: str
+    version_set_name: str
+    agent_id: str
+    agent_version: int
+    context_graph_id: str
+    context_graph_version: int
+    llm_model_preferences: Mapping[str, Any]
+    tags: Mapping[str, str | None]
+    is_finished: bool
+    is_analyzed: bool
+    completed_post_processings: Sequence[str]
+    num_messages: int
+    created_at: datetime
+    conversations_visible_to_admins: bool
+    final_message: str
+    final_message_type: MessageType
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes of a conversation that a permission's conditions can name."""
+        return {
+            "org_id": self.org_id,
+            "conversation_id": self.id,
+            "conversation_user_id": self.user_id,
+            "service_id": self.service_id,
+            "conversations_visible_to_admins": self.conversations_visible_to_admins,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationFilter:
-    """What a list of conversations is narrowed to; an empty field narrows nothing."""
+    """A filter of conversations; an empty field narrows nothing."""
 
     id: Sequence[str] = ()
     user_id: Sequence[str] = ()
@@ -133,6 +258,15 @@ class ConversationFilter:
     """Pairs of a key and a value, where the value `*` stands for any, and an empty one for null."""
 
 
+_LISTED = columns(
+    ListedConversation,
+    conversations,
+    conversations_visible_to_admins=users.c.conversations_visible_to_admins,
+    final_message=messages.c.content,
+    final_message_type=messages.c.message_type,
+)
+
+
 def list_conversations(
     connection: Connection,
     org_id: str,
@@ -140,15 +274,10 @@ def list_conversations(
     narrow: ConversationFilter,
     sort: Sort,
     window: Window,
-) -> Page[RowMapping]:
-    """Settled conversations with their last message; newest first by default."""
+) -> Page[ListedConversation]:
+    """List settled conversations with their last message. Return a page, newest first by default."""
     query = (
-        sa.select(
-            conversations,
-            users.c.conversations_visible_to_admins,
-            messages.c.content.label("final_message"),
-            messages.c.message_type.label("final_message_type"),
-        )
+        sa.select(*_LISTED)
         .join(users, users.c.id == conversations.c.user_id)
         .join(
             messages,
@@ -167,7 +296,7 @@ def list_conversations(
             )
         )
     )
-    return page(connection, query, window)
+    return fetch_page(connection, query, window, ListedConversation)
 
 
 def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:

@@ -12,12 +12,12 @@ from tertulia.storage.tables import agent_versions, context_graph_versions
 
 
 def get_agent_body(connection: Connection, version: VersionInfo) -> dict[str, Any]:
-    """The body of a version of an agent. Raises NotFound."""
+    """Read the body of a version of an agent. Return it. Raises NotFound."""
     return _body(connection, agent_versions, "agent_id", version)
 
 
 def get_context_graph_body(connection: Connection, version: VersionInfo) -> dict[str, Any]:
-    """The body of a version of a context graph. Raises NotFound."""
+    """Read the body of a version of a context graph. Return it. Raises NotFound."""
     return _body(connection, context_graph_versions, "context_graph_id", version)
 
 

@@ -9,13 +9,13 @@ from tertulia.storage.turn.values import ContentType, Recording
 
 
 def find_content_type(connection: Connection, message_id: str) -> ContentType | None:
-    """What kind of file the recording of a message is; None where there is none."""
+    """Find the recording of a message. Return its kind of file, or None if there is none."""
     query = sa.select(recordings.c.content_type).where(recordings.c.message_id == message_id)
     return connection.execute(query).scalar()
 
 
 def get_recording(connection: Connection, org_id: str, conversation_id: str, message_id: str) -> Recording:
-    """The recording of a message.
+    """Read the recording of a message. Return it.
 
     Raises:
         NotFound: there is none.

@@ -17,7 +17,7 @@ from tertulia.engine.live import messages as wire
 from tertulia.engine.live.ports import IDLE, NORMAL, POLICY, RESTART, ClientGone, Closing
 from tertulia.engine.live.session import MOST_WAITING, Pace, Session
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
-from tertulia.engine.turns.conversations import Stream
+from tertulia.engine.turns.log import Stream
 from tertulia.errors import Forbidden, ModelUnavailable, NothingHeard, TertuliaError, Unauthorized, Unavailable
 from tertulia.events import Event
 from tertulia.settings import LimitSettings

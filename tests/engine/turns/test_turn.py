@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.relay import cancel
-from tertulia.engine.turns.turn import Turn, no_actions
+from tertulia.engine.turns.turn import Status, Turn, no_actions
 from tertulia.errors import Conflict, Unavailable
 
 pytestmark = pytest.mark.both_databases
@@ -14,17 +15,21 @@ pytestmark = pytest.mark.both_databases
 NOBODY: Any = None
 
 
+def a_turn() -> Turn:
+    return Turn(NOBODY, NOBODY, no_actions, Patience(60, 900))
+
+
 @pytest.mark.parametrize(("settled", "word"), [(True, "late"), (False, "yes")])
 async def test_cancelling_while_a_failed_commit_is_looked_into_tells_what_came_of_it(settled: bool, word: str) -> None:
-    turn = Turn(NOBODY, NOBODY, no_actions)
+    turn = a_turn()
     cancelled = asyncio.Event()
 
     async def look_into() -> None:
         turn.begin()
         turn.begin_settling()
-        turn.stopped_by = Unavailable("The database cannot be reached.")
+        turn.fail(Unavailable("The database cannot be reached."))
         await cancelled.wait()
-        turn.settled = settled
+        turn.end(Status.SETTLED if settled else Status.VOID, b"\n")
 
     turn.task = asyncio.create_task(look_into())
     await asyncio.sleep(0)
@@ -35,10 +40,10 @@ async def test_cancelling_while_a_failed_commit_is_looked_into_tells_what_came_o
 
 
 async def test_a_turn_that_was_stopped_is_not_committed_even_where_its_cancellation_got_lost() -> None:
-    turn = Turn(NOBODY, NOBODY, no_actions)
+    turn = a_turn()
     turn.task = asyncio.current_task()
     turn.begin()
-    turn.stopped_by = Conflict("The interaction was cancelled.")
+    turn.fail(Conflict("The interaction was cancelled."))
     with pytest.raises(Conflict):
         turn.begin_settling()
-    assert not turn.settling
+    assert turn.status is Status.STOPPED

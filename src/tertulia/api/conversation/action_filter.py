@@ -1,9 +1,8 @@
-"""`current_agent_action_type`: a caller's regular expression over the types of the agent's actions.
+"""Filters of the agent's actions: a caller's regular expression over their types (`current_agent_action_type`).
 
-It is run by RE2, whose time is linear in the text, so that no pattern can hang the server.
+RE2 runs it, whose time is linear in the text, so that no pattern can hang the server; a pattern's own length is bounded
+here, and the size of its program by RE2.
 """
-
-from functools import lru_cache
 
 import re2
 
@@ -12,30 +11,34 @@ from tertulia.errors import Unprocessable
 
 EVERYTHING = "^.*$"
 
+LONGEST = 300
+"""Characters of a pattern; the longest type of action has some 70, and there are few."""
+
 _options = re2.Options()
 _options.log_errors = False
-_options.max_mem = 1 << 20
+_options.max_mem = 1 << 18
 
 
 def action_filter(pattern: str) -> ActionFilter:
-    """A filter that lets through the types in which the pattern is found.
+    """Compile a pattern. Return a filter that lets through the types in which the pattern is found.
 
     Raises:
-        Unprocessable: the pattern is not a regular expression, or not one that RE2 knows.
+        Unprocessable: the pattern is not a regular expression that RE2 knows, or is too large.
     """
     if pattern == EVERYTHING:
         return _everything
-    return _compiled(pattern)
+    if len(pattern) > LONGEST:
+        raise _wrong(f"The pattern is longer than {LONGEST} characters.")
+    try:
+        search = re2.compile(pattern, _options).search
+    except re2.error:
+        raise _wrong("This is not a regular expression.") from None
+    return lambda action_type: search(action_type) is not None
 
 
 def _everything(_action_type: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> ActionFilter:
-    try:
-        search = re2.compile(pattern, _options).search
-    except re2.error:
-        raise Unprocessable("This is not a regular expression.", ("query", "current_agent_action_type")) from None
-    return lambda action_type: search(action_type) is not None
+def _wrong(text: str) -> Unprocessable:
+    return Unprocessable(text, ("query", "current_agent_action_type"))

@@ -1,14 +1,12 @@
 """Live conversations: `GET /v1/{organization}/conversation/converse_realtime`, a WebSocket.
 
-What keeps a caller out is a plain HTTP error, as everywhere; from then on errors are messages. This is the way to the
-client and back, and the asking of permissions; the conversation is `engine.live`.
+An error that keeps a caller out is a plain HTTP error, as everywhere; from then on errors are messages. This module is
+the way to the client and back; the conversation is `engine.live`, and its turns go through the door.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import ExitStack, contextmanager
-from typing import Annotated, Literal, TypeVar
+from contextlib import ExitStack, suppress
+from typing import Annotated, Literal
 
 import msgspec
 import structlog
@@ -16,45 +14,31 @@ from fastapi import WebSocket
 from fastapi.responses import JSONResponse
 from prometheus_client import Gauge
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.engine import Connection as SqlConnection
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from tertulia import problems
+from tertulia import clock, problems
+from tertulia.api.conversation import door
 from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
-from tertulia.api.conversation.conversation import (
-    CreateConversation,
-    conversation_target,
-    may_finish,
-    may_interact,
-    shown_actions,
-    target_of_new,
-)
-from tertulia.api.http.deps import (
-    OrganizationScope,
-    RecentActor,
-    Runtime,
-    find_claims,
-    find_organization,
-    find_runtime,
-    forget_actor,
-)
+from tertulia.api.conversation.turns import CreateConversation
+from tertulia.api.http.deps import Caller, find_caller, forget_actor
 from tertulia.api.http.errors import answer
+from tertulia.api.http.rate_limit import count
 from tertulia.api.http.routing import contract_router, refuse_nul
 from tertulia.audio import require_codecs
-from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.credentials import SUBPROTOCOL
-from tertulia.auth.permissions import Permission
 from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live import messages as live_messages
 from tertulia.engine.live.messages import AnyClientMessage, StartConversation
-from tertulia.engine.live.ports import ClientGone, Closing, SessionClosed
+from tertulia.engine.live.ports import POLICY, ClientGone, Closing, SessionClosed
 from tertulia.engine.live.session import Pace, Session
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
-from tertulia.engine.turns.conversations import Manner, Stream
+from tertulia.engine.turns.conversations import TurnOptions
+from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.turn import ActionFilter
-from tertulia.errors import Conflict, TertuliaError, TooManyRequests, Unprocessable
+from tertulia.errors import TertuliaError, Unavailable, Unprocessable
 from tertulia.providers.base import Detector
-from tertulia.storage import conversation as stored
+from tertulia.settings import Settings
+from tertulia.storage.user import find_role_id
 
 router = contract_router("/conversation", "Conversation")
 
@@ -64,28 +48,26 @@ MESSAGE_BYTES = 1 << 20
 """The longest message of a client."""
 
 SESSIONS_AT_ONCE = 10
-"""Of one user in a process; what finds speech in one may take 10 MB."""
+"""Sessions of one user in a process; a detector of speech takes 10 MB."""
 
 SESSIONS_A_MINUTE = 5
 TURNS_A_MINUTE = 60
-"""Of one user, whatever their sessions; a session's beginning and end count as turns."""
+"""Turns of one user, over all their sessions; a session's beginning and end count as turns."""
 
 READER_STALL_S = 60
-"""How long a client may take nothing of what is there for it."""
+"""Seconds after which a client that takes no message has left."""
 
 UNSUPPORTED, TOO_BIG, INTERNAL = 1003, 1009, 1011
 
 _GONE = (WebSocketDisconnect, RuntimeError)
-"""What sending raises where the client has left, or has broken the protocol."""
+"""Errors of sending to a client that has left, or has broken the protocol."""
 
-_sessions: Counter[tuple[str, str]] = Counter()
-"""Those of each user (organization, id) in this process."""
+WATCH_S = 15.0
+"""Seconds between two looks at the user of a session."""
 
 OPEN_SESSIONS = Gauge("tertulia_live_sessions", "Live conversations now.", multiprocess_mode="livesum")
 
 _log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 
 class RealtimeQuery(BaseModel):
@@ -97,7 +79,7 @@ class RealtimeQuery(BaseModel):
 
     @property
     def spoken(self) -> AudioFormat | None:
-        """How the agent speaks; None where it writes."""
+        """The format in which the agent speaks; None if it writes."""
         return self.audio_format if self.response_format == "voice" else None
 
 
@@ -107,7 +89,7 @@ async def converse_realtime(websocket: WebSocket) -> None:
     """Talk to an agent, in speech, text, or both."""
     with ExitStack() as places:
         try:
-            query, talk = await _admit(websocket, places)
+            query, caller = await _admit(websocket, places)
         except TertuliaError as error:
             await websocket.send_denial_response(answer(error))
             return
@@ -117,11 +99,11 @@ async def converse_realtime(websocket: WebSocket) -> None:
             return
         await websocket.accept(_chosen_subprotocol(websocket))
         with OPEN_SESSIONS.track_inprogress():
-            await _converse(websocket, query, talk)
+            await _converse(websocket, query, caller)
 
 
-async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery, "_Talk"]:
-    """What the caller wants, and may; their place among the sessions is in `places`.
+async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery, "_LiveCaller"]:
+    """Let a caller in. Return their query and themselves; their place among the sessions is in `places`.
 
     Raises:
         Unavailable, NotFound, Unauthorized, Forbidden: see find_organization and find_claims.
@@ -130,31 +112,16 @@ async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery
         BadRequest: the server has no codec for the format.
     """
     refuse_nul(websocket)
-    runtime, organization = await find_runtime(websocket), await find_organization(websocket)
-    claims = await find_claims(websocket)
-    talk = _Talk(websocket, runtime, organization)
-    await talk.count("converse_realtime", SESSIONS_A_MINUTE)
-    if runtime.limiter is not None:
-        places.enter_context(_place((claims.org_id, claims.user_id)))
+    found = await find_caller(websocket)
+    limiter, claims = found.runtime.limiter, found.claims
+    if limiter is not None:
+        count(websocket.scope, limiter, SESSIONS_A_MINUTE, "converse_realtime", claims.org_id, claims.user_id)
+        places.enter_context(limiter.place(SESSIONS_AT_ONCE, "converse_realtime", claims.org_id, claims.user_id))
     query = _read_query(websocket)
-    talk.matches = action_filter(query.action_pattern)
+    caller = _LiveCaller(websocket, found, action_filter(query.action_pattern))
     if query.spoken == "mp3":
         require_codecs("audio_format:")
-    return query, talk
-
-
-@contextmanager
-def _place(user: tuple[str, str]) -> Generator[None]:
-    """One of the sessions that a user may have. Raises TooManyRequests."""
-    if _sessions[user] >= SESSIONS_AT_ONCE:
-        raise TooManyRequests(f"There are {SESSIONS_AT_ONCE} live conversations of this user already.", 1)
-    _sessions[user] += 1
-    try:
-        yield
-    finally:
-        _sessions[user] -= 1
-        if not _sessions[user]:
-            del _sessions[user]
+    return query, caller
 
 
 def _read_query(websocket: WebSocket) -> RealtimeQuery:
@@ -166,9 +133,9 @@ def _read_query(websocket: WebSocket) -> RealtimeQuery:
 
 
 def _chosen_subprotocol(websocket: WebSocket) -> str | None:
-    """The one that brought the token: a browser gives up where it is not echoed.
+    """Choose the subprotocol that brought the token, or None. Return it: a browser gives up unless it is echoed.
 
-    Python's `websockets` does so where it is echoed and was a header, and never minds where it is not.
+    Python's `websockets` gives up if it is echoed and was a header, and does not mind if it is not.
     """
     if "websockets/" in websocket.headers.get("user-agent", ""):
         return None
@@ -176,25 +143,28 @@ def _chosen_subprotocol(websocket: WebSocket) -> str | None:
     return next((protocol for protocol in offered if protocol.startswith(SUBPROTOCOL)), None)
 
 
-async def _converse(websocket: WebSocket, query: RealtimeQuery, talk: "_Talk") -> None:
-    limits = talk.runtime.settings.limit
-    session = Session(talk, _Socket(websocket), query.spoken, limits, PACE)
+async def _converse(websocket: WebSocket, query: RealtimeQuery, caller: "_LiveCaller") -> None:
+    limits = caller.settings.limit
+    session = Session(caller, _Socket(websocket), query.spoken, limits, PACE)
+    watching = asyncio.create_task(caller.watch(session))
     try:
         closing = await session.run()
     except Exception as error:  # noqa: BLE001 - the client is to be told, and nobody else logs it
         _log.error("live session failed", exc_info=error)
         closing = Closing(INTERNAL, "internal error")
+    finally:
+        watching.cancel()
     if closing is not None and websocket.client_state is WebSocketState.CONNECTED:
         try:
             await websocket.close(closing.code, closing.reason)
         except _GONE:
             closing = None
     code = 0 if closing is None else closing.code
-    _log.info("live session", org_id=talk.organization.org_id, closed=code)
+    _log.info("live session", org_id=caller.org_id, closed=code)
 
 
 class _Socket:
-    """A WebSocket as the session knows it."""
+    """A WebSocket as a session has it."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
@@ -218,22 +188,21 @@ class _Socket:
             raise ClientGone from None
 
 
-class _Talk:
+class _LiveCaller:
     """A caller's conversations, begun as over HTTP: with the same permissions, asked anew for each turn."""
 
-    matches: ActionFilter
-
-    def __init__(self, websocket: WebSocket, runtime: Runtime, organization: OrganizationScope) -> None:
+    def __init__(self, websocket: WebSocket, caller: Caller, matches: ActionFilter) -> None:
         self._websocket = websocket
-        self.runtime = runtime
-        self.organization = organization
-        self._caller = RecentActor(websocket, runtime, organization)
+        self._caller = caller
+        self._matches = matches
 
-    async def count(self, what: str, per_minute: int) -> None:
-        """Count something that the caller does. Raises TooManyRequests."""
-        if self.runtime.limiter is not None:
-            claims = await find_claims(self._websocket)
-            self.runtime.limiter.hit(self._websocket.scope, per_minute, what, claims.org_id, claims.user_id)
+    @property
+    def settings(self) -> Settings:
+        return self._caller.runtime.settings
+
+    @property
+    def org_id(self) -> str:
+        return self._caller.organization.org_id
 
     async def start(self, opening: StartConversation, aloud: VoiceWish | None) -> Stream:
         sent = msgspec.structs.asdict(opening)
@@ -242,66 +211,57 @@ class _Talk:
         except ValidationError as error:
             raise Unprocessable.listing(problems.of_validation(error, sent, ("start-conversation",))) from None
         incoming = body.to_incoming()
-
-        async def start(actor: Actor) -> Stream:
-            target = target_of_new(actor, body.service_id)
-            actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
-            return await self.runtime.conversations.start(
-                self.organization.database,
-                lambda connection: confirm_actor(connection, actor),
-                body.to_opening(actor),
-                incoming,
-                shown_actions(actor, target, self.matches),
-                Manner(aloud=aloud),
-            )
-
-        return await self._act(start)
+        caller = self._counted()
+        return await door.start(caller, body.to_opening(caller), incoming, self._matches, TurnOptions(voice=aloud))
 
     async def resume(self, conversation_id: str) -> None:
-        async def resume(actor: Actor) -> None:
-            row = await self.organization.database.read(
-                stored.get_conversation, self.organization.org_id, conversation_id
-            )
-            may_interact(actor)(row)
-            if row["is_finished"]:
-                raise Conflict("The conversation is finished.")
-
-        await self._act(resume)
+        await door.resume(self._counted(), conversation_id)
 
     async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream:
-        async def interact(actor: Actor) -> Stream:
-            return await self.runtime.conversations.interact(
-                self.organization.database,
-                lambda connection: confirm_actor(connection, actor),
-                self.organization.org_id,
-                conversation_id,
-                incoming,
-                may_interact(actor),
-                lambda row: shown_actions(actor, conversation_target(row), self.matches),
-                Manner(aloud=aloud),
-            )
-
-        return await self._act(interact)
+        options = TurnOptions(voice=aloud)
+        return await door.interact(self._counted(), conversation_id, incoming, self._matches, options)
 
     async def finish(self, conversation_id: str) -> None:
-        async def finish(actor: Actor) -> None:
-            def write(connection: SqlConnection) -> None:
-                confirm_actor(connection, actor)
-                stored.finish(connection, self.organization.org_id, conversation_id, may_finish(actor))
-
-            await self.organization.database.write(write)
-
-        await self._act(finish)
+        await door.finish(self._counted(), conversation_id)
 
     def detector(self) -> Detector:
-        return self.runtime.conversations.voices.detector()
+        return self._caller.runtime.conversations.voices.detector()
 
     @property
     def closing(self) -> bool:
-        return self.runtime.conversations.closing
+        return self._caller.runtime.conversations.closing
 
-    async def _act(self, do: Callable[[Actor], Awaitable[T]]) -> T:
-        self.runtime.maintenance.refuse()
-        await self.count("converse_realtime turn", TURNS_A_MINUTE)
+    def _counted(self) -> Caller:
+        """Count something that the caller does. Return the caller, of whom nothing older than a minute is believed.
+
+        Raises:
+            Unavailable: the installation is under maintenance.
+            TooManyRequests: they do too much.
+        """
+        runtime, claims = self._caller.runtime, self._caller.claims
+        runtime.maintenance.refuse()
+        if runtime.limiter is not None:
+            who = ("converse_realtime turn", claims.org_id, claims.user_id)
+            count(self._websocket.scope, runtime.limiter, TURNS_A_MINUTE, *who)
         forget_actor(self._websocket)  # a session is long, and the user may have changed meanwhile
-        return await self._caller.act(do)
+        return self._caller
+
+    async def watch(self, session: Session) -> None:
+        """End a session with its token, its user, or the role that its user had."""
+        claims, database = self._caller.claims, self._caller.database
+        role_id: str | None = None
+        while True:
+            left_s = (claims.expires_at - clock.now()).total_seconds()
+            if left_s <= 0:
+                session.end(Closing(POLICY, "the token has expired"))
+                return
+            with suppress(Unavailable):  # nothing is known while the database cannot be reached
+                found = await database.read(find_role_id, claims.org_id, claims.user_id)
+                if found is None:
+                    session.end(Closing(POLICY, "the user is not there any more"))
+                    return
+                if found != (role_id or found):
+                    session.end(Closing(POLICY, "the user has another role"))
+                    return
+                role_id = found
+            await asyncio.sleep(min(WATCH_S, left_s))

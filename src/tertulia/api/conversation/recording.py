@@ -1,4 +1,4 @@
-"""Recordings of spoken messages: where they are, and, by a signed link of short life, the recordings themselves."""
+"""Recordings of spoken messages: links to them, signed and of short life, and the recordings themselves."""
 
 import hashlib
 import hmac
@@ -7,30 +7,28 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.api.conversation.conversation import ConversationPath, conversation_target
+from tertulia.api.conversation.paths import ConversationPath, MessagePath
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import ObjectId
+from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, Forbidden, Gone, NotFound
-from tertulia.storage import conversation as conversations
 from tertulia.storage import message as messages
-from tertulia.storage import recording as stored
+from tertulia.storage import recording as recordings
+from tertulia.storage.conversation import get_conversation
 from tertulia.storage.turn.values import ContentType
 
 router = contract_router("/conversation", "Conversation")
 
 SHORT = timedelta(minutes=15)
 LONG = timedelta(hours=12)
-
-MessagePath = Annotated[ObjectId, Path()]
 
 
 class MessageSource(BaseModel):
@@ -55,25 +53,27 @@ async def retrieve_message_source(
 ) -> MessageSource:
     """A link to the recording of a message that was spoken: whoever has it can listen, until it expires."""
 
-    def find(connection: Connection) -> ContentType:
-        row = conversations.get_conversation(connection, organization.org_id, conversation_id)
-        message = messages.get_message(connection, conversation_id, message_id)
-        target = {**conversation_target(row), "message_type": message["message_type"]}
-        actor.require(Permission.CONVERSATION_GET_MESSAGE, target)
-        if message["format"] == "text":
-            raise BadRequest("The message is a text message.")
-        content_type = stored.find_content_type(connection, message_id)
-        if content_type is None:  # a reply that was interrupted before anything of it was heard
-            raise NotFound("There is no recording of this message.")
-        return content_type
-
-    content_type = await organization.database.read(find)
+    content_type = await organization.database.read(_get_content_type, actor, conversation_id, message_id)
     expires_at = (clock.now() + (LONG if long_lived else SHORT)).replace(microsecond=0)
     expires = int(expires_at.timestamp())
-    signature = _sign(runtime.box.derive("recordings"), organization.org_id, conversation_id, message_id, expires)
+    signature = _sign(
+        runtime.secret_box.derive("recordings"), organization.org_id, conversation_id, message_id, expires
+    )
     place = f"v1/{quote(organization.org_id, safe='')}/conversation/{conversation_id}/messages/{message_id}/recording"
     url = f"{request.base_url}{place}?expires={expires}&signature={signature}"
     return MessageSource(url=url, expires_at=expires_at, content_type=content_type)
+
+
+def _get_content_type(connection: Connection, actor: Actor, conversation_id: str, message_id: str) -> ContentType:
+    conversation = get_conversation(connection, actor.org_id, conversation_id)
+    message = messages.get_message(connection, conversation_id, message_id)
+    actor.require(Permission.CONVERSATION_GET_MESSAGE, messages.attributes(conversation, message.message_type))
+    if message.format == "text":
+        raise BadRequest("The message is a text message.")
+    content_type = recordings.find_content_type(connection, message_id)
+    if content_type is None:  # a reply that was interrupted before anything of it was heard
+        raise NotFound("There is no recording of this message.")
+    return content_type
 
 
 @router.get(
@@ -95,18 +95,18 @@ async def get_message_recording(
     signature: Annotated[str, Query(description="As the link has it.")],
 ) -> Response:
     """The recording of a message, for whoever has the link. 403 when it was changed, 410 when it has expired."""
-    key = runtime.box.derive("recordings")
+    key = runtime.secret_box.derive("recordings")
     right = _sign(key, organization.org_id, conversation_id, message_id, expires)
     if not hmac.compare_digest(right.encode(), signature.encode()):
         raise Forbidden("This link is not one of ours.")
     if expires < clock.now().timestamp():
         raise Gone("This link has expired.")
-    found = await organization.database.read(stored.get_recording, organization.org_id, conversation_id, message_id)
+    found = await organization.database.read(recordings.get_recording, organization.org_id, conversation_id, message_id)
     return _part(found.body, found.content_type, request.headers.get("range"))
 
 
 def _sign(key: bytes, org_id: str, conversation_id: str, message_id: str, expires: int) -> str:
-    """HMAC-SHA-256 of what a link leads to, and until when."""
+    """Sign the target of a link, and its end. Return the signature, HMAC-SHA-256 in hexadecimal."""
     signed = "\n".join([org_id, conversation_id, message_id, str(expires)])
     return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
 
@@ -122,7 +122,10 @@ _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 
 
 def _part(body: bytes, content_type: str, wanted: str | None) -> Response:
-    """A body, or the one range of it that is asked for (RFC 9110, section 14); other ranges count as none."""
+    """Answer with a body, or the one range of it that is asked for. Return the response.
+
+    RFC 9110, section 14; other ranges count as none.
+    """
     found = _RANGE.fullmatch((wanted or "").strip())
     if found is None or not (found["first"] or found["last"]):
         return Response(body, 200, _HEADERS, content_type)

@@ -5,25 +5,23 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Query
 from sqlalchemy.engine import Connection
 
-from tertulia.api.conversation.conversation import conversation_target, may_interact
+from tertulia import events
+from tertulia.api.conversation.gate import require_interact
+from tertulia.api.conversation.paths import ConversationPath, InteractionPath
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.ndjson import NDJSONResponse
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import MAX_INTEGER, ObjectId
+from tertulia.api.http.types import MAX_INTEGER
+from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.turns.turn import EventLog
-from tertulia.storage import conversation as stored
+from tertulia.engine.turns.log import EventLog
+from tertulia.storage.conversation import Conversation, get_conversation
 
 router = contract_router("/conversation", "Conversation")
-
-ConversationPath = Annotated[ObjectId, Path()]
-InteractionPath = Annotated[ObjectId, Path()]
-
-_ACTION = b'{"type":"current-agent-action"'
 
 
 @router.get(
@@ -41,16 +39,11 @@ async def follow_interaction(
 ) -> NDJSONResponse:
     """The events of an interaction, byte for byte as its stream had them, and what is still to come. 410 when its
     events are not kept any more."""
-    authorize = may_interact(actor)
-
-    def check(connection: Connection) -> bool:
-        row = stored.get_conversation(connection, organization.org_id, conversation_id)
-        authorize(row)
-        return actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation_target(row))
-
-    sees_actions = await organization.database.read(check)
-    whole_after = after if sees_actions else 0  # who sees no actions has not counted them
-    stream = await runtime.conversations.follow(organization.database, conversation_id, interaction_id, whole_after)
+    conversation = await organization.database.read(_get_own, actor, conversation_id)
+    sees_actions = actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation.attributes)
+    whole_after = after if sees_actions else 0  # a caller who sees no actions has not counted them
+    following = runtime.conversations.following
+    stream = await following.follow(organization.database, conversation_id, interaction_id, whole_after)
     return NDJSONResponse(stream if sees_actions else replace(stream, log=_WithoutActions(stream.log)), 200, after)
 
 
@@ -64,7 +57,7 @@ class _WithoutActions:
         skip = after
         async with aclosing(self._log.follow()) as chunks:
             async for chunk in chunks:
-                lines = [line for line in chunk.splitlines(keepends=True) if not line.startswith(_ACTION)]
+                lines = [line for line in chunk.splitlines(keepends=True) if not events.is_action(line)]
                 kept, skip = lines[skip:], max(0, skip - len(lines))
                 if kept:
                     yield b"".join(kept)
@@ -84,10 +77,12 @@ async def cancel_interaction(
     interaction_id: InteractionPath,
 ) -> None:
     """End a running interaction; nothing of it remains. 409 when it is complete."""
-    authorize = may_interact(actor)
+    await organization.database.read(_get_own, actor, conversation_id)
+    await runtime.conversations.following.cancel(organization.database, conversation_id, interaction_id)
 
-    def check(connection: Connection) -> None:
-        authorize(stored.get_conversation(connection, organization.org_id, conversation_id))
 
-    await organization.database.read(check)
-    await runtime.conversations.cancel(organization.database, conversation_id, interaction_id)
+def _get_own(connection: Connection, actor: Actor, conversation_id: str) -> Conversation:
+    """Read a conversation that the caller may go on with. Return it."""
+    conversation = get_conversation(connection, actor.org_id, conversation_id)
+    require_interact(actor, conversation)
+    return conversation

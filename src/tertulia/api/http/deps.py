@@ -1,11 +1,12 @@
-"""What endpoints depend on: the runtime, the organization of the path, and the caller.
+"""Dependencies of endpoints: the runtime, the organization of the path, and the caller.
 
 They are found in this order, so an unknown organization (404) comes before bad credentials (401), and both before a
-wrong field (422). Each is found once for a request and kept in its scope: what a framework resolves as a tree of
-dependencies costs more than the work itself.
+wrong field (422). Each is found once for a request and kept in its scope: a tree of dependencies that a framework
+resolves costs more than the work itself.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -14,36 +15,17 @@ from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
-from tertulia.api.http.limiter import Limiter
 from tertulia.auth import credentials
-from tertulia.auth.actor import Actor, Actors, StaleActor
-from tertulia.auth.secrets import SecretBox
-from tertulia.auth.tokens import Claims, Tokens
-from tertulia.background.maintenance import Maintenance
-from tertulia.engine.turns.conversations import Conversations
-from tertulia.errors import Forbidden, Unauthorized
-from tertulia.settings import Settings
-from tertulia.storage.clusters import Clusters
+from tertulia.auth.actor import Actor, StaleActor
+from tertulia.auth.tokens import Claims
+from tertulia.errors import Conflict, Forbidden, Unauthorized
+from tertulia.runtime import Runtime
 from tertulia.storage.database.units import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
-    """What a process has open; `app.state.runtime`. Without a limiter, there are no rate limits."""
-
-    settings: Settings
-    clusters: Clusters
-    box: SecretBox
-    tokens: Tokens
-    actors: Actors
-    limiter: Limiter | None
-    conversations: Conversations
-    maintenance: Maintenance
-
-
-@dataclass(frozen=True, slots=True)
 class OrganizationScope:
-    """The organization of the path, and the cluster that holds it."""
+    """An organization, and the database of the cluster that holds it."""
 
     org_id: str
     database: Database
@@ -60,7 +42,7 @@ _ACTOR = "tertulia.actor"
 
 
 async def find_runtime(connection: HTTPConnection) -> Runtime:
-    """What the process has open."""
+    """Find the belongings of the process. Return them."""
     return connection.scope["app"].state.runtime
 
 
@@ -68,7 +50,7 @@ CurrentRuntime = Annotated[Runtime, Depends(find_runtime)]
 
 
 async def find_organization(connection: HTTPConnection) -> OrganizationScope:
-    """The organization of the path.
+    """Find the organization of the path. Return it.
 
     Raises:
         NotFound: there is none, or not in the storage cluster that the request names.
@@ -86,11 +68,11 @@ async def find_organization(connection: HTTPConnection) -> OrganizationScope:
 
 
 Organization = Annotated[OrganizationScope, Depends(find_organization)]
-"""The organization of the path; 404 where there is none, 503 under maintenance."""
+"""The organization of the path; 404 if there is none, 503 under maintenance."""
 
 
 async def find_actor(connection: HTTPConnection) -> Actor:
-    """The caller.
+    """Find the caller. Return them with the role that they have now.
 
     Raises:
         Unauthorized: there are no valid credentials.
@@ -107,12 +89,12 @@ async def find_actor(connection: HTTPConnection) -> Actor:
 
 
 def forget_actor(connection: HTTPConnection) -> None:
-    """Have the caller looked for anew, on a connection that lasts."""
+    """Have the caller looked for anew by the next that asks."""
     connection.scope.pop(_ACTOR, None)
 
 
 async def find_claims(connection: HTTPConnection) -> Claims:
-    """What the caller's token says; whether they are still there is not asked.
+    """Find the claims of the caller's token. Return them; the user may be gone by now.
 
     Raises:
         Unauthorized: there are no valid credentials.
@@ -133,38 +115,63 @@ async def find_claims(connection: HTTPConnection) -> Claims:
 T = TypeVar("T")
 
 
-class RecentActor:
-    """The caller of a busy endpoint, from memory where they are known: no query before the one that claims a turn.
+ATTEMPTS = 3
+"""Attempts to act as a caller whose role changes meanwhile."""
 
-    It brings the runtime and the organization along: one dependency costs less than three.
+
+class Caller:
+    """The caller of a busy endpoint, remembered: no query comes before the one that claims a turn.
+
+    A caller brings the runtime and the organization along: one dependency costs less than three.
     """
 
-    def __init__(self, connection: HTTPConnection, runtime: Runtime, organization: OrganizationScope) -> None:
+    def __init__(
+        self, connection: HTTPConnection, runtime: Runtime, organization: OrganizationScope, claims: Claims
+    ) -> None:
         self._connection = connection
         self.runtime = runtime
         self.organization = organization
+        self.claims = claims
 
-    async def act(self, do: Callable[[Actor], Awaitable[T]]) -> T:
-        """Do it as the caller. Where memory turns out to be stale, or says no, it is done as who they are now.
+    @property
+    def database(self) -> Database:
+        """The database of the caller's organization."""
+        return self.organization.database
+
+    async def act(self, work: Callable[[Actor], Awaitable[T]]) -> T:
+        """Run `work` as the remembered caller. If the memory is stale or refuses, load the caller and run it again.
+
+        Return its result.
 
         Raises:
             Unauthorized, Forbidden: see find_actor.
+            Conflict: the caller's role changes all the time.
         """
-        actors = self.runtime.actors
-        claims = await find_claims(self._connection)
-        actor = actors.find(claims.org_id, claims.user_id)
-        if actor is not None:
-            try:
-                return await do(actor)
-            except (StaleActor, Forbidden):
-                pass
-        actor = await find_actor(self._connection)
-        actors.remember(actor)
-        return await do(actor)
+        remembered = self.runtime.actors.find(self.claims.org_id, self.claims.user_id)
+        if remembered is not None:
+            with suppress(StaleActor, Forbidden):
+                return await work(remembered)
+        for _ in range(ATTEMPTS):
+            actor = await find_actor(self._connection)
+            self.runtime.actors.remember(actor)
+            with suppress(StaleActor):
+                return await work(actor)
+            forget_actor(self._connection)  # another role meanwhile, or gone
+        raise Conflict("The user's role is being changed.")
 
 
-class _Caller(SecurityBase):
-    """Finds the caller, and is how the OpenAPI document knows that an operation wants credentials."""
+async def find_caller(connection: HTTPConnection) -> Caller:
+    """Find the caller without a query. Return them; the user may be gone by now.
+
+    Raises:
+        Unauthorized, Forbidden: see find_claims.
+    """
+    claims = await find_claims(connection)
+    return Caller(connection, await find_runtime(connection), await find_organization(connection), claims)
+
+
+class _CurrentActor(SecurityBase):
+    """A dependency on the caller, by which the OpenAPI document knows that an operation wants credentials."""
 
     def __init__(self) -> None:
         self.scheme_name = "Bearer-Authorization"
@@ -178,13 +185,12 @@ class _Caller(SecurityBase):
         return await find_actor(connection)
 
 
-class _RecentCaller(_Caller):
+class _CurrentCaller(_CurrentActor):
     async def __call__(self, connection: HTTPConnection) -> Any:
-        await find_claims(connection)
-        return RecentActor(connection, await find_runtime(connection), await find_organization(connection))
+        return await find_caller(connection)
 
 
-class _MaybeCaller(_Caller):
+class _MaybeActor(_CurrentActor):
     async def __call__(self, connection: HTTPConnection) -> Any:
         try:
             return await find_actor(connection)
@@ -192,11 +198,11 @@ class _MaybeCaller(_Caller):
             return None
 
 
-CurrentActor = Annotated[Actor, Depends(_Caller())]
+CurrentActor = Annotated[Actor, Depends(_CurrentActor())]
 """The caller; 401 without valid credentials, 403 with those of another organization."""
 
-CurrentRecentActor = Annotated[RecentActor, Depends(_RecentCaller())]
+CurrentCaller = Annotated[Caller, Depends(_CurrentCaller())]
 """The caller of a busy endpoint; 401 without valid credentials, 403 with those of another organization."""
 
-MaybeActor = Annotated[Actor | None, Depends(_MaybeCaller())]
-"""The caller of a public endpoint: nobody, where there are no credentials that hold for this organization."""
+MaybeActor = Annotated[Actor | None, Depends(_MaybeActor())]
+"""The caller of a public endpoint; None without credentials that hold for this organization."""

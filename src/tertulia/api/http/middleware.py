@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tertulia.api.http import warnings
 from tertulia.api.http.errors import answer
-from tertulia.api.http.limiter import Allowance
+from tertulia.api.http.rate_limit import tell_allowance
 from tertulia.errors import PayloadTooLarge, RequestTimeout
 from tertulia.settings import LimitSettings
 
@@ -136,7 +136,7 @@ class _Response:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self._request_id
-            Allowance.tell(self._scope, headers)
+            tell_allowance(self._scope, headers)
             warnings.tell(self._scope, headers)
             if headers.get("content-type", "").startswith("application/x-ndjson"):
                 self._streams = True

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from tertulia.api.http.middleware import STREAMED_BODY
 from tertulia.audio.pcm import RATE
-from tertulia.engine.turns.conversations import Stream
+from tertulia.engine.turns.log import Stream
 
 READER_STALL_S = 300
 """How long a client may take nothing of what is there for it."""

@@ -1,14 +1,14 @@
 """The OpenAPI document: what FastAPI finds, with the ways to sign in that the contract names, streams and forms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from tertulia import events
-from tertulia.api.conversation.form import InteractForm
 
 BEARER = "Bearer-Authorization"
 ISSUER = "Bearer-Authorization-Organization"
@@ -54,18 +54,21 @@ _STREAMS: dict[str, tuple[str, tuple[type[events.Event], ...]]] = {
 """The operations that answer with lines of JSON, and the events that may be in them."""
 
 
-def install(app: FastAPI) -> None:
-    """Have an application serve this document; it is made once, when it is first asked for."""
+def install(app: FastAPI, forms: Mapping[str, type[BaseModel]]) -> None:
+    """Have an application serve this document; it is made once, when it is first asked for.
+
+    `forms` are the multipart bodies that FastAPI does not see, by operation.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, forms)
         return app.openapi_schema
 
     app.openapi = openapi
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, forms: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     document["components"].setdefault("securitySchemes", {}).update(_SCHEMES)
     document["components"]["schemas"] |= _schemas_of_events()
@@ -76,8 +79,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
             operation["security"] = [{}, *_ALTERNATIVES] if operation["operationId"] in _PUBLIC else _ALTERNATIVES
         if operation["operationId"] in _STREAMS:
             _describe_stream(operation)
-        if operation["operationId"] == "interact-with-conversation":
-            form = InteractForm.model_json_schema()
+        if operation["operationId"] in forms:
+            form = forms[operation["operationId"]].model_json_schema()
             operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     return document
 
@@ -103,6 +106,7 @@ def _schemas_of_events() -> dict[str, Any]:
     for schema in schemas.values():
         schema["required"] = list(schema["properties"])
     schemas[events.Action.__name__] = {"oneOf": [_reference(action) for action in actions]}
+    schemas[events.CurrentAgentAction.__name__]["properties"]["action"] = _reference(events.Action)
     return schemas
 
 

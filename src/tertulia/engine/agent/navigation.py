@@ -27,7 +27,7 @@ class LostInGraph(TertuliaError):
 
 async def navigate(
     scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None = None
-) -> AsyncGenerator[events.Action, None]:
+) -> AsyncGenerator[events.AnyAction, None]:
     """Walk to the next action, telling each step; note position, action, objective, thoughts and log in `outcome`.
 
     With `fillers`, a step that takes long is filled.
@@ -80,7 +80,7 @@ async def _select_next_action(
 
 async def _decide(
     scene: Scene, outcome: Outcome, models: Models, state: DecisionState, fillers: Fillers | None
-) -> AsyncGenerator[events.Action, None]:
+) -> AsyncGenerator[events.AnyAction, None]:
     """Leave a decision state. Where that takes long, say something meanwhile."""
     yield (started := events.DecisionStarted())
     if fillers is None:
@@ -122,7 +122,7 @@ async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices
     return key
 
 
-def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.Action]:
+def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.AnyAction]:
     """Leave an action or a decision state by an exit condition."""
     log: dict[str, Any] = {"previous_state_exit_condition_description": chosen.description, "tool_call_logs": []}
     hops = _go(scene, outcome, chosen.next_state, log)

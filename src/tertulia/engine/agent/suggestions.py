@@ -1,4 +1,4 @@
-"""What a user could say: next in a conversation, or to begin one."""
+"""Suggestions for a user: the next message of a conversation, or a first one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,16 @@ from tertulia.storage.turn.values import Message
 
 
 @dataclass(frozen=True, slots=True)
+class StarterWish:
+    """A wish for first messages about some facets: `least` of them at least, `most` at most."""
+
+    facets: Sequence[str]
+    instructions: str
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Starter:
     """A first message that a user could send, and the facets that it is about."""
 
@@ -24,27 +34,22 @@ class Starter:
 async def recommend_responses(
     models: Models, preferences: Mapping[str, Any], agent: Agent, history: Sequence[Message], context: str
 ) -> list[str]:
-    """What the user might answer now. Raises ModelError."""
+    """Ask the model for answers that the user might give now. Return them. Raises ModelError."""
     question, schema = prompt.recommend_responses(agent, context, prompt.said(history))
     answer = await _ask(models, preferences, question, schema)
     return [text for text in _list(answer, "responses") if isinstance(text, str) and text.strip()]
 
 
 async def conversation_starters(
-    models: Models,
-    preferences: Mapping[str, Any],
-    agent: Agent,
-    graph: ContextGraph,
-    facets: Sequence[str],
-    instructions: str,
-    count: tuple[int, int],
+    models: Models, preferences: Mapping[str, Any], agent: Agent, graph: ContextGraph, wish: StarterWish
 ) -> list[Starter]:
-    """First messages about some facets; `count` is how many, at least and at most. Raises ModelError."""
-    question, schema = prompt.conversation_starters(agent, graph, facets, instructions, count)
+    """Ask the model for first messages. Return them. Raises ModelError."""
+    count = wish.least, wish.most
+    question, schema = prompt.conversation_starters(agent, graph, wish.facets, wish.instructions, count)
     answer = await _ask(models, preferences, question, schema)
-    names = {f"facet-{n}": facet for n, facet in enumerate(facets, 1)}
-    starters = [_starter(item, names) for item in _list(answer, "prompts")][: count[1]]
-    if len(starters) < count[0]:
+    names = {f"facet-{n}": facet for n, facet in enumerate(wish.facets, 1)}
+    starters = [_starter(item, names) for item in _list(answer, "prompts")][: wish.most]
+    if len(starters) < wish.least:
         raise ModelMisbehaved("too few conversation starters")
     return starters
 

@@ -14,9 +14,6 @@ from tertulia.ids import OBJECT_ID_PATTERN
 
 ObjectId = Annotated[str, msgspec.Meta(pattern=OBJECT_ID_PATTERN)]
 
-_PREFIX = b'{"type":"'
-_SERVER_PREFIX = _PREFIX + b"server."
-
 SERVER_EVENTS = (
     events.ConversationCreated,
     events.UserMessageAvailable,
@@ -143,7 +140,7 @@ def encode(message: ServerMessage) -> bytes:
 
 def told(line: bytes) -> bytes:
     """A turn's event, encoded, as the message that tells it: all but the name stays as it is."""
-    return _SERVER_PREFIX + line[len(_PREFIX) :]
+    return events.prefixed(line, b"server.")
 
 
 def refused(error: TertuliaError) -> bytes:

@@ -6,7 +6,7 @@ from typing import Protocol
 from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live.messages import AnyClientMessage, StartConversation
 from tertulia.engine.speech.wishes import VoiceWish
-from tertulia.engine.turns.conversations import Stream
+from tertulia.engine.turns.log import Stream
 from tertulia.providers.base import Detector
 
 NORMAL, POLICY, RESTART, IDLE = 1000, 1008, 1012, 4408

@@ -32,7 +32,7 @@ from tertulia.engine.live.ports import (
 )
 from tertulia.engine.speech.playback import Handle, Playback, Timer
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
-from tertulia.engine.turns.conversations import Stream
+from tertulia.engine.turns.log import Stream
 from tertulia.errors import (
     BadRequest,
     Conflict,
@@ -49,10 +49,6 @@ MOST_WAITING = 8
 
 MOST_EVENTS = 50
 """External events that wait for a turn, at most."""
-
-_PIECE = b'{"type":"new-message"'
-_FILLER = b'{"type":"current-agent-action","action":{"type":"action-too-long"'
-_COMPLETE = b'{"type":"interaction-complete"'
 
 T = TypeVar("T")
 
@@ -140,7 +136,8 @@ class Session:
                 raise result
         return None
 
-    def _end(self, closing: Closing) -> None:
+    def end(self, closing: Closing) -> None:
+        """End the session, unless it has ended already."""
         if not self._ended.done():
             self._ended.set_result(closing)
 
@@ -153,14 +150,14 @@ class Session:
         if self._busy:
             self._touch()
         else:
-            self._end(Closing(IDLE, "nothing has happened for too long"))
+            self.end(Closing(IDLE, "nothing has happened for too long"))
 
     async def _refuse(self, error: TertuliaError) -> None:
         await self._connection.send(wire.refused(error))
         if isinstance(error, Unauthorized):
-            self._end(Closing(POLICY, "the user is not there any more"))
+            self.end(Closing(POLICY, "the user is not there any more"))
         elif isinstance(error, Unavailable) and self._caller.closing:
-            self._end(Closing(RESTART, "the server is stopping"))
+            self.end(Closing(RESTART, "the server is stopping"))
 
     # --- What the client sends ---------------------------------------------------------------------------------------
 
@@ -169,7 +166,7 @@ class Session:
             try:
                 await self._take(await self._connection.receive())
             except SessionClosed as closed:
-                self._end(closed.closing)
+                self.end(closed.closing)
             except TertuliaError as error:
                 await self._refuse(error)
             await asyncio.sleep(0)  # however many messages there are already, others have their turn
@@ -177,7 +174,7 @@ class Session:
     async def _take(self, message: AnyClientMessage) -> None:
         match message:
             case wire.CloseConnection():
-                self._end(Closing(NORMAL, "closed by the client"))
+                self.end(Closing(NORMAL, "closed by the client"))
             case wire.ExtendTimeout():
                 self._touch()
             case wire.SwitchVadMode(vad_mode_on):
@@ -302,7 +299,7 @@ class Session:
                 return await self._say(task.incoming)
             case wire.FinishConversation():
                 await _whole(self._caller.finish(self._conversation_id))
-                self._end(Closing(NORMAL, "the conversation is finished"))
+                self.end(Closing(NORMAL, "the conversation is finished"))
                 return True
 
     async def _begin(self, beginning: Coroutine[Any, Any, bool]) -> bool:
@@ -367,7 +364,7 @@ class Session:
                     told = self._told(line)
                     if told:
                         await self._connection.send(told)
-                    if line.startswith(_COMPLETE):
+                    if events.is_complete(line):
                         complete = True
                         self._note_end(line)
         return complete
@@ -375,12 +372,12 @@ class Session:
     def _told(self, line: bytes) -> bytes:
         """An event as a message. Of a reply that was interrupted no sound is sent any more, only its end."""
         interrupted = self._playback is not None and self._playback.interrupted
-        if interrupted and line.startswith(_FILLER):
+        if interrupted and events.is_filler(line):
             return b""
-        if not interrupted or not line.startswith(_PIECE):
+        if not interrupted or not events.is_piece(line):
             return wire.told(line)
-        piece = msgspec.json.decode(line, type=events.NewMessage)
-        if not piece.stop:
+        piece = events.decode(line)
+        if not isinstance(piece, events.NewMessage) or not piece.stop:
             return b""
         silent = msgspec.structs.replace(piece, message="", transcript_alignment=None)
         return wire.told(events.encode(silent).rstrip())
@@ -388,7 +385,7 @@ class Session:
     def _note_end(self, line: bytes) -> None:
         self._turn_ended = clock.now()
         if msgspec.json.decode(line, type=events.InteractionComplete).conversation_completed:
-            self._end(Closing(NORMAL, "the conversation is finished"))
+            self.end(Closing(NORMAL, "the conversation is finished"))
 
 
 def _no_conversation() -> BadRequest:

@@ -1,102 +1,84 @@
-"""What can be done with conversations: start one, go on with it, follow, cancel.
+"""Conversations as the engine has them: start one, go on with one, and say what a user could say in one.
 
-A turn first claims its conversation in a short write; what is wrong until then is a plain HTTP error. From then on it
-is the runner's, and what it does is read from its log: here, from the database once it has ended, or from the worker
-that runs it.
+A turn first claims its conversation in a short write; an error until then is a plain HTTP error. From then on the turn
+is the runner's, and its events are read from its log: see following.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock, events
+from tertulia.engine.agent import suggestions
 from tertulia.engine.agent.library import Library
-from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.scene import Agent, Incoming
+from tertulia.engine.agent.suggestions import Starter, StarterWish
 from tertulia.engine.graph import context_graph
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
-from tertulia.engine.turns import relay
-from tertulia.engine.turns.relay import Relay
+from tertulia.engine.turns.following import Following
+from tertulia.engine.turns.gate import Gate
+from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.runner import Runner
-from tertulia.engine.turns.turn import ActionFilter, EventLog, Recorded, Turn
-from tertulia.errors import BadRequest, Conflict, Gone, NotFound, TertuliaError, Unavailable
+from tertulia.engine.turns.turn import Turn
+from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
 from tertulia.settings import Settings
-from tertulia.storage.conversation import Authorize, Record, get_conversation
+from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
 from tertulia.storage.service import find_keyterms
-from tertulia.storage.turn import worker
-from tertulia.storage.turn.claim import claim_existing, claim_new
-from tertulia.storage.turn.idempotency import Earlier, Ticket, begin_once
+from tertulia.storage.turn.claim import claim_existing, claim_new, get_opened_service
+from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
 from tertulia.storage.turn.settle import abandon
-from tertulia.storage.turn.stream import Elsewhere, Recording, find_stream
-from tertulia.storage.turn.values import Claim, Lease, Opening
+from tertulia.storage.turn.values import Claim, Lease, Message, Opening
 
 CLOCK_SKEW = timedelta(seconds=5)
 """How far ahead of ours a caller's clock may be: an event so little in the future counts as past."""
 
 LOOKUPS = 5
-"""How often a turn is looked for: between two looks it may end here, or begin there."""
+"""Attempts to follow the earlier turn of a key, which may be void by the time that it is looked for."""
 
-LOOKUP_PAUSE_S = 0.02
-
-log = structlog.get_logger()
-
-Confirm = Callable[[Connection], None]
-"""Raises when what the caller may do is not what was assumed."""
+ClaimUnit = Callable[[Connection, Lease], Claim]
+"""The unit that claims a conversation with a lease."""
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How a turn is asked for: once only, by a ticket, and with a reply that is spoken."""
+class TurnOptions:
+    """Options of a turn: once only, by a ticket; and with a reply that is spoken."""
 
-    ticket: Ticket | None = None
-    aloud: VoiceWish | None = None
-
-
-PLAIN = Manner()
+    ticket: IdempotencyTicket | None = None
+    voice: VoiceWish | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """The events of a turn, and the identifiers to come back to it. `replayed`: a request before this one began it."""
-
-    conversation_id: str
-    interaction_id: str
-    log: EventLog
-    replayed: bool = False
+PLAIN = TurnOptions()
 
 
 class Conversations:
     """The conversations of an installation, as one of its workers has them."""
 
     def __init__(
-        self, settings: Settings, models: Models, voices: Voices, registry: Database, relay_key: bytes
+        self, settings: Settings, models: AllModels, voices: Voices, registry: Database, relay_key: bytes
     ) -> None:
-        self.models = models
         self.voices = voices
-        self.library = Library()
-        self.history = settings.turn.history
+        self._models = models
+        self._library = Library()
         self._settings = settings
         attempts = max(len(settings.model), len(settings.voice))
-        self._runner = Runner(settings.turn, models, voices, self.library, attempts)
-        self._registry = registry
-        self._relay_key = relay_key
-        self._relay = Relay(relay_key, self._runner.find)
+        self._runner = Runner(settings.turn, models, voices, self._library, attempts)
+        self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
 
     @property
     def running(self) -> int:
-        """How many turns run in this process."""
+        """The number of turns that run in this process."""
         return self._runner.running
 
     @property
     def closing(self) -> bool:
-        """Whether this process takes no more turns."""
+        """True when this process takes no more turns."""
         return self._runner.closing
 
     async def drain(self) -> None:
@@ -110,45 +92,32 @@ class Conversations:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be a worker of the installation while the block runs; then finish what runs, within the time of grace."""
-        address = await self._relay.open(self._settings.relay.host)
-        tasks = [asyncio.create_task(work) for work in (self._register(address), self._runner.supervise())]
-        try:
-            yield
-        finally:
-            await self.drain()
-            await self.void()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._relay.close()
-            with suppress(TertuliaError):
-                await self._registry.write(worker.unregister, self._runner.owner)
-
-    async def _register(self, address: str) -> None:
-        lease_s = self._settings.turn.lease_s
-        while True:
-            until = clock.now() + timedelta(seconds=lease_s)
+        async with self.following.open(self._settings.relay.host):
+            supervising = asyncio.create_task(self._runner.supervise())
             try:
-                await self._registry.write(worker.register, self._runner.owner, address, until)
-            except Exception as error:  # noqa: BLE001 - the next time may succeed before the last one is forgotten
-                log.warning("worker not registered", reason=repr(error))
-            await asyncio.sleep(lease_s / 3)
+                yield
+            finally:
+                await self.drain()
+                await self.void()
+                supervising.cancel()
+                await asyncio.gather(supervising, return_exceptions=True)
+
+    # --- Turns -------------------------------------------------------------------------------------------------------
 
     async def start(
         self,
         database: Database,
-        confirm: Confirm,
+        gate: Gate,
         opening: Opening,
         incoming: Incoming | None,
-        wants: ActionFilter,
-        manner: Manner = PLAIN,
+        options: TurnOptions = PLAIN,
     ) -> Stream:
         """Create a conversation and begin its first turn: with `incoming`, or else with the agent's word.
 
-        `confirm` is called in the transaction that claims; what it raises undoes everything.
+        Return the turn's stream.
 
         Raises:
-            NotFound, BadRequest, Conflict: see storage.turn.claim.
+            NotFound, BadRequest, Conflict: see storage.turn.claim.claim_new; and whatever the gate raises.
             BadRequest: the graph has states that the engine cannot run, or the reply cannot be spoken.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
@@ -158,34 +127,31 @@ class Conversations:
             return claim_new(connection, opening, lease)
 
         with self._runner.admitted():
-            claimed = await self._claim(database, confirm, manner.ticket, claim)
+            claimed = await self._claim(database, gate, options.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
             async with _abandoned_with_error(database, claimed):
                 await self._refuse_what_cannot_run(database, claimed)
-                speaking = await self._speaking(database, claimed, manner.aloud)
-            turn = Turn(database, claimed, wants)
+                speaking = await self._speaking(database, claimed, options.voice)
+            turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes))
             turn.tell(events.ConversationCreated(claimed.conversation_id))
             return self._launch(turn, incoming, speaking)
 
     async def interact(
         self,
         database: Database,
-        confirm: Confirm,
+        gate: Gate,
         org_id: str,
         conversation_id: str,
         incoming: Incoming,
-        authorize: Authorize,
-        wants: Callable[[Record], ActionFilter],
-        manner: Manner = PLAIN,
+        options: TurnOptions = PLAIN,
     ) -> Stream:
-        """Begin another turn of a conversation; `authorize` and `wants` are asked with the conversation's row.
+        """Begin another turn of a conversation. Return its stream.
 
-        `confirm` is called in the transaction that claims; what it raises undoes everything. A spoken message is heard
-        before this returns: what goes wrong until then is raised, and leaves nothing.
+        A spoken message is heard before this returns: an error until then is raised, and leaves nothing.
 
         Raises:
-            NotFound, Forbidden, Conflict: see storage.turn.claim.
+            NotFound, Conflict: see storage.turn.claim.claim_existing; and whatever the gate raises.
             BadRequest: the external events do not fit into the conversation, the reply cannot be spoken, or there is no
                 speech in the message.
             TranscriptionFailed, or what `incoming.decode` raises: the message cannot be heard.
@@ -194,22 +160,27 @@ class Conversations:
         """
 
         def claim(connection: Connection, lease: Lease) -> Claim:
-            claimed = claim_existing(connection, org_id, conversation_id, lease, self.history, authorize)
+            conversation = get_conversation(connection, org_id, conversation_id)
+            gate.admit(conversation)
+            claimed = claim_existing(connection, conversation, lease, self._settings.turn.history)
             check_external_events(incoming, claimed.last_message_time)
             return claimed
 
+        def admit(connection: Connection) -> None:
+            gate.admit(get_conversation(connection, org_id, conversation_id))
+
         with self._runner.admitted():
-            if manner.ticket is not None:  # what is replayed has not been claimed, and asks nobody
-                await database.read(_authorize, org_id, conversation_id, authorize)
-            claimed = await self._claim(database, confirm, manner.ticket, claim)
+            if options.ticket is not None:  # a turn that is replayed is not claimed, so nobody has asked yet
+                await database.read(admit)
+            claimed = await self._claim(database, gate, options.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
-            turn = Turn(database, claimed, wants(claimed.user))
+            turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes))
             is_spoken = incoming.decode is not None
-            if manner.aloud is None and not is_spoken:
+            if options.voice is None and not is_spoken:
                 return self._launch(turn, incoming)
             async with _abandoned_with_error(database, claimed):
-                speaking = await self._speaking(database, claimed, manner.aloud)
+                speaking = await self._speaking(database, claimed, options.voice)
                 if is_spoken:
                     incoming = replace(incoming, keyterms=await self._keyterms(database, claimed))
             stream = self._launch(turn, incoming, speaking)
@@ -217,54 +188,47 @@ class Conversations:
             await turn.first_line()
         return stream
 
-    async def _speaking(self, database: Database, claim: Claim, aloud: VoiceWish | None) -> Speaking | None:
-        if aloud is None:
+    async def _speaking(self, database: Database, claim: Claim, voice: VoiceWish | None) -> Speaking | None:
+        if voice is None:
             return None
-        agent = await self.library.agent(database, claim.agent)
+        agent = await self._library.agent(database, claim.agent)
         voice_id = None if agent.voice_config is None else agent.voice_config.voice_id
-        return speaking_of(self.voices, voice_id, _language(claim, agent), aloud)
+        return speaking_of(self.voices, voice_id, _language(claim, agent), voice)
 
     async def _keyterms(self, database: Database, claim: Claim) -> list[str]:
-        """Words that are likely in what the user says. Raises BadRequest where their language is not understood."""
-        agent = await self.library.agent(database, claim.agent)
+        """List words that are likely in the user's message. Raises BadRequest if their language is not understood."""
+        agent = await self._library.agent(database, claim.agent)
         refuse_unheard(self.voices, _language(claim, agent))
-        terms = await database.read(find_keyterms, claim.org_id, claim.user["service_id"])
-        return list(dict.fromkeys([*terms, *claim.user["preferences"].get("audio_keyterms", ())]))
+        terms = await database.read(find_keyterms, claim.org_id, claim.service_id)
+        return list(dict.fromkeys([*terms, *claim.profile.keyterms]))
 
     async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
-        """A version set may follow the latest version of a graph, which came after the service was checked."""
-        graphs = await self.library.graphs(database, claim.graph)
+        """Refuse a graph that cannot be run: a version set may follow one that came after the service was checked."""
+        graphs = await self._library.graphs(database, claim.graph)
         names = [name for graph in graphs.values() for name in context_graph.unsupported(graph)]
         if names:
             raise BadRequest(f"The service's context graph has states that cannot be run yet: {', '.join(names)}.")
 
     async def _claim(
-        self,
-        database: Database,
-        confirm: Confirm,
-        ticket: Ticket | None,
-        claim: Callable[[Connection, Lease], Claim],
+        self, database: Database, gate: Gate, ticket: IdempotencyTicket | None, claim: ClaimUnit
     ) -> Claim | Stream:
-        """A new claim, or the turn that an earlier request with the same key began."""
+        """Claim a turn. Return the claim, or the stream of the turn that an earlier request with the key began."""
         for _ in range(LOOKUPS):
-            claimed = await self._redeem(database, confirm, ticket, claim)
+            claimed = await self._redeem(database, gate, ticket, claim)
             if isinstance(claimed, Claim):
                 return claimed
             with suppress(NotFound):  # void since we looked: its key is free again
-                return await self.follow(database, claimed.conversation_id, claimed.interaction_id, replayed=True)
+                stream = await self.following.follow(database, claimed.conversation_id, claimed.interaction_id)
+                return replace(stream, replayed=True)
         raise Unavailable("Earlier requests with this Idempotency-Key fail one after the other.", retry_after=2)
 
     async def _redeem(
-        self,
-        database: Database,
-        confirm: Confirm,
-        ticket: Ticket | None,
-        claim: Callable[[Connection, Lease], Claim],
-    ) -> Claim | Earlier:
+        self, database: Database, gate: Gate, ticket: IdempotencyTicket | None, claim: ClaimUnit
+    ) -> Claim | EarlierTurn:
         lease = self._runner.lease()
 
-        def redeem(connection: Connection) -> Claim | Earlier:
-            confirm(connection)
+        def redeem(connection: Connection) -> Claim | EarlierTurn:
+            gate.confirm(connection)
             return begin_once(connection, ticket, lambda connection: claim(connection, lease))
 
         try:
@@ -276,78 +240,39 @@ class Conversations:
 
     def _launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> Stream:
         if speaking is not None:
-            turn.expect_sound()
+            turn.log.expect_sound()
         self._runner.launch(turn, incoming, speaking)
-        return Stream(turn.claim.conversation_id, turn.claim.interaction_id, turn)
+        return Stream(turn.claim.conversation_id, turn.claim.interaction_id, turn.log)
 
-    async def follow(
-        self, database: Database, conversation_id: str, interaction_id: str, after: int = 0, *, replayed: bool = False
-    ) -> Stream:
-        """The events of a turn, from wherever it runs or is kept; the first `after` lines are not wanted.
+    # --- Suggestions -------------------------------------------------------------------------------------------------
 
-        Raises:
-            NotFound: there is no such turn, or it is void.
-            Gone: its events are not kept any more.
-            Unavailable: the worker that runs it cannot be reached.
-        """
-        for _ in range(LOOKUPS):
-            log = await self._find_log(database, conversation_id, interaction_id, after)
-            if log is not None:
-                return Stream(conversation_id, interaction_id, log, replayed)
-            await asyncio.sleep(LOOKUP_PAUSE_S)
-        raise Unavailable("The worker that runs this turn cannot be reached.", retry_after=2)
+    async def recommend_responses(
+        self, database: Database, conversation: Conversation, history: Sequence[Message], context: str
+    ) -> list[str]:
+        """Suggest answers that the user might give now. Return them. Raises ModelError."""
+        agent = await self._library.agent(database, conversation.agent)
+        models = self._models.of(conversation.org_id)
+        return await suggestions.recommend_responses(
+            models, conversation.llm_model_preferences, agent, history, context
+        )
 
-    async def _find_log(
-        self, database: Database, conversation_id: str, interaction_id: str, after: int
-    ) -> EventLog | None:
-        turn = self._runner.find(interaction_id)
-        if turn is not None and turn.claim.conversation_id == conversation_id:
-            return turn
-        found = await database.read(find_stream, conversation_id, interaction_id)
-        if isinstance(found, Recording):
-            return Recorded(found.body)
-        address = await self._address(found)
-        return await relay.follow_at(address, self._relay_key, interaction_id, after) if address else None
-
-    async def _address(self, where: Elsewhere) -> str | None:
-        if where.owner == self._runner.owner:  # it is about to begin here, or has just ended
-            return None
-        return await self._registry.read(worker.find_address, where.owner)
-
-    async def cancel(self, database: Database, conversation_id: str, interaction_id: str) -> None:
-        """End a running turn, wherever it runs; nothing of it remains.
+    async def recommend_starters(self, database: Database, opening: Opening, wish: StarterWish) -> list[Starter]:
+        """Suggest first messages for a conversation that could begin. Return them.
 
         Raises:
-            NotFound: there is no such turn, or it is void already.
-            Conflict: it is complete.
-            Unavailable: the worker that runs it cannot be reached.
+            NotFound, BadRequest: see storage.turn.claim.get_opened_service.
+            ModelError: the model has failed.
         """
-        for _ in range(LOOKUPS):
-            word = await self._cancel(database, conversation_id, interaction_id)
-            if word == "yes":
-                return
-            if word == "late":
-                raise Conflict("The interaction is complete.")
-            await asyncio.sleep(LOOKUP_PAUSE_S)
-        raise Unavailable("The worker that runs this turn cannot be reached.", retry_after=2)
-
-    async def _cancel(self, database: Database, conversation_id: str, interaction_id: str) -> relay.Word:
-        turn = self._runner.find(interaction_id)
-        if turn is not None and turn.claim.conversation_id == conversation_id:
-            return await relay.cancel(turn)
-        try:
-            found = await database.read(find_stream, conversation_id, interaction_id)
-        except Gone:
-            return "late"
-        if isinstance(found, Recording):
-            return "late"
-        address = await self._address(found)
-        return await relay.cancel_at(address, self._relay_key, interaction_id) if address else "unknown"
+        service = await database.read(get_opened_service, opening)
+        agent = await self._library.agent(database, service.agent)
+        graph = (await self._library.graphs(database, service.graph))[service.graph]
+        models = self._models.of(opening.org_id)
+        return await suggestions.conversation_starters(models, service.llm_model_preferences, agent, graph, wish)
 
 
 @asynccontextmanager
 async def _abandoned_with_error(database: Database, claim: Claim) -> AsyncGenerator[None]:
-    """What is to be done between a claim and its turn: where it fails, nothing of the claim remains."""
+    """Run the steps between a claim and its turn; if they fail, nothing of the claim remains."""
     try:
         yield
     except Exception:
@@ -357,11 +282,7 @@ async def _abandoned_with_error(database: Database, claim: Claim) -> AsyncGenera
 
 
 def _language(claim: Claim, agent: Agent) -> str:
-    return claim.user["preferences"].get("preferred_language") or agent.identity.default_spoken_language
-
-
-def _authorize(connection: Connection, org_id: str, conversation_id: str, authorize: Authorize) -> None:
-    authorize(get_conversation(connection, org_id, conversation_id))
+    return claim.profile.language or agent.identity.default_spoken_language
 
 
 def check_external_events(incoming: Incoming, last_message_time: datetime | None) -> None:

@@ -1,14 +1,14 @@
-"""How the workers of an installation follow and cancel each other's turns.
+"""The relay: workers of an installation follow and cancel each other's turns.
 
-A lease names the worker that runs a turn. Another worker, on this host or another, connects to it and says what it
-wants in one line of JSON, signed with a key of the installation; the answer is one word, then, for `follow`, the lines
-of the turn's log until it ends. Nothing is written to the database for a piece.
+A lease names the worker that runs a turn. Another worker, on this host or another, connects to it and sends its request
+in one line of JSON, signed with a key of the installation; the answer is one word, then, for `follow`, the lines of the
+turn's log until it ends. Nothing is written to the database for a piece.
 """
 
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -16,14 +16,14 @@ import msgspec
 import structlog
 
 from tertulia import clock
-from tertulia.engine.turns.turn import Turn
+from tertulia.engine.turns.turn import Status, Turn
 from tertulia.errors import Conflict, Unavailable
 
 PATIENCE_S = 5.0
-"""How long a worker waits for another to accept, ask or answer."""
+"""Seconds that a worker waits for another to accept, ask or answer."""
 
 MAX_AGE_S = 60
-"""How old a signed request may be."""
+"""Seconds after which a signed request is too old."""
 
 Verb = Literal["follow", "cancel"]
 Word = Literal["yes", "unknown", "late"]
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a worker wants of another."""
+    """A request of one worker to another."""
 
     verb: Verb
     interaction_id: str
@@ -42,6 +42,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds since the epoch."""
 
     def signature(self, key: bytes) -> str:
+        """Sign the request. Return the signature, HMAC-SHA-256 in hexadecimal."""
         text = f"{self.verb}:{self.interaction_id}:{self.after}:{self.at}"
         return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
@@ -58,11 +59,11 @@ CANCELLED = "The interaction was cancelled."
 
 
 async def cancel(turn: Turn) -> Word:
-    """End a turn that runs here; nothing of it remains, unless it was committed all the same."""
+    """End a turn that runs here. Return "yes" if nothing of it remains, "late" if it was committed all the same."""
     if not turn.stop(Conflict(CANCELLED)):
         return "late"
     await turn.ended()
-    return "late" if turn.settled else "yes"
+    return "late" if turn.status is Status.SETTLED else "yes"
 
 
 class Relay:
@@ -74,12 +75,13 @@ class Relay:
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str) -> str:
-        """Listen; the address for the others, `HOST:PORT`."""
+        """Listen for other workers. Return the address for them, `HOST:PORT`."""
         self._server = await asyncio.start_server(self._serve, host, 0, limit=4096)
         port = self._server.sockets[0].getsockname()[1]
         return f"{host}:{port}"
 
     async def close(self) -> None:
+        """Listen no more."""
         if self._server is not None:
             self._server.close()
 
@@ -110,7 +112,7 @@ class Relay:
             await _send(writer, (await cancel(turn)).encode() + b"\n")
         else:
             await _send(writer, b"yes\n")
-            async for chunk in turn.follow(request.after):
+            async for chunk in turn.log.follow(request.after):
                 await _send(writer, chunk)
             await _send(writer, END)
 
@@ -125,33 +127,35 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 class RemoteTurn:
-    """A turn that runs on another worker, followed from here."""
+    """The connection to a turn at another worker, which is followed from here."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._rest = b""
 
-    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        """The lines that were asked for when the turn was found: `after` has been said already.
+    async def read(self) -> bytes:
+        """Wait for the next lines. Return them whole; nothing after the last one. Safe to cancel and to repeat.
 
         Raises:
             ConnectionError: the other worker is gone before the turn has ended.
         """
-        rest = b""
-        try:
-            while rest != END:
-                chunk = await self._reader.read(1 << 16)
-                if not chunk:
-                    raise ConnectionResetError("the worker that runs the turn is gone")
-                lines, newline, rest = (rest + chunk).rpartition(b"\n")
-                if newline:
-                    yield lines + newline
-        finally:
-            self._writer.close()
+        while self._rest != END:
+            chunk = await self._reader.read(1 << 16)
+            if not chunk:
+                raise ConnectionResetError("the worker that runs the turn is gone")
+            lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+            if newline:
+                return lines + newline
+        return b""
+
+    def close(self) -> None:
+        """Follow no more."""
+        self._writer.close()
 
 
 async def follow_at(address: str, key: bytes, interaction_id: str, after: int) -> RemoteTurn | None:
-    """A turn at another worker; None where it does not run there any more. Raises Unavailable."""
+    """Follow a turn at another worker. Return it, or None if it does not run there any more. Raises Unavailable."""
     reader, writer, word = await _ask(address, key, "follow", interaction_id, after)
     if word == "yes":
         return RemoteTurn(reader, writer)
@@ -160,7 +164,7 @@ async def follow_at(address: str, key: bytes, interaction_id: str, after: int) -
 
 
 async def cancel_at(address: str, key: bytes, interaction_id: str) -> Word:
-    """Cancel a turn at another worker. Raises Unavailable."""
+    """Cancel a turn at another worker. Return its answer. Raises Unavailable."""
     _, writer, word = await _ask(address, key, "cancel", interaction_id, 0)
     writer.close()
     return word

@@ -15,16 +15,18 @@ import structlog
 from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
-from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.models import AllModels, AttendedModels
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
 from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
-from tertulia.engine.turns.turn import Turn
-from tertulia.errors import ModelError, ModelTimeout, TertuliaError, Unavailable
+from tertulia.engine.turns.patience import Patience
+from tertulia.engine.turns.turn import ActionFilter, Status, Turn
+from tertulia.errors import ModelError, TertuliaError, Unavailable
 from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
+from tertulia.storage.conversation import UserProfile
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn.settle import abandon, settle
 from tertulia.storage.turn.stream import compress
@@ -32,12 +34,12 @@ from tertulia.storage.turn.sweep import renew
 from tertulia.storage.turn.values import Claim, Lease, Settlement
 
 SUPERVISION_S = 1.0
-"""How often running turns are looked at, in seconds."""
+"""Seconds between two looks at the running turns."""
 
 CLOSE_LOOK_S = 0.05
 
 VOID_S = 10.0
-"""How long turns that are stopped may take to be abandoned, in seconds."""
+"""Seconds that turns which are stopped may take to be abandoned."""
 
 STOPPING = "The server is stopping."
 
@@ -47,13 +49,16 @@ log = structlog.get_logger()
 class Runner:
     """The turns that run in this process. `owner` is its name in leases.
 
-    `attempts`: how many models, or voices, may be tried one after another for the same thing; each has `stall_s`.
+    `attempts`: the number of models, or voices, that may be tried one after another for the same thing; each of them
+    has `stall_s`.
     """
 
-    def __init__(self, settings: TurnSettings, models: Models, voices: Voices, library: Library, attempts: int) -> None:
+    def __init__(
+        self, settings: TurnSettings, models: AllModels, voices: Voices, library: Library, attempts: int
+    ) -> None:
         self.owner = new_id()
         self._settings = settings
-        self._patience_s = settings.stall_s * attempts
+        self._silence_s = settings.stall_s * attempts
         self._models = models
         self._voices = voices
         self._library = library
@@ -63,21 +68,21 @@ class Runner:
 
     @property
     def running(self) -> int:
-        """How many turns are running."""
+        """The number of turns that are running."""
         return len(self._running)
 
     @property
     def closing(self) -> bool:
-        """Whether it takes no more turns."""
+        """True when this process takes no more turns."""
         return self._grace_ends is not None
 
     def find(self, interaction_id: str) -> Turn | None:
-        """A turn that runs here."""
+        """Find a turn that runs here. Return it, or None."""
         return self._running.get(interaction_id)
 
     @contextmanager
     def admitted(self) -> Generator[None]:
-        """A place for a turn, while it is claimed and until it is launched; the bound holds for a crowd too.
+        """Reserve a place for a turn, while it is claimed and until it is launched; the bound holds for a crowd too.
 
         Raises:
             Unavailable: the server is stopping, or has enough.
@@ -93,8 +98,12 @@ class Runner:
             self._beginning -= 1
 
     def lease(self) -> Lease:
-        """A lease for a turn that is about to begin."""
+        """Return a lease for a turn that is about to begin."""
         return Lease(self.owner, new_id(), self._lease_end())
+
+    def make_turn(self, database: Database, claim: Claim, wants: ActionFilter) -> Turn:
+        """Make the turn of a claim. Return it, to be launched."""
+        return Turn(database, claim, wants, Patience(self._silence_s, self._settings.total_s))
 
     def launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> None:
         """Run a turn in a task of its own; its reply is written, or spoken as `speaking` says."""
@@ -102,13 +111,13 @@ class Runner:
         turn.task = asyncio.create_task(self._run(turn, incoming, speaking))
 
     async def supervise(self) -> None:
-        """Lengthen the leases of running turns and end those whose model has stalled; runs until cancelled."""
+        """Lengthen the leases of running turns and end those with which patience is over; runs until cancelled."""
         pause_s = min(SUPERVISION_S, self._settings.lease_s / 4)
         ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / pause_s))
         tick = 0
         while True:
             await asyncio.sleep(pause_s)
-            self._stop_stalled()
+            self._stop_overdue()
             tick = (tick + 1) % ticks_per_renewal
             if tick == 0:
                 await self._renew_leases()
@@ -141,11 +150,11 @@ class Runner:
     def _lease_end(self) -> datetime:
         return clock.now() + timedelta(seconds=self._settings.lease_s)
 
-    def _stop_stalled(self) -> None:
-        latest = asyncio.get_running_loop().time() - self._patience_s
+    def _stop_overdue(self) -> None:
         for turn in list(self._running.values()):
-            if turn.touched < latest:
-                turn.stop(ModelTimeout(f"nothing for {self._patience_s:g} s"))
+            error = turn.patience.verdict()
+            if error is not None:
+                turn.stop(error)
 
     async def _renew_leases(self) -> None:
         running: dict[Database, list[str]] = {}
@@ -158,7 +167,7 @@ class Runner:
                 log.warning("leases not renewed", reason=repr(error))
 
     async def _run(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> None:
-        """A turn, from its claim to its last event. Nothing escapes: what goes wrong becomes the `error` event."""
+        """Run a turn, from its claim to its last event. Nothing escapes: an error becomes the `error` event."""
         complete = b""
         try:
             turn.begin()
@@ -170,26 +179,28 @@ class Runner:
                 )
             )
             if speaking is None:
-                stream = turn.body + complete
+                stream = turn.log.body + complete
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is compressed
-                stream = await asyncio.to_thread(lambda: compress(turn.body + complete))
+                stream = await asyncio.to_thread(lambda: compress(turn.log.body + complete))
             settlement = self._settlement(outcome, stream)
             await turn.database.write(settle, turn.claim, settlement)
-            turn.settled = True
-            turn.append(complete)
+            turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
-            turn.stopped_by = turn.stopped_by or error
-            turn.settled = await self._abandon(turn, certain=not complete)
-            turn.append(complete if turn.settled else events.encode(_error_event(turn.stopped_by, turn.claim)))
+            turn.fail(error)
+            if await self._abandon(turn, certain=not complete):
+                turn.end(Status.SETTLED, complete)
+            else:
+                turn.end(Status.VOID, events.encode(_error_event(turn.error or error, turn.claim)))
         finally:
             del self._running[turn.claim.interaction_id]
-            turn.close()
+            turn.log.close()
 
     async def _interact(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Outcome:
         scene = await self._scene(turn, incoming, speaking)
-        turn.claim = replace(turn.claim, user={}, history=())  # the scene has them, and a turn may take long
+        turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
-        async with aclosing(interact(scene, outcome, self._models, self._voices, turn.touch)) as happening:
+        models = AttendedModels(self._models.of(turn.claim.org_id), turn.patience.touch)
+        async with aclosing(interact(scene, outcome, models, self._voices, turn.patience.touch)) as happening:
             async for event in happening:
                 turn.tell(event)
         return outcome
@@ -205,7 +216,7 @@ class Runner:
                 if claim.position is None
                 else Position.from_json(claim.position)
             ),
-            person=_person(claim),
+            person=_person(claim.profile),
             history=claim.history,
             incoming=incoming,
             llm_model_preferences=claim.llm_model_preferences,
@@ -214,9 +225,9 @@ class Runner:
         )
 
     async def _abandon(self, turn: Turn, *, certain: bool) -> bool:
-        """Leave nothing of a turn; whether it is settled after all.
+        """Leave nothing of a turn. Return True if it is settled after all.
 
-        Where that is not certain, for a commit was under way, it is asked again and again until the lease has ended.
+        If that is not `certain`, for a commit was under way, the database is asked again until the lease has ended.
         """
         latest = asyncio.get_running_loop().time() + (0 if certain else self._settings.lease_s)
         while True:
@@ -241,15 +252,11 @@ class Runner:
         )
 
 
-def _person(claim: Claim) -> Person:
-    user = claim.user
-    preferences = user["preferences"]
-    return Person(
-        name=f"{user['first_name']} {user['last_name']}",
-        language=preferences.get("preferred_language"),
-        timezone=preferences.get("timezone") or "UTC",
-        additional_context=user["additional_context"],
-    )
+_FORGOTTEN = UserProfile("", "", {}, ())
+
+
+def _person(user: UserProfile) -> Person:
+    return Person(user.name, user.language, user.timezone, user.additional_context)
 
 
 def _error_event(error: BaseException, claim: Claim) -> events.Error:

@@ -1,239 +1,115 @@
-"""A turn as a log of encoded events, which one task writes and any number of readers follow.
+"""A turn: its life cycle, from the claim of its conversation to its end.
 
-A turn outlives its readers: a client that leaves ends nothing, and nobody waits for a slow one. Lines are numbered from
-1; a reader that has had `after` of them reads on from there.
+A turn outlives its readers: a client that leaves ends nothing.
 """
 
 import asyncio
-import zlib
-from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from collections.abc import Callable
+from enum import Enum
 
 from tertulia import events
-from tertulia.errors import ModelMisbehaved, TertuliaError
+from tertulia.engine.turns.log import TurnLog
+from tertulia.engine.turns.patience import Patience
+from tertulia.errors import TertuliaError
 from tertulia.events import Event
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn.values import Claim
 
 ActionFilter = Callable[[str], bool]
-"""Whether the caller wants to hear of an action of this type."""
-
-CHUNK_BYTES = 1 << 16
-"""What a reader that lags behind is given at once, at most but for one line."""
-
-BLOCK_BYTES = 1 << 12
-"""What is kept as it is; older lines are compressed, so that a long turn and its slow readers cost little memory."""
-
-LOG_BYTES = 1 << 23
-"""A turn that makes more than this has gone wrong."""
-
-SPOKEN_LOG_BYTES = 1 << 26
-"""As `LOG_BYTES`, where the reply is spoken: some seventeen minutes of PCM."""
+"""True for a type of action that the caller wants to hear of."""
 
 
 def no_actions(_action_type: str) -> bool:
-    """The filter of a caller who may not see the agent's actions."""
+    """Refuse every type of action: the filter of a caller who may not see them. Return False."""
     return False
 
 
-class EventLog(Protocol):
-    """Something that a stream can be read from."""
+class Status(Enum):
+    """A stage in the life of a turn."""
 
-    def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        """Whole lines of NDJSON after the first `after`, as they come, several at once where the reader lags."""
-        ...
+    CLAIMED = "claimed"
+    """Its task has not begun."""
+    RUNNING = "running"
+    SETTLING = "settling"
+    """It is being committed, and cannot be stopped any more."""
+    STOPPED = "stopped"
+    """It has failed or been stopped, and is being abandoned."""
+    SETTLED = "settled"
+    """It is committed."""
+    VOID = "void"
+    """Nothing of it remains."""
 
 
 class Turn:
-    """A running turn. Written and read on one event loop."""
+    """A turn and its log. Written and read on one event loop."""
 
-    __slots__ = (
-        "_begun",
-        "_block_ends",
-        "_blocks",
-        "_level",
-        "_limit",
-        "_lines",
-        "_loop",
-        "_size",
-        "_tail",
-        "_waiters",
-        "claim",
-        "closed",
-        "database",
-        "settled",
-        "settling",
-        "stopped_by",
-        "task",
-        "touched",
-        "wants",
-    )
+    __slots__ = ("_wants", "claim", "database", "error", "log", "patience", "status", "task")
 
-    def __init__(self, database: Database, claim: Claim, wants: ActionFilter) -> None:
+    def __init__(self, database: Database, claim: Claim, wants: ActionFilter, patience: Patience) -> None:
         self.database = database
         self.claim = claim
-        self.wants = wants
-        self._limit = LOG_BYTES
-        self._level = 1
-        """How hard older lines are compressed."""
-        self.closed = False
-        self.settling = False
-        """Whether the turn is being committed: from here on it cannot be stopped."""
-        self.settled = False
-        """Whether the turn is committed."""
-        self.stopped_by: BaseException | None = None
-        """Why the turn is void: from here on there is nothing more to stop."""
+        self.log = TurnLog()
+        self.patience = patience
+        self.status = Status.CLAIMED
+        self.error: BaseException | None = None
+        """The reason why the turn is stopped or void."""
         self.task: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self.touched = self._loop.time()
-        """When the turn last showed life, by the event loop's clock, in seconds."""
-        self._begun = False
-        self._blocks: list[bytes] = []
-        self._block_ends: list[int] = []
-        """How many lines there are up to the end of each block."""
-        self._lines: list[bytes] = []
-        """Those after the blocks; `_tail` is their size."""
-        self._tail = 0
-        self._size = 0
-        self._waiters: list[asyncio.Future[None]] = []
-
-    @property
-    def body(self) -> bytes:
-        """Everything so far."""
-        return b"".join([*map(zlib.decompress, self._blocks), *self._lines])
-
-    def expect_sound(self) -> None:
-        """Say that the reply is spoken: there may be more of it, and sound is hardly smaller when it is compressed."""
-        self._limit, self._level = SPOKEN_LOG_BYTES, 0
-
-    def touch(self, ahead_s: float = 0) -> None:
-        """Say that the turn lives, and may be silent for so many seconds before that is counted."""
-        self.touched = self._loop.time() + ahead_s
+        self._wants = wants
 
     def tell(self, event: Event) -> None:
-        """Add an event, unless it is an action that the caller does not want.
+        """Add an event to the log, unless it is an action that the caller does not want.
 
         Raises:
-            ModelMisbehaved: there is no end to it.
+            ModelMisbehaved: the log is longer than a turn can be.
         """
-        self.touched = self._loop.time()
-        if isinstance(event, events.CurrentAgentAction) and not self.wants(events.action_type(event.action)):
+        self.patience.touch()
+        if isinstance(event, events.CurrentAgentAction) and not self._wants(events.action_type(event.action)):
             return
-        if self._size > self._limit:
-            raise ModelMisbehaved("the reply has no end")
-        self.append(events.encode(event))
-
-    def append(self, line: bytes) -> None:
-        """Add an encoded event."""
-        self._lines.append(line)
-        self._size += len(line)
-        self._tail += len(line)
-        if self._tail > BLOCK_BYTES:
-            self._pack()
-        self._wake()
-
-    def _pack(self) -> None:
-        self._block_ends.append(self._count)
-        self._blocks.append(zlib.compress(b"".join(self._lines), self._level))
-        self._lines, self._tail = [], 0
-
-    @property
-    def _packed(self) -> int:
-        return self._block_ends[-1] if self._block_ends else 0
-
-    @property
-    def _count(self) -> int:
-        """How many lines there are."""
-        return self._packed + len(self._lines)
-
-    def close(self) -> None:
-        """Say that no event will follow."""
-        self.closed = True
-        self._wake()
+        self.log.tell(event)
 
     def begin(self) -> None:
-        """Say that the task runs. Raises what the turn was stopped by before it did."""
-        self._begun = True
+        """Note that the task runs. Raises the error by which the turn was stopped before."""
         self._raise_if_stopped()
-
-    async def first_line(self) -> None:
-        """Wait until there is a line. Raises what the turn ended by, where that is its only one."""
-        while not self._count and not self.closed:
-            await self._more()
-        if self.closed and self._count <= 1 and isinstance(self.stopped_by, Exception) and not self.settled:
-            raise self.stopped_by
+        self.status = Status.RUNNING
 
     def begin_settling(self) -> None:
-        """Say that the turn is being committed. Raises what stopped it before, had the cancellation got lost."""
+        """Note that the turn is being committed. Raises the error that stopped it, had the cancellation got lost."""
         self._raise_if_stopped()
-        self.settling = True
+        self.status = Status.SETTLING
 
     def _raise_if_stopped(self) -> None:
-        if self.stopped_by is not None:
-            raise self.stopped_by
+        if self.error is not None:
+            raise self.error
 
     def stop(self, error: TertuliaError) -> bool:
-        """End the turn with this error. False: it is too late, the turn is being committed."""
-        if self.task is None or (self.settling and self.stopped_by is None):
+        """End the turn with an error. Return False if it is too late: the turn is being committed."""
+        if self.task is None or self.status in {Status.SETTLING, Status.SETTLED}:
             return False
-        if self.stopped_by is None:
-            self.stopped_by = error
-            if self._begun:  # a task that is cancelled before its first step never runs, nor its `finally`
-                self.task.cancel()
+        is_running = self.status is Status.RUNNING
+        if is_running or self.status is Status.CLAIMED:
+            self.fail(error)
+        if is_running:  # a task that is cancelled before its first step never runs, nor its `finally`
+            self.task.cancel()
         return True
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the turn has failed; the first error is the one that is told."""
+        self.status = Status.STOPPED
+        self.error = self.error or error
+
+    def end(self, status: Status, last: bytes) -> None:
+        """Note that the turn is settled or void, and add its last line."""
+        self.status = status
+        self.log.append(last)
+
+    async def first_line(self) -> None:
+        """Wait until there is a line. Raises the error of a void turn if that is its only line."""
+        while not self.log.count and not self.log.closed:
+            await self.log.changed()
+        if self.status is Status.VOID and self.log.count <= 1 and isinstance(self.error, Exception):
+            raise self.error
 
     async def ended(self) -> None:
         """Wait until the turn is settled or abandoned."""
         if self.task is not None:
             await asyncio.wait([self.task])
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _more(self) -> asyncio.Future[None]:
-        """Done when there is another line, or none will follow."""
-        waiter = self._loop.create_future()
-        self._waiters.append(waiter)
-        return waiter
-
-    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        read = after
-        while True:
-            if read < self._packed:
-                block = bisect_right(self._block_ends, read)
-                skipped = read - (self._block_ends[block - 1] if block else 0)
-                read = self._block_ends[block]
-                yield _after(zlib.decompress(self._blocks[block]), skipped)
-            elif read < self._count:
-                first, read = read - self._packed, self._count
-                yield b"".join(self._lines[first:])
-            elif self.closed:
-                return
-            else:
-                await self._more()
-
-
-class Recorded:
-    """A turn that has ended, read from its recorded body."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        body = _after(self._body, after)
-        for position in range(0, len(body), CHUNK_BYTES):
-            yield body[position : position + CHUNK_BYTES]
-
-
-def _after(body: bytes, lines: int) -> bytes:
-    """What is left of a body without its first lines."""
-    start = 0
-    for _ in range(lines):
-        start = body.find(b"\n", start) + 1
-        if start == 0:
-            return b""
-    return body[start:]

@@ -1,1 +1,1 @@
-"""What a turn writes: its claim, its lease, its settlement, its stream."""
+"""The writes of a turn: its claim, its lease, its settlement, its stream."""

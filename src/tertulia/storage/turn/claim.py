@@ -4,6 +4,8 @@ One turn runs at a time, by a lease with a fencing token that grows with each cl
 request may claim the conversation then.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,9 +15,11 @@ from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
-from tertulia.storage.conversation import Authorize, Record, get_conversation, refuse_unless_idle
+from tertulia.events import VersionInfo
+from tertulia.storage.conversation import Conversation, UserProfile
 from tertulia.storage.database.prepared import Prepared, insert
 from tertulia.storage.tables import agents, context_graphs, conversations, services, users, version_sets
+from tertulia.storage.turn.finish import refuse_unless_idle
 from tertulia.storage.turn.history import list_history
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import is_live
@@ -65,8 +69,18 @@ _EARLIER = Prepared(
 )
 
 
-def find_service(connection: Connection, opening: Opening) -> dict[str, Any]:
-    """The service and version set that a conversation is to use, with the versions resolved.
+@dataclass(frozen=True, slots=True)
+class OpenedService:
+    """A service as a conversation is about to use it: its versions resolved, and the user who asks for it."""
+
+    agent: VersionInfo
+    graph: VersionInfo
+    llm_model_preferences: Mapping[str, Any]
+    profile: UserProfile
+
+
+def get_opened_service(connection: Connection, opening: Opening) -> OpenedService:
+    """Resolve the service and version set that a conversation is to use. Return the versions.
 
     Raises:
         NotFound: the service or its version set does not exist.
@@ -87,18 +101,23 @@ def find_service(connection: Connection, opening: Opening) -> dict[str, Any]:
         raise NotFound(f"The service has no version set {opening.version_set_name}.")
     if not row["is_active"]:
         raise BadRequest("The service is inactive.")
-    return row
+    return OpenedService(
+        agent=(row["agent_id"], row["agent_version"]),
+        graph=(row["context_graph_id"], row["graph_version"]),
+        llm_model_preferences=row["llm_model_preferences"],
+        profile=UserProfile(row["first_name"], row["last_name"], row["preferences"], row["additional_context"]),
+    )
 
 
 def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
-    """Insert a conversation that its first turn owns.
+    """Insert a conversation that its first turn owns. Return the turn's claim.
 
     Raises:
-        NotFound, BadRequest: as `find_service`.
+        NotFound, BadRequest: as `get_opened_service`.
         BadRequest: the user has an unfinished conversation of the service.
         Conflict: the user is creating one at this moment.
     """
-    service = find_service(connection, opening)
+    service = get_opened_service(connection, opening)
     returning = _clear_the_way(connection, opening)
     now = clock.now()
     row: dict[str, Any] = {
@@ -107,11 +126,11 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
         "user_id": opening.user_id,
         "service_id": opening.service_id,
         "version_set_name": opening.version_set_name,
-        "agent_id": service["agent_id"],
-        "agent_version": service["agent_version"],
-        "context_graph_id": service["context_graph_id"],
-        "context_graph_version": service["graph_version"],
-        "llm_model_preferences": service["llm_model_preferences"],
+        "agent_id": service.agent[0],
+        "agent_version": service.agent[1],
+        "context_graph_id": service.graph[0],
+        "context_graph_version": service.graph[1],
+        "llm_model_preferences": service.llm_model_preferences,
         "tags": opening.tags,
         "is_test": opening.is_test,
         "is_finished": False,
@@ -136,15 +155,17 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
     return Claim(
         org_id=opening.org_id,
         user_id=opening.user_id,
-        conversation_id=row["id"],
+        conversation_id=opening.conversation_id,
+        service_id=opening.service_id,
         interaction_id=lease.interaction_id,
         lease_token=1,
-        agent=(service["agent_id"], service["agent_version"]),
-        graph=(service["context_graph_id"], service["graph_version"]),
-        llm_model_preferences=service["llm_model_preferences"],
+        agent=service.agent,
+        graph=service.graph,
+        llm_model_preferences=service.llm_model_preferences,
         position=None,
         returning=returning,
-        user=service,
+        profile=service.profile,
+        attributes=opening.attributes,
         num_interactions=0,
         last_message_time=None,
     )
@@ -154,7 +175,7 @@ _INSERT_CONVERSATION = insert(conversations)
 
 
 def _clear_the_way(connection: Connection, opening: Opening) -> bool:
-    """See that no conversation is in the way; say whether the user has finished one before."""
+    """Refuse the opening while another conversation is in the way. Return True if the user has finished one before."""
     key = {"user_id": opening.user_id, "service_id": opening.service_id, "org_id": opening.org_id}
     returning = False
     for earlier in _EARLIER.all(connection, key):
@@ -171,7 +192,7 @@ def _clear_the_way(connection: Connection, opening: Opening) -> bool:
     return returning
 
 
-def _remove_dead(connection: Connection, earlier: Record) -> None:
+def _remove_dead(connection: Connection, earlier: Mapping[str, Any]) -> None:
     mine = sa.and_(conversations.c.id == earlier["id"], conversations.c.lease_token == earlier["lease_token"])
     if not connection.execute(sa.delete(conversations).where(mine)).rowcount:
         raise Conflict("Another operation on the user's conversation of this service is running.")
@@ -190,26 +211,24 @@ _TAKE_LEASE = Prepared(
 )
 
 
-def claim_existing(
-    connection: Connection, org_id: str, conversation_id: str, lease: Lease, history: int, authorize: Authorize
-) -> Claim:
-    """Take the lease of a conversation for another turn; `history` is how many messages the turn wants to see.
+def claim_existing(connection: Connection, conversation: Conversation, lease: Lease, history: int) -> Claim:
+    """Take the lease of a conversation that this transaction has read. Return the turn's claim.
+
+    `history`: how many messages the turn wants to see.
 
     Raises:
-        NotFound: there is none, or its first turn was never committed.
-        Forbidden: `authorize` says so.
+        NotFound: its first turn was never committed.
         Conflict: it is finished, or a turn of it is running.
     """
-    row = get_conversation(connection, org_id, conversation_id)
-    authorize(row)
-    refuse_unless_idle(row)
-    if not row["num_interactions"]:
-        raise NotFound(f"There is no conversation {conversation_id}.")
+    refuse_unless_idle(conversation)
+    if not conversation.num_interactions:
+        raise NotFound(f"There is no conversation {conversation.id}.")
+    held = conversation.lease
     taken = _TAKE_LEASE.run(
         connection,
         {
-            "b_id": conversation_id,
-            "b_token": row["lease_token"],
+            "b_id": conversation.id,
+            "b_token": held.token,
             "b_owner": lease.owner,
             "b_interaction_id": lease.interaction_id,
             "b_expires_at": lease.expires_at,
@@ -217,21 +236,23 @@ def claim_existing(
     )
     if not taken:
         raise Conflict("Another operation on this conversation is running.")
-    if row["lease_interaction_id"] is not None:  # of a turn that died
-        free_keys(connection, row["lease_interaction_id"])
+    if held.interaction_id is not None:  # of a turn that died
+        free_keys(connection, held.interaction_id)
     return Claim(
-        org_id=org_id,
-        user_id=row["user_id"],
-        conversation_id=conversation_id,
+        org_id=conversation.org_id,
+        user_id=conversation.owner.user_id,
+        conversation_id=conversation.id,
+        service_id=conversation.service_id,
         interaction_id=lease.interaction_id,
-        lease_token=row["lease_token"] + 1,
-        agent=(row["agent_id"], row["agent_version"]),
-        graph=(row["context_graph_id"], row["context_graph_version"]),
-        llm_model_preferences=row["llm_model_preferences"],
-        position=row["position"],
+        lease_token=held.token + 1,
+        agent=conversation.agent,
+        graph=conversation.graph,
+        llm_model_preferences=conversation.llm_model_preferences,
+        position=conversation.position,
         returning=False,
-        user=row,
-        num_interactions=row["num_interactions"],
-        last_message_time=row["last_message_time"],
-        history=list_history(connection, conversation_id, history),
+        profile=conversation.profile,
+        attributes=conversation.attributes,
+        num_interactions=conversation.num_interactions,
+        last_message_time=conversation.last_message_time,
+        history=list_history(connection, conversation.id, history),
     )

@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: which turn a caller's key began.
+"""Idempotency keys of callers, and the turns that they began.
 
 A key is written in the transaction that claims its turn, and removed with a turn that is void, so that it is free
-again. Where a process died in between, the key points to nothing that lives, and counts as free too. Whoever writes or
-removes a key has the conversation first: in the other order, two of them could wait for each other.
+again. If a process died in between, the key points to nothing that lives, and counts as free too. A unit that writes or
+removes a key has taken the conversation first: in the other order, two of them could wait for each other.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,8 @@ class KeyTaken(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """A key as a request brings it, and what the request asks, as a digest."""
+class IdempotencyTicket:
+    """A key as a request brings it, with a digest of the request."""
 
     org_id: str
     user_id: str
@@ -38,7 +38,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierTurn:
     """The turn that an earlier request with the same key began."""
 
     conversation_id: str
@@ -58,8 +58,10 @@ class Begun(Protocol):
 T = TypeVar("T", bound=Begun)
 
 
-def begin_once(connection: Connection, ticket: Ticket | None, claim: Callable[[Connection], T]) -> T | Earlier:
-    """Claim a turn, unless the key has begun one that is running or settled.
+def begin_once(
+    connection: Connection, ticket: IdempotencyTicket | None, claim: Callable[[Connection], T]
+) -> T | EarlierTurn:
+    """Claim a turn, unless the key has begun one that is running or settled. Return the claim, or the earlier turn.
 
     Raises:
         Unprocessable: the key was used for another request.
@@ -75,17 +77,17 @@ def begin_once(connection: Connection, ticket: Ticket | None, claim: Callable[[C
     return claimed
 
 
-def _find_earlier(connection: Connection, ticket: Ticket) -> Earlier | None:
+def _find_earlier(connection: Connection, ticket: IdempotencyTicket) -> EarlierTurn | None:
     row = connection.execute(sa.select(idempotency_keys).where(*_of(ticket))).first()
     if row is None or not _is_alive(connection, row.conversation_id, row.interaction_id, row.expires_at):
         return None
     if row.request_hash != ticket.request_hash:
         raise Unprocessable("This key was used for another request.", ("header", "Idempotency-Key"))
-    return Earlier(row.conversation_id, row.interaction_id)
+    return EarlierTurn(row.conversation_id, row.interaction_id)
 
 
-def _tie(connection: Connection, ticket: Ticket, begun: Begun) -> None:
-    """Look again before: what looked dead may have settled just before its conversation was claimed."""
+def _tie(connection: Connection, ticket: IdempotencyTicket, begun: Begun) -> None:
+    """Note a key's turn. The key is looked up again before: a turn that looked dead may have settled meanwhile."""
     if _find_earlier(connection, ticket) is not None:
         raise KeyTaken(_TAKEN)
     connection.execute(sa.delete(idempotency_keys).where(*_of(ticket)))
@@ -111,11 +113,11 @@ def free_keys(connection: Connection, interaction_id: str) -> None:
 
 
 def purge_keys(connection: Connection, now: datetime) -> None:
-    """Remove what is past its time."""
+    """Remove the keys that are past their time."""
     connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
 
 
-def _of(ticket: Ticket) -> tuple[sa.ColumnElement[bool], ...]:
+def _of(ticket: IdempotencyTicket) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         idempotency_keys.c.org_id == ticket.org_id,
         idempotency_keys.c.user_id == ticket.user_id,
@@ -124,7 +126,7 @@ def _of(ticket: Ticket) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _is_alive(connection: Connection, conversation_id: str, interaction_id: str, expires_at: datetime) -> bool:
-    """Whether the turn of a key is running, whatever its age, or settled and not expired.
+    """Find the turn of a key. Return True if it is running, whatever its age, or settled and not expired.
 
     One statement: between two, a running turn may settle, and would be found in neither.
     """

@@ -1,4 +1,4 @@
-"""When a lease holds, and how it is given back."""
+"""Leases: their hold, and their end."""
 
 from datetime import datetime
 from typing import Any
@@ -12,9 +12,9 @@ FREE: dict[str, Any] = {
     "lease_interaction_id": None,
     "lease_expires_at": None,
 }
-"""Values that end a lease. The token grows too: nobody who had it before, or has read it before, can use it now."""
+"""Values that end a lease. The token grows too, so that an older claim or an older look at the row is worth nothing."""
 
 
 def is_live(lease_expires_at: datetime | None) -> bool:
-    """Whether a lease holds at this moment."""
+    """Return True if a lease holds at this moment."""
     return lease_expires_at is not None and lease_expires_at > clock.now()

@@ -41,7 +41,7 @@ _COUNT = Prepared(
 
 
 def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
-    """Commit a turn: its messages, its interaction, where the conversation now stands; and give the lease back.
+    """Commit a turn, with its messages, its interaction and the conversation's new position, and give the lease back.
 
     Raises:
         Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
@@ -132,7 +132,7 @@ def _recording_row(claim: Claim, made: Settlement, recording: Recording) -> dict
 def abandon(connection: Connection, claim: Claim) -> bool:
     """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice.
 
-    True: there was nothing to abandon, for the turn is settled after all, and only the answer to that was lost.
+    Return True if there was nothing to abandon: the turn is settled, and only the answer to that was lost.
     """
     mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
     running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)

@@ -1,4 +1,4 @@
-"""What turns have streamed, kept so that it can be replayed for a while."""
+"""Streams of settled turns, kept so that they can be replayed for a while."""
 
 import zlib
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from tertulia.storage.turn.lease import is_live
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordedStream:
     """The whole NDJSON body of a settled turn."""
 
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class RunningElsewhere:
     """The turn is running; `owner` is the worker that runs it."""
 
     owner: str
@@ -32,7 +32,7 @@ class Compressed(bytes):
 
 
 def compress(body: bytes) -> Compressed:
-    """A body as it is stored. One that is that already, because it takes long, is returned."""
+    """Compress a body. Return it as it is stored; one that is compressed already is returned as it is."""
     return body if isinstance(body, Compressed) else Compressed(zlib.compress(body, 1))
 
 
@@ -58,8 +58,8 @@ _WHERE = (
 )
 
 
-def find_stream(connection: Connection, conversation_id: str, interaction_id: str) -> Recording | Elsewhere:
-    """Where the events of a turn can be read.
+def find_stream(connection: Connection, conversation_id: str, interaction_id: str) -> RecordedStream | RunningElsewhere:
+    """Find where the events of a turn can be read. Return their record, or the worker that runs the turn.
 
     Raises:
         NotFound: there is no such turn, or it is void.
@@ -67,14 +67,14 @@ def find_stream(connection: Connection, conversation_id: str, interaction_id: st
     """
     row = connection.execute(_WHERE, {"conversation_id": conversation_id, "interaction_id": interaction_id}).first()
     if row is not None and row.body is not None and row.expires_at > clock.now():
-        return Recording(zlib.decompress(row.body))
+        return RecordedStream(zlib.decompress(row.body))
     if row is not None and row.settled is not None:
         raise Gone("The events of this interaction are not kept any more; its messages are.")
     if row is None or row.lease_interaction_id != interaction_id or not is_live(row.lease_expires_at):
         raise NotFound(f"There is no interaction {interaction_id}.")
-    return Elsewhere(row.lease_owner)
+    return RunningElsewhere(row.lease_owner)
 
 
 def purge_streams(connection: Connection, now: datetime) -> None:
-    """Remove what is past its time."""
+    """Remove the streams that are past their time."""
     connection.execute(sa.delete(streams).where(streams.c.expires_at <= now))

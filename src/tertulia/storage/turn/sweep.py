@@ -6,6 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tertulia import clock
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE
@@ -15,7 +16,7 @@ RENEWED_AT_ONCE = 1000
 
 
 def renew(connection: Connection, owner: str, expires_at: datetime, running: Sequence[str] | None = None) -> None:
-    """Lengthen the leases of a worker: of the `running` conversations alone, where they are named.
+    """Lengthen the leases of a worker; with `running`, those of these conversations alone.
 
     A lease whose turn is not running any more, because its claim or its end got lost, has to end by itself.
     """
@@ -29,7 +30,7 @@ def renew(connection: Connection, owner: str, expires_at: datetime, running: Seq
 
 
 def sweep(connection: Connection, now: datetime) -> int:
-    """Abandon every turn whose lease has ended; how many there were."""
+    """Abandon every turn whose lease has ended. Return how many there were."""
     # Locked, so that none of them is renewed or settled meanwhile; one that is at it, or another sweeper has, can wait.
     expired = (
         sa.select(conversations.c.id, conversations.c.lease_interaction_id)
@@ -50,3 +51,16 @@ def shorten(connection: Connection, latest: datetime) -> None:
     connection.execute(
         sa.update(conversations).where(conversations.c.lease_expires_at > latest).values(lease_expires_at=latest)
     )
+
+
+def end_expired(connection: Connection, conversation_id: str, interaction_id: str) -> None:
+    """Abandon a turn if its lease has ended. A worker that is about to commit it does so before this, or never."""
+    this = sa.and_(
+        conversations.c.id == conversation_id,
+        conversations.c.lease_interaction_id == interaction_id,
+        conversations.c.lease_expires_at <= clock.now(),
+    )
+    removed = connection.execute(sa.delete(conversations).where(this, conversations.c.num_interactions == 0))
+    freed = connection.execute(sa.update(conversations).where(this).values(FREE))
+    if removed.rowcount or freed.rowcount:
+        free_keys(connection, interaction_id)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
-from tertulia.storage.conversation import Record
+from tertulia.storage.conversation import UserProfile
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Which worker runs a turn, which interaction it makes, and until when nobody else may have the conversation."""
+    """A worker's right to make an interaction; until `expires_at` nobody else may have the conversation."""
 
     owner: str
     interaction_id: str
@@ -30,6 +30,16 @@ class Opening:
     tags: Mapping[str, str | None]
     is_test: bool
     conversation_id: str = field(default_factory=new_id)
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes that a permission's conditions can name, but for the id, which nobody knows yet."""
+        return {
+            "org_id": self.org_id,
+            "conversation_user_id": self.user_id,
+            "service_id": self.service_id,
+            "conversations_visible_to_admins": True,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +68,15 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A turn's right to a conversation, and what the turn has to know of it. `position` is None for a new one."""
+    """A turn's right to a conversation, and the conversation as the turn sees it. `position` is None for a new one.
+
+    `attributes` are those that a permission's conditions can name.
+    """
 
     org_id: str
     user_id: str
     conversation_id: str
+    service_id: str
     interaction_id: str
     lease_token: int
     agent: VersionInfo
@@ -70,7 +84,8 @@ class Claim:
     llm_model_preferences: Mapping[str, Any]
     position: list[list[Any]] | None
     returning: bool
-    user: Record
+    profile: UserProfile
+    attributes: Mapping[str, object]
     num_interactions: int
     last_message_time: datetime | None
     history: Sequence[Message] = ()
@@ -78,7 +93,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a turn made, to be committed as one; `stream` is its NDJSON body."""
+    """The work of a turn, to be committed as one; `stream` is its NDJSON body."""
 
     created_at: datetime
     messages: Sequence[Message]

@@ -10,7 +10,7 @@ from tertulia.storage.tables import workers
 
 
 def register(connection: Connection, worker_id: str, address: str, expires_at: datetime) -> None:
-    """Say where a worker is reached, or that it still is."""
+    """Note the address of a worker, or that it still holds."""
     mine = workers.c.id == worker_id
     values = {"address": address, "expires_at": expires_at}
     if not connection.execute(sa.update(workers).where(mine).values(values)).rowcount:
@@ -23,11 +23,11 @@ def unregister(connection: Connection, worker_id: str) -> None:
 
 
 def find_address(connection: Connection, worker_id: str) -> str | None:
-    """`HOST:PORT` of a worker that lives."""
+    """Find a worker that lives. Return its `HOST:PORT`, or None."""
     query = sa.select(workers.c.address).where(workers.c.id == worker_id, workers.c.expires_at > clock.now())
     return connection.execute(query).scalar_one_or_none()
 
 
 def purge_workers(connection: Connection, now: datetime) -> None:
-    """Forget those that died."""
+    """Forget the workers that died."""
     connection.execute(sa.delete(workers).where(workers.c.expires_at <= now))

@@ -1,34 +1,31 @@
-"""What is known of an interaction, and what a user could say: after one, or to begin a conversation."""
+"""Insights into an interaction, and suggestions for a user: after one, or to begin a conversation."""
 
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, Path
+from fastapi import Body, Depends
 from pydantic import BaseModel, Field
 from sqlalchemy.engine import Connection
 
-from tertulia.api.conversation.conversation import conversation_target
+from tertulia.api.conversation.paths import ConversationPath, InteractionPath
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import ObjectId, Text
+from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.agent import suggestions
+from tertulia.engine.agent.suggestions import StarterWish
 from tertulia.errors import BadRequest, Unprocessable
-from tertulia.storage import conversation as stored
-from tertulia.storage import message as stored_messages
-from tertulia.storage.conversation import Record
-from tertulia.storage.turn.claim import find_service
+from tertulia.storage.conversation import Conversation, get_conversation
+from tertulia.storage.message import Interaction, get_interaction
 from tertulia.storage.turn.history import list_history
 from tertulia.storage.turn.values import Message, Opening
 
 router = contract_router("/conversation", "Conversation")
 
-ConversationPath = Annotated[ObjectId, Path()]
-InteractionPath = Annotated[ObjectId, Path()]
 VersionInfo = tuple[str, int]
 
 DEFAULT_CONTEXT = "A person who needs what this service offers, and who talks openly to get it."
-"""Who the user is taken for when responses are recommended, where the request does not say."""
+"""The user for whom responses are recommended, unless the request describes another."""
 
 
 class WorkingMemory(BaseModel):
@@ -37,7 +34,7 @@ class WorkingMemory(BaseModel):
 
 
 class ToolCallLog(BaseModel):
-    """A call of a tool; `duration` is in seconds, `output` null where it was not to be kept."""
+    """A call of a tool; `duration` is in seconds, `output` null if it was not to be kept."""
 
     tool_name: str
     tool_id: str
@@ -72,18 +69,19 @@ async def get_interaction_insights(
 ) -> InteractionInsights:
     """How the agent came to its message: the states it went through and where it stands."""
 
-    def read(connection: Connection) -> Record:
-        row = stored.get_conversation(connection, organization.org_id, conversation_id)
-        actor.require(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation_target(row))
-        return stored_messages.get_interaction(connection, conversation_id, interaction_id)
-
-    insights = (await organization.database.read(read))["insights"]
-    graph_id = insights["current_graph"][0]
+    interaction = await organization.database.read(_get_interaction, actor, conversation_id, interaction_id)
+    graph_id, _ = interaction.graph
     actor.require(
         Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE,
         {"org_id": organization.org_id, "service_hierarchical_state_machine_id": graph_id},
     )
-    return InteractionInsights.model_validate({**insights, "reflections": []})
+    return InteractionInsights.model_validate({**interaction.insights, "reflections": []})
+
+
+def _get_interaction(connection: Connection, actor: Actor, conversation_id: str, interaction_id: str) -> Interaction:
+    conversation = get_conversation(connection, actor.org_id, conversation_id)
+    actor.require(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation.attributes)
+    return get_interaction(connection, conversation.id, interaction_id)
 
 
 # --- Recommended responses -------------------------------------------------------------------------------------------
@@ -111,24 +109,27 @@ async def recommend_responses_for_interaction(
     body: Annotated[RecommendResponses | None, Body()] = None,
 ) -> RecommendedResponses:
     """Messages that the user could send next, after the newest interaction."""
-    conversations = runtime.conversations
-
-    def read(connection: Connection) -> tuple[Record, list[Message]]:
-        row = stored.get_conversation(connection, organization.org_id, conversation_id)
-        actor.require(Permission.CONVERSATION_GET_RECOMMENDED_RESPONSES, conversation_target(row))
-        stored_messages.get_interaction(connection, conversation_id, interaction_id)
-        if row["is_finished"]:
-            raise BadRequest("The conversation is finished.")
-        if row["last_interaction_id"] != interaction_id:
-            raise BadRequest("interaction_id: this is not the newest interaction.")
-        return row, list_history(connection, conversation_id, conversations.history)
-
-    row, history = await organization.database.read(read)
-    agent = await conversations.library.agent(organization.database, (row["agent_id"], row["agent_version"]))
-    texts = await suggestions.recommend_responses(
-        conversations.models, row["llm_model_preferences"], agent, history, (body or RecommendResponses()).context
+    history = runtime.settings.turn.history
+    conversation, said = await organization.database.read(
+        _newest_interaction, actor, conversation_id, interaction_id, history
+    )
+    texts = await runtime.conversations.recommend_responses(
+        organization.database, conversation, said, (body or RecommendResponses()).context
     )
     return RecommendedResponses(recommended_responses=texts)
+
+
+def _newest_interaction(
+    connection: Connection, actor: Actor, conversation_id: str, interaction_id: str, history: int
+) -> tuple[Conversation, list[Message]]:
+    conversation = get_conversation(connection, actor.org_id, conversation_id)
+    actor.require(Permission.CONVERSATION_GET_RECOMMENDED_RESPONSES, conversation.attributes)
+    get_interaction(connection, conversation.id, interaction_id)
+    if conversation.is_finished:
+        raise BadRequest("The conversation is finished.")
+    if conversation.last_interaction_id != interaction_id:
+        raise BadRequest("interaction_id: this is not the newest interaction.")
+    return conversation, list_history(connection, conversation.id, history)
 
 
 # --- Conversation starters -------------------------------------------------------------------------------------------
@@ -162,26 +163,11 @@ async def generate_conversation_starter(
     runtime: CurrentRuntime, actor: CurrentActor, organization: Organization, body: GenerateConversationStarter
 ) -> ConversationStarters:
     """First messages that a user of a service could send, each about some of the given facets."""
-    target = {
-        "org_id": organization.org_id,
-        "conversation_user_id": actor.user_id,
-        "service_id": body.service_id,
-        "conversations_visible_to_admins": True,
-    }
-    actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, target)
+    version_set = body.service_version_set_name
+    opening = Opening(organization.org_id, actor.user_id, body.service_id, version_set, {}, is_test=True)
+    actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, opening.attributes)
     if body.min_count > body.max_count:
         raise Unprocessable("min_count must not be greater than max_count.", ("body", "min_count"))
-    opening = Opening(organization.org_id, actor.user_id, body.service_id, body.service_version_set_name, {}, True)
-    service = await organization.database.read(find_service, opening)
-    library = runtime.conversations.library
-    graph_version: VersionInfo = (service["context_graph_id"], service["graph_version"])
-    found = await suggestions.conversation_starters(
-        runtime.conversations.models,
-        service["llm_model_preferences"],
-        await library.agent(organization.database, (service["agent_id"], service["agent_version"])),
-        (await library.graphs(organization.database, graph_version))[graph_version],
-        body.facets,
-        body.generation_instructions,
-        (body.min_count, body.max_count),
-    )
+    wish = StarterWish(body.facets, body.generation_instructions, body.min_count, body.max_count)
+    found = await runtime.conversations.recommend_starters(organization.database, opening, wish)
     return ConversationStarters(prompts=[Starter(prompt=item.prompt, facets=list(item.facets)) for item in found])

@@ -1,11 +1,9 @@
 """The counters behind the rate limits, with a clock that the test sets."""
 
-from typing import Any
-
 import pytest
 
-from tertulia.api.http import limiter as limiters
-from tertulia.api.http.limiter import Counters, Limiter
+from tertulia.auth import limits
+from tertulia.auth.limits import Allowance, Counters, Limiter
 from tertulia.errors import TooManyRequests
 
 
@@ -28,43 +26,49 @@ def limiter(clock: Clock) -> Limiter:
 
 
 def test_the_request_over_the_limit_is_refused_and_told_when_to_come_back(limiter: Limiter, clock: Clock) -> None:
-    limiter.hit({}, 2, "GET /x", "me")
+    limiter.hit(2, "GET /x", "me").refuse()
     clock.time += 20
-    limiter.hit({}, 2, "GET /x", "me")
+    limiter.hit(2, "GET /x", "me").refuse()
 
     with pytest.raises(TooManyRequests) as refused:
-        limiter.hit({}, 2, "GET /x", "me")
+        limiter.hit(2, "GET /x", "me").refuse()
 
     assert refused.value.headers == {"Retry-After": "40"}
 
 
 def test_a_minute_later_all_begins_anew(limiter: Limiter, clock: Clock) -> None:
-    limiter.hit({}, 1, "GET /x", "me")
+    limiter.hit(1, "GET /x", "me").refuse()
     clock.time += 60
 
-    limiter.hit({}, 1, "GET /x", "me")
+    limiter.hit(1, "GET /x", "me").refuse()
 
 
 def test_users_and_endpoints_are_counted_apart(limiter: Limiter) -> None:
-    limiter.hit({}, 1, "GET /x", "me")
+    limiter.hit(1, "GET /x", "me").refuse()
 
-    limiter.hit({}, 1, "GET /x", "them")
-    limiter.hit({}, 1, "GET /y", "me")
+    limiter.hit(1, "GET /x", "them").refuse()
+    limiter.hit(1, "GET /y", "me").refuse()
 
 
-def test_a_refused_request_tells_its_standing_too(limiter: Limiter) -> None:
-    scope: dict[str, Any] = {}
-    limiter.hit(scope, 1, "GET /x", "me")
-    assert scope["tertulia.allowance"] == limiters.Allowance(1, 0, 1_000_061)
+def test_a_refused_request_has_a_standing_too(limiter: Limiter) -> None:
+    assert limiter.hit(1, "GET /x", "me") == Allowance(1, 0, 1_000_061)
 
-    with pytest.raises(TooManyRequests):
-        limiter.hit(scope := {}, 1, "GET /x", "me")
+    assert limiter.hit(1, "GET /x", "me") == Allowance(1, 0, 1_000_061, retry_after=60)
 
-    assert scope["tertulia.allowance"].remaining == 0
+
+def test_who_has_every_place_waits_until_one_is_free(limiter: Limiter) -> None:
+    with limiter.place(1, "me"):
+        with pytest.raises(TooManyRequests), limiter.place(1, "me"):
+            pytest.fail("there was another place")
+        with limiter.place(1, "them"):
+            pass
+
+    with limiter.place(1, "me"):
+        pass
 
 
 def test_callers_who_make_up_names_do_not_fill_the_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiters, "REMEMBERED", 10)
+    monkeypatch.setattr(limits, "REMEMBERED", 10)
     counters = Counters(clock)
 
     for number in range(25):

@@ -1,45 +1,37 @@
-"""How many requests a minute: the counters, and the headers that tell callers where they stand."""
+"""Limits of a caller: so many requests a minute, so many sessions at once. Counted for one process."""
 
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from limits import RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
-from starlette.datastructures import MutableHeaders
-from starlette.types import Scope
 
 from tertulia.errors import TooManyRequests
 
 REMEMBERED = 100_000
 """Windows that are counted at once, at most: beyond that the oldest is forgotten."""
 
-_SCOPE_KEY = "tertulia.allowance"
-
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Where a caller stands: `remaining` requests until `reset_at`, in seconds since the epoch."""
+    """The standing of a caller: `remaining` requests until `reset_at`, in seconds since the epoch."""
 
     limit: int
     remaining: int
     reset_at: int
+    retry_after: int = 0
+    """Whole seconds that a caller who asked once too often has to wait; 0 for others."""
 
-    def put(self, scope: Scope) -> None:
-        """Have the response tell it, whatever response it will be: a plain one, a stream, an error."""
-        scope[_SCOPE_KEY] = self
-
-    @staticmethod
-    def tell(scope: Scope, headers: MutableHeaders) -> None:
-        """Put a limited request's allowance into the headers of its response."""
-        allowance: Allowance | None = scope.get(_SCOPE_KEY)
-        if allowance is not None:
-            headers["X-RateLimit-Limit"] = str(allowance.limit)
-            headers["X-RateLimit-Remaining"] = str(allowance.remaining)
-            headers["X-RateLimit-Reset"] = str(allowance.reset_at)
+    def refuse(self) -> None:
+        """Raise TooManyRequests if the request was one too many."""
+        if self.retry_after:
+            text = f"More than {self.limit} requests a minute to this endpoint."
+            raise TooManyRequests(text, self.retry_after)
 
 
 class Counters(Storage):
@@ -89,22 +81,34 @@ class Counters(Storage):
 
 
 class Limiter:
-    """Counts the requests of one process."""
+    """Counts the requests and the sessions of callers in one process."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._windows = FixedWindowRateLimiter(Counters(now))
+        self._places: Counter[tuple[str, ...]] = Counter()
 
-    def hit(self, scope: Scope, per_minute: int, *who: str) -> None:
-        """Count a request of somebody to something; its response will tell where they stand.
-
-        Raises:
-            TooManyRequests: it is one too many.
-        """
+    def hit(self, per_minute: int, *who: str) -> Allowance:
+        """Count a request of somebody to something. Return where they stand."""
         item = RateLimitItemPerMinute(per_minute)
         allowed = self._windows.hit(item, *who)
         reset_at, remaining = self._windows.get_window_stats(item, *who)
-        Allowance(per_minute, remaining, math.ceil(reset_at)).put(scope)
-        if not allowed:
-            wait = max(1, math.ceil(reset_at - self._now()))
-            raise TooManyRequests(f"More than {per_minute} requests a minute to this endpoint.", wait)
+        wait = 0 if allowed else max(1, math.ceil(reset_at - self._now()))
+        return Allowance(per_minute, remaining, math.ceil(reset_at), wait)
+
+    @contextmanager
+    def place(self, most: int, *who: str) -> Generator[None]:
+        """Take one of the places that somebody may have at once, while the block runs.
+
+        Raises:
+            TooManyRequests: all are taken.
+        """
+        if self._places[who] >= most:
+            raise TooManyRequests(f"There are {most} live conversations of this user already.", 1)
+        self._places[who] += 1
+        try:
+            yield
+        finally:
+            self._places[who] -= 1
+            if not self._places[who]:
+                del self._places[who]

@@ -1,0 +1,175 @@
+"""The log of a turn: encoded events, which one task writes and any number of readers follow.
+
+Lines are numbered from 1; a reader that has had `after` of them reads on from there. Nobody waits for a slow reader.
+"""
+
+import asyncio
+import zlib
+from bisect import bisect_right
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from tertulia import events
+from tertulia.errors import ModelMisbehaved
+from tertulia.events import Event
+
+CHUNK_BYTES = 1 << 16
+"""A piece of a recorded log, as a reader is given it."""
+
+BLOCK_BYTES = 1 << 12
+"""Lines that are kept as they are; older ones are compressed, so that a long turn with slow readers needs no memory."""
+
+LOG_BYTES = 1 << 23
+"""A turn that makes more than this has gone wrong."""
+
+SPOKEN_LOG_BYTES = 1 << 26
+"""As `LOG_BYTES`, for a spoken reply: some seventeen minutes of PCM."""
+
+
+class EventLog(Protocol):
+    """A log that can be followed."""
+
+    def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        """Yield whole lines of NDJSON after the first `after`, as they come; several at once for a reader that lags."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The events of a turn, and the identifiers to come back to it. `replayed`: a request before this one began it."""
+
+    conversation_id: str
+    interaction_id: str
+    log: EventLog
+    replayed: bool = False
+
+
+class TurnLog:
+    """The log of a running turn. Written and read on one event loop."""
+
+    __slots__ = (
+        "_block_ends",
+        "_blocks",
+        "_level",
+        "_limit",
+        "_lines",
+        "_loop",
+        "_size",
+        "_tail",
+        "_waiters",
+        "closed",
+    )
+
+    def __init__(self) -> None:
+        self.closed = False
+        """True when no line will follow."""
+        self._limit = LOG_BYTES
+        self._level = 1
+        """The level of compression of older lines."""
+        self._loop = asyncio.get_running_loop()
+        self._blocks: list[bytes] = []
+        self._block_ends: list[int] = []
+        """The number of lines up to the end of each block."""
+        self._lines: list[bytes] = []
+        """The lines after the blocks; `_tail` is their size."""
+        self._tail = 0
+        self._size = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def body(self) -> bytes:
+        """All lines so far."""
+        return b"".join([*map(zlib.decompress, self._blocks), *self._lines])
+
+    @property
+    def count(self) -> int:
+        """The number of lines so far."""
+        return self._packed + len(self._lines)
+
+    def expect_sound(self) -> None:
+        """Prepare for a spoken reply: it may be longer, and sound is hardly smaller when it is compressed."""
+        self._limit, self._level = SPOKEN_LOG_BYTES, 0
+
+    def tell(self, event: Event) -> None:
+        """Add an event.
+
+        Raises:
+            ModelMisbehaved: the log is longer than a turn can be.
+        """
+        if self._size > self._limit:
+            raise ModelMisbehaved("the reply has no end")
+        self.append(events.encode(event))
+
+    def append(self, line: bytes) -> None:
+        """Add an encoded event, however long the log is."""
+        self._lines.append(line)
+        self._size += len(line)
+        self._tail += len(line)
+        if self._tail > BLOCK_BYTES:
+            self._pack()
+        self._wake()
+
+    def _pack(self) -> None:
+        self._block_ends.append(self.count)
+        self._blocks.append(zlib.compress(b"".join(self._lines), self._level))
+        self._lines, self._tail = [], 0
+
+    @property
+    def _packed(self) -> int:
+        return self._block_ends[-1] if self._block_ends else 0
+
+    def close(self) -> None:
+        """End the log: no line will follow."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def changed(self) -> asyncio.Future[None]:
+        """Return a future that is done when there is another line, or none will follow."""
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        read = after
+        while True:
+            if read < self._packed:
+                block = bisect_right(self._block_ends, read)
+                skipped = read - (self._block_ends[block - 1] if block else 0)
+                read = self._block_ends[block]
+                yield without_first(zlib.decompress(self._blocks[block]), skipped)
+            elif read < self.count:
+                first, read = read - self._packed, self.count
+                yield b"".join(self._lines[first:])
+            elif self.closed:
+                return
+            else:
+                await self.changed()
+
+
+class RecordedLog:
+    """The log of a turn that has ended, read from its recorded body."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        body = without_first(self._body, after)
+        for position in range(0, len(body), CHUNK_BYTES):
+            yield body[position : position + CHUNK_BYTES]
+
+
+def without_first(body: bytes, lines: int) -> bytes:
+    """Return the rest of a body after its first lines."""
+    start = 0
+    for _ in range(lines):
+        start = body.find(b"\n", start) + 1
+        if start == 0:
+            return b""
+    return body[start:]

@@ -1,0 +1,39 @@
+"""The end of a conversation."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.errors import Conflict
+from tertulia.storage.conversation import Conversation
+from tertulia.storage.tables import conversations
+from tertulia.storage.turn.idempotency import free_keys
+from tertulia.storage.turn.lease import FREE, is_live
+
+
+def refuse_unless_idle(conversation: Conversation) -> None:
+    """Raise Conflict when a conversation is finished, or a turn of it is running."""
+    if conversation.is_finished:
+        raise Conflict("The conversation is finished.")
+    if is_live(conversation.lease.expires_at):
+        raise Conflict("Another operation on this conversation is running.")
+
+
+def finish(connection: Connection, conversation: Conversation) -> None:
+    """Finish a conversation that this transaction has read; one that has no messages is removed.
+
+    Raises:
+        Conflict: it is finished, or a turn of it is running.
+    """
+    refuse_unless_idle(conversation)
+    held = conversation.lease
+    idle = sa.and_(conversations.c.id == conversation.id, conversations.c.lease_token == held.token)
+    done = connection.execute(
+        sa.update(conversations).where(idle).values(is_finished=True, finished_at=clock.now(), **FREE)
+        if conversation.num_interactions
+        else sa.delete(conversations).where(idle)
+    )
+    if not done.rowcount:
+        raise Conflict("Another operation on this conversation is running.")
+    if held.interaction_id is not None:  # of a turn that died
+        free_keys(connection, held.interaction_id)
