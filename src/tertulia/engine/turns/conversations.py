@@ -37,7 +37,7 @@ from tertulia.storage.turn.settle import abandon
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening
 
 CLOCK_SKEW = timedelta(seconds=5)
-"""How far ahead of ours a caller's clock may be: an event so little in the future counts as past."""
+"""The most by which a caller's clock may be ahead of ours: an event so little in the future counts as past."""
 
 LOOKUPS = 5
 """Attempts to follow the earlier turn of a key, which may be void by the time that it is looked for."""
