@@ -30,7 +30,7 @@ from tertulia.storage.turn import finish, settle, stream, sweep
 from tertulia.storage.turn.idempotency import IdempotencyTicket, begin_once
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
-from tertulia.storage.user import NewUser, insert_user
+from tertulia.storage.user import NewUser, delete_user, insert_user, lock_user
 
 BLOCKED_S = 0.1
 """A unit that takes longer waits for the other."""
@@ -112,6 +112,10 @@ class Scene:
         found = get_conversation(connection, self.world.org_id, self.claim.conversation_id)
         finish.finish(connection, found)
         return "finished"
+
+    def delete(self, connection: Connection) -> str:
+        delete_user(connection, lock_user(connection, self.world.org_id, self.claim.user_id))
+        return "deleted"
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +220,10 @@ PAIRS = [
     ("settle", "retry"),
     ("abandon", "take"),
     ("abandon", "settle"),
+    ("delete", "settle"),
+    ("delete", "take"),
+    ("settle", "delete"),
+    ("take", "delete"),
 ]
 
 
@@ -242,8 +250,9 @@ def test_two_units_at_once_leave_what_one_after_the_other_would(
 def _check(scene: Scene, results: dict[str, object], *, expired: bool) -> None:
     halves, settled, alive = scene.world.run(1, _read, scene.claim)
     assert halves == {}, results
+    deleted = results.get("delete") == "deleted"
     if "settle" in results:
-        assert (results["settle"] == "settled") == settled, results
+        assert (results["settle"] == "settled") == settled or deleted, results
         assert results["settle"] in {"settled", Conflict}
         assert results["settle"] == "settled" or expired or "abandon" in results, results
     if "look_up" in results:

@@ -1,6 +1,7 @@
 """Coming back to a turn, and ending it, over HTTP: where it runs, and at another worker of the same database."""
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,17 +11,16 @@ from typing import Any
 
 import httpx2
 import pytest
-import sqlalchemy as sa
 
 from support import talk
+from support.accounts import demote
 from support.graphs import action, graph
 from support.puppet import Puppet
 from support.server import Serve, Server
 from support.stage import Stage, Switch
+from tertulia.engine.turns.runner import Runner
 from tertulia.errors import ModelUnavailable
 from tertulia.providers.models.registry import Models
-from tertulia.storage.database import dialect
-from tertulia.storage.tables import users
 
 pytestmark = pytest.mark.both_databases
 
@@ -227,13 +227,37 @@ def test_who_may_not_see_the_agents_actions_does_not_see_them_when_coming_back(p
     assert seen.splitlines() == [line for line in body.splitlines() if b"current-agent-action" not in line]
 
 
-def demote(server: Server, user_id: str) -> None:
-    """From below: there is no way to do so over the API."""
-    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
-    plain = sa.select(users.c.role_id).where(users.c.id == server.demo.user_id).scalar_subquery()
-    with engine.begin() as connection:
-        connection.execute(sa.update(users).where(users.c.id == user_id).values(role_id=plain))
-    engine.dispose()
+def test_a_follower_elsewhere_hears_of_the_end_of_a_lease_whose_worker_is_frozen(
+    serve: Serve, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that runs the turn tells nothing more, and renews no lease, but keeps its connections."""
+
+    frozen, renew = threading.Event(), Runner._renew_leases
+
+    async def renew_until_frozen(runner: Runner) -> None:
+        if not frozen.is_set():
+            await renew(runner)
+
+    monkeypatch.setattr(Runner, "_renew_leases", renew_until_frozen)
+    database, turn = {"url": new_database(), "pool_size": 4}, {"lease_s": 1, "grace_s": 0}
+    switch = Switch()
+    first = serve(models=Models(switch), database=database, data=tmp_path, turn=turn)
+    stage = Stage(first, switch)
+    pair = Pair(stage, serve(models=Models(Switch()), database=database, data=tmp_path, turn=turn))
+    puppet = stage.play(Puppet())
+    puppet.hold()
+    user = stage.user()
+    with ExitStack() as stack:
+        running = stack.enter_context(created(user, stage.service()))
+        assert puppet.asked.wait(10)
+        followed = stack.enter_context(opened(pair.there(user), f"{running.path}/stream"))
+        assert b"conversation-created" in next(followed.pieces)
+        frozen.set()
+        assert b'"http_error_code":503' in last_line(followed.rest())
+        assert pair.there(user).get(f"{running.path}/stream").status_code == 404
+        puppet.release(10)
+        assert b'"http_error_code":409' in last_line(running.rest())  # too late: nothing of it is committed
+    assert talk.conversations(user) == []
 
 
 def test_events_that_are_not_kept_any_more_are_gone(serve: Serve) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -10,12 +11,14 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from support import talk
+from support.accounts import demote
 from support.graphs import action, graph
 from support.live import Live, address, live, patiently, types
 from support.puppet import Puppet
 from support.server import Serve
 from support.stage import Stage
 from tertulia.api.conversation import realtime
+from tertulia.auth import tokens
 from tertulia.auth.credentials import SUBPROTOCOL
 from tertulia.engine.live.session import Pace
 
@@ -361,6 +364,32 @@ def test_a_user_who_is_deleted_is_shown_out(stage: Stage, connected: Connect, ki
             opened.send("finish-conversation")
         assert opened.refused()[0] == 401
         assert opened.closed()[0] == 1008
+
+
+def test_a_session_ends_with_its_user_also_where_nothing_is_said(
+    stage: Stage, connected: Connect, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(realtime, "WATCH_S", 0.05)
+    user = stage.user()
+    with connected(user) as opened:
+        assert stage.root.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+        assert opened.closed() == (1008, "the user is not there any more")
+
+
+def test_a_session_ends_with_the_role_of_its_user(stage: Stage, connected: Connect, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(realtime, "WATCH_S", 0.05)
+    user = stage.user("DefaultAdministratorRole")
+    with connected(user) as opened:
+        opened.start(stage.service())
+        demote(stage.server, user.user_id)  # type: ignore[attr-defined]
+        assert opened.closed() == (1008, "the user has another role")
+
+
+def test_a_session_ends_with_its_token(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tokens, "LIFETIME", timedelta(seconds=2))
+    token = stage.server.sign_in(stage.server.demo.user_id)
+    with live(stage.server, token) as opened:
+        assert opened.closed() == (1008, "the token has expired")
 
 
 def test_a_session_in_which_nothing_happens_ends(stage: Stage, connected: Connect, monkeypatch: pytest.MonkeyPatch):

@@ -47,14 +47,14 @@ class InteractForm(BaseModel):
 
     @field_serializer("recorded_message")
     def _identify(self, message: str | bytes) -> str:
-        """What tells a message from others; of a recording its digest, for the event loop waits while it is copied."""
+        """Tell a message from others. Return its text, or the digest of a recording, which is large."""
         return message if isinstance(message, str) else hashlib.sha256(message).hexdigest()
 
     def to_incoming(self) -> Incoming:
-        """What the interaction answers.
+        """Return the message that the interaction answers.
 
         Raises:
-            Unprocessable: a part is missing, or given where it must not be.
+            Unprocessable: a part is missing, or one is given that must be left out.
             BadRequest: the message is blank.
         """
         contents, times = self.external_event_message_content, self.external_event_message_timestamp
@@ -73,7 +73,7 @@ class InteractForm(BaseModel):
 
     @property
     def audio(self) -> bytes | None:
-        """The recording, where the message is one."""
+        """The recording, if the message is one."""
         message = self.recorded_message
         return message if isinstance(message, bytes) and self.initial_message_type != "skip" else None
 
@@ -84,7 +84,7 @@ class InteractForm(BaseModel):
 
 
 async def read_interact_form(request: Request) -> InteractForm:
-    """The body of an interaction.
+    """Read the body of an interaction. Return its form.
 
     Raises:
         Unprocessable: it is not multipart, or a part is wrong.
@@ -108,7 +108,7 @@ async def read_interact_form(request: Request) -> InteractForm:
 
 
 async def _parse(request: Request, boundary: str, limits: LimitSettings) -> FormData:
-    """The parts of a body. Text is read as Latin-1, which keeps every byte: whether it is UTF-8 is seen later."""
+    """Parse a body. Return its parts; text is read as Latin-1, which keeps every byte, and is decoded later."""
     headers = Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
     parser = MultiPartParser(
         headers,
@@ -158,7 +158,7 @@ def _text(name: str, content: bytes) -> str:
 
 
 def spoken_message(audio: bytes | None, audio_config: str | None, longest_s: float) -> Callable[[], "Recorded"] | None:
-    """What decodes a spoken message; None where there is none.
+    """Prepare the decoding of a spoken message. Return the function that decodes, or None if there is no message.
 
     Raises:
         Unprocessable: the query does not say, or not rightly, what was recorded.

@@ -67,7 +67,7 @@ async def get_interaction_insights(
     conversation_id: ConversationPath,
     interaction_id: InteractionPath,
 ) -> InteractionInsights:
-    """How the agent came to its message: the states it went through and where it stands."""
+    """Explain the agent's message by the states that it went through. Return them, and the state that it is in."""
 
     interaction = await organization.database.read(_get_interaction, actor, conversation_id, interaction_id)
     graph_id, _ = interaction.graph
@@ -108,7 +108,7 @@ async def recommend_responses_for_interaction(
     interaction_id: InteractionPath,
     body: Annotated[RecommendResponses | None, Body()] = None,
 ) -> RecommendedResponses:
-    """Messages that the user could send next, after the newest interaction."""
+    """Suggest messages that the user could send next. Return them; the interaction must be the newest."""
     history = runtime.settings.turn.history
     conversation, said = await organization.database.read(
         _newest_interaction, actor, conversation_id, interaction_id, history
@@ -162,7 +162,7 @@ class ConversationStarters(BaseModel):
 async def generate_conversation_starter(
     runtime: CurrentRuntime, actor: CurrentActor, organization: Organization, body: GenerateConversationStarter
 ) -> ConversationStarters:
-    """First messages that a user of a service could send, each about some of the given facets."""
+    """Suggest first messages to a service. Return them, each about some of the given facets."""
     version_set = body.service_version_set_name
     opening = Opening(organization.org_id, actor.user_id, body.service_id, version_set, {}, is_test=True)
     actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, opening.attributes)

@@ -67,7 +67,7 @@ async def get_conversations(
     id: Annotated[list[ObjectId], Query()] = [],
     tag: Annotated[list[str], Query()] = [],
 ) -> Conversations:
-    """The conversations that the caller may see, newest first unless sorted otherwise."""
+    """List the conversations that the caller may see. Return a page, newest first unless sorted otherwise."""
     narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"))
     visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, conversations.COLUMNS)
     page = await organization.database.read(
@@ -103,7 +103,7 @@ async def get_conversation_messages(
     message_type: Annotated[list[MessageType], Query()] = ["agent-message", "external-event", "user-message"],
     interaction_id: Annotated[list[ObjectId], Query()] = [],
 ) -> Messages:
-    """The messages of a conversation that the caller may see, newest first unless sorted otherwise."""
+    """List the messages that the caller may see of a conversation. Return a page, newest first if not sorted."""
     narrow = MessageFilter(id, message_type, interaction_id)
     page = await organization.database.read(_list_messages, actor, conversation_id, narrow, sort, part)
     return Messages.of(page, messages=[_message(message) for message in page.items])

@@ -51,7 +51,7 @@ async def retrieve_message_source(
     message_id: MessagePath,
     long_lived: bool = False,
 ) -> MessageSource:
-    """A link to the recording of a message that was spoken: whoever has it can listen, until it expires."""
+    """Make a link to the recording of a message that was spoken. Return it; it can be listened to until it expires."""
 
     content_type = await organization.database.read(_get_content_type, actor, conversation_id, message_id)
     expires_at = (clock.now() + (LONG if long_lived else SHORT)).replace(microsecond=0)
@@ -94,7 +94,7 @@ async def get_message_recording(
     expires: Annotated[int, Query(description="As the link has it: seconds since 1970.")],
     signature: Annotated[str, Query(description="As the link has it.")],
 ) -> Response:
-    """The recording of a message, for whoever has the link. 403 when it was changed, 410 when it has expired."""
+    """Return the recording that a link leads to. 403 when the link was changed, 410 when it has expired."""
     key = runtime.secret_box.derive("recordings")
     right = _sign(key, organization.org_id, conversation_id, message_id, expires)
     if not hmac.compare_digest(right.encode(), signature.encode()):

@@ -37,8 +37,10 @@ async def follow_interaction(
     interaction_id: InteractionPath,
     after: Annotated[int, Query(ge=0, le=MAX_INTEGER, description="How many lines have arrived already.")] = 0,
 ) -> NDJSONResponse:
-    """The events of an interaction, byte for byte as its stream had them, and what is still to come. 410 when its
-    events are not kept any more."""
+    """Follow an interaction. Return its events, byte for byte as its stream has them, also those still to come.
+
+    410 when its events are not kept any more.
+    """
     conversation = await organization.database.read(_get_own, actor, conversation_id)
     sees_actions = actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation.attributes)
     whole_after = after if sees_actions else 0  # a caller who sees no actions has not counted them

@@ -1,4 +1,4 @@
-"""A turn's stream as a response: NDJSON, each line sent when it is made."""
+"""Streams of turns as responses: NDJSON, each line sent when it is made."""
 
 import asyncio
 from contextlib import aclosing
@@ -11,16 +11,16 @@ from tertulia.audio.pcm import RATE
 from tertulia.engine.turns.log import Stream
 
 READER_STALL_S = 300
-"""How long a client may take nothing of what is there for it."""
+"""Seconds after which a client that takes nothing of a stream is cut off."""
 
 NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Keeps proxies from holding pieces back."""
 
 
 class NDJSONResponse(Response):
-    """Follows a turn's log to its end. The turn runs on without it: a client that leaves ends nothing.
+    """A response that follows a turn's log to its end. The turn runs on without it: a client that leaves ends nothing.
 
-    Its headers name the turn, so that whoever is cut off can come back for the rest.
+    Its headers name the turn, so that a client that is cut off can come back for the rest.
     """
 
     media_type = "application/x-ndjson"

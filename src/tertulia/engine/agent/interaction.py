@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # it needs an extra
 async def interact(
     scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive
 ) -> AsyncGenerator[events.Event, None]:
-    """Run an interaction; what it makes is noted in `outcome`.
+    """Run an interaction. Yield its events; its work is noted in `outcome`.
 
     Raises:
         TertuliaError: the interaction is void.
@@ -63,7 +63,7 @@ async def _hear_speech(
     voices: Voices,
     alive: Alive,
 ) -> events.UserMessageAvailable | None:
-    """Take in a message whose text has to be heard first."""
+    """Take in a message whose text has to be heard first. Return the event that tells the text."""
     recording = await asyncio.to_thread(decode)
     alive(HEARING_PATIENCE * recording.duration_ms / 1000)
     transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
@@ -77,7 +77,7 @@ async def _hear_speech(
 def _hear(
     scene: Scene, outcome: Outcome, incoming: Incoming | None, recording: "Recorded | None" = None
 ) -> events.UserMessageAvailable | None:
-    """Take in what the interaction answers. Only an interaction with history tells it: clients know no other."""
+    """Take in a message. Return the event that tells it, or None without history: clients know no other."""
     if incoming is None or incoming.type == "skip":
         return None
     for event in incoming.external_events:
@@ -94,7 +94,7 @@ def _sender(scene: Scene, incoming: Incoming) -> str:
 
 
 def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str, None]:
-    """The model's pieces. Apart from the loop over them, for a prompt is large and a reply is long."""
+    """Ask the model for the reply. Return its pieces; the prompt, which is large, is not kept meanwhile."""
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
     graph = scene.graphs[outcome.position.top.graph]
@@ -105,7 +105,7 @@ def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str
 
 
 async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
-    """The reply, piece by piece, each the moment it is there; the last piece is empty and says stop."""
+    """Write the reply. Yield its pieces, each the moment it is there; the last one is empty and says stop."""
     began = outcome.next_time()
     pieces: list[str] = []
     async with aclosing(_reply(scene, outcome, models)) as stream:
@@ -122,7 +122,7 @@ async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerat
 async def _speak(
     scene: Scene, speaking: Speaking, outcome: Outcome, models: Models, voices: Voices, alive: Alive
 ) -> AsyncGenerator[events.NewMessage, None]:
-    """The reply, spoken."""
+    """Speak the reply. Yield its pieces."""
     began = outcome.next_time()
     reply = SpokenReply(outcome.message_id)
     async with aclosing(speak(_reply(scene, outcome, models), speaking, reply, voices, alive)) as pieces:

@@ -1,4 +1,4 @@
-"""Agents and context graphs, parsed once: a version never changes, so what was read stays true."""
+"""Agents and context graphs, parsed once: a version never changes."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,21 +16,21 @@ CACHED_VERSIONS = 1000
 
 
 class Library:
-    """What a process has read of agents and graphs."""
+    """The agents and graphs that a process has read."""
 
     def __init__(self) -> None:
         self._agents = _Shelf(Agent.model_validate)
         self._graphs = _Shelf(ContextGraph.model_validate)
 
     async def agent(self, database: Database, version: VersionInfo) -> Agent:
-        """A version of an agent. Raises NotFound."""
+        """Read a version of an agent. Return it. Raises NotFound."""
         agent = self._agents.find(version)
         if agent is None:
             agent = self._agents.put(version, await database.read(stored.get_agent_body, version))
         return agent
 
     async def graphs(self, database: Database, version: VersionInfo) -> Graphs:
-        """A version of a context graph, and every version that it refers to. Raises NotFound."""
+        """Read a version of a context graph, and every version that it refers to. Return them all. Raises NotFound."""
         found: dict[VersionInfo, ContextGraph] = {}
         wanted = [version]
         while wanted:

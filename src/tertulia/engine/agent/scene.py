@@ -1,4 +1,4 @@
-"""What an interaction knows when it begins, and what it has made when it ends."""
+"""The scene of an interaction, known when it begins, and its outcome, known when it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +75,7 @@ class ExternalEvent:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What an interaction answers; `skip` brings nothing. Where it was spoken, it is yet to be heard.
+    """A message that an interaction answers; `skip` brings none. One that was spoken is yet to be heard.
 
     `decode` makes the recording; it is called in a thread, and raises BadRequest and UnsupportedMedia. `keyterms` are
     words that are likely in it.
@@ -90,7 +90,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that an interaction knows when it begins. `incoming` is None when the agent opens the conversation.
+    """The knowledge of an interaction when it begins. `incoming` is None when the agent opens the conversation.
 
     `number` counts the conversation's interactions, 0 for the first. Without `speaking`, the reply is written.
     """
@@ -107,17 +107,17 @@ class Scene:
 
     @property
     def language(self) -> str:
-        """In which they talk, ISO 639-3."""
+        """The language in which they talk, ISO 639-3."""
         return self.person.language or self.agent.identity.default_spoken_language
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What an interaction has made so far; committed whole, or not at all."""
+    """The work of an interaction so far; committed whole, or not at all."""
 
     position: Position
     last_time: datetime | None
-    """Of the newest message so far."""
+    """The time of the newest message so far."""
     began: datetime = field(default_factory=clock.now)
     message_id: str = field(default_factory=new_id)
     messages: list[Message] = field(default_factory=list[Message])
@@ -129,7 +129,7 @@ class Outcome:
     finished: bool = False
 
     def next_time(self, at_least: datetime | None = None) -> datetime:
-        """A time for the next message: now, but later than every message before it."""
+        """Choose a time for the next message. Return now, or a moment later than every message before it."""
         moment = at_least or clock.now()
         if self.last_time is not None and moment <= self.last_time:
             moment = self.last_time + clock.MICROSECOND
@@ -144,7 +144,7 @@ class Outcome:
         created_at: datetime | None = None,
         message_format: MessageFormat = "text",
     ) -> Message:
-        """Add a message to those that will be committed."""
+        """Add a message to those that will be committed. Return it."""
         message = Message(
             id=self.message_id if kind == "agent-message" else new_id(),
             message_type=kind,
@@ -162,7 +162,7 @@ class Outcome:
 
     @property
     def insights(self) -> dict[str, Any]:
-        """What `insights` of the interaction answers, except the reflections, which are messages."""
+        """The insights into the interaction, except the reflections, which are messages."""
         return {
             "current_graph": self.position.top.graph,
             "current_state_name": self.position.top.state,

@@ -37,7 +37,7 @@ from tertulia.storage.turn.settle import abandon
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening
 
 CLOCK_SKEW = timedelta(seconds=5)
-"""How far ahead of ours a caller's clock may be: an event so little in the future counts as past."""
+"""The most by which a caller's clock may be ahead of ours: an event so little in the future counts as past."""
 
 LOOKUPS = 5
 """Attempts to follow the earlier turn of a key, which may be void by the time that it is looked for."""
@@ -251,8 +251,9 @@ class Conversations:
     ) -> list[str]:
         """Suggest answers that the user might give now. Return them. Raises ModelError."""
         agent = await self._library.agent(database, conversation.agent)
+        models = self._models.of(conversation.org_id)
         return await suggestions.recommend_responses(
-            self._models.of(conversation.org_id), conversation.llm_model_preferences, agent, history, context
+            models, conversation.llm_model_preferences, agent, history, context
         )
 
     async def recommend_starters(self, database: Database, opening: Opening, wish: StarterWish) -> list[Starter]:

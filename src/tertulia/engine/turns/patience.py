@@ -1,4 +1,4 @@
-"""The patience with a turn: how long a step of it may be silent, and how long the whole may take."""
+"""The patience with a turn: the longest silence of a step, and the longest time of the whole."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ class Patience:
         self._silence_s = silence_s
         self._total_s = total_s
         self._seen_at = self._now()
-        """When the turn last showed life; in the future while it may be silent."""
+        """The time of the last sign of life; in the future while the turn may be silent."""
         self._ends_at = self._seen_at + total_s
 
     def touch(self, ahead_s: float = 0) -> None:

@@ -28,16 +28,16 @@ class Status(Enum):
     """A stage in the life of a turn."""
 
     CLAIMED = "claimed"
-    """Its task has not begun."""
+    """The task has not begun."""
     RUNNING = "running"
     SETTLING = "settling"
-    """It is being committed, and cannot be stopped any more."""
+    """The turn is being committed, and cannot be stopped any more."""
     STOPPED = "stopped"
-    """It has failed or been stopped, and is being abandoned."""
+    """The turn has failed or been stopped, and is being abandoned."""
     SETTLED = "settled"
-    """It is committed."""
+    """The turn is committed."""
     VOID = "void"
-    """Nothing of it remains."""
+    """Nothing of the turn remains."""
 
 
 class Turn:

@@ -119,35 +119,7 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
     """
     service = get_opened_service(connection, opening)
     returning = _clear_the_way(connection, opening)
-    now = clock.now()
-    row: dict[str, Any] = {
-        "id": opening.conversation_id,
-        "org_id": opening.org_id,
-        "user_id": opening.user_id,
-        "service_id": opening.service_id,
-        "version_set_name": opening.version_set_name,
-        "agent_id": service.agent[0],
-        "agent_version": service.agent[1],
-        "context_graph_id": service.graph[0],
-        "context_graph_version": service.graph[1],
-        "llm_model_preferences": service.llm_model_preferences,
-        "tags": opening.tags,
-        "is_test": opening.is_test,
-        "is_finished": False,
-        "is_analyzed": False,
-        "completed_post_processings": [],
-        "position": [],
-        "num_interactions": 0,
-        "num_messages": 0,
-        "last_interaction_id": None,
-        "last_message_time": None,
-        "created_at": now,
-        "finished_at": None,
-        "lease_token": 1,
-        "lease_owner": lease.owner,
-        "lease_interaction_id": lease.interaction_id,
-        "lease_expires_at": lease.expires_at,
-    }
+    row = _row(opening, service, lease)
     try:
         _INSERT_CONVERSATION.run(connection, row)
     except IntegrityError as error:
@@ -172,6 +144,37 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
 
 
 _INSERT_CONVERSATION = insert(conversations)
+
+
+def _row(opening: Opening, service: OpenedService, lease: Lease) -> dict[str, Any]:
+    return {
+        "id": opening.conversation_id,
+        "org_id": opening.org_id,
+        "user_id": opening.user_id,
+        "service_id": opening.service_id,
+        "version_set_name": opening.version_set_name,
+        "agent_id": service.agent[0],
+        "agent_version": service.agent[1],
+        "context_graph_id": service.graph[0],
+        "context_graph_version": service.graph[1],
+        "llm_model_preferences": service.llm_model_preferences,
+        "tags": opening.tags,
+        "is_test": opening.is_test,
+        "is_finished": False,
+        "is_analyzed": False,
+        "completed_post_processings": [],
+        "position": [],
+        "num_interactions": 0,
+        "num_messages": 0,
+        "last_interaction_id": None,
+        "last_message_time": None,
+        "created_at": clock.now(),
+        "finished_at": None,
+        "lease_token": 1,
+        "lease_owner": lease.owner,
+        "lease_interaction_id": lease.interaction_id,
+        "lease_expires_at": lease.expires_at,
+    }
 
 
 def _clear_the_way(connection: Connection, opening: Opening) -> bool:

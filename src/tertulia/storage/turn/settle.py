@@ -46,62 +46,64 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     Raises:
         Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
     """
-    last = made.messages[-1].created_at
-    settled = _SETTLE.run(
-        connection,
-        {
-            "b_id": claim.conversation_id,
-            "b_token": claim.lease_token,
-            "b_position": made.position,
-            "b_messages": sum(message.message_type != "agent-inner-thought" for message in made.messages),
-            "b_interaction_id": claim.interaction_id,
-            "b_last_message_time": last,
-            "b_finished": made.finished,
-            "b_finished_at": last if made.finished else None,
-        },
-    )
-    if not settled:
+    if not _COUNT.run(connection, _counts(claim, made)):  # the user first: see the order of locks in __init__
+        raise Conflict("The user has been deleted.")
+    if not _SETTLE.run(connection, _changes(claim, made)):
         raise Conflict("The turn took too long, and another has the conversation now.")
-    _INSERT_INTERACTION.run(
-        connection,
-        {
-            "id": claim.interaction_id,
-            "org_id": claim.org_id,
-            "conversation_id": claim.conversation_id,
-            "number": claim.num_interactions + 1,
-            "insights": made.insights,
-            "created_at": made.created_at,
-        },
-    )
+    _INSERT_INTERACTION.run(connection, _interaction_row(claim, made))
     _INSERT_MESSAGE.run_many(connection, [_message_row(claim, message) for message in made.messages])
     _INSERT_RECORDING.run_many(connection, [_recording_row(claim, made, recording) for recording in made.recordings])
-    _INSERT_STREAM.run(
-        connection,
-        {
-            "org_id": claim.org_id,
-            "interaction_id": claim.interaction_id,
-            "conversation_id": claim.conversation_id,
-            "body": compress(made.stream),
-            "expires_at": made.stream_expires_at,
-        },
-    )
-    counted = _COUNT.run(
-        connection,
-        {
-            "b_id": claim.user_id,
-            "b_conversations": int(claim.num_interactions == 0),
-            "b_messages": sum(message.message_type in ("user-message", "agent-message") for message in made.messages),
-            "b_last_message_time": last,
-        },
-    )
-    if not counted:
-        raise Conflict("The user has been deleted.")
+    _INSERT_STREAM.run(connection, _stream_row(claim, made))
 
 
 _INSERT_STREAM = insert(streams)
 _INSERT_INTERACTION = insert(interactions)
 _INSERT_MESSAGE = insert(messages)
 _INSERT_RECORDING = insert(recordings)
+
+
+def _counts(claim: Claim, made: Settlement) -> dict[str, Any]:
+    return {
+        "b_id": claim.user_id,
+        "b_conversations": int(claim.num_interactions == 0),
+        "b_messages": sum(message.message_type in ("user-message", "agent-message") for message in made.messages),
+        "b_last_message_time": made.messages[-1].created_at,
+    }
+
+
+def _changes(claim: Claim, made: Settlement) -> dict[str, Any]:
+    last = made.messages[-1].created_at
+    return {
+        "b_id": claim.conversation_id,
+        "b_token": claim.lease_token,
+        "b_position": made.position,
+        "b_messages": sum(message.message_type != "agent-inner-thought" for message in made.messages),
+        "b_interaction_id": claim.interaction_id,
+        "b_last_message_time": last,
+        "b_finished": made.finished,
+        "b_finished_at": last if made.finished else None,
+    }
+
+
+def _interaction_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+    return {
+        "id": claim.interaction_id,
+        "org_id": claim.org_id,
+        "conversation_id": claim.conversation_id,
+        "number": claim.num_interactions + 1,
+        "insights": made.insights,
+        "created_at": made.created_at,
+    }
+
+
+def _stream_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+    return {
+        "org_id": claim.org_id,
+        "interaction_id": claim.interaction_id,
+        "conversation_id": claim.conversation_id,
+        "body": compress(made.stream),
+        "expires_at": made.stream_expires_at,
+    }
 
 
 def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
