@@ -12,7 +12,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 async def show_docs() -> HTMLResponse:
-    """Swagger UI on this server's OpenAPI document."""
+    """Show Swagger UI on this server's OpenAPI document."""
     return get_swagger_ui_html(
         openapi_url="/v1/openapi.json",
         title="Tertulia",

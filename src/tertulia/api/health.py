@@ -1,4 +1,4 @@
-"""For operators: is it alive, is it ready, what does it count."""
+"""Routes for operators: signs of life, readiness, and counts."""
 
 import os
 
@@ -19,13 +19,13 @@ _log = structlog.get_logger(__name__)
 
 @router.api_route("/healthz", methods=["GET", "HEAD"])
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Answer, as a sign that the process lives."""
     return {"status": "ok"}
 
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(request: Request) -> dict[str, str]:
-    """It takes new turns, and every storage cluster answers.
+    """Answer if the process takes new turns, and every storage cluster answers.
 
     Raises:
         Unavailable: the server is stopping, or a cluster does not answer; the log says which.
@@ -45,7 +45,7 @@ async def readyz(request: Request) -> dict[str, str]:
 
 @router.get("/metrics")
 async def metrics() -> Response:
-    """Counts of this process, or of all workers where `PROMETHEUS_MULTIPROC_DIR` names the folder that they share."""
+    """Show the counts of this process, or of all workers if `PROMETHEUS_MULTIPROC_DIR` names their common folder."""
     registry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()

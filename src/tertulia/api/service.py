@@ -120,7 +120,7 @@ async def get_services(
     is_active: bool | None = None,
     tags: Annotated[list[str], Query(description="`key:value`, `key:*` or `key:`; all must match.")] = [],
 ) -> ServicePage:
-    """The services that the caller may see. The first page also lists the tags there are."""
+    """List the services that the caller may see. The first page also lists all tags."""
     visible = actor.visible(Permission.SERVICE_GET_SERVICE, services.COLUMNS)
     narrow = ServiceFilter(list(id), is_active, parse_tag_filters(tags, "tags"))
     page, version_sets, all_tags = await organization.database.read_snapshot(
@@ -241,7 +241,7 @@ def _delete_version_set(connection: Connection, actor: Actor, service_id: str, n
 
 
 def _lock_parts(connection: Connection, service: Service) -> ServiceParts:
-    """Fetch the parts of a service that exists. Return them locked; raises BadRequest: one of them does not exist."""
+    """Lock the parts of a service. Return them, or raise BadRequest if one of them does not exist."""
     try:
         return services.lock_parts(connection, service.org_id, service.agent_id, service.context_graph_id)
     except NotFound as error:  # 404 stands for the service alone

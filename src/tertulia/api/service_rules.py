@@ -39,7 +39,7 @@ DECISIONS = frozenset({"SelectNextAction", "SelectNextActionForDecisionState", P
 
 
 def check_preferences(preferences: Mapping[str, Any]) -> None:
-    """Refuse models that do not exist, or not for the interaction they are preferred for. Raises BadRequest."""
+    """Raise BadRequest if a model does not exist, or cannot do the interaction that prefers it."""
     for interaction, config in preferences.items():
         name = config["llm_name"]
         if name not in CONTRACT_MODELS and not _OWN_MODEL.fullmatch(name):
@@ -53,7 +53,7 @@ def check_preferences(preferences: Mapping[str, Any]) -> None:
 
 
 def check_parts(parts: ServiceParts) -> None:
-    """Refuse an agent or a context graph that cannot be used any more, or not yet. Raises BadRequest."""
+    """Raise BadRequest if the agent or the context graph cannot be used any more, or not yet."""
     for noun, part in (("agent", parts.agent), ("context graph", parts.graph)):
         if part.deprecated:
             raise BadRequest(f"The {noun} {part.id} is deprecated.")
@@ -81,7 +81,7 @@ def check_version_sets(connection: Connection, parts: ServiceParts, sets: Iterab
 
 
 def _check_number(noun: str, number: int | None, latest: int | None) -> int:
-    """Refuse a version that does not exist. Return the latest one."""
+    """Raise BadRequest if a version does not exist. Return the latest one."""
     if latest is None:
         raise BadRequest(f"The {noun} has no version.")
     if number is not None and not 1 <= number <= latest:

@@ -1,4 +1,4 @@
-"""Users: sign in, invite, list, update, delete, and what agents know of them."""
+"""Users: sign in, invite, list, update, delete, and show the knowledge of agents."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -306,7 +306,7 @@ class UserModels(BaseModel):
     dependencies=[Depends(rate_limit(60))],
 )
 async def get_user_model(organization: Organization, actor: CurrentActor, user_id: str) -> UserModels:
-    """What agents know of a user. Models come with memory, which is not built yet."""
+    """Show the knowledge that agents have of a user. Models come with memory, which is not built yet."""
     user = await organization.database.read(users.get_user, organization.org_id, user_id)
     actor.require(Permission.USER_GET_USER_MODEL, user.attributes)
     return UserModels(user_models=[], additional_context=list(user.additional_context))

@@ -1,8 +1,8 @@
-"""What a request shows to say who is asking: a token, in one of three places.
+"""The credentials of a request: a token, in one of three places.
 
 Authorization: Bearer TOKEN
 Authorization: Basic ORGANIZATION_USER:TOKEN                         (base64)
-Sec-WebSocket-Protocol: bearer.authorization.amigo.ai.TOKEN          where a browser's WebSocket can send no other
+Sec-WebSocket-Protocol: bearer.authorization.amigo.ai.TOKEN          (from browsers, whose WebSockets have no headers)
 
 `X-ORG-ID` names the organization that issued the token; it may be left out.
 """
@@ -20,7 +20,7 @@ SUBPROTOCOL = "bearer.authorization.amigo.ai."
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A token, and what else the request says of it."""
+    """A token, and its user and issuer as far as the request names them."""
 
     token: str
     username: str | None = None
@@ -28,7 +28,7 @@ class Credentials:
 
 
 def read(headers: Mapping[str, str]) -> Credentials | None:
-    """The credentials in a request's headers (their names in lower case), if there are any."""
+    """Read the credentials in a request's headers, whose names are in lower case. Return them, or None."""
     issuer = headers.get("x-org-id")
     authorization = headers.get("authorization")
     if authorization is None:
@@ -46,7 +46,7 @@ def read(headers: Mapping[str, str]) -> Credentials | None:
 
 
 async def authenticate(tokens: Tokens, credentials: Credentials | None) -> Claims:
-    """Who is asking.
+    """Verify credentials. Return the claims of their token.
 
     Raises:
         Unauthorized: there are no credentials, or they are not valid, or contradict themselves.

@@ -1,8 +1,8 @@
-"""What a role allows: grants, each a permission and conditions that its target must meet.
+"""The grants of a role: each a permission, and conditions that its target must meet.
 
 A grant holds for a target when every condition does; a permission is given when one of its grants holds. There is no
 other way to get one. The three kinds of condition are one thing, a set of values that an attribute must be in or must
-not be in, and all that is asked of grants comes from it: `decide` for one target, `visible` for the rows of a query,
+not be in, and every question to grants comes from it: `decide` for one target, `visible` for the rows of a query,
 `outranks` for two roles. An attribute that the target lacks, or that is null, meets no condition, and no value equals
 one of another type.
 
@@ -21,7 +21,7 @@ SELF_USER_ID = "{self_user_id}"
 TEMPLATES = frozenset({SELF_ORG_ID, SELF_USER_ID})
 
 Caller = Mapping[str, str]
-"""What the templates stand for."""
+"""The values of the templates."""
 
 
 class Equals(msgspec.Struct, frozen=True, tag_field="type", tag="Equals"):
@@ -40,7 +40,7 @@ Condition = Equals | NotEquals | In
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A permission, and by attribute of the target what must be so for it to hold."""
+    """A permission, and its conditions by attribute of the target."""
 
     permission_name: str
     conditions: dict[str, Condition] = {}
@@ -63,17 +63,17 @@ class RoleGrants(tuple[Grant, ...]):
 
 
 def parse(stored: object) -> RoleGrants:
-    """Grants as a role's document has them."""
+    """Read the grants of a role's document. Return them."""
     return RoleGrants(msgspec.convert(stored, list[Grant]))
 
 
 def dump(grants: Grants) -> list[dict[str, Any]]:
-    """Grants as a role's document has them."""
+    """Write grants for a role's document. Return plain values."""
     return msgspec.to_builtins(grants)
 
 
 def decide(grants: Grants, permission: str, target: Mapping[str, object], caller: Caller) -> bool:
-    """Whether the grants give a permission on a target with these attributes."""
+    """Return whether the grants give a permission on a target with these attributes."""
     return any(
         all(_holds(condition, target.get(name), caller) for name, condition in grant.conditions.items())
         for grant in _of(grants, permission)
@@ -83,7 +83,7 @@ def decide(grants: Grants, permission: str, target: Mapping[str, object], caller
 def visible(
     grants: Grants, permission: str, columns: Mapping[str, ColumnElement[Any]], caller: Caller
 ) -> ColumnElement[bool]:
-    """The rows for which `decide` says yes, as a condition of a query. `columns` are the attributes of a row."""
+    """Write a condition for the rows of which `decide` is true. Return it; `columns` are the attributes of a row."""
     return sa.or_(
         sa.false(),
         *(
@@ -96,7 +96,7 @@ def visible(
 
 
 def outranks(above: Grants, below: Grants) -> bool:
-    """Whether one role may do all that the other may, and more."""
+    """Return whether one role may do all that the other may, and more."""
     return _covers(above, below) and not _covers(below, above)
 
 
@@ -107,7 +107,7 @@ def _of(grants: Grants, permission: str) -> Iterable[Grant]:
 
 
 def _values(condition: Condition) -> tuple[bool, tuple[Any, ...]]:
-    """The table: a kind of condition as whether the attribute must be in the values, and the values."""
+    """Read the table of conditions. Return whether the attribute must be in the values or not, and the values."""
     match condition:
         case Equals(value):
             return True, (value,)
@@ -131,7 +131,7 @@ def _clause(condition: Condition, column: ColumnElement[Any] | None, caller: Cal
 
 
 def _covers(above: Grants, below: Grants) -> bool:
-    """Each grant below follows from a single grant above: more than that is not looked for, so a doubt means no."""
+    """Return whether each grant below follows from a single grant above; whether from several is not tried."""
     return all(any(_follows(narrow, wide) for wide in _of(above, narrow.permission_name)) for narrow in below)
 
 

@@ -1,7 +1,7 @@
 """The four roles that every organization has, each with all that the one before it may do, and more.
 
-All of them act in their own organization alone. What administrators see of other people's conversations and user models
-is what those people leave visible to administrators.
+All of them act in their own organization alone. Of other people's conversations and user models, administrators see
+those that are left visible to administrators.
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,8 @@ SUPER_ADMINISTRATOR = "DefaultSuperAdministratorRole"
 
 @dataclass(frozen=True, slots=True)
 class BuiltinRole:
+    """A role that every organization has."""
+
     name: str
     description: str
     frontend_view: str
@@ -29,7 +31,7 @@ class BuiltinRole:
 
 
 def _allow(permissions: Iterable[Permission], **conditions: Condition) -> tuple[Grant, ...]:
-    """Grants in the caller's own organization, under these conditions."""
+    """Make grants in the caller's own organization, under these conditions. Return one for each permission."""
     return tuple(Grant(permission.value, {"org_id": Equals(SELF_ORG_ID), **conditions}) for permission in permissions)
 
 
@@ -110,7 +112,7 @@ BUILTIN = (
 
 
 def insert_builtin(connection: Connection, org_id: str) -> dict[str, str]:
-    """Give an organization its built-in roles, or bring the ones it has up to date; their ids by name."""
+    """Give an organization its built-in roles, or bring them up to date. Return their ids by name."""
     return {builtin.name: role.put_role(connection, org_id, builtin.name, _document(builtin)) for builtin in BUILTIN}
 
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with one key that is never in the database."""
+"""Secrets at rest: encrypted with one key, which is never in the database."""
 
 import base64
 import os
@@ -18,7 +18,7 @@ SHORTEST = 32
 
 
 class WrongSecretKey(ValueError):
-    """What is stored was encrypted with another secret key than this one, or has been changed."""
+    """A stored secret was encrypted with another secret key than this one, or has been changed."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class SecretBox:
 
     @classmethod
     def open(cls, settings: Settings) -> "SecretBox":
-        """The box of an installation.
+        """Open the box of an installation. Return it.
 
         Raises:
             FileNotFoundError: no key is set, and `create_key_file` has not been called.
@@ -48,18 +48,18 @@ class SecretBox:
         return cls(key or (settings.data / KEY_FILE).read_text(encoding="ascii").strip())
 
     def derive(self, purpose: str) -> bytes:
-        """A key of 32 bytes for another purpose of the installation; it tells nothing of the secret key."""
+        """Derive a key for another purpose of the installation. Return 32 bytes that tell nothing of the secret key."""
         return HKDF(SHA256(), length=32, salt=None, info=f"tertulia: {purpose}".encode()).derive(self._key)
 
     def encrypt(self, text: str) -> str:
-        """Something to store in place of the text."""
+        """Encrypt a text. Return a text to store in its place."""
         return self._fernet.encrypt(text.encode()).decode("ascii")
 
     def decrypt(self, encrypted: str) -> str:
-        """The text again.
+        """Decrypt a stored text. Return the original.
 
         Raises:
-            WrongSecretKey: it was encrypted with another key, or has been changed.
+            WrongSecretKey: the text was encrypted with another key, or has been changed.
         """
         try:
             return self._fernet.decrypt(encrypted.encode("ascii")).decode()
@@ -68,7 +68,7 @@ class SecretBox:
 
 
 def create_key_file(folder: Path) -> Path:
-    """Make the secret key of a data folder, readable by its owner alone; where there is one, it stays."""
+    """Make the secret key of a data folder, readable by its owner alone, unless there is one. Return its path."""
     path = folder / KEY_FILE
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{KEY_FILE}.")  # mkstemp sets mode 0600

@@ -22,16 +22,16 @@ from tertulia.storage import signing_key
 from tertulia.storage.database.units import Database
 
 LIFETIME = timedelta(hours=1)
-"""How long a token is good for."""
+"""The lifetime of a token."""
 
 FRESH_S = 60.0
-"""For how long the keys that were read are used, in seconds: so late, at most, a process signs with a new key."""
+"""The time that keys are used before they are read again, in seconds: so late, at most, a new key signs."""
 
 BETWEEN_RELOADS_S = 1.0
-"""However many tokens name a key that nobody knows, the keys are read no more often than this, in seconds."""
+"""The least time between two readings of the keys, in seconds, however many tokens name an unknown one."""
 
 REMEMBERED = 10_000
-"""Verified tokens that are remembered at most."""
+"""The most verified tokens that are remembered."""
 
 _ALGORITHM = "HS256"
 _REFUSED = "The token is not valid."
@@ -41,7 +41,7 @@ _LONG_AGO = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says."""
+    """The claims of a token: its user, and its end."""
 
     org_id: str
     user_id: str
@@ -50,7 +50,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key, and until when its tokens are accepted (`None`: it is the newest)."""
+    """A key, and the time until which its tokens are accepted; None for the newest."""
 
     kid: str
     secret: str
@@ -60,16 +60,16 @@ class SigningKey:
 class Tokens:
     """Issues and verifies tokens, with the keys of the default cluster."""
 
-    def __init__(self, database: Database, box: SecretBox) -> None:
+    def __init__(self, database: Database, secret_box: SecretBox) -> None:
         self._database = database
-        self._box = box
+        self._secret_box = secret_box
         self._keys: dict[str, SigningKey] = {}
         self._read_at = _LONG_AGO
         self._reading = asyncio.Lock()
         self._verified: OrderedDict[str, Claims] = OrderedDict()
 
     async def issue(self, org_id: str, user_id: str) -> tuple[str, datetime]:
-        """A token for a user, and when it expires."""
+        """Issue a token for a user. Return it, and the time of its end."""
         await self._refresh(FRESH_S)
         if not self._keys:  # made a moment ago
             await self._refresh(BETWEEN_RELOADS_S)
@@ -80,10 +80,10 @@ class Tokens:
         return jwt.encode(claims, key.secret, _ALGORITHM, headers={"kid": key.kid}), expires_at
 
     async def verify(self, token: str) -> Claims:
-        """What a token says.
+        """Verify a token. Return its claims.
 
         Raises:
-            Unauthorized: it is not one of ours, or has expired.
+            Unauthorized: the token is not one of ours, or has expired.
         """
         await self._refresh(FRESH_S)
         claims = self._verified.get(token)
@@ -121,36 +121,36 @@ class Tokens:
             if time.monotonic() - self._read_at < age_s:
                 return
             rows = await self._database.read(signing_key.list_signing_keys)
-            self._keys = {key.kid: key for key in _open(rows, self._box)}
+            self._keys = {key.kid: key for key in _open(rows, self._secret_box)}
             self._verified.clear()  # a key may have been taken away
             self._read_at = time.monotonic()
 
 
-def add_signing_key(connection: Connection, box: SecretBox) -> None:
-    """Rotate: from now on a new key signs.
+def add_signing_key(connection: Connection, secret_box: SecretBox) -> None:
+    """Rotate the keys: from now on a new one signs.
 
     Raises:
-        WrongSecretKey: the others could not read the new key.
+        WrongSecretKey: the keys so far are of another secret key, whose processes could not read the new one.
     """
-    _open(signing_key.list_signing_keys(connection), box)
-    signing_key.insert_signing_key(connection, secrets.token_hex(8), box.encrypt(secrets.token_urlsafe(32)))
+    _open(signing_key.list_signing_keys(connection), secret_box)
+    signing_key.insert_signing_key(connection, secrets.token_hex(8), secret_box.encrypt(secrets.token_urlsafe(32)))
 
 
-def ensure_signing_key(connection: Connection, box: SecretBox) -> None:
+def ensure_signing_key(connection: Connection, secret_box: SecretBox) -> None:
     """Make the first signing key, if there is none.
 
     Raises:
-        WrongSecretKey: there are some, of another secret key.
+        WrongSecretKey: there are signing keys, of another secret key.
     """
-    if not _open(signing_key.list_signing_keys(connection), box):
-        add_signing_key(connection, box)
+    if not _open(signing_key.list_signing_keys(connection), secret_box):
+        add_signing_key(connection, secret_box)
 
 
-def _open(rows: Sequence[signing_key.SigningKey], box: SecretBox) -> list[SigningKey]:
+def _open(rows: Sequence[signing_key.SigningKey], secret_box: SecretBox) -> list[SigningKey]:
     grace = LIFETIME + timedelta(seconds=FRESH_S)
     ends = [newer.created_at + grace for _, newer in pairwise(rows)]
     return [
-        SigningKey(row.kid, box.decrypt(row.encrypted_secret), end)
+        SigningKey(row.kid, secret_box.decrypt(row.encrypted_secret), end)
         for row, end in zip(rows, [*ends, None][: len(rows)], strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""Watches whether the installation is under maintenance, so that every worker answers 503 while it is."""
+"""The maintenance of the installation, as a worker knows it: while it lasts, every request is answered with 503."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tertulia.storage.database.units import Database
 from tertulia.storage.maintenance import is_under_maintenance
 
 WATCH_S = 1.0
-"""How soon a worker notices, in seconds."""
+"""The time between two looks, in seconds."""
 
 RETRY_AFTER_S = 30
 
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class Maintenance:
-    """What this worker knows of it."""
+    """The knowledge of this worker, kept up to date by `watch`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,10 +29,10 @@ class Maintenance:
             raise Unavailable("The service is under maintenance.", RETRY_AFTER_S)
 
     async def watch(self) -> None:
-        """Look now, and again and again until cancelled."""
+        """Ask the database now, and again and again until cancelled."""
         while True:
             try:
                 self._on = await self._database.read(is_under_maintenance)
-            except Exception as error:  # noqa: BLE001 - what was known stays until it is known better
+            except Exception as error:  # noqa: BLE001 - the last answer holds until the next one
                 log.warning("maintenance not known", reason=repr(error))
             await asyncio.sleep(WATCH_S)

@@ -1,4 +1,4 @@
-"""Frees conversations whose turn died with its process: the same as `abandon`, once the lease has ended."""
+"""The sweeper: frees conversations whose turn died with its process, once the lease has ended."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 async def sweep_forever(databases: Iterable[Database], lease_s: float) -> None:
-    """Sweep every cluster now and then again each time that a lease lasts, in seconds, until cancelled."""
+    """Sweep every cluster now, and again after each `lease_s` seconds, until cancelled."""
     clusters = list(databases)
     while True:
         for database in clusters:
@@ -25,7 +25,7 @@ async def sweep_forever(databases: Iterable[Database], lease_s: float) -> None:
 
 
 async def sweep(database: Database, lease_s: float) -> None:
-    """Abandon the turns of a cluster whose lease has ended, and remove what is kept for a time only."""
+    """Abandon the turns of a cluster whose lease has ended, and remove rows past their time. Log failures."""
     try:
         freed = await database.write(sweep_unit, timedelta(seconds=lease_s))
     except Exception as error:  # noqa: BLE001 - the next sweep may succeed, and the other clusters are not to suffer
@@ -36,7 +36,7 @@ async def sweep(database: Database, lease_s: float) -> None:
 
 
 def sweep_unit(connection: Connection, lease: timedelta) -> int:
-    """Sweep a cluster; how many turns were abandoned."""
+    """Sweep a cluster. Return the number of turns that were abandoned."""
     now = clock.now()
     freed = leases.sweep(connection, now)
     leases.shorten(connection, now + lease)

@@ -1,4 +1,4 @@
-"""What the demo organization talks about: a reading circle, small enough for a model of half a billion parameters."""
+"""The content of the demo: a reading circle, small enough for a model of half a billion parameters."""
 
 from typing import Any, Final
 

@@ -29,7 +29,7 @@ ADMINISTRATOR_EMAIL = "administrator@example.com"
 
 KEY_NAME = "tertulia init"
 KEPT_KEYS = 10
-"""How many of the keys made here stay: whoever runs `init` each day does not fill the organization with keys."""
+"""The keys made here that stay: a daily `init` does not fill the organization with keys."""
 
 
 T = TypeVar("T", bound=Versioned)
@@ -48,7 +48,7 @@ class Demo:
 
 
 def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
-    """A write unit: the demo organization, made where it is not there, and a new API key that outranks its users."""
+    """Make what is missing of the demo organization, and a new API key that outranks its users. Return both."""
     dialect.lock_schema(connection)  # of several that begin at once, one makes it and the others find it
     if organization.find_organization(connection, org_id) is None:
         organization.insert_organization(connection, org_id, NAME)
@@ -62,7 +62,7 @@ def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
 
 
 def find_user(connection: Connection, org_id: str, *, administrator: bool = False) -> str | None:
-    """The demo user or administrator of an organization, if there is one."""
+    """Look for the demo user or administrator of an organization. Return their id, or None."""
     return user.find_user_id(connection, org_id, ADMINISTRATOR_EMAIL if administrator else USER_EMAIL)
 
 
@@ -123,7 +123,7 @@ def _checked_graph() -> dict[str, Any]:
 
 
 def _prune_keys(connection: Connection, org_id: str) -> None:
-    """Remove what has expired, and all but the newest of the keys made here."""
+    """Remove expired keys, and all but the newest of the keys made here."""
     mine = sa.and_(api_keys.c.org_id == org_id, api_keys.c.name == KEY_NAME)
     newest = sa.select(api_keys.c.id).where(mine).order_by(api_keys.c.created_at.desc()).limit(KEPT_KEYS - 1)
     kept = connection.execute(newest).scalars().all()

@@ -1,4 +1,4 @@
-"""Whether the installation is under maintenance."""
+"""The maintenance of the installation: a row while it lasts."""
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -10,7 +10,7 @@ _ROW = "maintenance"
 
 
 def set_maintenance(connection: Connection, *, on: bool) -> None:
-    """Begin or end it; safe to repeat."""
+    """Begin or end the maintenance; safe to repeat."""
     if on and not is_under_maintenance(connection):
         connection.execute(sa.insert(maintenance).values(id=_ROW, since=clock.now()))
     elif not on:
@@ -18,5 +18,5 @@ def set_maintenance(connection: Connection, *, on: bool) -> None:
 
 
 def is_under_maintenance(connection: Connection) -> bool:
-    """Whether it has begun and not ended."""
+    """Return whether the installation is under maintenance."""
     return connection.execute(sa.select(maintenance.c.id)).first() is not None

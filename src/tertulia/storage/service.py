@@ -66,7 +66,7 @@ EDGE = VersionSet()
 
 
 def version_set_attributes(org_id: str, service_id: str, name: str) -> dict[str, object]:
-    """List the attributes of a version set that a permission's conditions can name. Return them by name."""
+    """Return the attributes of a version set that a permission's conditions can name."""
     return {"org_id": org_id, "service_id": service_id, "version_set_name": name}
 
 
@@ -183,7 +183,7 @@ def put_version_set(connection: Connection, service: Service, name: str, version
 
 
 def delete_version_set(connection: Connection, service: Service, name: str) -> None:
-    """Remove a version set of a service that this transaction has locked, if there is one of this name."""
+    """Remove the version set of this name, if there is one, from a service that this transaction has locked."""
     connection.execute(sa.delete(version_sets).filter_by(service_id=service.id, name=name))
 
 

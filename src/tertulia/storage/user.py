@@ -101,7 +101,7 @@ class NewUser:
     sensitive_variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def attributes_in(self, role: Role) -> dict[str, object]:
-        """List the attributes that a permission's conditions can name. Return them by name; there is no id yet."""
+        """Return the attributes that a permission's conditions can name; there is no id yet."""
         return {
             "org_id": role.org_id,
             "user_role_name": role.name,
@@ -243,7 +243,7 @@ def update_user(connection: Connection, user: User, changes: UserChanges) -> Non
 
 
 def delete_user(connection: Connection, user: User) -> None:
-    """Remove a user that this transaction has locked, and all that they said and were told.
+    """Remove a user that this transaction has locked, with their conversations.
 
     Raises:
         Conflict: a turn of one of their conversations is running.

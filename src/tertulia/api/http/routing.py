@@ -17,7 +17,7 @@ from tertulia.errors import Unprocessable, UnsupportedMedia
 PREFIX = "/v1/{organization}"
 
 BROKEN_BODY = "tertulia.broken_body"
-"""Where a request's scope has the error of its body."""
+"""The key of a request's scope under which it has the error of its body."""
 
 _JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;.*)?", re.ASCII | re.IGNORECASE)
 _NO_JSON = Unprocessable(
@@ -27,7 +27,7 @@ _NUL = "\0"
 
 
 def contract_router(path: str, tag: str) -> APIRouter:
-    """A router of one resource, below an organization.
+    """Make a router of one resource, below an organization. Return it.
 
     Its routes go straight into the application (`FastAPI(routes=...)`): one that is included through another router is
     matched by that router's own pattern, which knows one slash form only.
@@ -104,7 +104,7 @@ class ContractRequest(Request):
 
 
 def refuse_nul(request: HTTPConnection) -> None:
-    """Raise Unprocessable where an address has a NUL, which not every database can keep."""
+    """Raise Unprocessable if an address has a NUL, which not every database can keep."""
     if _NUL in request.scope["path"]:
         raise Unprocessable("The character NUL is not allowed in a path.", ("path",))
     if "%00" in request.scope["query_string"].decode("latin-1"):

@@ -9,7 +9,7 @@ _KEY = re.compile(r"[\w\s]+")
 
 
 def parse_tag_filters(filters: Sequence[str], field: str) -> list[tuple[str, str]]:
-    """Pairs of key and value, split at the first colon; `field` is the query parameter that they came in.
+    """Split filters at the first colon. Return pairs of key and value; `field` is their query parameter.
 
     Raises:
         Unprocessable: there is no colon, or the key is not of words.

@@ -16,7 +16,7 @@ _TEXT = "Give a version number, `latest`, or a range of the two, like `2-5` or `
 async def version_range(
     version: Annotated[str | None, Query(description=_TEXT, examples=["1", "latest", "2-5", "1-latest"])] = None,
 ) -> VersionRange | None:
-    """A dependency that reads `version`; None where every version is wanted."""
+    """Read the query `version`. Return the range, or None if every version is wanted."""
     if version is None:
         return None
     match = _RANGE.fullmatch(version)

@@ -1,4 +1,4 @@
-"""Agents: who speaks. An agent is a name and its numbered versions."""
+"""Agents: the speakers. An agent is a name and its numbered versions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -79,7 +79,7 @@ class AgentVersionChanges(BaseModel):
 
 
 REQUIRED = ("initials", "identity", "background", "behaviors", "communication_patterns")
-"""What a first version must have; an agent without a voice can still write."""
+"""The fields of a first version; an agent without a voice can still write."""
 
 
 class CreatedVersion(BaseModel):
@@ -121,7 +121,7 @@ async def get_agents(
     deprecated: bool | None = None,
     id: Annotated[set[ObjectId], Query()] = set(),
 ) -> AgentPage:
-    """The agents that the caller may see, the oldest first."""
+    """List the agents that the caller may see, the oldest first."""
     visible = actor.visible(Permission.ORGANIZATION_GET_AGENT, agents.COLUMNS)
     narrow = VersionedFilter(list(id), deprecated)
     page = await organization.database.read(versioned.list_, AGENT, organization.org_id, visible, narrow, part)
@@ -168,7 +168,7 @@ async def get_agent_versions(
     part: Annotated[Window, Depends(window(default=10, most=10))],
     sort: Annotated[Sort, Depends(sorting("version"))],
 ) -> AgentVersionPage:
-    """The versions of an agent, the first one first unless sorted otherwise."""
+    """List the versions of an agent, the first one first unless sorted otherwise."""
     page = await organization.database.read(_list_versions, actor, agent_id, wanted, sort, part)
     return AgentVersionPage.of(page, agent_versions=[_version(version) for version in page.items])
 

@@ -1,4 +1,4 @@
-"""Context graphs: what an agent has to do. The wire calls them service hierarchical state machines."""
+"""Context graphs: the tasks of agents. The wire calls them service hierarchical state machines."""
 
 from datetime import datetime
 from typing import Annotated
@@ -87,7 +87,7 @@ async def get_context_graphs(
     deprecated: bool | None = None,
     id: Annotated[set[ObjectId], Query()] = set(),
 ) -> ContextGraphPage:
-    """The context graphs that the caller may see, the oldest first."""
+    """List the context graphs that the caller may see, the oldest first."""
     visible = actor.visible(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, context_graphs.COLUMNS)
     narrow = VersionedFilter(list(id), deprecated)
     page = await organization.database.read(versioned.list_, CONTEXT_GRAPH, organization.org_id, visible, narrow, part)
@@ -109,7 +109,7 @@ async def create_context_graph_version(
     version: Annotated[VersionNumber | None, Query(description="The number that it must get.")] = None,
     dry_run: Annotated[bool, Query(description="Whether to check only.")] = False,
 ) -> CreatedVersion | Response:
-    """Create the next version of a context graph, or with `dry_run` only check whether it could be."""
+    """Create the next version of a context graph, or with `dry_run` only check that it could be created."""
     _refuse(problems(body))
     if dry_run:
         await organization.database.read(_check_version, actor, service_hierarchical_state_machine_id, body)
@@ -143,7 +143,7 @@ async def get_context_graph_versions(
     part: Annotated[Window, Depends(window(default=10, most=10))],
     sort: Annotated[Sort, Depends(sorting("version"))],
 ) -> ContextGraphVersionPage:
-    """The versions of a context graph, the first one first unless sorted otherwise."""
+    """List the versions of a context graph, the first one first unless sorted otherwise."""
     graph_id = service_hierarchical_state_machine_id
     page = await organization.database.read(_list_versions, actor, graph_id, wanted, sort, part)
     return ContextGraphVersionPage.of(page, state_machine_versions=[_version(version) for version in page.items])
@@ -170,7 +170,7 @@ def _check_version(connection: Connection, actor: Actor, graph_id: str, body: Co
 
 
 def _check_surroundings(connection: Connection, org_id: str, graph: ContextGraph) -> None:
-    """Refuse a graph that refers to what is not there: tools, of which there are none yet, and states of other graphs.
+    """Check the references of a graph: to tools, of which there are none yet, and to states of other graphs.
 
     Raises:
         BadRequest: a version of another graph does not exist, or may not be used.

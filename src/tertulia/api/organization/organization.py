@@ -1,4 +1,4 @@
-"""The organization itself: its name is public, the rest is for those who may see it."""
+"""The organization itself: its name is public, the rest is for permitted callers."""
 
 from pydantic import BaseModel
 

@@ -135,7 +135,7 @@ def set_durable(connection: Connection, *, durable: bool) -> None:
 
 
 def lock_schema(connection: Connection) -> None:
-    """Let one process at a time migrate."""
+    """Let one process at a time change the schema, or do other work of an installation that happens once."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305806193)")
 

@@ -1,7 +1,7 @@
 """Statements of the hot path, compiled once.
 
 SQLAlchemy spends some 60 microseconds on each execution around the driver's few. A prepared statement is still written
-in SQLAlchemy, which makes its SQL and knows its types; what is repeated is only the driver's part. Its parameters are
+in SQLAlchemy, which makes its SQL and knows its types; only the driver's part is repeated. Its parameters are
 fixed: no lists, no clauses that come and go.
 """
 
@@ -28,13 +28,13 @@ class Prepared:
         self._compiled: dict[str, _Compiled] = {}
 
     def first(self, connection: Connection, parameters: Parameters) -> dict[str, Any] | None:
-        """The first row by column, or None."""
+        """Run the query. Return its first row by column, or None."""
         compiled = self._for(connection)
         row = compiled.execute(connection, parameters).fetchone()
         return None if row is None else compiled.row(row)
 
     def all(self, connection: Connection, parameters: Parameters) -> list[dict[str, Any]]:
-        """Every row by column."""
+        """Run the query. Return every row by column."""
         compiled = self._for(connection)
         return [compiled.row(row) for row in compiled.execute(connection, parameters).fetchall()]
 

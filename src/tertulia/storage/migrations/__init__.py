@@ -1,6 +1,7 @@
 """The schema's history, by Alembic, run from the program.
 
-`python -m tertulia.storage.migrations "what changes"` writes the next revision: what tables/ has beyond the history.
+`python -m tertulia.storage.migrations "what changes"` writes the next revision: the difference between tables/ and
+the history.
 """
 
 from pathlib import Path

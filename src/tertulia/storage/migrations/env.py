@@ -1,4 +1,4 @@
-"""What Alembic runs, over the connection that it is given."""
+"""The script that Alembic runs, over the connection that it is given."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from tertulia.storage.tables import metadata
 
 
 def render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
-    """Our own types, by the names that a revision imports them under."""
+    """Render our own types. Return the names under which a revision imports them, or False for other types."""
     if kind == "type" and isinstance(item, dialect.Timestamp):
         return "Timestamp()"
     return "JSON" if kind == "type" and item is dialect.JSON else False
