@@ -18,6 +18,9 @@ from tertulia.storage.database.paging import Page, Sort, SortKey, Window
 
 ContinuationToken = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Where the next page begins.")]
 
+MOST_KEYS = 20
+"""Fields that a list may be asked to be sorted by; the same one twice counts twice."""
+
 
 class PageModel(BaseModel):
     """A page of a list as the wire has it; each list adds a field of its own name for the items."""
@@ -51,7 +54,13 @@ def sorting(*fields: str) -> Callable[..., Awaitable[Sort]]:
     text = f"`+field` or `-field`, where the field is one of: {', '.join(fields)}."
 
     async def read(sort_by: Annotated[list[str], Query(description=text)] = []) -> Sort:
-        return [_sort_key(item, index, fields) for index, item in enumerate(sort_by)]
+        if len(sort_by) > MOST_KEYS:
+            raise Unprocessable(f"Sort by at most {MOST_KEYS} fields: these are {len(sort_by)}.", ("query", "sort_by"))
+        keys: dict[str, SortKey] = {}
+        for index, item in enumerate(sort_by):
+            key = _sort_key(item, index, fields)
+            keys.setdefault(key.field, key)  # a field breaks no tie of its own
+        return list(keys.values())
 
     return read
 

@@ -1,6 +1,7 @@
 """Routes as the contract has them: with and without a trailing slash, and bodies of plain JSON only."""
 
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
@@ -25,6 +26,9 @@ _NO_JSON = Unprocessable(
 )
 _NUL = "\0"
 
+MOST_REPEATS = 500
+"""Values of one parameter of a query: a page has no more items."""
+
 
 def contract_router(path: str, tag: str) -> APIRouter:
     """Make a router of one resource, below an organization. Return it.
@@ -48,6 +52,7 @@ class ContractRoute(APIRoute):
 
         async def handle_contract_request(request: Request) -> Response:
             refuse_nul(request)
+            refuse_repeats(request)
             contract_request = ContractRequest(request.scope, request.receive, reader)
             response = await handle(contract_request)
             contract_request.warn_of_unknown_fields()
@@ -109,3 +114,12 @@ def refuse_nul(request: HTTPConnection) -> None:
         raise Unprocessable("The character NUL is not allowed in a path.", ("path",))
     if "%00" in request.scope["query_string"].decode("latin-1"):
         raise Unprocessable("The character NUL is not allowed in a query.", ("query",))
+
+
+def refuse_repeats(request: HTTPConnection) -> None:
+    """Raise Unprocessable if a parameter of the query is given too often."""
+    if request.scope["query_string"].count(b"&") < MOST_REPEATS:
+        return
+    name, count = Counter(name for name, _ in request.query_params.multi_items()).most_common(1)[0]
+    if count > MOST_REPEATS:
+        raise Unprocessable(f"Give this at most {MOST_REPEATS} times: it is there {count} times.", ("query", name))

@@ -5,16 +5,25 @@ from collections.abc import Sequence
 
 from tertulia.errors import Unprocessable
 
+MOST = 20
+"""Filters of one list: a resource has no more tags."""
+
 _KEY = re.compile(r"[\w\s]+")
 
 
 def parse_tag_filters(filters: Sequence[str], field: str) -> list[tuple[str, str]]:
-    """Split filters at the first colon. Return pairs of key and value; `field` is their query parameter.
+    """Read filters that came in the query parameter `field`. Return pairs of key and value, split at the first colon.
+
+    Equal filters are one, and those of one kind stand together: each order of kinds is a statement of its own, which
+    databases and drivers keep.
 
     Raises:
-        Unprocessable: there is no colon, or the key is not of words.
+        Unprocessable: there is no colon, the key is not of words, or there are too many.
     """
-    return [_parse(text, ("query", field, index)) for index, text in enumerate(filters)]
+    if len(filters) > MOST:
+        raise Unprocessable(f"Filter by at most {MOST} tags: these are {len(filters)}.", ("query", field))
+    parsed = {_parse(text, ("query", field, index)): None for index, text in enumerate(filters)}
+    return sorted(parsed, key=lambda pair: (pair[1] not in {"", "*"}, pair[1] == "*"))
 
 
 def _parse(text: str, location: tuple[str | int, ...]) -> tuple[str, str]:
