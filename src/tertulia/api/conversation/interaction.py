@@ -126,7 +126,11 @@ async def recommend_responses_for_interaction(
     row, history = await organization.database.read(read)
     agent = await conversations.library.agent(organization.database, (row["agent_id"], row["agent_version"]))
     texts = await suggestions.recommend_responses(
-        conversations.models, row["llm_model_preferences"], agent, history, (body or RecommendResponses()).context
+        conversations.models.of(organization.org_id),
+        row["llm_model_preferences"],
+        agent,
+        history,
+        (body or RecommendResponses()).context,
     )
     return RecommendedResponses(recommended_responses=texts)
 
@@ -176,7 +180,7 @@ async def generate_conversation_starter(
     library = runtime.conversations.library
     graph_version: VersionInfo = (service["context_graph_id"], service["graph_version"])
     found = await suggestions.conversation_starters(
-        runtime.conversations.models,
+        runtime.conversations.models.of(organization.org_id),
         service["llm_model_preferences"],
         await library.agent(organization.database, (service["agent_id"], service["agent_version"])),
         (await library.graphs(organization.database, graph_version))[graph_version],

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock, events
 from tertulia.engine.agent.library import Library
-from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.graph import context_graph
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
@@ -76,7 +76,7 @@ class Conversations:
     """The conversations of an installation, as one of its workers has them."""
 
     def __init__(
-        self, settings: Settings, models: Models, voices: Voices, registry: Database, relay_key: bytes
+        self, settings: Settings, models: AllModels, voices: Voices, registry: Database, relay_key: bytes
     ) -> None:
         self.models = models
         self.voices = voices

@@ -15,7 +15,7 @@ import structlog
 from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
-from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
@@ -50,7 +50,9 @@ class Runner:
     `attempts`: how many models, or voices, may be tried one after another for the same thing; each has `stall_s`.
     """
 
-    def __init__(self, settings: TurnSettings, models: Models, voices: Voices, library: Library, attempts: int) -> None:
+    def __init__(
+        self, settings: TurnSettings, models: AllModels, voices: Voices, library: Library, attempts: int
+    ) -> None:
         self.owner = new_id()
         self._settings = settings
         self._patience_s = settings.stall_s * attempts
@@ -189,7 +191,8 @@ class Runner:
         scene = await self._scene(turn, incoming, speaking)
         turn.claim = replace(turn.claim, user={}, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
-        async with aclosing(interact(scene, outcome, self._models, self._voices, turn.touch)) as happening:
+        models = self._models.of(turn.claim.org_id)
+        async with aclosing(interact(scene, outcome, models, self._voices, turn.touch)) as happening:
             async for event in happening:
                 turn.tell(event)
         return outcome
