@@ -36,7 +36,7 @@ def run_demo(console: Console) -> None:
         override("SCRIPTED_DELAY_MS", DELAY_MS)
         made = make_demo(load_settings(Path(folder)), ORGANIZATION, None)
         with _server(Path(folder)) as url:
-            console.print(f"[dim]A server on {url} with the scripted model, there for this alone.[/]")
+            console.print(f"[dim]A server on {url} with the model that repeats, there for this alone.[/]")
             session = client.sign_in(url, made.organization_id, made.admin_user_id, made.api_key_id, made.api_key)
             _converse(console, session.api, made.service_id)
 

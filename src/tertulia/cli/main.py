@@ -83,17 +83,20 @@ def run_(
     workers: Workers = 1,
 ) -> None:
     """Start a server with a demo organization, and say how to talk with it. The weights of a local model are fetched
-    where they are missing; where they cannot be had, the scripted model speaks."""
+    where they are missing; if they cannot be had, the model that repeats speaks."""
     run.run(_out, data, host, port, model, workers)
 
 
 @app.command("serve")
 def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
     """Serve the API. Before that, the schema is brought up to date, and the weights of a local model are fetched where
-    they are missing; where they cannot be had, the scripted model speaks."""
+    they are missing; if no model of TERTULIA_MODEL can be had, the command says so and ends."""
     settings = load_settings(data)
     serve.check(settings, host, port)
-    settings = models.prepare(_notes, settings)
+    unset = "model" not in settings.model_fields_set
+    settings = models.prepare(_notes, settings, "")
+    more = "; TERTULIA_MODEL names another one" if unset else ""
+    _notes.print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
     installation.migrate(settings)
     listener = serve.listen(host, port)
     where = serve.address(listener)

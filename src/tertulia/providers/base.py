@@ -1,13 +1,10 @@
 """What the engine asks of a language model, of a voice, and of what hears speech."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 from tertulia.audio import pcm
-from tertulia.settings import Settings
-
-Opened_co = TypeVar("Opened_co", covariant=True)
 
 Role = Literal["user", "assistant"]
 
@@ -160,39 +157,3 @@ class Detector(Protocol):
 
 class ProviderError(Exception):
     """A model or a voice that the settings name cannot be opened. The text is one line for whoever runs the server."""
-
-
-Act = Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Lifespan:
-    """Work around the life of opened models: before they are first used, and after they were last.
-
-    `shared` holds connections that several models of a vendor use, by the vendor's name.
-    """
-
-    starts: list[tuple[LanguageModel, Act]] = field(default_factory=list[tuple[LanguageModel, Act]])
-    closes: list[Act] = field(default_factory=list[Act])
-    shared: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-def _never(_settings: Settings) -> bool:
-    """Say that version sets cannot name a vendor's models by their names alone."""
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Vendor(Generic[Opened_co]):
-    """A vendor of models: its name in the settings, and `open`, which opens one of its models by name.
-
-    `open` adds to the lifespan, and raises ProviderError. `needs` is the extra that brings the vendor's packages, empty
-    if there is none. `help` says in a few words of what kind the models are. If `has_access` is true of the settings,
-    version sets may name any of the vendor's models.
-    """
-
-    name: str
-    open: Callable[[str, Settings, Lifespan], Opened_co]
-    needs: str
-    help: str
-    has_access: Callable[[Settings], bool] = _never

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tertulia import events
 from tertulia.engine.agent import prompt
-from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.models import AttendedModels, Models, model_for
 from tertulia.engine.agent.navigation import navigate
 from tertulia.engine.agent.scene import Incoming, Outcome, Scene
 from tertulia.engine.graph import context_graph
@@ -19,7 +20,7 @@ from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
-from tertulia.providers.base import HEARING_PATIENCE
+from tertulia.providers.base import HEARING_PATIENCE, Sign
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
@@ -40,6 +41,7 @@ async def interact(
         heard = _hear(scene, outcome, incoming)
     if heard is not None:
         yield heard
+    models = AttendedModels(models, partial(alive, 0))
     fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
     async with aclosing(navigate(scene, outcome, models, fillers)) as actions:
         async for action in actions:
@@ -93,7 +95,7 @@ def _sender(scene: Scene, incoming: Incoming) -> str:
     return scene.person.name if incoming.type == "user-message" else "External event"
 
 
-def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str, None]:
+def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign], None]) -> AsyncGenerator[str, None]:
     """Ask the model for the reply. Return its pieces; the prompt, which is large, is not kept meanwhile."""
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
@@ -101,22 +103,35 @@ def _reply(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[str
     talk = prompt.said([*scene.history, *outcome.messages])
     question = prompt.engage_user(scene, graph, state, outcome.action, talk)
     model, question = model_for(models, scene.llm_model_preferences, question)
-    return model.stream(question)
+    return model.stream(replace(question, tell=tell))
 
 
 async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
     """Write the reply. Yield its pieces, each the moment it is there; the last one is empty and says stop."""
     began = outcome.next_time()
     pieces: list[str] = []
-    async with aclosing(_reply(scene, outcome, models)) as stream:
+    number = 0
+
+    def tell(sign: Sign) -> None:
+        if sign == "taken-back":
+            pieces.clear()
+
+    async with aclosing(_reply(scene, outcome, models, tell)) as stream:
         async for piece in stream:
             pieces.append(piece)
-            yield events.NewMessage(piece, False, len(pieces), outcome.message_id)
+            number += 1
+            yield events.NewMessage(piece, False, number, outcome.message_id)
     outcome.full_message = "".join(pieces)
     if not outcome.full_message.strip():
         raise ModelMisbehaved("the reply is empty")
     outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began)
-    yield events.NewMessage("", True, len(pieces) + 1, outcome.message_id)
+    yield events.NewMessage("", True, number + 1, outcome.message_id)
+
+
+def _refuse_to_take_back(sign: Sign) -> None:
+    """Void a spoken reply that turns out to have begun with a thought: words that were heard cannot be taken back."""
+    if sign == "taken-back":
+        raise ModelMisbehaved("the reply began with a thought that had no opening tag")
 
 
 async def _speak(
@@ -125,7 +140,9 @@ async def _speak(
     """Speak the reply. Yield its pieces."""
     began = outcome.next_time()
     reply = SpokenReply(outcome.message_id)
-    async with aclosing(speak(_reply(scene, outcome, models), speaking, reply, voices, alive)) as pieces:
+    async with aclosing(
+        speak(_reply(scene, outcome, models, _refuse_to_take_back), speaking, reply, voices, alive)
+    ) as pieces:
         async for piece in pieces:
             yield piece
     outcome.full_message = reply.text

@@ -15,7 +15,7 @@ import structlog
 from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
-from tertulia.engine.agent.models import AllModels, AttendedModels
+from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
@@ -199,7 +199,7 @@ class Runner:
         scene = await self._scene(turn, incoming, speaking)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
-        models = AttendedModels(self._models.of(turn.claim.org_id), turn.patience.touch)
+        models = self._models.of(turn.claim.org_id)
         async with aclosing(interact(scene, outcome, models, self._voices, turn.patience.touch)) as happening:
             async for event in happening:
                 turn.tell(event)

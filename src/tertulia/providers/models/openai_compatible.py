@@ -22,8 +22,9 @@ from tertulia.errors import (
     PromptTooLong,
 )
 from tertulia.providers import remote
-from tertulia.providers.base import Lifespan, Prompt, ProviderError, Vendor
+from tertulia.providers.base import Prompt, ProviderError
 from tertulia.providers.models import chat, completions
+from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.providers.models.forms import Forms, formatted
 from tertulia.providers.models.params import SAMPLING, Known, Params, is_bool, is_integer, is_number, is_stop, is_word
 from tertulia.providers.models.reading import Reading

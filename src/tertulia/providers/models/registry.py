@@ -13,9 +13,10 @@ from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError
 from tertulia.providers import weights
-from tertulia.providers.base import LanguageModel, Lifespan, ProviderError, Vendor
+from tertulia.providers.base import LanguageModel, ProviderError
 from tertulia.providers.machine import require_machine
 from tertulia.providers.models import openai_compatible, scripted
+from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.providers.models.fallback import FallbackModel
 from tertulia.providers.models.named import NamedModels
 from tertulia.providers.weights import WeightsUnavailable
@@ -172,7 +173,7 @@ def _open_other(vendor: str, name: str, settings: Settings, lifespan: Lifespan) 
     return open_vendor(f"{vendor}:{name}", settings, lifespan)
 
 
-VENDORS: tuple[Vendor[LanguageModel], ...] = (
+VENDORS: tuple[Vendor, ...] = (
     scripted.VENDOR,
     Vendor("local", _open_local, "local", "weights run in this process"),
     openai_compatible.VENDOR,

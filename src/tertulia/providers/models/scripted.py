@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from tertulia.errors import ModelUnavailable
-from tertulia.providers.base import Lifespan, Prompt, Vendor
+from tertulia.providers.base import Prompt
 from tertulia.providers.models import schema as schemas
+from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.settings import Settings
 
 MATTER = "Now: "

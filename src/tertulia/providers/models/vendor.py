@@ -35,9 +35,10 @@ from tertulia.errors import (
     ModelUnavailable,
     PromptTooLong,
 )
-from tertulia.providers.base import Lifespan, Prompt, ProviderError, Turn
+from tertulia.providers.base import Prompt, ProviderError, Turn
 from tertulia.providers.models import chat
 from tertulia.providers.models import schema as schemas
+from tertulia.providers.models.base import Lifespan
 from tertulia.providers.models.params import SAMPLING, Known, Params, is_bool, is_stop, is_word
 from tertulia.providers.models.thoughts import ThoughtFilter
 from tertulia.providers.models.window import Fitting, Window, is_too_long
