@@ -13,7 +13,7 @@ from tertulia.auth import grants
 from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant
 from tertulia.auth.permissions import Permission
 from tertulia.errors import Forbidden, Unauthorized
-from tertulia.storage import user
+from tertulia.storage import user as users
 from tertulia.storage.user import UserRole
 from tertulia.storage.versioned import Author
 
@@ -90,7 +90,7 @@ class Actors:
         Raises:
             Unauthorized: there is no such user any more.
         """
-        role = user.find_role(connection, org_id, user_id)
+        role = users.find_role(connection, org_id, user_id)
         if role is None:
             raise Unauthorized("The user of this token does not exist.")
         return Actor(org_id, user_id, role.role_id, role.role_name, self._parse(role))
@@ -113,5 +113,5 @@ def confirm_actor(connection: Connection, actor: Actor) -> None:
     Raises:
         StaleActor: the caller has another role, or is gone.
     """
-    if user.find_role_id(connection, actor.org_id, actor.user_id) != actor.role_id:
+    if users.find_role_id(connection, actor.org_id, actor.user_id) != actor.role_id:
         raise StaleActor

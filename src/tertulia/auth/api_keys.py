@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.auth import grants
 from tertulia.errors import Unauthorized
-from tertulia.storage import api_key, user
-from tertulia.storage.api_key import NewApiKey
+from tertulia.storage import user as users
+from tertulia.storage.api_key import NewApiKey, find_api_key, insert_api_key
 from tertulia.storage.versioned import Author
 
 LONGEST_LIFE = timedelta(days=90)
@@ -41,7 +41,7 @@ def issue(
     """Make and store a key. Return it; nobody can read it again."""
     key = secrets.token_urlsafe(32)
     issued = IssuedKey(str(uuid.uuid4()), key, clock.now() + life)
-    api_key.insert_api_key(
+    insert_api_key(
         connection,
         NewApiKey(
             org_id=org_id,
@@ -65,8 +65,8 @@ def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, us
             contract knows no 403 here, and one text for all keeps strangers from learning which keys and users exist.
     """
     # Whatever is wrong, the same work is done.
-    stored = api_key.find_api_key(connection, org_id, key_id)
-    role = user.find_role(connection, org_id, user_id)
+    stored = find_api_key(connection, org_id, key_id)
+    role = users.find_role(connection, org_id, user_id)
     right = hmac.compare_digest(stored.key_hash if stored else _hash(""), _hash(key))
     if stored is None or role is None or not right or stored.expires_at <= clock.now():
         raise Unauthorized(_REFUSED)

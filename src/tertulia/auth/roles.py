@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Condition, Equals, Grant, dump
 from tertulia.auth.permissions import Permission
-from tertulia.storage import role
+from tertulia.storage.role import put_role
 
 USER = "DefaultUserRole"
 ADMINISTRATOR = "DefaultAdministratorRole"
@@ -113,7 +113,7 @@ BUILTIN = (
 
 def insert_builtin(connection: Connection, org_id: str) -> dict[str, str]:
     """Give an organization its built-in roles, or bring them up to date. Return their ids by name."""
-    return {builtin.name: role.put_role(connection, org_id, builtin.name, _document(builtin)) for builtin in BUILTIN}
+    return {builtin.name: put_role(connection, org_id, builtin.name, _document(builtin)) for builtin in BUILTIN}
 
 
 def _document(builtin: BuiltinRole) -> dict[str, Any]:

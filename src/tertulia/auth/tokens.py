@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.auth.secrets import SecretBox
 from tertulia.errors import Unauthorized
-from tertulia.storage import signing_key
+from tertulia.storage import signing_key as signing_keys
 from tertulia.storage.database.units import Database
 
 LIFETIME = timedelta(hours=1)
@@ -120,7 +120,7 @@ class Tokens:
         async with self._reading:
             if time.monotonic() - self._read_at < age_s:
                 return
-            rows = await self._database.read(signing_key.list_signing_keys)
+            rows = await self._database.read(signing_keys.list_signing_keys)
             self._keys = {key.kid: key for key in _open(rows, self._secret_box)}
             self._verified.clear()  # a key may have been taken away
             self._read_at = time.monotonic()
@@ -132,8 +132,8 @@ def add_signing_key(connection: Connection, secret_box: SecretBox) -> None:
     Raises:
         WrongSecretKey: the keys so far are of another secret key, whose processes could not read the new one.
     """
-    _open(signing_key.list_signing_keys(connection), secret_box)
-    signing_key.insert_signing_key(connection, secrets.token_hex(8), secret_box.encrypt(secrets.token_urlsafe(32)))
+    _open(signing_keys.list_signing_keys(connection), secret_box)
+    signing_keys.insert_signing_key(connection, secrets.token_hex(8), secret_box.encrypt(secrets.token_urlsafe(32)))
 
 
 def ensure_signing_key(connection: Connection, secret_box: SecretBox) -> None:
@@ -142,11 +142,11 @@ def ensure_signing_key(connection: Connection, secret_box: SecretBox) -> None:
     Raises:
         WrongSecretKey: there are signing keys, of another secret key.
     """
-    if not _open(signing_key.list_signing_keys(connection), secret_box):
+    if not _open(signing_keys.list_signing_keys(connection), secret_box):
         add_signing_key(connection, secret_box)
 
 
-def _open(rows: Sequence[signing_key.SigningKey], secret_box: SecretBox) -> list[SigningKey]:
+def _open(rows: Sequence[signing_keys.SigningKey], secret_box: SecretBox) -> list[SigningKey]:
     grace = LIFETIME + timedelta(seconds=FRESH_S)
     ends = [newer.created_at + grace for _, newer in pairwise(rows)]
     return [

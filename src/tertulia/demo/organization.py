@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy import Table
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.auth import api_keys as keys
-from tertulia.auth import roles
+from tertulia.auth import api_keys, roles
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
 from tertulia.engine.graph.context_graph import ContextGraph, problems
 from tertulia.ids import new_id
-from tertulia.storage import agent, context_graph, organization, service, user, versioned
+from tertulia.storage import agent as agents
+from tertulia.storage import context_graph as context_graphs
+from tertulia.storage import organization as organizations
+from tertulia.storage import service as services
+from tertulia.storage import user as users
+from tertulia.storage import versioned
+from tertulia.storage.api_key import prune_api_keys
 from tertulia.storage.database import dialect
-from tertulia.storage.service import Service
-from tertulia.storage.tables import api_keys, services
+from tertulia.storage.service import EDGE, Service
 from tertulia.storage.user import NewUser
 from tertulia.storage.versioned import Author, Kind, Versioned
 
@@ -50,32 +52,34 @@ class Demo:
 def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
     """Make what is missing of the demo organization, and a new API key that outranks its users. Return both."""
     dialect.lock_schema(connection)  # of several that begin at once, one makes it and the others find it
-    if organization.find_organization(connection, org_id) is None:
-        organization.insert_organization(connection, org_id, NAME)
+    if organizations.find_organization(connection, org_id) is None:
+        organizations.insert_organization(connection, org_id, NAME)
     role_ids = roles.insert_builtin(connection, org_id)
     user_id = _user(connection, org_id, "User", USER_EMAIL, role_ids[roles.USER])
     admin_id = _user(connection, org_id, "Administrator", ADMINISTRATOR_EMAIL, role_ids[roles.ADMINISTRATOR])
     service_id = _service(connection, Author(org_id, admin_id))
-    _prune_keys(connection, org_id)
-    key = keys.issue(connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], Author(org_id, admin_id), name=KEY_NAME)
+    prune_api_keys(connection, org_id, KEY_NAME, KEPT_KEYS - 1)
+    key = api_keys.issue(
+        connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], Author(org_id, admin_id), name=KEY_NAME
+    )
     return Demo(org_id, user_id, admin_id, key.api_key_id, key.api_key, service_id)
 
 
 def find_user(connection: Connection, org_id: str, *, administrator: bool = False) -> str | None:
     """Look for the demo user or administrator of an organization. Return their id, or None."""
-    return user.find_user_id(connection, org_id, ADMINISTRATOR_EMAIL if administrator else USER_EMAIL)
+    return users.find_user_id(connection, org_id, ADMINISTRATOR_EMAIL if administrator else USER_EMAIL)
 
 
 def _user(connection: Connection, org_id: str, last_name: str, email: str, role_id: str) -> str:
-    found = user.find_user_id(connection, org_id, email)
+    found = users.find_user_id(connection, org_id, email)
     if found is not None:
         return found
-    preferences = organization.DEFAULT_PREFERENCES
-    return user.insert_user(connection, org_id, NewUser(role_id, "Demo", last_name, email, preferences))
+    preferences = organizations.DEFAULT_PREFERENCES
+    return users.insert_user(connection, org_id, NewUser(role_id, "Demo", last_name, email, preferences))
 
 
 def _service(connection: Connection, author: Author) -> str:
-    found = _find(connection, services, author.org_id, SERVICE, services.c.is_active.desc())
+    found = services.find_service_id(connection, author.org_id, SERVICE)
     if found is not None:
         return found
     made = Service(
@@ -84,8 +88,8 @@ def _service(connection: Connection, author: Author) -> str:
         name=SERVICE,
         description=CONTEXT_GRAPH["description"],
         is_active=True,
-        agent_id=_versioned(connection, agent.AGENT, "Reading circle host", AGENT, author),
-        context_graph_id=_versioned(connection, context_graph.CONTEXT_GRAPH, SERVICE, _checked_graph(), author),
+        agent_id=_versioned(connection, agents.AGENT, "Reading circle host", AGENT, author),
+        context_graph_id=_versioned(connection, context_graphs.CONTEXT_GRAPH, SERVICE, _checked_graph(), author),
         tags={},
         keyterms=(),
         creator_org_id=author.org_id,
@@ -94,13 +98,13 @@ def _service(connection: Connection, author: Author) -> str:
         updated_by_user_id=author.user_id,
         created_at=clock.now(),
     )
-    service.insert_service(connection, made, {"edge": service.EDGE, "release": service.EDGE})
+    services.insert_service(connection, made, {"edge": EDGE, "release": EDGE})
     return made.id
 
 
 def _versioned(connection: Connection, kind: Kind[T], name: str, body: Mapping[str, Any], author: Author) -> str:
     """Find an agent or a context graph of this name, or make one with a first version. Return its id."""
-    found = _find(connection, kind.things, author.org_id, name)
+    found = versioned.find_id(connection, kind, author.org_id, name)
     if found is not None:
         return found
     thing_id = versioned.create(connection, kind, author.org_id, name)
@@ -109,24 +113,9 @@ def _versioned(connection: Connection, kind: Kind[T], name: str, body: Mapping[s
     return thing_id
 
 
-def _find(connection: Connection, table: Table, org_id: str, name: str, *order: sa.ColumnElement[Any]) -> str | None:
-    query = sa.select(table.c.id).where(table.c.org_id == org_id, table.c.name == name)
-    return connection.execute(query.order_by(*order, table.c.created_at)).scalars().first()
-
-
 def _checked_graph() -> dict[str, Any]:
     graph = ContextGraph.model_validate(CONTEXT_GRAPH)
     wrong = problems(graph)
     if wrong:
         raise ValueError(wrong)
     return graph.model_dump(mode="json")
-
-
-def _prune_keys(connection: Connection, org_id: str) -> None:
-    """Remove expired keys, and all but the newest of the keys made here."""
-    mine = sa.and_(api_keys.c.org_id == org_id, api_keys.c.name == KEY_NAME)
-    newest = sa.select(api_keys.c.id).where(mine).order_by(api_keys.c.created_at.desc()).limit(KEPT_KEYS - 1)
-    kept = connection.execute(newest).scalars().all()
-    superfluous = sa.and_(mine, api_keys.c.id.not_in(kept))
-    expired = sa.and_(api_keys.c.org_id == org_id, api_keys.c.expires_at <= clock.now())
-    connection.execute(sa.delete(api_keys).where(sa.or_(superfluous, expired)))

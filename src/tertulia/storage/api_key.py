@@ -53,3 +53,12 @@ _BY_KEY_ID = (
 def find_api_key(connection: Connection, org_id: str, key_id: str) -> ApiKey | None:
     """Look for a key of an organization. Return its row, or None."""
     return find_row(connection, _BY_KEY_ID, ApiKey, {"org_id": org_id, "key_id": key_id})
+
+
+def prune_api_keys(connection: Connection, org_id: str, name: str, kept: int) -> None:
+    """Remove the expired keys of an organization, and all but the `kept` newest of this name."""
+    named = sa.and_(api_keys.c.org_id == org_id, api_keys.c.name == name)
+    newest = sa.select(api_keys.c.id).where(named).order_by(api_keys.c.created_at.desc()).limit(kept)
+    superfluous = sa.and_(named, api_keys.c.id.not_in(connection.execute(newest).scalars().all()))
+    expired = sa.and_(api_keys.c.org_id == org_id, api_keys.c.expires_at <= clock.now())
+    connection.execute(sa.delete(api_keys).where(sa.or_(superfluous, expired)))

@@ -88,6 +88,12 @@ class ServiceParts:
     graph: ContextGraph
 
 
+def find_service_id(connection: Connection, org_id: str, name: str) -> str | None:
+    """Look for a service by its name. Return the identifier of the active one, or else of the oldest, or None."""
+    query = sa.select(services.c.id).where(services.c.org_id == org_id, services.c.name == name)
+    return connection.execute(query.order_by(services.c.is_active.desc(), services.c.created_at)).scalars().first()
+
+
 def lock_service(connection: Connection, org_id: str, service_id: str) -> Service:
     """Fetch a service that nobody else changes before this transaction ends. Return its row, or raise NotFound."""
     query = sa.select(*columns(Service, services)).where(services.c.id == service_id, services.c.org_id == org_id)

@@ -105,6 +105,12 @@ def create(connection: Connection, kind: Kind[T], org_id: str, name: str) -> str
     return thing_id
 
 
+def find_id(connection: Connection, kind: Kind[T], org_id: str, name: str) -> str | None:
+    """Look for a thing by its name. Return its identifier, or None."""
+    query = sa.select(kind.things.c.id).where(kind.things.c.org_id == org_id, kind.things.c.name == name)
+    return connection.execute(query).scalar()
+
+
 def get(connection: Connection, kind: Kind[T], org_id: str, thing_id: str) -> T:
     """Fetch a thing. Return its row, or raise NotFound."""
     return _get(connection, kind, thing_id, _thing(kind, org_id, thing_id))

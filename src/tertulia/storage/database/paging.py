@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 T = TypeVar("T")
 
@@ -38,12 +38,6 @@ class Page(Generic[T]):
     continuation_token: int | None
 
 
-def page(connection: Connection, query: Select[Any], window: Window) -> Page[RowMapping]:
-    """The rows of a query in a window. The query must be in a total order, or pages overlap."""
-    rows = connection.execute(query.limit(window.limit + 1).offset(window.offset)).mappings().all()
-    return cut(rows, window)
-
-
 def fetch_page(connection: Connection, query: Select[Any], window: Window, row: Callable[..., T]) -> Page[T]:
     """Fetch the rows of a query in a window. Return them as values.
 
@@ -51,12 +45,6 @@ def fetch_page(connection: Connection, query: Select[Any], window: Window, row: 
     """
     limited = query.limit(window.limit + 1).offset(window.offset)
     rows = [row(*found) for found in connection.execute(limited)]
-    has_more = len(rows) > window.limit
-    return Page(rows[: window.limit], has_more, window.offset + window.limit if has_more else None)
-
-
-def cut(rows: Sequence[T], window: Window) -> Page[T]:
-    """A page of rows that were fetched with a limit of one more than the window's."""
     has_more = len(rows) > window.limit
     return Page(rows[: window.limit], has_more, window.offset + window.limit if has_more else None)
 
