@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`; several, separated by commas, are tried in
     order until one gives its first piece."""
-    windows: Annotated[tuple[Annotated[str, Field(pattern=r"^\S+=[1-9]\d{2,8}$")], ...], NoDecode] = ()
+    windows: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s=]+=[1-9]\d{2,8}$")], ...], NoDecode] = ()
     """`NAME=TOKENS`, separated by commas: how much of a conversation a model can take, its reply included."""
     voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `openai`, `openai:MODEL`, `cartesia` or `cartesia:MODEL`; several, separated by commas, are

@@ -13,9 +13,12 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 @dataclass
 class ChatServer:
-    """`answers` are given in turn, the last one again and again; `requests` are the bodies received."""
+    """`answers` are given in turn, the last one again and again; with `decide`, each request has the answer that it
+    gives. `requests` are the bodies received.
+    """
 
     answers: list[Answer] = field(default_factory=list)
+    decide: Callable[[dict[str, Any]], Answer] | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[bytes] = field(default_factory=list)
     connections: int = 0
@@ -33,8 +36,7 @@ class ChatServer:
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 self.headers.append(head)
                 self.requests.append(json.loads(await reader.readexactly(length)))
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                await answer(writer)
+                await self._answer()(writer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -43,10 +45,17 @@ class ChatServer:
             self.closed.set()
             ended.set()
 
+    def _answer(self) -> Answer:
+        if self.decide is not None:
+            return self.decide(self.requests[-1])
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
 
 @asynccontextmanager
-async def chat_server(*answers: Answer) -> AsyncGenerator[ChatServer]:
-    chat = ChatServer(list(answers))
+async def chat_server(
+    *answers: Answer, decide: Callable[[dict[str, Any]], Answer] | None = None
+) -> AsyncGenerator[ChatServer]:
+    chat = ChatServer(list(answers), decide)
     server = await asyncio.start_server(chat.serve, "127.0.0.1", 0, limit=1 << 22)
     chat.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
@@ -65,6 +74,33 @@ def chunked(data: bytes) -> bytes:
 def event(content: str | None, finish_reason: str | None = None) -> bytes:
     choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}
     return b"data: " + json.dumps({"choices": [choice]}, ensure_ascii=False).encode() + b"\n\n"
+
+
+def data(value: object) -> bytes:
+    """An event with any JSON."""
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def streams(*events: bytes) -> Answer:
+    """A streamed reply of these events, byte for byte."""
+    return replies(done=b"".join(events))
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def in_room(chars: int, reply: str, refusal: Answer) -> Callable[[dict[str, Any]], Answer]:
+    """A server that refuses prompts of more than so many characters; choices take the first key."""
+
+    def decide(request: dict[str, Any]) -> Answer:
+        if sum(len(message["content"]) for message in request["messages"]) > chars:
+            return refusal
+        if request["stream"]:
+            return replies(reply)
+        schema = request["response_format"]["json_schema"]["schema"]
+        return completes(json.dumps({"choice": schema["properties"]["choice"]["enum"][0]}))
+
+    return decide
 
 
 def replies(*pieces: str, done: bytes = b"data: [DONE]\n\n", each: int = 0, head: bytes = HEAD) -> Answer:

@@ -37,6 +37,7 @@ _TOO_LONG = re.compile(
     | (?:reduce|shorten) [\w\W]{{0,30}} (?:length|size|prompt|messages?|input|conversation)
     | max(?:imum)? [\W_] (?:context|prompt|input|sequence|model|total)\w* [\W_] (?:len|length|tokens|size)
     | (?:context|string_above_max|input)_length | tokens_limit_reached | model_context_window
+    | tokens [\w\W]{{0,40}} must\W+be\W+<=
     | (?:must|should) [\w\W]{{0,40}} (?:less|fewer|<=|at\W+most) [\w\W]{{0,20}} tokens
     | range\W+of\W+input\W+length | 超长 | 超过 | 超出
     """,

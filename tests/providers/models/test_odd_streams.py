@@ -1,0 +1,287 @@
+"""Streams as servers really send them: what is odd but clear is understood, and what is broken off is void."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from providers.chat_server import DONE, Answer, ChatServer, chat_server, data, event, hangs, replies, sends, streams
+from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnavailable
+from tertulia.providers.base import Prompt, Sign, Turn
+from tertulia.providers.models.fallback import FallbackModel
+from tertulia.providers.models.openai_compatible import OpenAICompatibleModel, open_client
+from tertulia.providers.models.scripted import ScriptedModel
+
+KEY = "sk-a-very-secret-key"
+HELLO, STOP = event("Hello"), event(None, "stop")
+
+
+@asynccontextmanager
+async def served(*answers: Answer, stall_s: float = 5) -> AsyncGenerator[tuple[OpenAICompatibleModel, ChatServer]]:
+    async with chat_server(*answers) as server, open_client(server.url, KEY, stall_s) as client:
+        yield OpenAICompatibleModel(client, "tiny", stall_s, KEY), server
+
+
+async def reply(model: OpenAICompatibleModel, signs: list[Sign] | None = None) -> str:
+    """What is committed of a reply: all pieces since the last that was taken back."""
+    pieces: list[str] = []
+
+    def tell(sign: Sign) -> None:
+        if signs is not None:
+            signs.append(sign)
+        if sign == "taken-back":
+            pieces.clear()
+
+    async for piece in model.stream(Prompt("EngageUser", "Be brief.", [Turn("user", "Hi")], tell=tell)):
+        pieces.append(piece)  # noqa: PERF401 - it can be emptied meanwhile
+    return "".join(pieces)
+
+
+def choice(**parts: Any) -> bytes:
+    return data({"choices": [{"index": 0, **parts}]})
+
+
+FOREIGN = [
+    b"data: null\n\n",
+    b"data:\n\n",
+    b"data: [null]\n\n",
+    b"data: 7\n\n",
+    b'event: ping\ndata: {"type": "ping"}\n\n',
+    b"event: ping\ndata: still here\n\n",
+    b": comment\n\n",
+    b"retry: 500\nid: 7\n\n",
+    data({"choices": None}),
+    data({"choices": [None]}),
+    data({"choices": [], "usage": {"total_tokens": 9}}),
+    data({"error": "", "choices": []}),
+    data({"error": {}, "choices": []}),
+    data({"error": False}),
+    data({"error": {"message": None, "code": 0}}),
+    b"error: null\n\n",
+    choice(delta=None),
+    choice(delta={}),
+    choice(delta={"content": None, "reasoning_content": "hm"}),
+    choice(delta={"content": ""}, finish_reason=""),
+    data({"choices": [{"index": 1, "delta": {"content": "another"}, "finish_reason": "stop"}]}),
+]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN, ids=lambda line: line.decode().strip()[:60])
+async def test_foreign_things_in_a_stream_are_passed_over(foreign: bytes):
+    async with served(streams(foreign, HELLO, foreign, event("!"), foreign, STOP, foreign, DONE)) as (model, _):
+        assert await reply(model) == "Hello!"
+
+
+@pytest.mark.parametrize("index", [None, 0, "0", 0.0], ids=repr)
+async def test_a_choice_without_a_number_is_the_first(index: object):
+    async with served(streams(data({"choices": [{"index": index, "delta": {"content": "Hello"}}]}), DONE)) as (
+        model,
+        _,
+    ):
+        assert await reply(model) == "Hello"
+
+
+async def test_the_text_parts_of_a_content_count_and_the_thinking_parts_do_not():
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "Hel"},
+        "lo",
+        None,
+    ]
+    signs: list[Sign] = []
+    async with served(streams(choice(delta={"content": parts[:1]}), choice(delta={"content": parts}), DONE)) as (
+        model,
+        _,
+    ):
+        assert await reply(model, signs) == "Hello"
+    assert signs == ["alive"] or set(signs) == {"alive"}
+
+
+@pytest.mark.parametrize("reason", ["stop", "null", "", "eos", "tool_calls", "STOP", "end_turn"])
+async def test_all_text_until_the_end_counts(reason: str):
+    early = choice(delta={"content": "Hello"}, finish_reason=reason)
+    async with served(streams(early, event(" there"), STOP, STOP, event("!"), DONE)) as (model, _):
+        assert await reply(model) == "Hello there!"
+
+
+async def test_a_stream_that_ends_after_its_reason_is_whole():
+    for end in (STOP, choice(delta={}, finish_reason="length")):
+        async with served(streams(HELLO, end)) as (model, _):
+            assert await reply(model) == "Hello"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        choice(delta={}, finish_reason="error"),
+        choice(delta={}, finish_reason="network_error"),
+        choice(delta={}, finish_reason="abort"),
+        choice(delta={}, finish_reason="insufficient_system_resource"),
+        choice(delta={}, finish_reason="OTHER"),
+        choice(delta={}, finish_reason="error", error={"code": 502, "message": "upstream"}),
+        data({"error": {"message": "overloaded"}}),
+        data({"error": "overloaded", "choices": []}),
+        data({"object": "error", "message": "overloaded", "code": 50001}),
+        data({"type": "error", "message": "overloaded"}),
+        b'event: error\ndata: {"message": "overloaded"}\n\n',
+        b"event: error\ndata: overloaded\n\n",
+        b"event: error\n\n",
+        b'error: {"message": "overloaded"}\n\n',
+    ],
+    ids=lambda line: line.decode().strip()[:70],
+)
+@pytest.mark.parametrize("before", [HELLO, HELLO + STOP], ids=["before a reason", "after a reason"])
+async def test_a_reply_that_its_provider_broke_off_is_void(before: bytes, broken: bytes):
+    async with served(streams(before, broken, DONE)) as (model, _):
+        with pytest.raises(ModelUnavailable):
+            await reply(model)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("length", "length"),
+        ("max_tokens", "length"),
+        ("content_filter", "content_filter"),
+        ("SAFETY", "content_filter"),
+    ],
+)
+async def test_a_reply_that_is_cut_short_is_kept_and_is_visible(reason: str, told: str):
+    def count() -> float:
+        return REGISTRY.get_sample_value("tertulia_model_replies_cut_short_total", {"reason": told}) or 0
+
+    before = count()
+    async with served(streams(HELLO, choice(delta={}, finish_reason=reason), STOP, DONE)) as (model, server):
+        with capture_logs() as logs:
+            assert await reply(model) == "Hello"
+    assert [(log["model"], log["address"], log["reason"]) for log in logs] == [("tiny", server.url, told)]
+    assert count() == before + 1
+
+
+async def test_halves_of_a_surrogate_pair_are_joined_and_one_alone_is_replaced():
+    whole = [
+        b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % half
+        for half in (rb"Hi \ud83d", rb"\ude00!", rb" \ud83d")
+    ]
+    async with served(streams(*whole, event("?"), DONE)) as (model, _):
+        assert await reply(model) == "Hi \N{GRINNING FACE}! \N{REPLACEMENT CHARACTER}?"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"\xed\xa0\xbd", b"caf\xe9"])
+async def test_bytes_that_are_not_text_are_an_error_and_the_next_model_is_asked(content: bytes):
+    line = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % content
+    whole = sends(b'{"choices":[{"message":{"content":"%s"}}]}' % content)
+    async with served(streams(line, DONE), streams(line, DONE), whole) as (model, _):
+        with pytest.raises(ModelMisbehaved):
+            await reply(model)
+        both = FallbackModel([("broken", model), ("good", ScriptedModel(3))])
+        prompt = Prompt("EngageUser", "", [Turn("user", "Hi")])
+        assert len([piece async for piece in both.stream(prompt)]) == 3
+        assert await both.choose(prompt, {"enum": ["yes"]}) == "yes"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>I should greet.</think>\n\nHello", "Hello"),
+        ("I should greet.\n</think>\n\nHello", "Hello"),
+        ("[THINK]I should greet.[/THINK]Hello", "Hello"),
+        ("Hello. <thinking>More?</thinking>Bye", "Hello. Bye"),
+    ],
+)
+async def test_thoughts_in_the_text_are_no_part_of_the_reply(text: str, said: str, size: int):
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    async with served(replies(*pieces)) as (model, _):
+        assert await reply(model) == said
+
+
+async def test_a_model_whose_thoughts_have_no_opening_tag_is_known_after_its_first_reply():
+    signs: list[Sign] = []
+    async with served(replies("I should", " greet.</think>", "Hello")) as (model, _):
+        assert await reply(model, signs) == "Hello"
+        assert signs[:1] == ["taken-back"]
+        signs.clear()
+        assert await reply(model, signs) == "Hello"
+        assert "taken-back" not in signs
+
+
+async def test_thoughts_alone_are_no_reply():
+    for text in ("<think>I should greet.", "<think>hm</think>\n", "I should greet.</think>"):
+        async with served(replies(text)) as (model, _):
+            with pytest.raises(ModelMisbehaved):
+                await reply(model)
+
+
+@pytest.mark.parametrize(
+    "thought", [{"content": "<think>hm"}, {"reasoning_content": "hm"}, {"reasoning": "hm"}], ids=str
+)
+async def test_a_model_that_thinks_has_not_stalled_and_one_that_stops_thinking_has(thought: dict[str, str]):
+    signs: list[Sign] = []
+    async with served(hangs(sign_of_life=choice(delta=thought)), stall_s=0.5) as (model, _):
+        prompt = Prompt("EngageUser", "", [Turn("user", "Hi")], tell=lambda sign: enough(sign, signs))
+        with pytest.raises(_EnoughError):
+            await anext(model.stream(prompt))
+    async with served(hangs("<think>hm"), stall_s=0.3) as (model, _):
+        both = FallbackModel([("slow", model), ("good", ScriptedModel(3))])
+        assert len([piece async for piece in both.stream(Prompt("EngageUser", "", [Turn("user", "Hi")]))]) == 3
+
+
+class _EnoughError(ModelError):
+    pass
+
+
+def enough(sign: Sign, signs: list[Sign]) -> None:
+    """End the test once the model has been heard thinking for longer than it may be silent."""
+    signs.append(sign)
+    if len(signs) == 40:
+        raise _EnoughError
+
+
+async def test_pings_are_no_sign_of_a_model_that_works():
+    async with served(hangs(sign_of_life=b'event: ping\ndata: {"type": "ping"}\n\n'), stall_s=0.3) as (model, _):
+        with pytest.raises(ModelTimeout):
+            await reply(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "error"),
+    [
+        (b"text/html", b"<html>\r\n<h1>Sign in\x1b[31m</h1>" + b"x" * 9_000, ModelMisbehaved),
+        (b"application/json", b'{"detail": "Sign in"}', ModelMisbehaved),
+        (b"application/json", b'{"error": {"message": "Sign in"}}', ModelUnavailable),
+        (b"text/plain", f"Sign in with {KEY}".encode(), ModelMisbehaved),
+    ],
+    ids=["html", "json", "error", "text"],
+)
+async def test_an_answer_that_is_no_stream_is_a_line_in_the_log(kind: bytes, body: bytes, error: type[ModelError]):
+    async with served(sends(body, headers=b"Content-Type: %s\r\n" % kind)) as (model, server):
+        with capture_logs() as logs, pytest.raises(error):
+            await reply(model)
+    log = logs[0]
+    assert (log["model"], log["address"], log["status"]) == ("tiny", server.url, 200)
+    assert log["content_type"] == kind.decode()
+    assert "Sign in" in log["words"]
+    assert log["words"].isprintable()
+    assert len(log["words"]) <= 300
+    assert KEY not in json.dumps(log)
+
+
+async def test_a_whole_completion_in_the_place_of_a_stream_is_understood_and_logged():
+    body = json.dumps(
+        {"choices": [{"message": {"content": "<think>hm</think>Hello"}, "finish_reason": "stop"}]}, indent=2
+    )
+    async with served(sends(body.encode())) as (model, _):
+        with capture_logs() as logs:
+            assert await reply(model) == "Hello"
+    assert len(logs) == 1
+
+
+async def test_a_choice_is_found_in_a_content_of_parts():
+    content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": '"yes"'}]
+    async with served(sends(json.dumps({"choices": [{"message": {"content": content}}]}).encode())) as (model, _):
+        assert await model.choose(Prompt("Any", "", [Turn("user", "Hi")]), {"enum": ["yes"]}) == "yes"
