@@ -28,6 +28,7 @@ async def test_all_statements_of_a_snapshot_see_the_same_state(database: Databas
     assert await database.read(count) == 1
     elsewhere.dispose()
 
+
 pytestmark = pytest.mark.both_databases
 
 
