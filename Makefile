@@ -11,7 +11,7 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-some test-light test-heavy check format bench bench-peers lock clean
+.PHONY: help setup run demo test test-some test-light test-heavy check format bench bench-peers lock languages clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -70,6 +70,9 @@ bench-peers: $(addprefix .peers/,$(addsuffix /.done,$(PEERS))) ## Install other 
 lock: setup ## Pin every dependency with its hashes
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+languages: setup # Write the table of languages again, from the package that knows them
+	@cd tests && ../$(BIN)/python -m support.languages
 
 clean: ## Remove the environment and caches; data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache

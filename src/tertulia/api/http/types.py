@@ -6,9 +6,9 @@ Text is stripped of surrounding whitespace before its length is checked. Numbers
 import zoneinfo
 from typing import Annotated, Any
 
-import iso639
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from tertulia import languages
 from tertulia.ids import OBJECT_ID_PATTERN
 
 MAX_INTEGER = 2**31 - 1
@@ -31,13 +31,11 @@ Keyterm = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 Keyterms = Annotated[list[Keyterm], Field(max_length=20)]
 """Terms of one to three lower-case words that transcription often gets wrong."""
 
-# Retired codes are still in use: the contract lists some.
-_LANGUAGES = frozenset(language.part3 for language in iso639.ALL_LANGUAGES if language.part3)
 _TIMEZONES = frozenset(zoneinfo.available_timezones())
 
 
 def _language(code: str) -> str:
-    if code not in _LANGUAGES:
+    if code not in languages.CODES:
         raise ValueError("This is no language code of ISO 639-3.")
     return code
 

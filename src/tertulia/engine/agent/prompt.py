@@ -10,9 +10,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from iso639 import Language
-
-from tertulia import clock
+from tertulia import clock, languages
 from tertulia.engine.agent.scene import Agent, Person, Scene
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState
 from tertulia.providers.base import Prompt, Role, Turn
@@ -212,4 +210,4 @@ def _person(agent: Agent, person: Person) -> str:
 @lru_cache(maxsize=256)
 def _language(code: str) -> str:
     """The English name of an ISO 639-3 code."""
-    return Language.from_part3(code).name
+    return found.name if (found := languages.find(code)) else code

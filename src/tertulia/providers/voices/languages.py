@@ -3,7 +3,7 @@
 from collections.abc import Set
 from functools import cache
 
-from iso639 import Language, LanguageNotFoundError
+from tertulia import languages
 
 _SAME = {"fil": "tgl"}  # Filipino is a standard of Tagalog, and has no code of two letters
 
@@ -15,17 +15,12 @@ def code_of(language: str, known: Set[str]) -> str | None:
 
 @cache
 def _codes(language: str) -> tuple[str, ...]:
-    try:
-        found = Language.from_part3(_SAME.get(language, language))
-        whole = Language.from_part3(found.macrolanguage) if found.macrolanguage else None
-    except LanguageNotFoundError:
-        return ()
-    return tuple(one.part1 for one in (found, whole) if one is not None and one.part1)
+    found = languages.find(_SAME.get(language, language))
+    whole = found and languages.find(found.whole)
+    return tuple(one.short for one in (found, whole) if one is not None and one.short)
 
 
 def long_code_of(code: str) -> str | None:
     """The code of ISO 639-3 for one of ISO 639-1."""
-    try:
-        return Language.from_part1(code).part3
-    except LanguageNotFoundError:
-        return None
+    found = languages.find_short(code)
+    return found and found.code

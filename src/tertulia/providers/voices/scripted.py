@@ -18,8 +18,7 @@ from functools import cache
 from itertools import pairwise
 from operator import mul
 
-import iso639
-
+from tertulia import languages
 from tertulia.audio.pcm import RATE
 from tertulia.errors import VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
@@ -148,7 +147,7 @@ def _tones(loudness: float) -> Sequence[bytes]:
 @cache
 def _languages() -> frozenset[str]:
     """Those with an ISO 639-1 code, by their ISO 639-3 codes."""
-    return frozenset(language.part3 for language in iso639.ALL_LANGUAGES if language.part1)
+    return languages.with_short_code()
 
 
 # --- Hearing ---------------------------------------------------------------------------------------------------------

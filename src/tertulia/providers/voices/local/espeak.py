@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from iso639 import Language, LanguageNotFoundError
-
+from tertulia import languages
 from tertulia.audio.pcm import RATE
 from tertulia.audio.resample import Resampler
 from tertulia.errors import VoiceFailed
@@ -64,10 +63,8 @@ def _dialects_of(path: Path, file: str) -> Iterator[Dialect]:
 
 
 def _part3(code: str) -> str | None:
-    try:
-        return Language.match(code, strict_case=False).part3
-    except LanguageNotFoundError:
-        return None
+    found = languages.find(code) or languages.find_short(code)
+    return found and found.code
 
 
 class EspeakVoice:

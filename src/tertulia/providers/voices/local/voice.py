@@ -8,8 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cache
 
-from iso639 import Language, LanguageNotFoundError
-
+from tertulia import languages
 from tertulia.errors import VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
 from tertulia.providers.voices.local.espeak import Dialect, EspeakVoice, dialects
@@ -71,10 +70,8 @@ class LocalVoice:
 
 @cache
 def _whole(language: str) -> str:
-    try:
-        return Language.from_part3(language).macrolanguage or language
-    except LanguageNotFoundError:
-        return language
+    found = languages.find(language)
+    return (found and found.whole) or language
 
 
 def open_voice() -> LocalVoice:
