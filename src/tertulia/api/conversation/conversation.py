@@ -17,7 +17,7 @@ from tertulia.api.http.pagination import sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
-from tertulia.api.http.types import LLMConfig, ObjectId, Text, TextTags, Words
+from tertulia.api.http.types import LLMConfig, ObjectId, Text, Texts, TextTags, Words
 from tertulia.audio import require_codecs
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
@@ -361,7 +361,7 @@ def _message(row: Record) -> MessageInstance:
 
 class ModifyTags(BaseModel):
     updates: Annotated[dict[Words, Words | None], Field(max_length=20)] = {}
-    deletes: list[Text] = []
+    deletes: Texts = []
 
 
 @router.post(
