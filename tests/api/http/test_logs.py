@@ -23,11 +23,14 @@ def test_a_client_that_leaves_within_its_body_is_one_quiet_line(
     server = serve(log_level="info")
     host, port = server.url.removeprefix("http://").split(":")
     path = f"/v1/demo/conversation/{'0' * 24}/interact"
-    head = f"POST {path}?request_format=text&response_format=text HTTP/1.1\r\nHost: x\r\nAuthorization: {server.as_admin.headers['authorization']}\r\n"
+    head = [
+        f"POST {path}?request_format=text&response_format=text HTTP/1.1",
+        f"Authorization: {server.as_user.headers['authorization']}",
+        "Content-Type: multipart/form-data; boundary=x",
+        "Content-Length: 100",
+    ]
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(
-            f"{head}Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 100\r\n\r\n{{".encode()
-        )
+        connection.sendall("\r\n".join([*head, "Host: x", "", "--x\r\n"]).encode())
     logged = ""
     for _ in range(1000):
         server.anonymous.get("/healthz")
