@@ -148,21 +148,47 @@ def test_a_body_that_turns_out_too_large_is_refused(strict: Server) -> None:
     assert "2048" in answer.json()["detail"]
 
 
-def test_a_body_that_stalls_is_answered_with_a_timeout(strict: Server) -> None:
-    host, port = strict.url.removeprefix("http://").split(":")
+def begin_a_post(server: Server, authorization: str) -> socket.socket:
+    """A connection that has sent a request's head, and the first byte of a body of 100."""
+    host, port = server.url.removeprefix("http://").split(":")
     head = "\r\n".join(
         [
             "POST /v1/demo/organization/agent HTTP/1.1",
             f"Host: {host}:{port}",
-            f"Authorization: {strict.as_admin.headers['authorization']}",
+            f"Authorization: {authorization}",
             "Content-Type: application/json",
             "Content-Length: 100",
         ]
     )
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(f"{head}\r\n\r\n{{".encode())
-        answer = connection.recv(4096)
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(f"{head}\r\n\r\n{{".encode())
+    return connection
+
+
+def test_a_body_that_stalls_is_answered_with_a_timeout(strict: Server) -> None:
+    with begin_a_post(strict, strict.as_admin.headers["authorization"]) as connection:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_drips_is_answered_with_a_timeout(serve: Serve) -> None:
+    patient = serve(limit={"body_stall_s": 20, "body_s": 0.3})
+    with begin_a_post(patient, patient.as_admin.headers["authorization"]) as connection:
+        connection.settimeout(0.05)
+        answer = b""
+        for _ in range(90):
+            connection.sendall(b" ")
+            try:
+                answer = connection.recv(4096)
+            except TimeoutError:
+                continue
+            break
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer nonsense"])
+def test_a_body_is_not_waited_for_before_its_caller_is_known(serve: Serve, authorization: str) -> None:
+    with begin_a_post(serve(), authorization) as connection:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
 def test_a_form_that_is_too_large_is_refused(strict: Server) -> None:

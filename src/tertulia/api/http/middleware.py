@@ -1,4 +1,4 @@
-"""Around every request, as plain ASGI: a watcher (request id, log, metrics), a last resort, bounds on the body.
+"""Layers around every request, as plain ASGI: a watcher (request id, log, metrics), a last resort, bounds on the body.
 
 A response passes through untouched, so that a stream's pieces leave when they are made.
 """
@@ -13,6 +13,7 @@ from functools import lru_cache
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,7 +38,7 @@ OPEN_STREAMS = Gauge("tertulia_open_streams", "Event streams being answered now.
 _OF_THE_APPLICATION = ("fastapi", "tertulia.")
 
 STREAMED_BODY = "tertulia.body"
-"""Where a response leaves what sends its body, having begun the response."""
+"""The key of the scope under which a response that has begun leaves the function that sends its body."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,10 +46,10 @@ StreamedBody = Callable[[Send], Awaitable[None]]
 
 
 class Watch:
-    """Gives a request its id, logs and counts it.
+    """A watcher, which gives each request its id, logs and counts it.
 
-    It stands before everything else, and sends the body of a stream itself when the application has begun the response:
-    so the layers within need not stay in memory for as long as a stream is open, nor pass on its pieces.
+    The watcher stands before everything else, and sends the body of a stream itself when the application has begun the
+    response: so the layers within need not stay in memory for as long as a stream is open, nor pass on its pieces.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -72,7 +73,7 @@ class Watch:
                 self._record(scope, response.status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count and log an answered request; status 499 where the client left before there was an answer."""
+        """Count and log an answered request; its status is 499 if the client left before there was an answer."""
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         status = status or 499
@@ -96,7 +97,7 @@ async def _send_stream(scope: Scope, send: Send) -> None:
 
 
 class LastResort:
-    """Answers 500 where nobody else has answered, and logs why."""
+    """A last resort, which answers 500 if nobody else has answered, and logs the reason."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -114,6 +115,8 @@ class LastResort:
 
         try:
             await self.app(scope, receive, noticed)
+        except ClientDisconnect:
+            _log.info("the client left before its request was complete")
         except Exception as error:
             _log.error("request failed", exc_info=error)
             if begun:  # to break the connection is all that is left
@@ -122,7 +125,7 @@ class LastResort:
 
 
 class _Response:
-    """What is sent, watched; `status` is 0 until it has begun."""
+    """A response that is watched; its `status` is 0 until it has begun."""
 
     def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
         self._scope = scope
@@ -152,7 +155,7 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 
 
 class BodyLimits:
-    """Answers 413 to a body that is too large, and 408 to one that stalls. A spoken message may be larger."""
+    """Bounds a request's body: 413 if it is too large, 408 if it pauses or takes too long. Speech may be larger."""
 
     def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
         self.app = app
@@ -167,11 +170,11 @@ class BodyLimits:
         if announced.isdecimal() and int(announced) > most:
             await answer(_too_large(most))(scope, receive, send)
             return
-        await self.app(scope, _Body(receive, self.limits.body_stall_s, most).receive, send)
+        await self.app(scope, _Body(receive, self.limits, most).receive, send)
 
 
 def _is_spoken(scope: Scope) -> bool:
-    """Whether a request sends a spoken message to a conversation."""
+    """Return True if a request sends a spoken message to a conversation."""
     query: bytes = scope["query_string"]
     if b"voice" not in query or not scope["path"].rstrip("/").endswith("/interact"):
         return False
@@ -185,18 +188,21 @@ def _too_large(most: int) -> PayloadTooLarge:
 class _Body:
     """A body that is being received."""
 
-    def __init__(self, receive: Receive, stall_s: float, most: int) -> None:
+    def __init__(self, receive: Receive, limits: LimitSettings, most: int) -> None:
         self._receive = receive
-        self._stall_s = stall_s
+        self._limits = limits
         self._most = most
         self._size = 0
+        self._ends_at = 0.0
         self._complete = False
 
     async def receive(self) -> Message:
-        if self._complete:  # what comes now is the client's leaving, whenever that may be
+        if self._complete:  # the next message is the client's leaving, whenever that may be
             return await self._receive()
+        now = asyncio.get_running_loop().time()
+        self._ends_at = self._ends_at or now + self._limits.body_s
         try:
-            async with asyncio.timeout(self._stall_s):
+            async with asyncio.timeout_at(min(self._ends_at, now + self._limits.body_stall_s)):
                 message = await self._receive()
         except TimeoutError as error:
             raise RequestTimeout("The request body did not arrive in time.") from error
