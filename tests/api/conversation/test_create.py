@@ -139,7 +139,7 @@ def test_a_pattern_filters_the_action_events(stage: Stage, pattern: str, seen: l
     assert sorted(actions) == seen
 
 
-@pytest.mark.parametrize("pattern", ["(", "[", "a{2,1}", "(?=x)", "(?P<n>", "()" * 200, r"\pL" * 99, "(a{9}){999}"])
+@pytest.mark.parametrize("pattern", ["(", "[", "a{2,1}", "(?=x)", "(?P<n>", r"\pL" * 99])
 def test_an_invalid_pattern_is_refused(stage: Stage, pattern: str) -> None:
     answer = create(stage.user(), stage.service(), {"current_agent_action_type": pattern})
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", "current_agent_action_type"])
