@@ -10,6 +10,7 @@ import pytest
 
 import tertulia
 from tertulia.storage import agent, context_graph, conversation, message, service, user
+from tertulia.storage.turn.values import Opening
 
 PACKAGE = Path(tertulia.__file__).parent
 STORAGE = PACKAGE / "storage"
@@ -49,6 +50,12 @@ def test_the_attributes_of_a_message_are_those_of_its_list() -> None:
     said_in = filled(conversation.Conversation)
 
     assert message.attributes(said_in, "user-message").keys() == message.COLUMNS.keys()
+
+
+def test_a_conversation_that_is_about_to_begin_lacks_its_identifier_alone() -> None:
+    opening = Opening("org", "user", "service", "release", {}, is_test=False)
+
+    assert {*opening.attributes, "conversation_id"} == conversation.COLUMNS.keys()
 
 
 def test_no_row_that_names_its_columns_by_strings_leaves_storage() -> None:

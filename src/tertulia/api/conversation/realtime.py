@@ -5,7 +5,7 @@ the way to the client and back; the conversation is `engine.live`, and its turns
 """
 
 import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Annotated, Literal
 
 import msgspec
@@ -35,7 +35,7 @@ from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import TurnOptions
 from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.turn import ActionFilter
-from tertulia.errors import TertuliaError, Unavailable, Unprocessable
+from tertulia.errors import TertuliaError, Unprocessable
 from tertulia.providers.base import Detector
 from tertulia.settings import Settings
 from tertulia.storage.user import find_role_id
@@ -248,20 +248,17 @@ class _LiveCaller:
 
     async def watch(self, session: Session) -> None:
         """End a session with its token, its user, or the role that its user had."""
-        claims, database = self._caller.claims, self._caller.database
-        role_id: str | None = None
-        while True:
-            left_s = (claims.expires_at - clock.now()).total_seconds()
-            if left_s <= 0:
-                session.end(Closing(POLICY, "the token has expired"))
-                return
-            with suppress(Unavailable):  # nothing is known while the database cannot be reached
-                found = await database.read(find_role_id, claims.org_id, claims.user_id)
+        claims, role_id = self._caller.claims, ""
+        while (left_s := (claims.expires_at - clock.now()).total_seconds()) > 0:
+            try:
+                found = await self._caller.database.read(find_role_id, claims.org_id, claims.user_id)
+            except Exception as error:  # noqa: BLE001 - the next look may succeed, and the token ends all the same
+                _log.warning("user of a live session not known", reason=repr(error))
+            else:
                 if found is None:
-                    session.end(Closing(POLICY, "the user is not there any more"))
-                    return
+                    return session.end(Closing(POLICY, "the user is not there any more"))
                 if found != (role_id or found):
-                    session.end(Closing(POLICY, "the user has another role"))
-                    return
+                    return session.end(Closing(POLICY, "the user has another role"))
                 role_id = found
             await asyncio.sleep(min(WATCH_S, left_s))
+        return session.end(Closing(POLICY, "the token has expired"))
