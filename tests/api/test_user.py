@@ -323,3 +323,19 @@ def test_an_administrator_sees_the_user_models_that_are_left_visible(as_admin: h
 
     assert as_admin.get(f"/user/{shown}/user_model").status_code == 200
     assert as_admin.get(f"/user/{hidden}/user_model").status_code == 403
+
+
+@pytest.mark.parametrize("name", ["conversations_visible_to_admins", "user_model_visible_to_admins"])
+def test_nobody_but_the_user_widens_what_administrators_see(
+    as_user: httpx2.Client, as_admin: httpx2.Client, name: str, tertulia: Server
+) -> None:
+    path = f"/user/{tertulia.demo.user_id}"
+    assert as_user.post(path, json={name: False}).status_code == 204
+
+    refused = as_admin.post(path, json={name: True})
+    narrowed = as_admin.post(path, json={name: False})
+
+    assert refused.status_code == 403
+    assert name in refused.json()["detail"]
+    assert narrowed.status_code == 204
+    assert as_user.post(path, json={name: True}).status_code == 204

@@ -1,5 +1,7 @@
 """Deleting a user removes all they said; not while an agent is speaking with them."""
 
+import asyncio
+
 import httpx2
 import pytest
 import sqlalchemy as sa
@@ -8,7 +10,10 @@ from sqlalchemy.engine import Connection
 from support.puppet import Puppet
 from support.stage import Stage
 from support.talk import begin
+from tertulia.background import sweeper
+from tertulia.storage import erasure
 from tertulia.storage.database import dialect
+from tertulia.storage.database.units import open_database
 from tertulia.storage.tables import conversations, interactions, messages
 
 pytestmark = pytest.mark.both_databases
@@ -58,3 +63,53 @@ def test_a_user_is_not_deleted_while_an_agent_speaks_with_them(stage: Stage) -> 
     assert answer.status_code == 409
     assert answer.json() == {"detail": "A turn of one of the user's conversations is running."}
     assert delete(stage, user).status_code == 204
+
+
+def test_a_long_past_is_removed_in_portions(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "PORTION_ROWS", 1)
+    stage.play(Puppet())
+    user = stage.user()
+    conversation_id = begin(user, stage.service())[0]["conversation_id"]
+    removed: list[list[int]] = []
+    erase_portion = erasure.erase_portion
+
+    def watched(connection: Connection, org_id: str, user_id: str) -> bool:
+        before = sum(left_of(connection, conversation_id))
+        more = erase_portion(connection, org_id, user_id)
+        removed.append([before, before - sum(left_of(connection, conversation_id))])
+        return more
+
+    monkeypatch.setattr(erasure, "erase_portion", watched)
+
+    assert delete(stage, user).status_code == 204
+
+    assert removed[0][0] == 3
+    assert sum(count for _, count in removed) == 3
+    assert max(count for _, count in removed) == 1
+
+
+def test_an_erasure_that_was_broken_off_is_finished_by_the_sweeper(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.play(Puppet())
+    user = stage.user()
+    conversation_id = begin(user, stage.service())[0]["conversation_id"]
+    monkeypatch.setattr(erasure, "erase_portion", lambda *_: False)  # as if the process had ended
+    assert delete(stage, user).status_code == 204
+    hidden = stage.admin.get(f"/conversation/{conversation_id}/messages/")
+    assert count_left(stage, conversation_id) == [1, 1, 1]
+    monkeypatch.undo()
+
+    sweep_once(stage)
+
+    assert hidden.status_code == 404
+    assert stage.admin.get("/conversation/", params={"id": conversation_id}).json()["conversations"] == []
+    assert count_left(stage, conversation_id) == [0, 0, 0]
+
+
+def sweep_once(stage: Stage) -> None:
+    database = open_database(stage.server.settings.cluster_urls["default"], 2)
+    try:
+        asyncio.run(sweeper.sweep(database, 60))
+    finally:
+        database.close()

@@ -18,6 +18,7 @@ from tertulia.auth import grants
 from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.permissions import Permission
+from tertulia.background.erasing import erase_user
 from tertulia.errors import Forbidden
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
@@ -252,7 +253,17 @@ def _update(connection: Connection, actor: Actor, user_id: str, changes: UserCha
     user = users.lock_user(connection, actor.org_id, user_id)
     actor.require(Permission.USER_UPDATE_USER_INFO, user.attributes)
     _refuse_higher_rank(connection, actor, user)
+    _refuse_widening(actor, user, changes)
     users.update_user(connection, user, changes)
+
+
+def _refuse_widening(actor: Actor, user: User, changes: UserChanges) -> None:
+    """Let nobody but the user show administrators what the user has hidden from them."""
+    if actor.user_id == user.id:
+        return
+    for name in ("conversations_visible_to_admins", "user_model_visible_to_admins"):
+        if changes.preferences.get(name) and not user.preferences[name]:
+            raise Forbidden(f"{name}: only the user can set this to true again.")
 
 
 # --- Delete ----------------------------------------------------------------------------------------------------------
@@ -268,6 +279,7 @@ def _update(connection: Connection, actor: Actor, user_id: str, changes: UserCha
 async def delete_user(organization: Organization, actor: CurrentActor, requested_user_id: str) -> None:
     """Delete a user with all their conversations."""
     await organization.database.write(_delete, actor, requested_user_id)
+    await erase_user(organization.database, actor.org_id, requested_user_id)
 
 
 def _delete(connection: Connection, actor: Actor, user_id: str) -> None:

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.background.erasing import erase_all
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -31,8 +32,19 @@ async def sweep(database: Database, lease_s: float) -> None:
     except Exception as error:  # noqa: BLE001 - the next sweep may succeed, and the other clusters are not to suffer
         log.warning("sweep failed", reason=repr(error))
         return
+    try:
+        await _purge(database)
+        await erase_all(database)
+    except Exception as error:  # noqa: BLE001 - the next sweep goes on with what is left
+        log.warning("purge failed", reason=repr(error))
     if freed:
         log.info("turns of dead processes abandoned", turns=freed)
+
+
+async def _purge(database: Database) -> None:
+    """Remove the streams that are past their time, a portion in each transaction."""
+    while await database.write(stream.purge_streams, clock.now()):
+        pass
 
 
 def sweep_unit(connection: Connection, lease: timedelta) -> int:
@@ -40,7 +52,6 @@ def sweep_unit(connection: Connection, lease: timedelta) -> int:
     now = clock.now()
     freed = leases.sweep(connection, now)
     leases.shorten(connection, now + lease)
-    stream.purge_streams(connection, now)
     idempotency.purge_keys(connection, now)
     worker.purge_workers(connection, now)
     return freed

@@ -16,17 +16,9 @@ from tertulia.ids import new_id
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import PreparedSelect
 from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.erasure import add_erasure
 from tertulia.storage.role import Role
-from tertulia.storage.tables import (
-    conversations,
-    idempotency_keys,
-    interactions,
-    messages,
-    recordings,
-    roles,
-    streams,
-    users,
-)
+from tertulia.storage.tables import conversations, roles, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,26 +235,24 @@ def update_user(connection: Connection, user: User, changes: UserChanges) -> Non
 
 
 def delete_user(connection: Connection, user: User) -> None:
-    """Remove a user that this transaction has locked, with their conversations.
+    """Remove a user that this transaction has locked, and have their conversations erased.
 
     Raises:
         Conflict: a turn of one of their conversations is running.
     """
-    theirs = sa.and_(conversations.c.org_id == user.org_id, conversations.c.user_id == user.id)
-    _refuse_while_turns_run(connection, theirs)
-    ids = sa.select(conversations.c.id).where(theirs)
-    for table in (recordings, messages, streams, interactions):
-        connection.execute(sa.delete(table).where(table.c.conversation_id.in_(ids)))
-    connection.execute(sa.delete(conversations).where(theirs))
-    keys = idempotency_keys.c
-    connection.execute(sa.delete(idempotency_keys).where(keys.org_id == user.org_id, keys.user_id == user.id))
+    _refuse_while_turns_run(connection, user)
+    add_erasure(connection, user.org_id, user.id)
     connection.execute(sa.delete(users).where(users.c.id == user.id))
 
 
-def _refuse_while_turns_run(connection: Connection, theirs: ColumnElement[bool]) -> None:
-    leases = connection.execute(sa.select(conversations.c.lease_expires_at).where(theirs).with_for_update()).scalars()
-    now = clock.now()
-    if any(expires_at is not None and expires_at > now for expires_at in leases):
+def _refuse_while_turns_run(connection: Connection, user: User) -> None:
+    # Locked, so that none of the turns is settled meanwhile; one that begins later finds no user.
+    running = sa.select(conversations.c.id).where(
+        conversations.c.org_id == user.org_id,
+        conversations.c.user_id == user.id,
+        conversations.c.lease_expires_at > clock.now(),
+    )
+    if connection.execute(running.limit(1).with_for_update()).first() is not None:
         raise Conflict("A turn of one of the user's conversations is running.")
 
 

@@ -12,7 +12,7 @@ from tertulia.storage.tables.conversation import (
     streams,
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
-from tertulia.storage.tables.organization import api_keys, organizations, roles, users
+from tertulia.storage.tables.organization import api_keys, erasures, organizations, roles, users
 from tertulia.storage.tables.service import services, version_sets
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "context_graphs",
     "conversations",
     "directory",
+    "erasures",
     "idempotency_keys",
     "interactions",
     "maintenance",

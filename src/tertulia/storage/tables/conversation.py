@@ -88,6 +88,7 @@ streams = Table(
     text("conversation_id"),
     Column("body", sa.LargeBinary, nullable=False),  # NDJSON, compressed by zlib
     moment("expires_at"),
+    Index(None, "conversation_id"),
     Index(None, "expires_at"),
     ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
 )

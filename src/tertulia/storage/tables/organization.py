@@ -1,6 +1,6 @@
 """Organizations, their roles, users and API keys."""
 
-from sqlalchemy import ForeignKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import ForeignKeyConstraint, Index, Table, UniqueConstraint
 
 from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
 
@@ -48,6 +48,7 @@ users = Table(
     moment("last_message_time", nullable=True),
     moment("created_at"),
     UniqueConstraint("org_id", "email"),
+    Index(None, "role_id"),
     ForeignKeyConstraint(["role_id"], ["roles.id"]),
 )
 
@@ -66,5 +67,15 @@ api_keys = Table(
     moment("updated_at"),
     moment("expires_at"),
     UniqueConstraint("org_id", "key_id"),
+    Index(None, "role_id"),
     ForeignKeyConstraint(["role_id"], ["roles.id"]),
+)
+
+# Deleted users of whom something may be left.
+erasures = Table(
+    "erasures",
+    metadata,
+    key("org_id"),
+    key("user_id"),
+    moment("created_at"),
 )

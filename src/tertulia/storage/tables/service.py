@@ -22,6 +22,8 @@ services = Table(
     text("updated_by_org_id"),
     text("updated_by_user_id"),
     moment("created_at"),
+    Index(None, "agent_id"),
+    Index(None, "context_graph_id"),
     ForeignKeyConstraint(["agent_id"], ["agents.id"]),
     ForeignKeyConstraint(["context_graph_id"], ["context_graphs.id"]),
 )

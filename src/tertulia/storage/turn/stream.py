@@ -12,6 +12,9 @@ from tertulia.errors import Gone, NotFound
 from tertulia.storage.tables import conversations, interactions, streams
 from tertulia.storage.turn.lease import is_live
 
+PURGED_AT_ONCE = 100
+"""Streams that one transaction purges; others wait for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedStream:
@@ -75,6 +78,10 @@ def find_stream(connection: Connection, conversation_id: str, interaction_id: st
     return RunningElsewhere(row.lease_owner)
 
 
-def purge_streams(connection: Connection, now: datetime) -> None:
-    """Remove the streams that are past their time."""
-    connection.execute(sa.delete(streams).where(streams.c.expires_at <= now))
+def purge_streams(connection: Connection, now: datetime) -> bool:
+    """Remove a portion of the streams that are past their time. Return True if there may be more."""
+    expired = sa.select(streams.c.interaction_id).where(streams.c.expires_at <= now).limit(PURGED_AT_ONCE)
+    ids = connection.execute(expired).scalars().all()
+    if ids:
+        connection.execute(sa.delete(streams).where(streams.c.interaction_id.in_(ids)))
+    return len(ids) == PURGED_AT_ONCE

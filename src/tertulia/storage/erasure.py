@@ -1,0 +1,93 @@
+"""Erasures: the rest of a deleted user, removed in portions that hold the database's writer for a moment each.
+
+A user goes out of sight in one short transaction, which leaves an erasure behind: nobody finds a conversation whose
+user is gone. Its content goes afterwards, some rows and a few megabytes at a time, and the erasure with the last of it.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Table
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.storage.tables import (
+    conversations,
+    erasures,
+    idempotency_keys,
+    interactions,
+    messages,
+    recordings,
+    streams,
+)
+
+PORTION_ROWS = 200
+"""Rows that one transaction removes at most."""
+
+PORTION_BYTES = 4 << 20
+"""Bytes of sound and streams that one transaction removes at most, but for a larger one that goes alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A deleted user of whom something may be left."""
+
+    org_id: str
+    user_id: str
+
+
+def add_erasure(connection: Connection, org_id: str, user_id: str) -> None:
+    """Have the rest of a user removed."""
+    connection.execute(sa.insert(erasures).values(org_id=org_id, user_id=user_id, created_at=clock.now()))
+
+
+def list_erasures(connection: Connection) -> list[Erasure]:
+    """List the erasures that are not done. Return the oldest first."""
+    query = sa.select(erasures.c.org_id, erasures.c.user_id).order_by(erasures.c.created_at)
+    return [Erasure(*row) for row in connection.execute(query)]
+
+
+def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
+    """Remove a portion of what is left of a user. Return True if there may be more."""
+    this = sa.and_(erasures.c.org_id == org_id, erasures.c.user_id == user_id)
+    # Locked, so that two that erase the same user take turns.
+    if connection.execute(sa.select(erasures.c.user_id).where(this).with_for_update()).first() is None:
+        return False
+    theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
+    ids = sa.select(conversations.c.id).where(theirs)
+    if (
+        _remove_large(connection, recordings, recordings.c.message_id, ids)
+        or _remove_large(connection, streams, streams.c.interaction_id, ids)
+        or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
+        or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
+        or _remove_some(connection, conversations, theirs)
+    ):
+        return True
+    keys = idempotency_keys.c
+    connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
+    connection.execute(sa.delete(erasures).where(this))
+    return False
+
+
+def _remove_large(connection: Connection, table: Table, key: ColumnElement[str], ids: sa.Select[tuple[str]]) -> bool:
+    """Remove rows with a `body` up to the bytes of a portion. Return True if there were any."""
+    size = sa.func.length(table.c.body)
+    found = connection.execute(sa.select(key, size).where(table.c.conversation_id.in_(ids)).limit(PORTION_ROWS)).all()
+    chosen: list[str] = []
+    room = PORTION_BYTES
+    for row_key, row_bytes in found:
+        room -= row_bytes
+        if chosen and room < 0:
+            break
+        chosen.append(row_key)
+    if chosen:
+        connection.execute(sa.delete(table).where(key.in_(chosen)))
+    return bool(chosen)
+
+
+def _remove_some(connection: Connection, table: Table, which: ColumnElement[bool]) -> bool:
+    """Remove as many rows as a portion has. Return True if there were any."""
+    found = connection.execute(sa.select(table.c.id).where(which).limit(PORTION_ROWS)).scalars().all()
+    if found:
+        connection.execute(sa.delete(table).where(table.c.id.in_(found)))
+    return bool(found)
