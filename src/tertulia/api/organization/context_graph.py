@@ -15,7 +15,8 @@ from tertulia.api.http.types import ObjectId, Text256, UserInfo, VersionNumber
 from tertulia.api.http.versions import version_range
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.graph.context_graph import ContextGraph, external_problems, problems, tool_ids
+from tertulia.engine.graph.context_graph import ContextGraph
+from tertulia.engine.graph.rules import external_problems, problems, tool_ids
 from tertulia.errors import NotFound, Unprocessable
 from tertulia.storage import context_graph as context_graphs
 from tertulia.storage import versioned
