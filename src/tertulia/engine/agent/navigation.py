@@ -94,8 +94,8 @@ async def _select_next_action(
     if len(options) == 1:
         return state.actions[0]
     choices = {key: _text(option) for key, option in options.items()}
-    graph = scene.graphs[outcome.position.top.graph]
-    question = prompt.select_next_action(scene, graph, state, _talk(scene, outcome), choices)
+    version = outcome.position.top.graph
+    question = prompt.select_next_action(scene, version, state, _talk(scene, outcome), choices)
     return options[await _choose(scene, models, question, choices)]
 
 
@@ -131,7 +131,7 @@ def _text(option: str | ExitCondition) -> str:
 
 
 def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
-    return prompt.said([*scene.history, *outcome.messages])
+    return prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
 
 
 async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
