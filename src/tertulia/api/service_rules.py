@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tertulia.engine.graph.context_graph import ContextGraph, unsupported
+from tertulia.engine.graph.context_graph import ContextGraph
+from tertulia.engine.graph.rules import unsupported
 from tertulia.errors import BadRequest
 from tertulia.events import VersionInfo
 from tertulia.storage import context_graph as context_graphs

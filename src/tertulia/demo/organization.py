@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.auth import api_keys, roles
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
-from tertulia.engine.graph.context_graph import ContextGraph, problems
+from tertulia.engine.graph.context_graph import ContextGraph
+from tertulia.engine.graph.rules import problems
 from tertulia.ids import new_id
 from tertulia.storage import agent as agents
 from tertulia.storage import context_graph as context_graphs

@@ -27,18 +27,29 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A question to a model: who it is and what to do (`system`), then what was said.
+    """A question to a model: who it is (`system`), what was said (`turns`), and the question of this step.
 
     `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
     own parameters from the version set (`temperature`, ...). `tell` is called with each sign of a reply, before the
-    next piece is given out.
+    next piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has
+    only its end to read.
     """
 
     interaction: str
     system: str
     turns: Sequence[Turn]
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    question: str = ""
     tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
+
+    @property
+    def asked(self) -> Sequence[Turn]:
+        """What was said, with the question at its end: below the user's last message, for roles have to alternate."""
+        if not self.question:
+            return self.turns
+        if not self.turns or self.turns[-1].role != "user":
+            return [*self.turns, Turn("user", self.question)]
+        return [*self.turns[:-1], Turn("user", f"{self.turns[-1].content}\n\n{self.question}")]
 
 
 class LanguageModel(Protocol):

@@ -41,36 +41,41 @@ CONTEXT_GRAPH = Kind(
 )
 
 
-def get_usable_bodies(
-    connection: Connection, org_id: str, infos: Iterable[VersionInfo]
-) -> dict[VersionInfo, Mapping[str, Any]]:
-    """Fetch the bodies of graphs' versions that a new version may refer to. Return them by graph and number.
+MOST_REFERENCED = 100
+"""Versions that a graph refers to, directly or not: a turn reads them all."""
+
+
+def require_usable(connection: Connection, org_id: str, infos: Iterable[VersionInfo]) -> None:
+    """Refuse graphs' versions that a new version may not refer to.
 
     Raises:
         BadRequest: a version does not exist, or its graph is deprecated.
     """
-    bodies: dict[VersionInfo, Mapping[str, Any]] = {}
     for graph_id, number in sorted(set(infos)):
         query = sa.select(context_graphs.c.deprecated).where(
             context_graphs.c.id == graph_id, context_graphs.c.org_id == org_id
         )
         deprecated = connection.execute(query).scalar()
-        version = versioned.find_version(connection, CONTEXT_GRAPH, org_id, graph_id, number)
-        if version is None:
+        if versioned.find_version(connection, CONTEXT_GRAPH, org_id, graph_id, number) is None:
             raise BadRequest(f"There is no version {number} of the context graph {graph_id}.")
         if deprecated:
             raise BadRequest(f"The context graph {graph_id} is deprecated.")
-        bodies[graph_id, number] = version.body
-    return bodies
 
 
 def list_bodies(
     connection: Connection, org_id: str, roots: Iterable[VersionInfo]
 ) -> dict[VersionInfo, Mapping[str, Any]]:
-    """Fetch the bodies of graphs' versions and of all that they refer to, directly or not. Return those that exist."""
+    """Fetch the bodies of graphs' versions and of all that they refer to, directly or not. Return those that exist.
+
+    Raises:
+        BadRequest: there are more than a turn should have to read.
+    """
     bodies: dict[VersionInfo, Mapping[str, Any]] = {}
     waiting = set(roots)
+    most = len(waiting) + MOST_REFERENCED
     while waiting:
+        if len(bodies) >= most:
+            raise BadRequest(f"A context graph refers to at most {MOST_REFERENCED} versions, directly or not.")
         info = waiting.pop()
         version = versioned.find_version(connection, CONTEXT_GRAPH, org_id, *info)
         if version is not None:

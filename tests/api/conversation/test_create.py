@@ -267,7 +267,7 @@ def test_everything_that_an_agent_and_a_state_say_reaches_the_model(stage: Stage
     puppet = stage.play(Puppet())
     user = stage.user(user_preferences={"preferred_language": "spa", "timezone": "America/Bogota"})
     begin(user, stage.service(graph(action("start", "end", actions=2), action("end"))), initial_message="Hello")
-    choosing, speaking = (prompt.system for prompt in puppet.prompts)
+    choosing, speaking = (f"{prompt.system}\n{prompt.question}" for prompt in puppet.prompts)
     for part in ("Test Agent", "Objective of start", "Navigation guideline of start", "Global navigation guideline"):
         assert part in choosing
     assert "action-1: Action 1 of start" in choosing

@@ -182,7 +182,7 @@ def test_responses_are_recommended_after_the_newest_interaction(stage: Stage, us
     path = f"/conversation/{conversation_id}/interaction/{interaction_id}/recommend_responses"
     assert user.post(path).json() == {"recommended_responses": ["Yes, please.", "No, thanks."]}
     assert user.post(path, json={"context": " A shy person "}).status_code == 200
-    assert "A shy person" in puppet.prompts[-1].system
+    assert "A shy person" in puppet.prompts[-1].question
     assert user.post(path, json={"context": " "}).status_code == 422
     assert user.post(path.replace(interaction_id, UNKNOWN)).status_code == 404
     assert stage.user().post(path).status_code == 403
@@ -220,7 +220,7 @@ def test_conversation_starters_name_their_facets(stage: Stage, user: httpx2.Clie
     assert _starters(user, service).json() == {
         "prompts": [{"prompt": "Which book?", "facets": ["books"]}, {"prompt": "Hm?", "facets": ["music"]}]
     }
-    assert "Keep them short." in puppet.prompts[-1].system
+    assert "Keep them short." in puppet.prompts[-1].question
     assert _starters(user, UNKNOWN).status_code == 404
     assert _starters(user, service, service_version_set_name="missing").status_code == 404
     for wrong in ({"facets": []}, {"min_count": 0}, {"max_count": 11}, {"min_count": 3}, {"facets": [" "]}):

@@ -148,12 +148,12 @@ def test_only_spoken_replies_name_a_rate(stage: Stage, service_id: str) -> None:
 
 def test_the_model_knows_whether_its_reply_will_be_spoken(stage: Stage, service_id: str) -> None:
     puppet = stage.play(Puppet("Good evening."))
-    systems: list[str] = []
+    questions: list[str] = []
     for query in ({}, VOICE):
         talk.create(stage.user(), service_id, query)
-        systems.append(puppet.prompts[-1].system)
+        questions.append(puppet.prompts[-1].question)
 
-    assert ["spoken aloud" in system for system in systems] == [False, True]
+    assert ["spoken aloud" in question for question in questions] == [False, True]
 
 
 # --- When it is said -------------------------------------------------------------------------------------------------

@@ -151,6 +151,23 @@ def test_a_graph_of_an_active_service_cannot_be_deleted(as_admin: httpx2.Client)
     assert as_admin.delete(path).status_code == 200
 
 
+def test_the_permission_is_asked_before_a_graph_is_checked(as_admin: httpx2.Client, as_user: httpx2.Client) -> None:
+    path = f"{GRAPHS}/{make_graph(as_admin)}/"
+    broken = graph(terminal_state="nowhere")
+    assert as_user.post(path, json=broken).status_code == 403
+    assert as_user.post(f"{GRAPHS}/{new_id()}/", json=broken).status_code == 404
+    assert as_admin.post(path, json=broken).status_code == 422
+
+
+def test_a_graph_cannot_lead_in_a_circle_through_another_one(as_admin: httpx2.Client) -> None:
+    inner = make_graph(as_admin, graph(reflection("pass", "end")))
+    between = make_graph(as_admin, graph(reflection("on", ["r.pass", "end"]), references={"r": [inner, 1]}))
+    circle = graph(reflection("a", ["r.on", "b"]), reflection("b", "a"), references={"r": [between, 1]})
+    refused = send(as_admin, circle)
+    assert refused.status_code == 422
+    assert "a, b, a" in refused.text
+
+
 def test_a_user_may_not_change_graphs(as_admin: httpx2.Client, as_user: httpx2.Client) -> None:
     graph_id = make_graph(as_admin, graph())
     assert as_user.post(GRAPHS, json={"state_machine_name": a_name()}).status_code == 403

@@ -1,6 +1,6 @@
 """Graphs that are accepted can be walked; graphs that are not say where."""
 
-from collections.abc import Mapping
+import time
 from typing import Any
 
 import pytest
@@ -8,90 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tertulia.engine.graph import context_graph
-from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Position, problems
+from support.random_graphs import accepted_graphs, action, annotation, decision, graph
+from tertulia.engine.graph import context_graph, rules
+from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Position
+from tertulia.engine.graph.rules import external_problems, problems
 
 ROOT = ("a" * 24, 1)
 OTHER = ("b" * 24, 3)
-
-
-def action(name: str, *exits: Any, actions: int = 1) -> dict[str, Any]:
-    return {
-        "type": "action",
-        "name": name,
-        "objective": f"Objective of {name}",
-        "actions": [f"Action {n} of {name}" for n in range(actions)],
-        "intra_state_navigation_guidelines": [],
-        "action_guidelines": [],
-        "boundary_constraints": [],
-        "exit_conditions": [{"description": f"To {target}", "next_state": target} for target in exits],
-        "action_tool_call_specs": [],
-        "exit_condition_tool_call_specs": [],
-        "skip_active_memory_retrieval": False,
-    }
-
-
-def decision(name: str, *exits: Any) -> dict[str, Any]:
-    return {
-        "type": "decision",
-        "name": name,
-        "objective": f"Objective of {name}",
-        "exit_conditions": [{"description": f"To {target}", "next_state": target} for target in exits],
-        "decision_guidelines": [],
-        "tool_call_specs": [],
-        "audio_fillers": [],
-        "audio_filler_triggered_after": 1,
-    }
-
-
-def annotation(name: str, next_state: Any) -> dict[str, Any]:
-    return {"type": "annotation", "name": name, "inner_thought": f"Thought of {name}", "next_state": next_state}
-
-
-def graph(*states: dict[str, Any], start: str = "start", end: str = "end", **fields: Any) -> ContextGraph:
-    return ContextGraph.model_validate(
-        {
-            "description": "A graph",
-            "states": list(states),
-            "new_user_initial_state": start,
-            "returning_user_initial_state": start,
-            "terminal_state": end,
-            "references": {},
-            "global_intra_state_navigation_guidelines": [],
-            "global_action_guidelines": [],
-            "global_boundary_constraints": [],
-            **fields,
-        }
-    )
-
-
-NAMES = [f"s{n}" for n in range(6)]
-
-
-@st.composite
-def accepted_graphs(draw: st.DrawFn, references: Mapping[str, tuple[str, int]] | None = None) -> ContextGraph:
-    """Graphs of up to eight states that keep every rule, with ways into the graphs that `references` names."""
-    names = ["start", *draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=6)), "end"]
-    external = [f"{reference}.{state}" for reference in references or {} for state in ("start", "s0", "end")]
-
-    def target(of: str) -> Any:
-        inner = st.sampled_from([name for name in names if name != of])
-        outer = st.tuples(st.sampled_from(external), st.sampled_from(names)).map(list) if external else inner
-        return draw(st.one_of(inner, outer))
-
-    states = [action("end"), action("start", *(target("start") for _ in range(draw(st.integers(0, 3)))))]
-    for name in names[1:-1]:
-        kind = draw(st.sampled_from(["action", "decision", "annotation"]))
-        exits = [target(name) for _ in range(draw(st.integers(1, 3)))]
-        match kind:
-            case "action":
-                states.append(action(name, *exits, actions=draw(st.integers(1, 3))))
-            case "decision":
-                states.append(decision(name, *exits))
-            case _:
-                states.append(annotation(name, exits[0]))
-    made = graph(*states, references=dict(references or {}))
-    return made if not problems(made) else graph(action("start", "end"), action("end"))
 
 
 @given(st.data())
@@ -99,7 +22,7 @@ def test_a_walk_through_an_accepted_graph_never_leaves_it(data: st.DataObject) -
     other = data.draw(accepted_graphs())
     graphs = {ROOT: data.draw(accepted_graphs({"other": OTHER})), OTHER: other}
     position = context_graph.start(ROOT, graphs, returning=data.draw(st.booleans()))
-    if context_graph.external_problems(graphs[ROOT], graphs):
+    if external_problems(graphs[ROOT], graphs):
         return
     for _ in range(20):
         state = context_graph.state_at(position, graphs)
@@ -187,7 +110,123 @@ def test_a_reference_and_a_jumpback_state_exist() -> None:
 
 def test_annotations_do_not_go_in_circles() -> None:
     made = graph(action("start", "a"), annotation("a", "b"), annotation("b", "a"), action("end"))
-    assert {location for location, _ in problems(made)} == {("states", 1, "next_state"), ("states", 2, "next_state")}
+    location, text = _only_problem(made)
+    assert location == ("states", 1, "next_state")
+    assert text.endswith(": a, b, a.")
+
+
+def test_decisions_do_not_go_in_circles_though_they_have_other_ways_out() -> None:
+    made = graph(
+        action("start", "a"),
+        decision("a", "end", "b"),
+        annotation("b", "c"),
+        decision("c", "start", "a"),
+        action("end"),
+    )
+    location, text = _only_problem(made)
+    assert location == ("states", 1, "exit_conditions", 1, "next_state")
+    assert text.endswith(": a, b, c, a.")
+
+
+def test_a_circle_that_leads_by_an_action_state_is_none() -> None:
+    assert not problems(graph(action("start", "a"), decision("a", "end", "b"), action("b", "a"), action("end")))
+
+
+def test_each_of_several_circles_is_a_problem_and_no_more_than_a_hundred_are_told() -> None:
+    pairs = [annotation(f"s{n}", f"s{n ^ 1}") for n in range(400)]
+    found = problems(graph(action("start", "end"), *pairs, action("end")))
+    assert len(found) == len({location for location, _ in found}) == 100
+
+
+def test_a_circle_through_another_graph_is_found() -> None:
+    through = graph(action("start", "pass"), decision("pass", "start", "end"), action("end"))
+    root = graph(action("start", "d"), decision("d", "end", ["other.pass", "a"]), annotation("a", "d"), action("end"))
+    root = root.model_copy(update={"references": {"other": OTHER}})
+    assert not problems(root)
+    ((location, text),) = external_problems(root, {OTHER: through})
+    assert location == ("states", 1, "exit_conditions", 1, "next_state")
+    assert text.endswith(": d, a, d.")
+
+
+def test_a_way_through_another_graph_by_an_action_is_no_circle() -> None:
+    through = graph(action("start", "pass"), decision("pass", "start"), action("end"))
+    root = graph(action("start", "d"), decision("d", "end", ["other.pass", "a"]), annotation("a", "d"), action("end"))
+    root = root.model_copy(update={"references": {"other": OTHER}})
+    assert not external_problems(root, {OTHER: through})
+
+
+def _chain(length: int) -> list[dict[str, Any]]:
+    """States that lead from start over so many annotations to the end."""
+    names = [*(f"s{n}" for n in range(length)), "end"]
+    return [action("start", "s0"), *map(annotation, names, names[1:]), action("end")]
+
+
+def test_many_states_in_a_row_without_an_action_are_refused_with_the_bound() -> None:
+    assert not problems(graph(*_chain(rules.LONGEST_SILENCE)))
+    location, text = _only_problem(graph(*_chain(rules.LONGEST_SILENCE + 1)))
+    assert location == ("states", 1)
+    assert str(rules.LONGEST_SILENCE) in text
+
+
+def test_a_graph_of_too_many_states_is_refused_with_the_bound() -> None:
+    location, text = _only_problem(graph(*_chain(8000)))
+    assert location == ("states",)
+    assert str(rules.MOST_STATES) in text
+
+
+@pytest.mark.parametrize(
+    ("state", "field", "bound"),
+    [
+        (action("a" * 257, "end"), "name", rules.LONGEST_NAME),
+        (action("a", *["end"] * 101), "exit_conditions", rules.MOST_EXITS),
+        (decision("a", *["end"] * 101), "exit_conditions", rules.MOST_EXITS),
+        (action("a", "end", actions=101), "actions", rules.MOST_ACTIONS),
+    ],
+)
+def test_what_is_too_large_in_a_state_is_refused_with_the_bound(state: Any, field: str, bound: int) -> None:
+    location, text = _only_problem(graph(action("start", "end"), state, action("end")))
+    assert location == ("states", 1, field)
+    assert str(bound) in text
+
+
+def test_the_references_of_a_graph_are_bounded() -> None:
+    many = {f"r{n}": OTHER for n in range(rules.MOST_REFERENCES + 1)}
+    assert _only_problem(graph(action("start", "end"), action("end"), references=many))[0] == ("references",)
+
+
+def test_the_check_of_a_graph_takes_four_times_as_long_when_it_is_four_times_as_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "MOST_STATES", 100_000)
+
+    def took(states: list[dict[str, Any]]) -> float:
+        made = graph(*states)
+        times: list[float] = []
+        for _ in range(3):
+            began = time.thread_time()
+            problems(made)
+            rules.warnings(made)
+            times.append(time.thread_time() - began)
+        return min(times)
+
+    assert took(_chain(12_000)) < 10 * took(_chain(3000))  # a quadratic check: 16
+
+
+def test_states_that_nothing_leads_to_are_a_warning() -> None:
+    made = graph(action("start", "end"), action("lost", "lonely"), action("lonely", "end"), action("end"))
+    assert rules.warnings(made) == ["Nothing leads from the initial states to: lost, lonely."]
+
+
+def test_a_terminal_state_that_cannot_be_reached_is_a_warning() -> None:
+    made = graph(action("start", "on"), action("on", "start"), action("end"))
+    assert rules.warnings(made) == ["The terminal state end cannot be reached: no conversation ends by itself."]
+
+
+def test_a_graph_all_of_whose_states_are_reached_has_no_warnings() -> None:
+    reached = graph(
+        action("start", ["other.x", "back"]), action("back", "end"), action("end"), references={"other": OTHER}
+    )
+    assert rules.warnings(reached) == []
 
 
 def test_a_decision_has_a_way_out() -> None:
@@ -198,7 +237,7 @@ def test_a_decision_has_a_way_out() -> None:
 def test_a_state_of_a_referenced_graph_exists() -> None:
     root = graph(action("start", ["other.lost", "end"]), action("end"), references={"other": list(OTHER)})
     other = graph(action("start", "end"), action("end"))
-    assert context_graph.external_problems(root, {OTHER: other}) == [
+    assert external_problems(root, {OTHER: other}) == [
         (("states", 0, "exit_conditions", 0, "next_state"), "The graph other has no state lost.")
     ]
 

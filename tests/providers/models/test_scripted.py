@@ -10,8 +10,7 @@ from tertulia.errors import ModelUnavailable
 from tertulia.providers.base import Prompt, Turn
 from tertulia.providers.models.scripted import ScriptedModel
 
-SYSTEM = """You are the host.
-action-1: Ask how the day was
+QUESTION = """action-1: Ask how the day was
 action-2: Talk about books
 exit-1: The user says goodbye or wants to finish
 exit-2: The user asks to book a table
@@ -25,7 +24,7 @@ def choices(keys: list[str]) -> dict[str, object]:
 
 def said(*messages: str) -> Prompt:
     turns = [Turn("assistant" if number % 2 else "user", text) for number, text in enumerate(messages)]
-    return Prompt("SelectNextAction", SYSTEM, turns)
+    return Prompt("SelectNextAction", "You are the host.", turns, question=QUESTION)
 
 
 async def pieces(model: ScriptedModel, prompt: Prompt) -> list[str]:

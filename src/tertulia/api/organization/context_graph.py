@@ -15,7 +15,8 @@ from tertulia.api.http.types import ObjectId, Text256, UserInfo, VersionNumber
 from tertulia.api.http.versions import version_range
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.graph.context_graph import ContextGraph, external_problems, problems, tool_ids
+from tertulia.engine.graph.context_graph import ContextGraph
+from tertulia.engine.graph.rules import external_problems, problems, tool_ids
 from tertulia.errors import NotFound, Unprocessable
 from tertulia.storage import context_graph as context_graphs
 from tertulia.storage import versioned
@@ -110,9 +111,8 @@ async def create_context_graph_version(
     dry_run: Annotated[bool, Query(description="Whether to check only.")] = False,
 ) -> CreatedVersion | Response:
     """Create the next version of a context graph, or with `dry_run` only check that it could be created."""
-    _refuse(problems(body))
+    await organization.database.read(_check_version, actor, service_hierarchical_state_machine_id, body)
     if dry_run:
-        await organization.database.read(_check_version, actor, service_hierarchical_state_machine_id, body)
         return Response(status_code=201)
     made = await organization.database.write(
         _create_version, actor, service_hierarchical_state_machine_id, body, version
@@ -157,30 +157,28 @@ def _create_version(
 ) -> Version:
     graph = versioned.lock(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
     actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
-    _check_surroundings(connection, actor.org_id, body)
+    context_graphs.require_usable(connection, actor.org_id, body.references.values())
     return versioned.create_version(
         connection, CONTEXT_GRAPH, graph, body.model_dump(mode="json"), actor.author, expected
     )
 
 
 def _check_version(connection: Connection, actor: Actor, graph_id: str, body: ContextGraph) -> None:
-    graph = versioned.get(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
-    actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
-    _check_surroundings(connection, actor.org_id, body)
-
-
-def _check_surroundings(connection: Connection, org_id: str, graph: ContextGraph) -> None:
-    """Check the references of a graph: to tools, of which there are none yet, and to states of other graphs.
+    """Refuse a graph that breaks a rule. A unit of its own: a check that takes long keeps no writer waiting.
 
     Raises:
         BadRequest: a version of another graph does not exist, or may not be used.
-        NotFound: a tool does not exist.
-        Unprocessable: a state of another graph does not exist, or does not fit.
+        NotFound: the graph or a tool does not exist; there are no tools yet.
+        Unprocessable: the graph breaks a rule by itself, or does not fit the graphs that it refers to.
     """
-    bodies = context_graphs.get_usable_bodies(connection, org_id, graph.references.values())
-    for _location, tool_id in tool_ids(graph):
+    graph = versioned.get(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
+    actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
+    _refuse(problems(body))
+    context_graphs.require_usable(connection, actor.org_id, body.references.values())
+    for _location, tool_id in tool_ids(body):
         raise NotFound(f"There is no tool {tool_id}.")
-    _refuse(external_problems(graph, {info: ContextGraph.model_validate(body) for info, body in bodies.items()}))
+    bodies = context_graphs.list_bodies(connection, actor.org_id, body.references.values())
+    _refuse(external_problems(body, {info: ContextGraph.model_validate(other) for info, other in bodies.items()}))
 
 
 def _refuse(found: list[tuple[tuple[str | int, ...], str]]) -> None:

@@ -99,9 +99,8 @@ def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign]
     """Ask the model for the reply. Return its pieces; the prompt, which is large, is not kept meanwhile."""
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
-    graph = scene.graphs[outcome.position.top.graph]
-    talk = prompt.said([*scene.history, *outcome.messages])
-    question = prompt.engage_user(scene, graph, state, outcome.action, talk)
+    talk = prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
+    question = prompt.engage_user(scene, outcome.position.top.graph, state, outcome.action, talk)
     model, question = model_for(models, scene.llm_model_preferences, question)
     return model.stream(replace(question, tell=tell))
 

@@ -13,29 +13,35 @@ from tertulia.engine.agent import prompt
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
-from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop
+from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop, State
 from tertulia.engine.speech.fillers import Fillers, begun
 from tertulia.errors import ModelMisbehaved, TertuliaError
 
-MAX_STEPS = 50
-"""Changes of state in one turn; a graph that wants more goes in circles."""
+MOST_STEPS = 50
+"""Changes of state in one turn after which the next action state speaks, whatever exits it has."""
 
 
 class LostInGraph(TertuliaError):
-    """A turn that finds no action state."""
+    """A turn that finds no action state: its graph was stored before circles were refused."""
 
 
 async def navigate(
     scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None = None
 ) -> AsyncGenerator[events.AnyAction, None]:
-    """Walk to the next action, telling each step; note position, action, objective, thoughts and log in `outcome`.
+    """Walk to the next action, and note position, action, objective, thoughts and log in `outcome`.
 
-    With `fillers`, a step that takes long is filled.
+    Yields each step when it is taken. With `fillers`, a step that takes long is filled.
+
+    Raises:
+        ModelError: a model cannot be had, or answers with none of the options.
+        LostInGraph: the graph has no action to lead to.
     """
     visited: set[context_graph.Position] = set()
-    for _ in range(MAX_STEPS):
+    silent: set[context_graph.Position] = set()
+    while outcome.position not in silent:
         state = context_graph.state_at(outcome.position, scene.graphs)
         if isinstance(state, ActionState):
+            silent.clear()
             may_leave = _may_leave(scene, outcome, visited)
             visited.add(outcome.position)
             chosen = await _select_next_action(scene, outcome, models, state, may_leave=may_leave)
@@ -45,23 +51,38 @@ async def navigate(
                 return
             for action in _leave(scene, outcome, chosen):
                 yield action
-        elif isinstance(state, DecisionState):
-            async with aclosing(_decide(scene, outcome, models, state, fillers)) as actions:
-                async for action in actions:
-                    yield action
-        elif isinstance(state, AnnotationState):
-            thought = outcome.add("agent-inner-thought", scene.agent.identity.name, state.inner_thought)
-            yield events.AnnotationRetrieved(state.inner_thought)
-            for action in _told(_go(scene, outcome, state.next_state, {"inner_thought_message_id": thought.id})):
+            continue
+        silent.add(outcome.position)
+        async with aclosing(_pass(scene, outcome, models, state, fillers)) as actions:
+            async for action in actions:
                 yield action
-        else:
-            raise LostInGraph(f"The engine cannot run the state {state.name} yet.")
-    raise LostInGraph("The context graph led to no action.")
+    raise LostInGraph("The context graph leads in a circle without an action.")
+
+
+async def _pass(
+    scene: Scene, outcome: Outcome, models: Models, state: State, fillers: Fillers | None
+) -> AsyncGenerator[events.AnyAction, None]:
+    """Go through a state that does not speak, telling each step."""
+    if isinstance(state, DecisionState):
+        async with aclosing(_decide(scene, outcome, models, state, fillers)) as actions:
+            async for action in actions:
+                yield action
+    elif isinstance(state, AnnotationState):
+        thought = outcome.add("agent-inner-thought", scene.agent.identity.name, state.inner_thought)
+        yield events.AnnotationRetrieved(state.inner_thought)
+        for action in _told(_go(scene, outcome, state.next_state, {"inner_thought_message_id": thought.id})):
+            yield action
+    else:
+        raise LostInGraph(f"The engine cannot run the state {state.name} yet.")
 
 
 def _may_leave(scene: Scene, outcome: Outcome, visited: set[context_graph.Position]) -> bool:
-    """Not when the agent opens the conversation, and not twice from one place: either would go on without a word."""
-    return scene.incoming is not None and outcome.position not in visited
+    """Tell if an action state may be left before it spoke. Returns false when the agent opens the conversation.
+
+    Returns false too for a place that was left once in this turn, and after many steps: a turn comes to its end.
+    """
+    at_rest = scene.incoming is not None and len(outcome.transitions) < MOST_STEPS
+    return at_rest and outcome.position not in visited
 
 
 async def _select_next_action(
@@ -73,15 +94,15 @@ async def _select_next_action(
     if len(options) == 1:
         return state.actions[0]
     choices = {key: _text(option) for key, option in options.items()}
-    graph = scene.graphs[outcome.position.top.graph]
-    question = prompt.select_next_action(scene, graph, state, _talk(scene, outcome), choices)
+    version = outcome.position.top.graph
+    question = prompt.select_next_action(scene, version, state, _talk(scene, outcome), choices)
     return options[await _choose(scene, models, question, choices)]
 
 
 async def _decide(
     scene: Scene, outcome: Outcome, models: Models, state: DecisionState, fillers: Fillers | None
 ) -> AsyncGenerator[events.AnyAction, None]:
-    """Leave a decision state. Where that takes long, say something meanwhile."""
+    """Leave a decision state. If that takes long, say something meanwhile. Yields each step when it is taken."""
     yield (started := events.DecisionStarted())
     if fillers is None:
         chosen = await _select_exit(scene, outcome, models, state)
@@ -110,7 +131,7 @@ def _text(option: str | ExitCondition) -> str:
 
 
 def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
-    return prompt.said([*scene.history, *outcome.messages])
+    return prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
 
 
 async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
@@ -123,7 +144,7 @@ async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices
 
 
 def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.AnyAction]:
-    """Leave an action or a decision state by an exit condition."""
+    """Leave an action or a decision state by an exit condition. Returns the steps to tell."""
     log: dict[str, Any] = {"previous_state_exit_condition_description": chosen.description, "tool_call_logs": []}
     hops = _go(scene, outcome, chosen.next_state, log)
     target = hops[0].after
@@ -131,7 +152,7 @@ def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events
 
 
 def _go(scene: Scene, outcome: Outcome, target: str | tuple[str, str], log: Mapping[str, Any]) -> tuple[Hop, ...]:
-    """Step to a target and log each change of state."""
+    """Step to a target and log each change of state. Returns the changes."""
     kind = context_graph.state_at(outcome.position, scene.graphs).type
     transition = context_graph.step(outcome.position, target, scene.graphs)
     outcome.position = transition.position

@@ -35,7 +35,7 @@ async def recommend_responses(
     models: Models, preferences: Mapping[str, Any], agent: Agent, history: Sequence[Message], context: str
 ) -> list[str]:
     """Ask the model for answers that the user might give now. Return them. Raises ModelError."""
-    question, schema = prompt.recommend_responses(agent, context, prompt.said(history))
+    question, schema = prompt.recommend_responses(agent, context, prompt.said(history, "UTC"))
     answer = await _ask(models, preferences, question, schema)
     return [text for text in _list(answer, "responses") if isinstance(text, str) and text.strip()]
 

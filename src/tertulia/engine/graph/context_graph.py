@@ -1,4 +1,4 @@
-"""Context graphs: their form, their rules, and a step through them. Pure: values in, values out.
+"""Context graphs: their form, and a step through them. Pure: values in, values out.
 
 A graph is a set of states. Only action states speak to the user; the others run silently inside a turn until an
 action state is reached. A state may lead into another graph (`["reference.state", "jumpback_state"]`): when that
@@ -6,10 +6,10 @@ graph arrives at its terminal state, the conversation goes on at the jumpback st
 stack of frames.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -28,11 +28,6 @@ FillerDelay = Annotated[float, Field(gt=0, le=10)]
 
 MAX_INTEGER = 2**31 - 1
 """The largest number of a version that a database can look for."""
-
-Location = tuple[str | int, ...]
-
-RUNNABLE = frozenset({"action", "decision", "annotation"})
-"""The kinds of state that the engine runs."""
 
 
 class _Part(BaseModel):
@@ -146,121 +141,6 @@ Graphs = Mapping[VersionInfo, ContextGraph]
 """A graph's version and all those that it refers to, directly or not."""
 
 
-# --- Rules ---------------------------------------------------------------------------------------------------------
-
-
-def problems(graph: ContextGraph) -> list[tuple[Location, str]]:
-    """What is wrong with a graph in itself: the place in the body and a text for each. References are not followed."""
-    return [
-        *_name_problems(graph),
-        *_named_state_problems(graph),
-        *(found for index, state in enumerate(graph.states) for found in _target_problems(graph, index, state)),
-        *_circle_problems(graph),
-    ]
-
-
-def external_problems(graph: ContextGraph, referenced: Graphs) -> list[tuple[Location, str]]:
-    """States of other graphs that a graph leads to but which those do not have."""
-    found: list[tuple[Location, str]] = []
-    for index, state in enumerate(graph.states):
-        for location, target in _targets(state):
-            if isinstance(target, str):
-                continue
-            reference, _, name = target[0].partition(".")
-            other = referenced.get(graph.references.get(reference, ("", 0)))
-            if other is not None and name not in other.by_name:
-                found.append((("states", index, *location), f"The graph {reference} has no state {name}."))
-    return found
-
-
-def unsupported(graph: ContextGraph) -> list[str]:
-    """Names of the states that the engine cannot run: of a kind that it does not know, or with tools."""
-    return [state.name for state in graph.states if state.type not in RUNNABLE or _uses_tools(state)]
-
-
-def _uses_tools(state: State) -> bool:
-    if isinstance(state, ActionState):
-        return bool(state.action_tool_call_specs or state.exit_condition_tool_call_specs)
-    return isinstance(state, DecisionState) and bool(state.tool_call_specs)
-
-
-def tool_ids(graph: ContextGraph) -> list[tuple[Location, str]]:
-    """Every tool that a graph names, with its place in the body."""
-    found: list[tuple[Location, str]] = []
-    for index, state in enumerate(graph.states):
-        for field, value in state:
-            specs = cast("list[Any]", value) if isinstance(value, list) else [value]
-            found += [(("states", index, field), spec.tool_id) for spec in specs if isinstance(spec, ToolCallSpec)]
-    return found
-
-
-def _name_problems(graph: ContextGraph) -> Iterator[tuple[Location, str]]:
-    seen: set[str] = set()
-    for index, state in enumerate(graph.states):
-        if state.name in seen:
-            yield ("states", index, "name"), f"Another state is named {state.name} too."
-        seen.add(state.name)
-
-
-def _named_state_problems(graph: ContextGraph) -> Iterator[tuple[Location, str]]:
-    for field in ("new_user_initial_state", "returning_user_initial_state", "terminal_state"):
-        name = getattr(graph, field)
-        state = graph.by_name.get(name)
-        if state is None:
-            yield (field,), f"There is no state {name}."
-        elif not isinstance(state, ActionState):
-            yield (field,), f"{name} must be an action state."
-        elif field == "terminal_state" and state.exit_conditions:
-            yield (field,), f"{name} is the terminal state: it cannot have exit conditions."
-        elif field == "terminal_state" and len(state.actions) != 1:
-            yield (field,), f"{name} is the terminal state: it must have exactly one action."
-
-
-def _targets(state: State) -> list[tuple[Location, str | tuple[str, str]]]:
-    if isinstance(state, ActionState | DecisionState):
-        return [
-            (("exit_conditions", n, "next_state"), exit_.next_state) for n, exit_ in enumerate(state.exit_conditions)
-        ]
-    return [(("next_state",), state.next_state)]
-
-
-def _target_problems(graph: ContextGraph, index: int, state: State) -> Iterator[tuple[Location, str]]:
-    if isinstance(state, DecisionState) and not state.exit_conditions:
-        yield ("states", index, "exit_conditions"), "A decision state needs at least one exit condition."
-    for location, target in _targets(state):
-        place = ("states", index, *location)
-        if isinstance(target, str):
-            if target not in graph.by_name:
-                yield place, f"There is no state {target}."
-            elif target == state.name:
-                yield place, f"{target} cannot lead to itself."
-            continue
-        reference, jumpback = target[0].partition(".")[0], target[1]
-        if reference not in graph.references:
-            yield place, f"There is no reference {reference}."
-        if jumpback not in graph.by_name:
-            yield place, f"There is no state {jumpback} to jump back to."
-
-
-def _circle_problems(graph: ContextGraph) -> Iterator[tuple[Location, str]]:
-    """A circle of silent states with one way out each would never reach the user."""
-    for index, state in enumerate(graph.states):
-        seen: set[str] = set()
-        name: object = state.name
-        while isinstance(name, str) and name not in seen:
-            seen.add(name)
-            current = graph.by_name.get(name)
-            if current is None or isinstance(current, ActionState | DecisionState):
-                break
-            name = current.next_state
-        else:
-            if name == state.name:
-                yield ("states", index, "next_state"), f"From {state.name} no action state can be reached."
-
-
-# --- Steps ---------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A graph's version and a state in it: the current one, or below the top of the stack the one to jump back to."""
@@ -298,7 +178,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Where a step leads, and the changes of state on the way: the chosen one first."""
+    """The position that a step leads to, and the changes of state on the way: the chosen one first."""
 
     position: Position
     hops: tuple[Hop, ...]
@@ -309,17 +189,17 @@ class BrokenGraph(TertuliaError):
 
 
 def start(graph: VersionInfo, graphs: Graphs, *, returning: bool) -> Position:
-    """Where a new conversation begins, for a new or a returning user."""
+    """Begin a conversation, for a new or a returning user. Returns its first position."""
     root = graphs[graph]
     state = root.returning_user_initial_state if returning else root.new_user_initial_state
     return Position((Frame(graph, state),))
 
 
 def state_at(position: Position, graphs: Graphs) -> State:
-    """The state at a position.
+    """Look up a position. Returns its state.
 
     Raises:
-        BrokenGraph: there is none.
+        BrokenGraph: the graphs have no such state.
     """
     top = position.top
     graph = graphs.get(top.graph)
@@ -330,7 +210,13 @@ def state_at(position: Position, graphs: Graphs) -> State:
 
 
 def step(position: Position, target: str | tuple[str, str], graphs: Graphs) -> Transition:
-    """Go to `target`, a state of the current graph or a pair of an external state and where to jump back to."""
+    """Go to `target`: a state of the current graph, or an external state and the state to jump back to.
+
+    Returns the new position, with the changes of state on the way.
+
+    Raises:
+        BrokenGraph: the graphs have no such state.
+    """
     moved = _move(position, target, graphs)
     hops = [Hop(position.top, moved.top)]
     while len(moved.frames) > 1 and moved.top.state == graphs[moved.top.graph].terminal_state:
@@ -342,7 +228,7 @@ def step(position: Position, target: str | tuple[str, str], graphs: Graphs) -> T
 
 
 def is_over(position: Position, graphs: Graphs) -> bool:
-    """Whether the conversation stands at its terminal state."""
+    """Compare a position with the end. Returns true at the terminal state of the conversation's own graph."""
     top = position.top
     return len(position.frames) == 1 and top.state == graphs[top.graph].terminal_state
 

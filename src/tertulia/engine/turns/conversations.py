@@ -18,7 +18,7 @@ from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.agent.suggestions import Starter, StarterWish
-from tertulia.engine.graph import context_graph
+from tertulia.engine.graph import rules
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
 from tertulia.engine.turns.following import Following
@@ -205,7 +205,7 @@ class Conversations:
     async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
         """Refuse a graph that cannot be run: a version set may follow one that came after the service was checked."""
         graphs = await self._library.graphs(database, claim.graph)
-        names = [name for graph in graphs.values() for name in context_graph.unsupported(graph)]
+        names = [name for graph in graphs.values() for name in rules.unsupported(graph)]
         if names:
             raise BadRequest(f"The service's context graph has states that cannot be run yet: {', '.join(names)}.")
 

@@ -29,7 +29,7 @@ _scan = json.JSONDecoder().raw_decode
 def messages(prompt: Prompt) -> list[dict[str, str]]:
     """Write a prompt as chat completions take it. Returns the messages; only the first can be a system message."""
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return system + [{"role": turn.role, "content": turn.content} for turn in prompt.turns]
+    return system + [{"role": turn.role, "content": turn.content} for turn in prompt.asked]
 
 
 def answer(text: str, schema: Mapping[str, Any]) -> Any:

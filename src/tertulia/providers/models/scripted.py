@@ -1,8 +1,8 @@
 """The model that repeats: deterministic, without weights, for demos, tests and benchmarks.
 
-It reads the same prompts as a real model does. A choice: a line `KEY: text` of the system text describes each key of an
+It reads the same prompts as a real model does. A choice: a line `KEY: text` of the question describes each key of an
 enum; an exit (`exit-1`, ...) is taken when it shares a significant word with the user's last message, else it is an
-action's turn. A reply quotes the user, names the matter at hand (the last line of the system text that starts with
+action's turn. A reply quotes the user, names the matter at hand (the last line of the question that starts with
 `MATTER`), and goes on for as many pieces as it was asked for.
 """
 
@@ -90,7 +90,7 @@ def _reply(prompt: Prompt, count: int) -> Sequence[str]:
 
 
 def _opening(prompt: Prompt) -> str:
-    matter = _matter(prompt.system)
+    matter = _matter(prompt.question)
     said = _last_message(prompt)
     if not said:
         return f"Hello! {matter}"
@@ -99,8 +99,8 @@ def _opening(prompt: Prompt) -> str:
     return f'You said: "{" ".join(words[:_QUOTED_WORDS])}{more}" {matter}'
 
 
-def _matter(system: str) -> str:
-    _before, found, after = f"\n{system}".rpartition(f"\n{MATTER}")
+def _matter(question: str) -> str:
+    _before, found, after = f"\n{question}".rpartition(f"\n{MATTER}")
     matter = after.partition("\n")[0].strip() if found else ""
     return f"{matter}." if matter[-1:].isalnum() else matter
 
@@ -125,7 +125,7 @@ def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
     actions = [key for key in keys if str(key).startswith("action-")]
     if exits:
         said = _stems(_last_message(prompt))
-        texts = _texts(prompt.system, frozenset(exits))
+        texts = _texts(prompt.question, frozenset(exits))
         shared = {key: len(said & _stems(texts.get(key, ""))) for key in exits}
         best = max(exits, key=shared.__getitem__)
         if shared[best]:
@@ -133,8 +133,8 @@ def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
     return actions[len(prompt.turns) // 2 % len(actions)] if actions else keys[0]
 
 
-def _texts(system: str, keys: frozenset[Any]) -> dict[str, str]:
-    parts = (line.partition(": ") for line in system.splitlines())
+def _texts(question: str, keys: frozenset[Any]) -> dict[str, str]:
+    parts = (line.partition(": ") for line in question.splitlines())
     return {key: text for key, found, text in parts if found and key in keys}
 
 

@@ -203,7 +203,7 @@ def open_vendor(spec: str, settings: Settings, lifespan: Lifespan) -> VendorMode
 
 def _messages(prompt: Prompt) -> list[ModelMessage]:
     system = [SystemPromptPart(prompt.system)] if prompt.system else []
-    return [ModelRequest(parts=system), *map(_message, prompt.turns)]
+    return [ModelRequest(parts=system), *map(_message, prompt.asked)]
 
 
 def _message(turn: Turn) -> ModelMessage:

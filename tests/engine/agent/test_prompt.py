@@ -1,0 +1,109 @@
+"""What a model is asked: the beginning of a prompt stays, its end is the question of the step."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from support.random_graphs import action, decision, graph
+from support.samples import AGENT
+from tertulia.engine.agent import prompt
+from tertulia.engine.agent.scene import Agent, Person, Scene
+from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Frame, Position
+from tertulia.events import MessageType
+from tertulia.ids import new_id
+from tertulia.providers.base import Prompt
+from tertulia.storage.turn.values import Message
+
+ROOT = ("a" * 24, 1)
+OTHER = ("b" * 24, 3)
+INNER = graph(action("start", "end"), action("end"), global_action_guidelines=["Guideline of the inner graph"])
+OUTER = graph(
+    action("start", "d", actions=2),
+    decision("d", "start", "end"),
+    action("end"),
+    global_action_guidelines=["Guideline of the outer graph"],
+)
+BEGAN = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+
+
+def message(kind: MessageType, content: str, minutes: int = 0) -> Message:
+    return Message(new_id(), kind, "text", "Somebody", content, BEGAN + timedelta(minutes=minutes))
+
+
+def scene(*states: str, timezone: str = "America/Bogota") -> Scene:
+    """A conversation in the outer graph, or with two states in the inner one."""
+    frames = [Frame(version, state) for version, state in zip((ROOT, OTHER), states, strict=False)]
+    person = Person("Ana Test", "spa", timezone, ["Ana likes tea"])
+    graphs = {ROOT: OUTER, OTHER: INNER}
+    return Scene(Agent.model_validate(AGENT), graphs, Position(tuple(frames)), person, (), None, {})
+
+
+def steps(at: Scene, messages: list[Message]) -> list[Prompt]:
+    """The prompts of all steps of a turn."""
+    talk = prompt.said(messages, at.person.timezone)
+    start = _state(OUTER, "start", ActionState)
+    return [
+        prompt.select_next_action(at, ROOT, start, talk, {"action-1": "Speak", "exit-1": "Leave"}),
+        prompt.select_exit(at, _state(OUTER, "d", DecisionState), talk, {"exit-1": "Here", "exit-2": "There"}),
+        prompt.engage_user(at, ROOT, start, "Speak", talk),
+    ]
+
+
+def _state(made: ContextGraph, name: str, kind: Any) -> Any:
+    state = made.by_name[name]
+    assert isinstance(state, kind)
+    return state
+
+
+def test_the_system_text_is_the_same_for_every_step_and_turn() -> None:
+    first = steps(scene("start"), [message("user-message", "Hello")])
+    later = steps(
+        scene("d"), [message("user-message", "Hello"), message("agent-message", "Hi"), message("user-message", "More")]
+    )
+    assert len({asked.system for asked in [*first, *later]}) == 1
+    for part in ("Tester", "Made for a test.", "Be brief.", "Guideline of the outer graph", "Spanish", "Ana likes tea"):
+        assert part in first[0].system
+
+
+def test_the_conversation_of_a_turn_begins_as_that_of_the_turn_before_it() -> None:
+    talk = [
+        message("agent-message", "Welcome"),
+        message("user-message", "Hello"),
+        message("agent-inner-thought", "They are shy"),
+        message("agent-message", "How are you?"),
+        message("external-event", "The bell rings"),
+        message("user-message", "Well"),
+    ]
+    before, now = steps(scene("start"), talk[:2]), steps(scene("start"), talk)
+    for asked in now:
+        assert [*asked.turns][: len(before[0].turns)] == [*before[0].turns]
+
+
+def test_a_step_asks_its_question_below_the_last_message() -> None:
+    for asked in steps(scene("start"), [message("user-message", "Hello")]):
+        assert asked.asked[-1].content == f"Hello\n\n{asked.question}"
+        assert [*asked.asked[:-1]] == [*asked.turns[:-1]]
+
+
+def test_thoughts_do_not_pile_up() -> None:
+    thoughts = [message("agent-inner-thought", f"Thought {number % 5}") for number in range(1000)]
+    talk = prompt.said([*thoughts, message("user-message", "Hello")], "UTC")
+    assert talk.thoughts == ["Thought 2", "Thought 3", "Thought 4"]
+    assert [turn.content for turn in talk.turns] == ["Hello"]
+
+
+def test_times_are_of_the_users_zone_and_say_how_far_it_is_from_utc() -> None:
+    event = message("external-event", "The bell rings", minutes=30)
+    talk = prompt.said([event], "America/Bogota")
+    assert talk.turns[0].content == "(Event at 2026-07-01 07:30-05:00: The bell rings)"
+    assert prompt.said([event], "UTC").turns[0].content.startswith("(Event at 2026-07-01 12:30+00:00:")
+    speaking = steps(scene("start", timezone="Asia/Kathmandu"), [event])[-1]
+    assert "+05:45" in speaking.question
+    assert "2026-07-01 18:15+05:45" in speaking.turns[0].content
+
+
+def test_in_another_graph_its_own_general_guidelines_are_in_the_question() -> None:
+    inside = scene("start", "start")
+    talk = prompt.said([message("user-message", "Hello")], "UTC")
+    asked = prompt.engage_user(inside, OTHER, _state(INNER, "start", ActionState), "Speak", talk)
+    assert "Guideline of the inner graph" in asked.question
+    assert asked.system == steps(scene("start"), [message("user-message", "Hello")])[0].system
