@@ -1,8 +1,8 @@
-"""Why a process cannot serve."""
+"""The failure of a process that cannot serve."""
 
 
 class ServingFailed(Exception):
-    """What the person at the terminal reads. `misused`: the server was called or set up wrongly."""
+    """A failure told in one line at the terminal. `misused`: the server was called or set up wrongly."""
 
     def __init__(self, text: str, *, misused: bool = False) -> None:
         super().__init__(text)

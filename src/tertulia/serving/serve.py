@@ -1,15 +1,14 @@
 """Serve the API: a server in this process, or several workers that share its socket."""
 
 import errno
-import os
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from types import FrameType
 
+from tertulia.serving import metrics
 from tertulia.serving.failure import ServingFailed
 from tertulia.serving.server import BACKLOG, make_server
 from tertulia.serving.workers import Workers
@@ -17,33 +16,48 @@ from tertulia.settings import Settings
 
 APP = "tertulia.app:create_app"
 
+RELEASE_S = 2.0
+"""The longest time for which a port that is in use is waited for."""
+
 Ready = Callable[[], None]
-"""Called once the server answers."""
+"""A function that is called once the server answers."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Listen at an address, and return the socket. A port that is in use is waited for: a killed server's workers give
+    theirs up within moments.
 
     Raises:
         ServingFailed: the port is in use, or there is no such address.
     """
+    until = time.monotonic() + RELEASE_S
+    while True:
+        try:
+            return _listen(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
+                raise _cannot_listen(error, host, port) from error
+            time.sleep(0.05)
+
+
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise _cannot_listen(error, host, port) from error
+        raise
     return listener
 
 
 def check(settings: Settings, host: str, port: int) -> None:
-    """See that the addresses can be listened on, before anything else takes its time.
+    """Try the addresses, before anything else takes its time.
 
     Raises:
-        ServingFailed: one cannot.
+        ServingFailed: one of them cannot be listened on.
     """
     listen(host, port).close()
     try:
@@ -53,7 +67,7 @@ def check(settings: Settings, host: str, port: int) -> None:
 
 
 def address(listener: socket.socket) -> str:
-    """Where a socket is reached from this host."""
+    """Return the URL at which a socket is reached from this host."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - told, not bound
     return f"http://{shown}:{port}"
@@ -63,27 +77,19 @@ def run_server(listener: socket.socket, workers: int, ready: Ready, app: str = A
     """Serve until SIGINT or SIGTERM, then let turns end. `app` names a function that makes the application.
 
     Raises:
-        ServingFailed: a worker could not start.
+        ServingFailed: no worker could start.
     """
     signal.signal(signal.SIGTERM, _leave)  # until the server has handlers of its own
     try:
         if workers == 1:
             make_server(app, ready).run([listener])
         else:
-            with _shared_metrics():
+            with metrics.shared_folder():
                 Workers(app, listener, workers).run(ready)
     except KeyboardInterrupt:
         pass
     finally:
         listener.close()
-
-
-@contextmanager
-def _shared_metrics() -> Generator[None]:
-    """A folder in which the workers count together."""
-    with tempfile.TemporaryDirectory(prefix="tertulia-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        yield
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ time of grace, the server answers, says that it is stopping, and refuses new one
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
+import structlog
 import uvicorn
 from uvicorn.importer import import_from_string
 
@@ -26,29 +28,31 @@ KEEP_ALIVE_S = 65
 WEBSOCKET_MESSAGE_BYTES = 1 << 20
 """As long as a message of a live conversation may be (`api.realtime`); a longer one is not even read."""
 STOP_S = 15
-"""How long what is said may be read on, once all turns have ended."""
+"""The longest time for which streams may be read on, once all turns have ended."""
 LOOK_S = 0.1
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """The signals that stop a server."""
 
+_log = structlog.get_logger(__name__)
+
 
 class Turns(Protocol):
-    """What runs in an application and outlives its requests; `engine.conversations` has the words' meaning."""
+    """The turns of an application, which outlive its requests; `engine.turns.conversations` defines the words."""
 
     async def drain(self) -> None: ...
 
     async def void(self) -> None: ...
 
 
-class Company(Protocol):
+class Group(Protocol):
     """The other processes that serve on the same socket."""
 
     def tell(self) -> None:
-        """Say that nothing runs here any more."""
+        """Tell the others that nothing runs here any more."""
         ...
 
     def is_idle(self) -> bool:
-        """Whether nothing runs anywhere."""
+        """Return True if nothing runs anywhere."""
         ...
 
 
@@ -63,13 +67,16 @@ class Server(uvicorn.Server):
         self._ready = ready
         self._told = 0
         self.deaf_to: int | None = None
-        """A signal that is not for this process."""
-        self.company: Company | None = None
-        """With whom to stop answering: a connection may end at any of them."""
+        """The signal that is not for this process."""
+        self.group: Group | None = None
+        """The workers that stop answering together: a connection may end at any of them."""
+        self.orphaned = False
+        """The process that started this one is gone, and another one may want the port."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _settle_memory()
+        _log.info("server started", process=os.getpid())
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -80,12 +87,22 @@ class Server(uvicorn.Server):
         self.force_exit = self._told > 2
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _log.info("server stops", process=os.getpid(), orphaned=self.orphaned)
+        if self.orphaned:
+            self._leave_the_port(sockets or [])
         turns = self._find_turns()
         if turns is not None:
             await self._finish(turns)
-        if self.company is not None:
-            await self._wait_for(self.company)
+        if self.group is not None and not self.orphaned:
+            await self._wait_for(self.group)
         await super().shutdown(sockets)
+        _log.info("server stopped", process=os.getpid())
+
+    def _leave_the_port(self, sockets: list[socket.socket]) -> None:
+        for listening in self.servers:
+            listening.close()
+        for each in sockets:
+            each.close()
 
     async def _finish(self, turns: Turns) -> None:
         draining = asyncio.create_task(turns.drain())
@@ -96,14 +113,14 @@ class Server(uvicorn.Server):
         while not self.force_exit and not voiding.done():
             await asyncio.wait([voiding], timeout=LOOK_S)
 
-    async def _wait_for(self, company: Company) -> None:
-        company.tell()
-        while not self.force_exit and not company.is_idle():  # noqa: ASYNC110 - another process says so
+    async def _wait_for(self, group: Group) -> None:
+        group.tell()
+        while not self.force_exit and not group.is_idle():  # noqa: ASYNC110 - another process says so
             await asyncio.sleep(LOOK_S)
 
 
 def _settle_memory() -> None:
-    """What is there now stays: leave it out of the search for garbage, and search less often than a script needs it.
+    """Leave the objects of the start out of the search for garbage, and search less often than a script needs it.
 
     A turn makes some thousand objects that die by themselves; looking through all of them for cycles was a tenth of its
     time.
@@ -114,7 +131,7 @@ def _settle_memory() -> None:
 
 
 def make_server(app: str, ready: Callable[[], None]) -> Server:
-    """A server of the application that a function makes; `app` names it, `MODULE:FUNCTION`."""
+    """Make a server of the application that a function makes; `app` names it, `MODULE:FUNCTION`."""
     application: Any = import_from_string(app)()
     config = configure(application, Connections(Bounds()))
     return Server(config, lambda: getattr(application, "conversations", None), ready)

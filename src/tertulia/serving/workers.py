@@ -3,11 +3,13 @@
 uvicorn's own supervisor has no place for another server, and does not listen while it waits for its workers to end.
 """
 
+import math
 import multiprocessing
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -15,34 +17,47 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
+import structlog
 from prometheus_client import multiprocess
 
+from tertulia.serving import metrics
 from tertulia.serving.failure import ServingFailed
-from tertulia.serving.server import STOPS, make_server
+from tertulia.serving.server import STOPS, Server, make_server
 
-START_S = 120
+START_S = 120.0
+"""The longest time from a worker's beginning until it answers; then it is killed, and another one started."""
+
+FAILED_STARTS = 3
+"""So many starts that fail one after the other, while no worker answers, show that none can start."""
+
+LONGEST_PAUSE_S = 5.0
+"""The longest pause before a start after others that failed."""
 
 _spawn = multiprocessing.get_context("spawn")
+_log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Worker:
     process: SpawnProcess
     news: Connection
-    """Says something once the worker answers."""
+    """Becomes readable once the worker answers."""
+    late_at: float
+    is_ready: bool = False
+    was_late: bool = False
 
-    def wait_until_ready(self) -> bool:
-        """False: it has ended, or takes too long."""
-        connection.wait([self.news, self.process.sentinel], START_S)
-        try:
-            return self.news.poll() and bool(self.news.recv())
-        except EOFError:
-            return False
+    @property
+    def failed(self) -> bool:
+        """True if it ended by itself before it answered. A kill says nothing about the next start."""
+        return not self.is_ready and (self.was_late or self.process.exitcode not in _KILLED)
+
+
+_KILLED = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
-    """What the workers know of each other, by two pipes that nobody writes to."""
+class WorkerGroup:
+    """The workers as each of them knows the others, by two pipes that nobody writes to."""
 
     running: Connection
     """Of the first pipe, the end that each worker holds while it has turns, and the parent until it is told to stop."""
@@ -51,107 +66,166 @@ class Company:
     """Of the second pipe, whose other end the parent alone holds until it is told to stop."""
 
     def tell(self) -> None:
+        """Tell the others that nothing runs here any more."""
         self.running.close()
 
     def is_idle(self) -> bool:
-        """Nobody waits for a worker that was told to stop by itself."""
+        """Return True if nothing runs anywhere. Nobody waits for a worker that was told to stop by itself."""
         return self.idle.poll() or not self.stopping.poll()
 
 
 class Workers:
-    """Processes that serve. One that dies is replaced; one that cannot start ends them all."""
+    """Processes that serve. One that dies is replaced while the others go on; all end if none can ever start."""
 
-    def __init__(self, app: str, listener: socket.socket, count: int) -> None:
+    def __init__(self, app: str, listener: socket.socket, count: int, start_s: float = START_S) -> None:
         self._app = app
         self._listener = listener
         self._count = count
+        self._start_s = start_s
         idle, running = connection.Pipe(duplex=False)
         stopping, self._serving = connection.Pipe(duplex=False)
-        self._company = Company(running, idle, stopping)
+        self._group = WorkerGroup(running, idle, stopping)
         self._running: list[_Worker] = []
-        self._told = False
+        self._due: list[float] = []
+        """The times at which workers are to be started."""
+        self._told = 0
+        self._failed_starts = 0
         self._failed = False
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Serve until told to stop.
+        """Serve until told to stop; `ready` is called once all workers answer.
 
         Raises:
-            ServingFailed: a worker could not start.
+            ServingFailed: no worker could start.
         """
         for number in STOPS:
             signal.signal(number, self._pass_on)
-        workers = [self._start() for _ in range(self._count)]
-        if all(self._is_ready(worker) for worker in workers):
-            ready()
-        while self._running:
-            self._replace_the_dead()
+        self._due = [time.monotonic()] * self._count
+        said = False
+        while self._running or (self._due and not self._told and not self._failed):
+            self._start_due()
+            self._wait()
+            self._kill_late()
+            if not said and sum(worker.is_ready for worker in self._running) == self._count:
+                said = True
+                ready()
         if self._failed:
-            raise ServingFailed("A worker could not start.")
+            raise ServingFailed("No worker can start: the log says why.")
 
-    def _start(self) -> _Worker | None:
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        while self._due and self._due[0] <= now:
+            self._due.pop(0)
+            self._start()
+
+    def _start(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # a worker that is being started would not be told
         try:
-            if self._told:
-                return None
-            self._running.append(self._make())
-            return self._running[-1]
+            if not self._told and not self._failed:
+                self._running.append(self._make())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def _make(self) -> _Worker:
         news, teller = connection.Pipe(duplex=False)
-        process = _spawn.Process(target=work, args=(self._app, self._listener, teller, self._company), name="worker")
+        process = _spawn.Process(target=work, args=(self._app, self._listener, teller, self._group), name="worker")
         process.start()
         teller.close()
-        return _Worker(process, news)
+        _log.info("worker started", worker=process.pid)
+        return _Worker(process, news, time.monotonic() + self._start_s)
 
-    def _is_ready(self, worker: _Worker | None) -> bool:
-        if worker is not None and worker.wait_until_ready():
-            return True
-        self._failed = self._failed or not self._told
-        self._stop()
-        return False
+    def _wait(self) -> None:
+        """Wait until a worker answers or ends, or until something is due."""
+        starting = [worker for worker in self._running if not worker.is_ready]
+        until = min([*self._due[:1], *(worker.late_at for worker in starting)], default=math.inf)
+        watched = [worker.process.sentinel for worker in self._running] + [worker.news for worker in starting]
+        timeout = None if until == math.inf else max(0.0, until - time.monotonic())
+        happened = connection.wait(watched, timeout)
+        for worker in starting:
+            if worker.news in happened:
+                self._hear(worker)
+        for worker in list(self._running):
+            if worker.process.sentinel in happened:
+                self._bury(worker)
 
-    def _pass_on(self, _signal: int, _frame: FrameType | None) -> None:
-        self._told = True
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            worker.is_ready = bool(worker.news.recv())
+        except EOFError:  # it ends, as its sentinel says
+            worker.late_at = math.inf
+            worker.process.join(1)
+            return
+        self._failed_starts = 0
+        _log.info("worker ready", worker=worker.process.pid)
+
+    def _bury(self, worker: _Worker) -> None:
+        """Note how a worker ended, and have another one started unless all are to end."""
+        worker.process.join()
+        worker.news.close()
+        self._running.remove(worker)
+        multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType]
+        pid, status = worker.process.pid, worker.process.exitcode
+        if self._told or self._failed:
+            _log.info("worker ended", worker=pid, status=status)
+            return
+        _log.warning("worker died, another one starts", worker=pid, status=status, answered=worker.is_ready)
+        self._failed_starts += worker.failed
+        if self._failed_starts >= FAILED_STARTS and not any(other.is_ready for other in self._running):
+            self._failed = True
+            self._stop()
+            return
+        pause = 0.0 if worker.is_ready else min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failed_starts, 10))
+        self._due = sorted([*self._due, time.monotonic() + pause])
+
+    def _kill_late(self) -> None:
+        for worker in self._running:
+            if not worker.is_ready and not worker.was_late and time.monotonic() >= worker.late_at:
+                _log.error("worker does not start in time", worker=worker.process.pid, seconds=self._start_s)
+                worker.was_late = True
+                worker.late_at = math.inf
+                worker.process.kill()
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self._told += 1
+        if self._told == 1:
+            _log.info("server stops", signal=signal.Signals(number).name)
         self._stop()
 
     def _stop(self) -> None:
         self._serving.close()
-        self._company.tell()
+        self._group.tell()
         for worker in self._running:
             worker.process.terminate()
 
-    def _replace_the_dead(self) -> None:
-        """Wait until a worker ends; start another one, unless this was told to stop."""
-        ended = connection.wait([worker.process.sentinel for worker in self._running])
-        for worker in [worker for worker in self._running if worker.process.sentinel in ended]:
-            worker.process.join()
-            self._running.remove(worker)
-            multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType]
-            if not self._failed and not self._told:
-                self._is_ready(self._start())
 
-
-def work(app: str, listener: socket.socket, teller: Connection, company: Company) -> None:
-    """A worker. SIGINT is not for it: a terminal sends that to all, and the parent passes it on as SIGTERM."""
+def work(app: str, listener: socket.socket, teller: Connection, group: WorkerGroup) -> None:
+    """Serve as a worker. SIGINT is not for it: a terminal sends that to all, and the parent passes it on as SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    _end_with_parent()
+    held = metrics.hold(os.environ[metrics.VARIABLE])
+    lifeline = _Lifeline()
     server = make_server(app, lambda: teller.send(True))
     server.deaf_to = signal.SIGINT
-    server.company = company
+    server.group = group
+    lifeline.server = server
     server.run([listener])
+    if server.orphaned:
+        os.close(held)
+        metrics.remove_abandoned()
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would keep the port: let it stop as if it had been told to."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
+class _Lifeline:
+    """Watches over a worker's parent. If that was killed, the worker gives up the port at once, and its turns end."""
 
-    def wait() -> None:
-        parent.join()
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            threading.Thread(target=self._watch, args=(parent.join,), name="parent", daemon=True).start()
+
+    def _watch(self, wait: Callable[[], None]) -> None:
+        wait()
+        if self.server is None or not self.server.started:
+            os._exit(1)  # there is nothing to end well, and the port is held
+        self.server.orphaned = True
         os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="parent", daemon=True).start()
