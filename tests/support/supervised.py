@@ -1,4 +1,4 @@
-"""Workers of a small application whose starts go wrong as files say: `python -m support.supervised FOLDER WORKERS START_S`.
+"""Workers whose starts go wrong as files say: `python -m support.supervised FOLDER WORKERS START_S`.
 
 A start takes a file `hang-*` or `fail-*` of the folder away, and does so; with a file `broken` every start fails.
 """

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tertulia import __version__
+from tertulia import __version__, logs
 from tertulia.cli import chat as talk
 from tertulia.cli import installation, models, options, run, voice, voice_chat
 from tertulia.cli.client import connect
@@ -98,6 +98,7 @@ def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, worke
     more = "; TERTULIA_MODEL names another one" if unset else ""
     _notes.print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
     installation.migrate(settings)
+    logs.configure(settings.log_level)
     listener = serve.listen(host, port)
     where = serve.address(listener)
     serve.run_server(listener, workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tertulia import logs
 from tertulia.cli import models, welcome
 from tertulia.cli.installation import make_demo
 from tertulia.cli.options import load_settings, override
@@ -23,6 +24,7 @@ def run(console: Console, data: Path | None, host: str, port: int, model: str | 
     settings = models.prepare(console, settings, models.FALLBACK)
     made = make_demo(settings, demo.ORGANIZATION, None)
     token = welcome.paste_token(settings, made)
+    logs.configure(settings.log_level)
     listener = serve.listen(host, port)
     url = serve.address(listener)
     serve.run_server(listener, workers, lambda: welcome.greet(console, settings, made, url, token))
