@@ -16,7 +16,7 @@ from tertulia.audio.pcm import HEARING_RATE, RATE, wav
 from tertulia.errors import BadRequest, UnsupportedMedia
 
 MAX_S = 20
-KINDS = ["mp3", "wav", "ogg", "webm", "flac"]
+KINDS = ["mp3", "wav", "ogg", "webm", "flac", "mp4", "aac"]
 
 
 def read(body: bytes, kind: str) -> Recorded:
@@ -112,7 +112,17 @@ def test_wav_with_a_list_of_its_own_before_its_sound_is_heard() -> None:
     sounds_like(read(body[:12] + b"LIST\x05\x00\x00\x00INFOx\x00" + body[12:], "wav"), 440, 1)
 
 
-@pytest.mark.parametrize(("kind", "make"), FILES.values(), ids=list(FILES))
+LATE = {"mp4 with its tables at the end", "mp4 with opus"}
+
+
+@pytest.mark.parametrize("name", sorted(LATE))
+def test_an_mp4_file_that_was_cut_off_before_its_tables_is_refused(name: str) -> None:
+    body = FILES[name][1]()
+    with pytest.raises(UnsupportedMedia, match="begins as an MP4 file, but it has no description of its tracks"):
+        read(body[: len(body) * 3 // 4], "mp4")
+
+
+@pytest.mark.parametrize(("kind", "make"), [FILES[name] for name in sorted(FILES.keys() - LATE)])
 def test_a_file_that_was_cut_off_is_heard_as_far_as_it_goes(kind: str, make: Callable[[], bytes]) -> None:
     body = make()
     recorded = read(body[: len(body) * 3 // 4 + 1], kind)
@@ -160,6 +170,7 @@ def test_a_file_of_another_kind_than_said_is_refused_and_both_are_named(
     if said == kind:
         return
     names = {"mp3": "an MP3", "wav": "a WAV", "ogg": "an Ogg", "webm": "a WebM", "flac": "a FLAC"}
+    names |= {"mp4": "an MP4", "aac": "an AAC"}
     with pytest.raises(UnsupportedMedia) as refused:
         read(make(), said)
     assert refused.value.detail == (
@@ -167,7 +178,7 @@ def test_a_file_of_another_kind_than_said_is_refused_and_both_are_named(
     )
 
 
-@pytest.mark.parametrize("make", [sounds.ogg, sounds.webm, sounds.flac, sounds.tagged_mp3])
+@pytest.mark.parametrize("make", [sounds.ogg, sounds.webm, sounds.flac, sounds.tagged_mp3, sounds.mp4])
 def test_a_file_is_not_taken_for_bare_samples(make: Callable[[], bytes]) -> None:
     with pytest.raises(UnsupportedMedia, match="says bare samples or a WAV file, the bytes are"):
         decode(make(), samples_of(16_000), MAX_S)
@@ -208,6 +219,25 @@ def test_a_beginning_alone_is_refused(kind: str, make: Callable[[], bytes]) -> N
     for body in (make()[:40], make()[:12] + b"\x55" * 3000):
         with pytest.raises((UnsupportedMedia, BadRequest), match=r"^recorded_message: "):
             read(body, kind)
+
+
+def test_mp4_without_aac_or_opus_is_refused() -> None:
+    with pytest.raises(UnsupportedMedia, match="there is no AAC or Opus in it"):
+        read(sounds.mp4(codec="alac"), "mp4")
+
+
+def test_an_mp4_file_whose_packets_are_elsewhere_is_refused() -> None:
+    body = sounds.mp4(0.2)
+    place = body.index(b"stco") + 12
+    with pytest.raises(BadRequest, match="there is no sound in it"):
+        read(body[:place] + b"\xff\xff\xff\xff" + body[place + 4 :], "mp4")
+
+
+def test_damage_within_aac_is_passed_over() -> None:
+    body = sounds.adts()
+    recorded = read(body[:4000] + b"damaged" * 20 + body[4000:], "aac")
+    assert recorded.duration_ms > 900
+    assert loudness(recorded.pcm[2400:-2400], HEARING_RATE, 440) > 8000
 
 
 def test_webm_whose_packets_are_compressed_or_share_a_block_is_refused() -> None:

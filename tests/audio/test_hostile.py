@@ -51,7 +51,9 @@ def test_a_bomb_costs_little(name: str, costs: dict[str, dict[str, Any]]) -> Non
     assert cost["grown"] < 50 * MEGABYTE
 
 
-@pytest.mark.parametrize("name", ["hours of Opus", "short packets of Opus", "an hour of FLAC", "an hour of MP3"])
+@pytest.mark.parametrize(
+    "name", ["hours of Opus", "short packets of Opus", "an hour of FLAC", "an hour of MP3", "an hour of AAC"]
+)
 def test_hours_in_a_small_body_are_too_long(name: str, costs: dict[str, dict[str, Any]]) -> None:
     assert costs[name]["came"] == "recorded_message: it is longer than 120 seconds."
 

@@ -81,6 +81,37 @@ def compressed_webm() -> bytes:
     return element(0x1A45DFA3, b"") + element(0x18538067, element(0x1654AE6B, track) + cluster)
 
 
+def box(name: bytes, data: bytes) -> bytes:
+    """A box of MP4."""
+    return struct.pack(">I4s", len(data) + 8, name) + data
+
+
+def mp4_of_boxes() -> bytes:
+    track = box(b"trak", box(b"free", b"") * 50)
+    return box(b"ftyp", b"") + box(b"moov", track * (BYTES // len(track)))
+
+
+def mp4_again_and_again() -> bytes:
+    """A file whose table lists its one packet a billion times."""
+    body = sounds.mp4(0.1)
+    sizes = body.index(b"stsz") + 8
+    groups = body.index(b"stsc") + 12
+    body = body[:sizes] + struct.pack(">II", len(body) // 2, 1_000_000_000) + body[sizes + 8 :]
+    return body[:groups] + struct.pack(">II", 1, 1_000_000_000) + body[groups + 8 :]
+
+
+def mp4_of_empty_runs() -> bytes:
+    """Fragments that say they have a billion packets of no length."""
+    run = box(b"trun", struct.pack(">II", 0, 1_000_000_000))
+    fragment = box(b"moof", box(b"traf", box(b"tfhd", struct.pack(">III", 0x10, 1, 0)) + run))
+    return sounds.mp4(0.1, flags=sounds.FRAGMENTED) + fragment * 100
+
+
+def silent_adts() -> bytes:
+    frames = sounds.file_of(bytes(16_000), 8000, "mono", "adts", "aac")
+    return frames * (BYTES // len(frames))
+
+
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "hours of Opus": ("ogg", lambda: many_opus_packets(_SILENT_OPUS)),
     "short packets of Opus": ("ogg", lambda: many_opus_packets(_SHORT_OPUS)),
@@ -95,6 +126,12 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "headers without a frame": ("mp3", lambda: sounds.mp3(bytes(9600)) + b"\xff\xf3\x84\xc4" * (BYTES // 4)),
     "empty elements": ("webm", lambda: sounds.webm(0.1) + b"\xec\x80" * (BYTES // 2)),
     "compressed packets": ("webm", compressed_webm),
+    "empty boxes": ("mp4", lambda: sounds.mp4(0.1) + box(b"free", b"") * (BYTES // 8)),
+    "boxes in boxes": ("mp4", mp4_of_boxes),
+    "one packet a billion times": ("mp4", mp4_again_and_again),
+    "a billion empty packets": ("mp4", mp4_of_empty_runs),
+    "an hour of AAC": ("aac", silent_adts),
+    "headers of AAC": ("aac", lambda: sounds.adts(0.1) + b"\xff\xf1\x50\x80\x01\x00\xfc\x00" * (BYTES // 8)),
     "empty chunks": ("wav", lambda: b"RIFF\xff\xff\xff\xffWAVE" + b"junk\x00\x00\x00\x00" * (BYTES // 8)),
 }
 

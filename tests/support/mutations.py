@@ -34,6 +34,8 @@ def originals() -> list[tuple[bytes, Config]]:
         "ogg": [sounds.ogg(0.3), sounds.ogg(0.1, "stereo"), sounds.vorbis(0.3)],
         "webm": [sounds.webm(0.3), sounds.webm(0.1)],
         "flac": [sounds.flac(0.3), sounds.flac(0.05, "5.1")],
+        "mp4": [sounds.mp4(0.2), sounds.mp4(0.3, flags=sounds.FRAGMENTED), sounds.mp4(0.2, "libopus")],
+        "aac": [sounds.adts(0.2)],
         "wav": [
             sounds.wave_file(sounds.tone(16_000, 0.3), 1, 1, 16_000, 16),
             sounds.wave_file(sounds.tone(48_000, 0.1), 3, 2, 48_000, 32),

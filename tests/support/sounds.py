@@ -98,6 +98,27 @@ def id3(size: int) -> bytes:
     return b"ID3\x03\x00\x00" + bytes(length >> shift & 0x7F for shift in (21, 14, 7, 0)) + picture
 
 
+def mp4(seconds: float = 1, codec: str = "aac", flags: str = "") -> bytes:
+    """An MP4 file with its tables at the end, or with FFmpeg's `movflags` elsewhere, or in fragments."""
+    out = io.BytesIO()
+    options = {"fflags": "+bitexact", **({"movflags": flags, "frag_duration": "300000"} if flags else {})}
+    with av.open(out, "w", format="mp4", container_options=options) as file:
+        stream = file.add_stream(codec, rate=48_000, layout="mono")
+        frame = frame_of(tone(48_000, seconds), 48_000)
+        frame.pts = 0
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            file.mux(packet)
+    return out.getvalue()
+
+
+FRAGMENTED = "empty_moov+default_base_moof"
+"""The flags of a file as browsers record it."""
+
+
+def adts(seconds: float = 1) -> bytes:
+    return file_of(tone(44_100, seconds), 44_100, "stereo", "adts", "aac")
+
+
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "mp3 of a stream": ("mp3", lambda: mp3(tone(RATE, 1))),
     "mp3 of a file": ("mp3", tagged_mp3),
@@ -106,6 +127,13 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "webm": ("webm", webm),
     "webm of a stream": ("webm", streamed_webm),
     "flac": ("flac", flac),
+    "mp4 with its tables at the end": ("mp4", mp4),
+    "mp4 with its tables in front": ("mp4", lambda: mp4(flags="faststart")),
+    "mp4 of a stream": ("mp4", lambda: mp4(flags=FRAGMENTED)),
+    "mp4 of a stream with places in the file": ("mp4", lambda: mp4(flags="empty_moov")),
+    "mp4 with opus": ("mp4", lambda: mp4(codec="libopus")),
+    "mp4 of a stream with opus": ("mp4", lambda: mp4(codec="libopus", flags=FRAGMENTED)),
+    "aac": ("aac", adts),
     "wav": ("wav", lambda: wave_file(tone(16_000, 1), 1, 1, 16_000, 16)),
 }
 """Each kind of file with the config's type: a second of 440 Hz at 10,000."""

@@ -14,7 +14,7 @@ class FileAudioConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    type: Literal["mp3", "wav", "ogg", "webm", "flac"]
+    type: Literal["mp3", "wav", "ogg", "webm", "flac", "mp4", "aac"]
 
 
 class PcmAudioConfig(BaseModel):

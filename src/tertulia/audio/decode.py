@@ -2,9 +2,9 @@
 
 Every byte is a stranger's. What a body is, its own first bytes say, and they must agree with the caller's config. MP3
 and FLAC are read by FFmpeg, with no other reader or decoder than theirs, from bytes that cannot be sought in and lead
-to no other place. WAV, Ogg and WebM files are read by hand, and only their samples or packets decoded. What is decoded
-is counted as it comes, so a small body that holds hours costs no more than the longest recording allowed. A body that
-was cut off is heard as far as it goes.
+to no other place. WAV, Ogg, WebM and MP4 files and AAC in ADTS are read by hand, and only their samples or packets
+decoded. Decoded sound is counted as it comes, so a small body that holds hours costs no more than the longest recording
+allowed. A body that was cut off is heard as far as it goes.
 """
 
 import io
@@ -18,11 +18,12 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
-from tertulia.audio.frames import flac_frames, mp3_frames
+from tertulia.audio.frames import TooManyFrames, aac_frames, flac_frames, mp3_frames
+from tertulia.audio.mp4 import read_mp4
 from tertulia.audio.packets import NotReadable, PacketFile, read_ogg, read_webm
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, duration_ms, wav
-from tertulia.audio.resample import Form, Mixdown, Resampler
-from tertulia.audio.riff import NotWave, Wave, read_wave
+from tertulia.audio.resample import Form, Mixdown, Resampler, sample_decoder
+from tertulia.audio.riff import NotWave, Wave, WaveForm, read_wave
 from tertulia.audio.sniff import NAMES, Kind, certain_kind, likely_kind
 from tertulia.errors import BadRequest, UnsupportedMedia
 
@@ -140,9 +141,15 @@ def _hear(body: bytes, kind: Kind, sound: _Sound) -> bytes:
             _hear_packets(read_ogg(body, sound.most_packets), sound)
         elif kind == "webm":
             _hear_packets(read_webm(body, sound.most_packets), sound)
+        elif kind == "mp4":
+            _hear_packets(read_mp4(body, sound.most_packets), sound)
+        elif kind == "aac":
+            _hear_packets(PacketFile("aac", b"", aac_frames(body, sound.most_packets)), sound)
         else:
             _hear_frames(body, kind, sound)
         return sound.finish()
+    except TooManyFrames:
+        raise UnsupportedMedia("recorded_message: it is cut into too many packets.") from None
     except NotReadable as reason:
         raise UnsupportedMedia(f"recorded_message: it begins as {name}, but {reason}.") from None
     except (FFmpegError, ValueError) as error:
@@ -152,7 +159,8 @@ def _hear(body: bytes, kind: Kind, sound: _Sound) -> bytes:
 def _hear_packets(file: PacketFile, sound: _Sound) -> None:
     codec: Any = av.CodecContext.create(file.codec, "r")
     codec.thread_count = 1
-    codec.extradata = file.head
+    if file.head:
+        codec.extradata = file.head
     _decode(codec, (Packet(packet) for packet in file.packets if packet), sound)
 
 
@@ -199,9 +207,9 @@ def _wave(body: bytes, config: PcmAudioConfig | None, max_s: float) -> Recorded:
         wave = read_wave(body)
     except NotWave as reason:
         raise UnsupportedMedia(f"recorded_message: it begins as a WAV file, but {reason}.") from None
-    _check(wave.rate, wave.channels)
+    _check(wave.form.rate, wave.form.channels)
     if config:
-        _compare(config, wave)
+        _compare(config, wave.form)
     sound = _Sound(max_s)
     for frame in _wave_frames(wave):
         sound.add(frame)
@@ -209,17 +217,15 @@ def _wave(body: bytes, config: PcmAudioConfig | None, max_s: float) -> Recorded:
 
 
 def _wave_frames(wave: Wave) -> Iterator[av.AudioFrame]:
-    codec: Any = av.CodecContext.create(wave.codec, "r")
-    codec.thread_count = 1
-    codec.sample_rate, codec.layout = wave.rate, f"{wave.channels}c"
-    size = _WAVE_FRAMES * wave.channels * wave.sample_bytes
+    decode = sample_decoder(wave.form)
+    size = _WAVE_FRAMES * wave.form.frame_bytes
     for start in range(0, len(wave.data), size):
-        yield from codec.decode(Packet(bytes(wave.data[start : start + size])))
+        yield from decode(bytes(wave.data[start : start + size]))
 
 
-def _compare(config: PcmAudioConfig, wave: Wave) -> None:
+def _compare(config: PcmAudioConfig, form: WaveForm) -> None:
     said = (config.frame_rate, config.n_channels, config.sample_width)
-    found = (wave.rate, wave.channels, wave.sample_bytes)
+    found = (form.rate, form.channels, form.sample_bytes)
     for name, one, other in zip(("frame_rate", "n_channels", "sample_width"), said, found, strict=True):
         if one != other:
             raise _differs(f"{name} {one}", f"a WAV file with {name} {other}")

@@ -15,14 +15,14 @@ _CONTINUED = 0x01
 
 
 class NotReadable(Exception):
-    """Why a body cannot be read, for the caller."""
+    """A body that cannot be read; the text says why, for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class PacketFile:
-    """`head` is FFmpeg's "extradata": what its decoder is told first. `packets` come as far as the file goes."""
+    """The packets of a file, as far as it goes. `head` is FFmpeg's "extradata": what its decoder is told first."""
 
-    codec: Literal["opus", "vorbis"]
+    codec: Literal["opus", "vorbis", "aac"]
     head: bytes
     packets: Iterator[bytes]
 

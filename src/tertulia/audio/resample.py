@@ -4,13 +4,16 @@ A length of `n` samples becomes `n * rate_out / rate_in`, rounded, however long 
 resampler counts in whole numbers. It runs in the caller's thread; `av.AudioResampler` starts one for each core.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import av
 from av.filter import Graph
+from av.packet import Packet
 
 from tertulia.audio.pcm import SAMPLE_BYTES
+from tertulia.audio.riff import WaveForm
 
 _TAIL_S = 0.02  # more than the resampler's filter reaches at any pair of rates from 4 to 192 kHz
 
@@ -84,6 +87,34 @@ class Resampler:
 
     def _convert(self, pcm: bytes) -> bytes:
         return self._mixdown.feed(frame_of(pcm, self._rate_in)) if self._mixdown else pcm
+
+
+def sample_decoder(form: WaveForm) -> Callable[[bytes], Sequence[av.AudioFrame]]:
+    """Open a decoder of samples. Return a function that makes frames of whole samples of all channels."""
+    codec: Any = av.CodecContext.create(form.codec, "r")
+    codec.thread_count = 1
+    codec.sample_rate, codec.layout = form.rate, f"{form.channels}c"
+    return lambda data: codec.decode(Packet(data))
+
+
+def sample_mixdown(form: WaveForm, rate_out: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+    """Open what brings samples of a form to 16-bit mono PCM.
+
+    Return a function for each next piece, and one for the end.
+    """
+    decode = sample_decoder(form)
+    mixdown: Mixdown | None = None
+
+    def feed(data: bytes) -> bytes:
+        nonlocal mixdown
+        out = bytearray()
+        for frame in decode(data):
+            mixdown = mixdown or Mixdown(Form(frame.format.name, frame.layout.name, frame.sample_rate), rate_out)
+            frame.pts = None
+            out += mixdown.feed(frame)
+        return bytes(out)
+
+    return feed, lambda: mixdown.feed(None) if mixdown else b""
 
 
 def frame_of(pcm: bytes, rate: int) -> av.AudioFrame:

@@ -1,5 +1,6 @@
 """The adapter for OpenAI's speech and transcriptions, against a server on loopback that behaves well and badly."""
 
+import array
 import gzip
 import json
 from collections.abc import AsyncGenerator
@@ -10,6 +11,8 @@ import pytest
 
 from providers.chat_server import Answer, floods, sends
 from providers.vendor_server import VendorServer, streams, vendor_server
+from support import sounds
+from support.sounds import loudness, tone, wave_file
 from tertulia.audio.pcm import wav
 from tertulia.errors import TranscriptionFailed, VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, Word
@@ -83,7 +86,6 @@ async def test_a_connection_is_used_again():
         pytest.param(streams(b"{}", kind="application/json"), "application/json in place of samples", id="JSON"),
         pytest.param(streams(b"<html>", kind="text/html; charset=utf-8"), "text/html in place", id="a page"),
         pytest.param(streams(b"ID3", kind="audio/mpeg"), "audio/mpeg in place of samples", id="another format"),
-        pytest.param(streams(wav(PCM, 24000)), "a file in place of samples", id="a file"),
         pytest.param(streams(*[bytes(1 << 20)] * 30), "the sound is too long", id="too long"),
         pytest.param(
             sends(gzip.compress(bytes(64 << 20)), headers=b"Content-Encoding: gzip\r\n"), "too long", id="gzip bomb"
@@ -96,6 +98,83 @@ async def test_what_is_no_speech_fails(answer: Answer, reason: str):
         with pytest.raises(VoiceFailed) as caught:
             await say(voice)
     assert reason in caught.value.reason
+
+
+TONE = tone(24_000, 0.5)
+
+
+def stereo(pcm: bytes) -> bytes:
+    return b"".join(pcm[at : at + 2] * 2 for at in range(0, len(pcm), 2))
+
+
+def swapped(pcm: bytes) -> bytes:
+    samples = array.array("h", pcm)
+    samples.byteswap()
+    return samples.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("audio/pcm", TONE),
+        ("audio/pcm;rate=24000;channels=1", TONE),
+        ("Audio/PCM; Rate=16000", tone(16_000, 0.5)),
+        ('audio/pcm; rate="8000"; bits=16', tone(8000, 0.5)),
+        ("audio/pcm;rate=48000;channels=2", stereo(tone(48_000, 0.5))),
+        ("audio/L16; rate=22050", swapped(tone(22_050, 0.5))),
+        ("audio/L16;rate=24000;channels=1", swapped(TONE)),
+        ("audio/l16;rate=16000;channels=2;endianness=little-endian", stereo(tone(16_000, 0.5))),
+        ("audio/raw;encoding=s16be;rate=44100", swapped(tone(44_100, 0.5))),
+        ("audio/wav", wav(TONE, 24_000)),
+        ("audio/x-wav", wav(tone(16_000, 0.5), 16_000)),
+        ("application/octet-stream", wav(tone(22_050, 0.5), 22_050)),
+        ("audio/pcm", wav(tone(44_100, 0.5), 44_100)),
+        ("audio/wav", wave_file(stereo(tone(24_000, 0.5)), 1, 2, 24_000, 16)),
+        ("audio/wav", wave_file(tone(24_000, 0.5), 1, 1, 24_000, 16, size=0xFFFFFFFF)),
+        ("audio/wav", wave_file(tone(24_000, 0.5), 1, 1, 24_000, 16, size=0)),
+        ("audio/wav", wav(TONE, 24_000) + b"LIST\x40\0\0\0" + b"\x55\x66" * 32),
+        ("", TONE),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 77, 1 << 20])
+async def test_samples_of_every_form_that_a_header_tells_are_heard(kind: str, body: bytes, size: int):
+    parts = [body[at : at + size] for at in range(0, min(len(body), 2000 * size), size)]
+    async with voice_at(streams(*parts, kind=kind)) as (voice, _):
+        heard = pcm(await say(voice))
+    if size > 1:
+        assert len(heard) == pytest.approx(len(TONE), abs=100)
+        assert loudness(heard[2000:-2000], 24_000, 440) == pytest.approx(10_000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param("audio/pcm", sounds.mp3(TONE), id="MP3"),
+        pytest.param("application/octet-stream", sounds.tagged_mp3(), id="MP3 with a tag"),
+        pytest.param("audio/pcm;rate=24000", sounds.adts(), id="AAC"),
+        pytest.param("audio/pcm", sounds.webm(), id="WebM"),
+        pytest.param("audio/wav", sounds.ogg(), id="Ogg"),
+        pytest.param("audio/wav", sounds.flac(), id="FLAC"),
+        pytest.param("audio/wav", sounds.mp4(), id="MP4"),
+        pytest.param("audio/wav", TONE, id="no WAV"),
+        pytest.param("audio/wav", b"RIFF\xff\xff\xff\xffWAVEfmt ", id="a WAV without an end of its head"),
+        pytest.param("audio/wav", wave_file(TONE, 85, 1, 24_000, 16), id="MP3 in WAV"),
+        pytest.param("audio/pcm", b'{"error": "out of memory"}', id="JSON"),
+        pytest.param("audio/pcm", '{"fehler": "Speicher überfüllt, später noch einmal versuchen"}'.encode(), id="more"),
+        pytest.param("audio/pcm", "\ufeff<!DOCTYPE html>".encode(), id="a page"),
+        pytest.param("", b"Internal Server Error", id="text"),
+        pytest.param("audio/pcm;rate=fast", TONE, id="a rate that is none"),
+        pytest.param("audio/pcm;rate=0", TONE, id="no rate"),
+        pytest.param("audio/pcm;channels=99", TONE, id="too many channels"),
+        pytest.param("audio/pcm;bits=12", TONE, id="odd samples"),
+        pytest.param("audio/pcm;encoding=mulaw", TONE, id="another coding"),
+        pytest.param("audio/pcm;endianness=middle", TONE, id="another order"),
+    ],
+)
+async def test_what_is_no_samples_is_the_voice_s_failure_and_never_noise(kind: str, body: bytes):
+    async with voice_at(streams(body[:5], body[5:], kind=kind)) as (voice, _):
+        with pytest.raises(VoiceFailed):
+            await say(voice)
 
 
 @pytest.mark.parametrize("parts", [(), (PCM,)], ids=["before a sound", "after a sound"])
@@ -180,10 +259,27 @@ async def test_a_recording_is_sent_as_a_file_and_comes_back_as_words():
 
 async def test_a_model_without_times_is_asked_for_the_text_alone():
     refusal = sends(b"response_format 'verbose_json' is not compatible", "400 Bad Request")
-    async with ears_at(refusal, sends(b'{"text": "Hi"}')) as (ears, server):
-        for _ in range(2):
+    text = sends(b'{"text": "Hi"}')
+    async with ears_at(refusal, text, refusal, text) as (ears, server):
+        for _ in range(3):
             assert await ears.transcribe(PCM, "eng", ()) == Transcript("Hi")
-    assert [request.form["response_format"] for request in server.requests] == [b"verbose_json", b"json", b"json"]
+    asked = [request.form["response_format"] for request in server.requests]
+    assert asked == [b"verbose_json", b"json", b"verbose_json", b"json", b"json"]
+
+
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "404 Not Found", "415 Unsupported Media Type", "422 Unprocessable"]
+)
+async def test_one_refusal_takes_the_times_from_no_other_recording(status: str):
+    refusal = sends(b"no", status)
+    async with ears_at(refusal, sends(b'{"text": "Hi"}'), sends(json.dumps(HEARD).encode())) as (ears, server):
+        assert await ears.transcribe(PCM, "eng", ()) == Transcript("Hi")
+        assert (await ears.transcribe(PCM * 100, "eng", ())).words
+    assert [request.form["response_format"] for request in server.requests] == [
+        b"verbose_json",
+        b"json",
+        b"verbose_json",
+    ]
 
 
 async def test_a_model_that_takes_lists_gets_lists():
@@ -209,6 +305,47 @@ async def test_a_long_recording_may_take_longer_than_other_answers():
         await ears.transcribe(bytes(2 * HEARING_RATE * 60), "eng", ())
         await ears.transcribe(b"", "eng", ())
     assert waits == [5 + 2 * 60, 5]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        7,
+        "Good day",
+        {},
+        [None, 7, "Good", [], {}],
+        [{"word": None, "start": 0, "end": 1}],
+        [{"word": ["Good"], "start": 0, "end": 1}],
+        [{"word": "Good"}],
+        [{"word": "Good", "start": None, "end": None}],
+        [{"word": "Good", "start": "0", "end": "1"}],
+        [{"word": "Good", "start": True, "end": True}],
+        [{"word": "Good", "start": -1, "end": 1}],
+        [{"word": "Good", "start": 0, "end": 1e300}],
+        [{"word": "Good", "start": 0, "end": 10**400}],
+        [{"word": "Good", "start": NAN, "end": float("inf")}],
+        [{"word": "", "start": 0, "end": 1}],
+    ],
+)
+async def test_times_of_words_that_are_wrong_leave_the_text_as_it_is(words: object):
+    body = json.dumps({"text": "Good day.", "words": words, "segments": 7, "duration": NAN}).encode()
+    async with ears_at(sends(body)) as (ears, _):
+        assert await ears.transcribe(PCM, "eng", ()) == Transcript("Good day.")
+
+
+async def test_times_that_are_right_are_kept_beside_those_that_are_wrong():
+    words = [
+        {"word": "day", "start": 0.3, "end": 0.5},
+        {"word": "Good", "start": 0.1, "end": 0.3},
+        {"word": "Ana", "start": 0.2, "end": 0.1},
+        None,
+    ]
+    async with ears_at(sends(json.dumps({"text": "Good day, Ana.", "words": words}).encode())) as (ears, _):
+        heard = await ears.transcribe(PCM, "eng", ())
+    assert heard == Transcript("Good day, Ana.", (Word(5, 8, 300, 500), Word(10, 13, 500, 500)))
 
 
 async def test_a_silent_recording_is_an_empty_text():

@@ -3,16 +3,18 @@
 import base64
 import binascii
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
+from tertulia.audio.arriving import NotSamples, refuse_other_kinds
 from tertulia.audio.pcm import SAMPLE_BYTES
 from tertulia.errors import ModelError, VoiceFailed
 from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
 from tertulia.providers.remote import Remote, drain
+from tertulia.providers.voices.answers import fields_of, items_of, read_json
 from tertulia.providers.voices.base import Provider, Vendor, open_vendor_client
 from tertulia.providers.voices.languages import code_of, long_code_of
 from tertulia.providers.voices.placing import Placing
@@ -35,27 +37,8 @@ _CODES = (
     "tr uk vi zh"
 )
 
-_T = TypeVar("_T")
-
 LANGUAGES = frozenset(_CODES.split())
 """Those of sonic-3 and later: https://docs.cartesia.ai/build-with-cartesia/tts-models."""
-
-
-class _Times(msgspec.Struct):
-    words: list[str] = []
-    start: list[float] = []
-    end: list[float] = []
-
-
-class _Event(msgspec.Struct):
-    """Whatever the stream holds; older versions tell an error in one text."""
-
-    type: str
-    data: str = ""
-    word_timestamps: _Times | None = None
-    title: str | None = None
-    message: str | None = None
-    error: str | None = None
 
 
 class _Voice(msgspec.Struct):
@@ -90,7 +73,7 @@ class CartesiaVoice:
             answer = await self._remote.read("GET", "voices", params=query)
             if answer.status != 200:
                 raise self._remote.refusal(answer)
-            page = _decoded(answer.body, _Page, self._remote)
+            page = _page(answer.body, self._remote)
             voices += [VoiceInfo(voice.id, voice.name, _languages(voice)) for voice in page.data]
             if not page.has_more or not page.data:
                 break
@@ -120,6 +103,8 @@ class CartesiaVoice:
                 async for chunk in chunks:
                     for event in events.feed(chunk):
                         sound = self._sound(event, placing)
+                        if sound.pcm and not size:
+                            self._refuse_other_kinds(sound.pcm)
                         size += len(sound.pcm)
                         if size > _MAX_SOUND_BYTES:
                             raise self._remote.failure("the sound is too long")
@@ -129,6 +114,12 @@ class CartesiaVoice:
                         await drain(chunks)
                         return
         raise self._remote.failure("the stream broke off")
+
+    def _refuse_other_kinds(self, pcm: bytes) -> None:
+        try:
+            refuse_other_kinds(pcm)
+        except NotSamples as reason:
+            raise self._remote.failure(str(reason)) from None
 
     def _body(self, text: str, voice_id: str, language: str) -> dict[str, Any]:
         return {
@@ -140,17 +131,16 @@ class CartesiaVoice:
             "add_timestamps": True,
         }
 
-    def _sound(self, event: _Event, placing: Placing) -> Sound:
-        if event.type == "error":
+    def _sound(self, event: Mapping[str, Any], placing: Placing) -> Sound:
+        if event.get("type") == "error":
             raise _failure(event, self._remote)
-        if event.type == "timestamps" and event.word_timestamps is not None:
-            times = event.word_timestamps
-            return Sound(b"", tuple(placing.place(times.words, times.start, times.end)))
-        if event.type != "chunk":
+        if event.get("type") == "timestamps":
+            return Sound(b"", tuple(placing.place(_told(event.get("word_timestamps")))))
+        if event.get("type") != "chunk" or event.get("data") is None:
             return Sound(b"")
         try:
-            pcm = base64.b64decode(event.data, validate=True)
-        except (binascii.Error, ValueError):
+            pcm = base64.b64decode(event["data"], validate=True)
+        except (binascii.Error, ValueError, TypeError):
             raise self._remote.failure("what it sent is no base64") from None
         if len(pcm) % SAMPLE_BYTES:
             raise self._remote.failure("what it sent is half a sample")
@@ -165,26 +155,39 @@ class _Events:
         self._remote = remote
         self._rest = b""
 
-    def feed(self, chunk: bytes) -> Iterator[_Event]:
+    def feed(self, chunk: bytes) -> Iterator[Mapping[str, Any]]:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > _MAX_LINE_BYTES:
             raise self._remote.failure("a line is too long")
         for line in lines:
             if line.startswith(b"data:") and not self.done:
-                event = _decoded(line[5:].strip(), _Event, self._remote)
-                self.done = event.type == "done"
+                event = self._read(line[5:].strip())
+                self.done = event.get("type") == "done"
                 yield event
 
+    def _read(self, data: bytes) -> Mapping[str, Any]:
+        try:
+            return fields_of(read_json(data))
+        except ValueError:
+            raise self._remote.failure("what it sent is not what its reference says") from None
 
-def _decoded(data: bytes, kind: type[_T], remote: Remote) -> _T:
+
+def _page(data: bytes, remote: Remote) -> _Page:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data, type=_Page)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise remote.failure("what it sent is not what its reference says") from None
 
 
-def _failure(event: _Event, remote: Remote) -> ModelError:
-    return remote.failure(": ".join(part for part in (event.title, event.message, event.error) if part))
+def _told(times: object) -> Iterable[tuple[object, object, object]]:
+    """Read the times of words. Return each word with its start and end; none if they are of another form."""
+    columns = (items_of(fields_of(times).get(name)) for name in ("words", "start", "end"))
+    return zip(*columns, strict=False)
+
+
+def _failure(event: Mapping[str, Any], remote: Remote) -> ModelError:
+    parts = (event.get(name) for name in ("title", "message", "error"))  # older versions tell it in one text
+    return remote.failure(": ".join(str(part) for part in parts if part))
 
 
 def _languages(voice: _Voice) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""OpenAI's voices and what hears speech there, or at any server that speaks the same (Speaches, LocalAI and others).
+"""OpenAI's voices and transcribers, or those of any server that speaks the same (Speaches, LocalAI and others).
 
 https://platform.openai.com/docs/api-reference/audio
 """
@@ -6,12 +6,12 @@ https://platform.openai.com/docs/api-reference/audio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-import msgspec
-
+from tertulia.audio.arriving import ArrivingSpeech, NotSamples
 from tertulia.audio.pcm import SAMPLE_BYTES, duration_ms, wav
 from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
+from tertulia.providers.base import DEFAULT_VOICE, HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo
 from tertulia.providers.remote import Remote
+from tertulia.providers.voices.answers import fields_of, items_of, read_json
 from tertulia.providers.voices.base import Provider, Vendor, open_vendor_client
 from tertulia.providers.voices.languages import code_of
 from tertulia.providers.voices.placing import Placing
@@ -30,17 +30,19 @@ _CODES = (
 )
 _MAX_PROMPT_CHARS = 800  # Whisper reads the last 224 tokens of a prompt
 _FORMATS = ("verbose_json", "json")
+_NEXT_FORMAT = (400, 404, 415, 422, 500, 501)
+"""Statuses of servers that do not know a format."""
+_REFUSALS = 2
+_ASK_AGAIN = 100
 _LISTING = "gpt-transcribe"
 """How the names of models begin that tell no times and take languages and words as lists: they refuse `language`."""
-_FILES = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3")
-_SOUND_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "application/octet-stream", "binary/octet-stream", "")
 
 LANGUAGES = frozenset(_CODES.split())
 """Those that the vendor names, for both directions: https://platform.openai.com/docs/guides/speech-to-text."""
 
 
 class OpenAIVoice:
-    """Voices of a model. Where the server is not the vendor's own, every voice id is passed on: it may have others."""
+    """Voices of a model. A server that is not the vendor's own is passed every voice id: it may have others."""
 
     rate = _RATE
 
@@ -59,53 +61,36 @@ class OpenAIVoice:
         return self._any_voice or voice_id in _VOICES or voice_id == DEFAULT_VOICE
 
     async def speak(self, text: str, voice_id: str, language: str) -> AsyncGenerator[Sound]:
-        """The vendor finds the language by itself, and tells no times."""
+        """Speak a text; the vendor finds the language by itself. Return its sound, without times of words."""
         voice = _VOICES[0] if voice_id == DEFAULT_VOICE else voice_id
         body = {"model": self._model, "input": text, "voice": voice, "response_format": "pcm"}
-        size, rest = 0, b""
+        size = 0
         async with self._remote.stream("POST", "audio/speech", json=body) as response:
-            self._check_type(response.headers.get("content-type", ""))
-            async with aclosing(response.aiter_bytes()) as chunks:
-                async for chunk in chunks:
-                    if not size and chunk.startswith(_FILES):
-                        raise self._remote.failure("it sent a file in place of samples")
-                    size += len(chunk)
-                    if size > _MAX_SOUND_BYTES:
-                        raise self._remote.failure("the sound is too long")
-                    pcm = rest + chunk
-                    whole = len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES
-                    rest = pcm[whole:]
-                    if whole:
-                        yield Sound(pcm[:whole])
-
-    def _check_type(self, content_type: str) -> None:
-        found = content_type.partition(";")[0].strip().lower()
-        if found not in _SOUND_TYPES:
-            raise self._remote.failure(f"it sent {found[:60]} in place of samples")
-
-
-class _Heard(msgspec.Struct):
-    word: str
-    start: float
-    end: float
-
-
-class _Answer(msgspec.Struct):
-    text: str
-    words: list[_Heard] | None = None
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
+            try:
+                speech = ArrivingSpeech(response.headers.get("content-type", ""), _RATE)
+                async with aclosing(response.aiter_bytes()) as chunks:
+                    async for chunk in chunks:
+                        pcm = speech.feed(chunk)
+                        size += max(len(chunk), len(pcm))
+                        if size > _MAX_SOUND_BYTES:
+                            raise self._remote.failure("the sound is too long")
+                        if pcm:
+                            yield Sound(pcm)
+                if pcm := speech.finish():
+                    yield Sound(pcm)
+            except NotSamples as reason:
+                raise self._remote.failure(str(reason)) from None
 
 
 class OpenAITranscriber:
-    """Asks for words with their times; a model that refuses is asked for the text alone from then on."""
+    """Asks for words with their times; a model that refuses them again and again is asked for the text alone."""
 
     def __init__(self, remote: Remote, model: str) -> None:
         self._remote = remote
         self._model = model
         self._lists = model.startswith(_LISTING)
         self._format = 1 if self._lists else 0  # of _FORMATS
+        self._refused = self._asked = 0
 
     def hears(self, language: str) -> bool:
         return code_of(language, LANGUAGES) is not None
@@ -114,16 +99,27 @@ class OpenAITranscriber:
         file = ("speech.wav", wav(pcm, HEARING_RATE), "audio/wav")
         more_s = HEARING_PATIENCE * duration_ms(pcm, HEARING_RATE) / 1000  # nothing comes before all has been heard
         failure: ModelError | None = None
-        for number in range(self._format, len(_FORMATS)):
+        for number in range(self._first_format(), len(_FORMATS)):
             fields = self._fields(_FORMATS[number], language, keyterms)
             answer = await self._remote.read("POST", "audio/transcriptions", more_s, data=fields, files={"file": file})
             if answer.status == 200:
-                self._format = number
-                return self._transcript(answer.body)
+                self._settle(number)
+                return self._transcript(answer.body, duration_ms(pcm, HEARING_RATE) / 1000)
             failure = self._remote.refusal(answer)
-            if answer.status not in (400, 422):
+            if answer.status not in _NEXT_FORMAT:
                 break
         raise failure or self._remote.failure("it was not asked")
+
+    def _first_format(self) -> int:
+        """Choose the format to begin with: the best one again every now and then. Return its number."""
+        self._asked += 1
+        return self._format if self._lists or self._asked % _ASK_AGAIN else 0
+
+    def _settle(self, number: int) -> None:
+        """Note that a format was accepted. One that was refused once is asked for again: the recording may be why."""
+        self._refused = self._refused + 1 if number > self._format else 0
+        if number < self._format or self._refused >= _REFUSALS:
+            self._format, self._refused = number, 0
 
     def _fields(self, answer_format: str, language: str, keyterms: Sequence[str]) -> dict[str, str | list[str]]:
         fields: dict[str, str | list[str]] = {"model": self._model, "response_format": answer_format}
@@ -138,18 +134,17 @@ class OpenAITranscriber:
             fields["prompt"] = ", ".join(keyterms)[:_MAX_PROMPT_CHARS]
         return fields
 
-    def _transcript(self, body: bytes) -> Transcript:
+    def _transcript(self, body: bytes, longest_s: float) -> Transcript:
         try:
-            answer = _decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            raise self._remote.failure("what it sent is no transcription") from None
-        text = answer.text.strip()
-        return Transcript(text, _placed(text, answer.words or ()))
-
-
-def _placed(text: str, heard: Sequence[_Heard]) -> tuple[Word, ...]:
-    words, starts, ends = [one.word for one in heard], [one.start for one in heard], [one.end for one in heard]
-    return tuple(Placing(text).place(words, starts, ends))
+            answer = fields_of(read_json(body))
+        except ValueError:
+            answer = {}
+        if not isinstance(text := answer.get("text"), str):
+            raise self._remote.failure("what it sent is no transcription")
+        text = text.strip()
+        words = [fields_of(word) for word in items_of(answer.get("words"))]
+        told = [(word.get("word"), word.get("start"), word.get("end")) for word in words]
+        return Transcript(text, tuple(Placing(text, longest_s).place(told)))
 
 
 def _open(model: str, settings: Settings) -> Provider:
