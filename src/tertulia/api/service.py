@@ -15,7 +15,18 @@ from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
-from tertulia.api.http.types import Keyterms, LLMConfig, ObjectId, Tag, Tags, Text, UserInfo
+from tertulia.api.http.types import (
+    AnyNumber,
+    BoundedJson,
+    Keyterms,
+    LLMConfig,
+    ObjectId,
+    Tag,
+    Tags,
+    Text,
+    Text256,
+    UserInfo,
+)
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, NotFound
@@ -36,8 +47,8 @@ class VersionSetBody(BaseModel):
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    agent_version_number: int | None = None
-    service_hierarchical_state_machine_version_number: int | None = None
+    agent_version_number: AnyNumber | None = None
+    service_hierarchical_state_machine_version_number: AnyNumber | None = None
     llm_model_preferences: dict[str, LLMConfig]
 
     def to_version_set(self) -> VersionSet:
@@ -49,13 +60,16 @@ class VersionSetBody(BaseModel):
         )
 
 
+NewVersionSet = Annotated[VersionSetBody, BoundedJson]
+
+
 class NewService(BaseModel):
     service_hierarchical_state_machine_id: ObjectId
     agent_id: ObjectId
-    name: Text
+    name: Text256
     description: Text
     is_active: bool
-    release_version_set: VersionSetBody | None = None
+    release_version_set: NewVersionSet | None = None
     keyterms: Keyterms
     tags: Tags
 
@@ -67,7 +81,7 @@ class CreatedService(BaseModel):
 class ServiceChanges(BaseModel):
     """New values of fields; those that are null stay as they are."""
 
-    name: Text | None = None
+    name: Text256 | None = None
     description: Text | None = None
     is_active: bool | None = None
     agent_id: ObjectId | None = None
@@ -84,7 +98,7 @@ class ServiceChanges(BaseModel):
 
 
 class UpsertVersionSet(BaseModel):
-    version_set: VersionSetBody
+    version_set: NewVersionSet
 
 
 class ServiceInstance(BaseModel):

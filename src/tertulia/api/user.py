@@ -12,7 +12,7 @@ from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import Keyterms, Language, Text, Timezone
+from tertulia.api.http.types import Keyterms, Language, Text256, Texts, Timezone
 from tertulia.api.organization.organization import Preferences
 from tertulia.auth import grants
 from tertulia.auth.actor import Actor
@@ -71,7 +71,10 @@ def _not_built_in(name: str) -> str:
     return name
 
 
-VariableName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[a-z_][a-z0-9_]+$")]
+VariableName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=r"^[a-z_][a-z0-9_]+$")
+]
+VariableValue = Annotated[str, StringConstraints(max_length=10_000)]
 OwnVariableName = Annotated[VariableName, AfterValidator(_not_built_in)]
 
 
@@ -85,13 +88,13 @@ class NewPreferences(BaseModel):
 
 
 class Invitation(BaseModel):
-    first_name: Text
-    last_name: Text
+    first_name: Text256
+    last_name: Text256
     email: EmailStr
     role_name: str
     login_link: Annotated[str, StringConstraints(min_length=1, max_length=2083), AfterValidator(_link)] | None = None
-    nonsensitive_user_variables: Annotated[dict[OwnVariableName, str], Field(max_length=19)] = {}
-    sensitive_user_variables: Annotated[dict[VariableName, str], Field(max_length=20)] = {}
+    nonsensitive_user_variables: Annotated[dict[OwnVariableName, VariableValue], Field(max_length=19)] = {}
+    sensitive_user_variables: Annotated[dict[VariableName, VariableValue], Field(max_length=20)] = {}
     user_preferences: NewPreferences | None = None
 
 
@@ -214,14 +217,14 @@ class NotSet(BaseModel):
 class UserUpdate(BaseModel):
     """Changes of a user. Null changes nothing, but erases the language or the time zone."""
 
-    first_name: Text | None = None
-    last_name: Text | None = None
+    first_name: Text256 | None = None
+    last_name: Text256 | None = None
     enable_response_recommendation: bool | None = None
     preferred_language: Language | NotSet | None = NotSet()
     timezone: Timezone | NotSet | None = NotSet()
     conversations_visible_to_admins: bool | None = None
     user_model_visible_to_admins: bool | None = None
-    additional_context: list[Text] | None = None
+    additional_context: Texts | None = None
     audio_keyterms: Keyterms | None = None
 
     def changes(self) -> UserChanges:

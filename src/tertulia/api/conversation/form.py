@@ -15,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tertulia import problems
 from tertulia.api.http.deps import find_runtime
-from tertulia.api.http.types import Text
+from tertulia.api.http.types import MAX_TEXT, Text
 from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import parse_audio_config
 from tertulia.engine.agent.scene import ExternalEvent, Incoming
@@ -66,6 +66,8 @@ class InteractForm(BaseModel):
         if not self.recorded_message:
             raise _wrong("recorded_message", "The message must not be empty.")
         text = "" if isinstance(self.recorded_message, bytes) else self.recorded_message.strip()
+        if len(text) > MAX_TEXT:
+            raise _wrong("recorded_message", f"This must have at most {MAX_TEXT} characters.")
         if not text and isinstance(self.recorded_message, str):
             raise BadRequest("recorded_message: the message is blank.")
         events = [ExternalEvent(content, moment) for content, moment in zip(contents, times, strict=True)]

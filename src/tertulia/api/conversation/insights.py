@@ -141,7 +141,7 @@ Count = Annotated[int, Field(gt=0, le=10)]
 class GenerateConversationStarter(BaseModel):
     service_id: ObjectId
     service_version_set_name: str = "release"
-    facets: Annotated[list[Text], Field(min_length=1)]
+    facets: Annotated[list[Text], Field(min_length=1, max_length=100)]
     min_count: Count
     max_count: Count
     generation_instructions: Text

@@ -13,7 +13,7 @@ from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
-from tertulia.api.http.types import LLMConfig, ObjectId, Text, Words
+from tertulia.api.http.types import LLMConfig, ObjectId, Texts, Words
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest
@@ -111,7 +111,7 @@ async def get_conversation_messages(
 
 class ModifyTags(BaseModel):
     updates: Annotated[dict[Words, Words | None], Field(max_length=MOST_TAGS)] = {}
-    deletes: list[Text] = []
+    deletes: Texts = []
 
 
 @router.post(

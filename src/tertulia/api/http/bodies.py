@@ -4,6 +4,7 @@ Making an error of pydantic takes longer than checking the value. So a body is c
 at the first wrong item of each list and object; everything that is wrong is told of small bodies only.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import count
@@ -28,6 +29,7 @@ Path = tuple[str | int, ...]
 
 _CONTAINERS = frozenset({dict, list})
 _BOM = b"\xef\xbb\xbf"
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NUL = "\0"
 _APART = frozenset({"metadata", "serialization"})
 _LISTS = frozenset({"list", "set", "frozenset", "tuple", "dict"})
@@ -51,6 +53,8 @@ def decode(body: bytes) -> Any:
         raise Unprocessable("This JSON is nested too deeply.", ("body",))
     if b"\\u0000" in body and _has_nul(value):
         raise Unprocessable("The character NUL is not allowed in text.", ("body",))
+    if _LONG_NUMBER.search(body) and _has_huge_number(value):
+        raise Unprocessable("A whole number is beyond 64 bits.", ("body",))
     return value
 
 
@@ -162,6 +166,12 @@ def _has_nul(value: object) -> bool:
         items = cast("dict[str, object]", value)
         return any(_NUL in key for key in items) or any(map(_has_nul, items.values()))
     return isinstance(value, list) and any(map(_has_nul, cast("list[object]", value)))
+
+
+def _has_huge_number(value: object) -> bool:
+    if isinstance(value, list | dict):
+        return any(map(_has_huge_number, _parts(cast("object", value))))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def _stopping_early(schema: CoreSchema) -> CoreSchema:

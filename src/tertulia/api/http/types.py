@@ -7,19 +7,27 @@ import zoneinfo
 from typing import Annotated, Any
 
 import iso639
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+import msgspec
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
+from tertulia.api.http.bodies import is_deeper, is_larger
 from tertulia.ids import OBJECT_ID_PATTERN
 
 MAX_INTEGER = 2**31 - 1
+MAX_TEXT = 100_000
+"""Characters of a message, a description, an instruction."""
 
 ObjectId = Annotated[str, StringConstraints(pattern=OBJECT_ID_PATTERN)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
+"""A text as long as anybody writes one."""
+Texts = Annotated[list[Text], Field(max_length=1000)]
 Text100 = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 Text256 = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[\w\s]+$")]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=r"^[\w\s]+$")]
 """Letters, digits, underscores and spaces."""
 VersionNumber = Annotated[int, Field(gt=0, le=MAX_INTEGER)]
+AnyNumber = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+"""A number that a database can look for, whether or not there can be one."""
 
 TagKey = Words
 Tags = Annotated[dict[TagKey, Words | None], Field(max_length=20)]
@@ -27,9 +35,29 @@ Tags = Annotated[dict[TagKey, Words | None], Field(max_length=20)]
 TextTags = Annotated[dict[TagKey, Text100 | None], Field(max_length=20)]
 """Tags of a new conversation: the values are any short text, or null."""
 
-Keyterm = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[a-z-]+( [a-z-]+){0,2}$")]
+Keyterm = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=r"^[a-z-]+( [a-z-]+){0,2}$"),
+]
 Keyterms = Annotated[list[Keyterm], Field(max_length=20)]
 """Terms of one to three lower-case words that transcription often gets wrong."""
+
+BOUNDED_BYTES, BOUNDED_VALUES, BOUNDED_DEPTH = 65_536, 2000, 20
+"""The size of a `BoundedJson`: bytes as JSON, values within it, and objects and lists within each other."""
+
+
+def _bounded(value: Any) -> Any:
+    if is_larger(value, BOUNDED_VALUES):
+        raise ValueError(f"This must hold at most {BOUNDED_VALUES} values.")
+    if is_deeper(value, BOUNDED_DEPTH):
+        raise ValueError(f"This must be nested at most {BOUNDED_DEPTH} deep.")
+    if len(msgspec.json.encode(value)) > BOUNDED_BYTES:
+        raise ValueError(f"This must have at most {BOUNDED_BYTES} bytes as JSON.")
+    return value
+
+
+BoundedJson = BeforeValidator(_bounded)
+"""The bounds of JSON that is stored as it came: `Annotated[dict[str, Any], BoundedJson]`."""
 
 # Retired codes are still in use: the contract lists some.
 _LANGUAGES = frozenset(language.part3 for language in iso639.ALL_LANGUAGES if language.part3)

@@ -12,7 +12,7 @@ from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import Language, ObjectId, Text, Text256, UserInfo, VersionNumber
+from tertulia.api.http.types import Language, ObjectId, Text, Text256, Texts, UserInfo, VersionNumber
 from tertulia.api.http.versions import version_range
 from tertulia.api.http.warnings import warn
 from tertulia.auth.actor import Actor
@@ -73,8 +73,8 @@ class AgentVersionChanges(BaseModel):
     initials: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=3)] | None = None
     identity: Identity | None = None
     background: Text | None = None
-    behaviors: list[Text] | None = None
-    communication_patterns: list[Text] | None = None
+    behaviors: Texts | None = None
+    communication_patterns: Texts | None = None
     voice_config: VoiceConfig | None = None
 
 

@@ -26,6 +26,9 @@ Fillers = Annotated[list[Text], Field(max_length=5)]
 FillerDelay = Annotated[float, Field(gt=0, le=10)]
 """Seconds before a filler is played."""
 
+MAX_INTEGER = 2**31 - 1
+"""The largest number of a version that a database can look for."""
+
 Location = tuple[str | int, ...]
 
 RUNNABLE = frozenset({"action", "decision", "annotation"})
@@ -129,7 +132,7 @@ class ContextGraph(_Part):
     new_user_initial_state: StateName
     returning_user_initial_state: StateName
     terminal_state: StateName
-    references: dict[StateName, tuple[ObjectId, int]]
+    references: dict[StateName, tuple[ObjectId, Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]]]
     global_intra_state_navigation_guidelines: list[Text]
     global_action_guidelines: list[Text]
     global_boundary_constraints: list[Text]
