@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from tertulia import __version__, logs
 from tertulia.api import FORMS, ROUTERS
 from tertulia.api.http import errors, openapi
+from tertulia.api.http.cors import Cors
 from tertulia.api.http.middleware import BodyLimits, LastResort, Watch
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.providers.models.registry import Models, open_models
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None, v
             app.state.runtime = runtime
             yield
 
+    cors = [Middleware(Cors, settings.cors_origins)] if settings.cors_origins else []
     app = Application(
         title="Tertulia",
         version=__version__,
@@ -62,7 +64,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None, v
         redirect_slashes=False,
         lifespan=lifespan,
         routes=[route for router in ROUTERS for route in router.routes],
-        middleware=[Middleware(LastResort), Middleware(BodyLimits, settings.limit)],
+        middleware=[*cors, Middleware(LastResort), Middleware(BodyLimits, settings.limit)],
     )
     errors.install(app)
     openapi.install(app, FORMS)

@@ -6,6 +6,7 @@ docs/reference/settings.md lists all.
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +19,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.\[\]:-]+|[a-z][a-z0-9+.-]*://[a-z0-9.-]+", re.ASCII)
 
 
 class Group(BaseModel):
@@ -138,6 +141,8 @@ class Settings(BaseSettings):
     tried in order until one makes its first sound. What hears speech is the first of them that can. `off`: none."""
     rate_limits: Literal["contract", "off"] = "contract"
     """Whether each endpoint has the limit that the contract names."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """The origins whose pages may call the API from a browser, separated by commas; `*`: all; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged to standard error."""
     database: DatabaseSettings = DatabaseSettings()
@@ -151,7 +156,15 @@ class Settings(BaseSettings):
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()
 
-    @field_validator("model", "voice", "windows", mode="before")
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("write origins as browsers do: https://app.example or http://localhost:3000")
+        return origins
+
+    @field_validator("model", "voice", "windows", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

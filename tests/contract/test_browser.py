@@ -1,10 +1,14 @@
 """A real browser talks with the server: its WebSocket, its subprotocol, its decoder. Skipped where there is none."""
 
 import json
+import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from support.live import address
-from support.server import Server
+from support.server import Serve, Server
 from tertulia.auth.credentials import SUBPROTOCOL
 
 pytestmark = pytest.mark.heavy
@@ -57,6 +61,44 @@ TALK = """
   return JSON.stringify(seen);
 })
 """
+
+
+# What a page of another origin would do: sign in, stream a conversation, and read an error and its headers.
+CALL = """
+(async (base, key, service) => {
+  const signedIn = await fetch(`${base}/user/signin_with_api_key`, { method: "POST", headers: key });
+  const { id_token } = await signedIn.json();
+  const headers = { "Authorization": `Bearer ${id_token}`, "Content-Type": "application/json" };
+  const create = (body) => fetch(`${base}/conversation/?response_format=text`,
+    { method: "POST", headers, body: JSON.stringify(body) });
+  const stream = await create({ service_id: service, srvice: 1 });
+  const lines = (await stream.text()).trim().split("\\n").map((line) => JSON.parse(line).type);
+  const refused = await create({});
+  const unknown = await fetch(`${base}/service/`);
+  return JSON.stringify({
+    origin: location.origin, lines, first: lines[0], last: lines[lines.length - 1],
+    conversation: stream.headers.get("X-Tertulia-Conversation-Id"),
+    warning: stream.headers.get("X-Tertulia-Warning"),
+    request: refused.headers.get("X-Request-Id"),
+    message: (await refused.json()).message,
+    statuses: [signedIn.status, stream.status, refused.status, unknown.status],
+  });
+})
+"""
+
+NOTHING_ALLOWED = "fetch(%s).then((answer) => 'read', (error) => error.name)"
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[str]:
+    """The origin of a page that another server serves."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -124,3 +166,39 @@ def test_a_browser_has_a_spoken_conversation(tertulia: Server, browser: ClientCo
     for reply in seen["replies"]:
         assert reply["characters"] == reply["full"]
         assert reply["seconds"] > 1
+
+
+def open_page(browser: ClientConnection, address: str) -> None:
+    """Go to a page, and wait until it is there."""
+    _call(browser, "Page.navigate", url=address)
+    while evaluate(browser, "location.href + document.readyState") != f"{address}/complete":
+        pass
+
+
+def evaluate(browser: ClientConnection, expression: str) -> str:
+    result = _call(browser, "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+    return str(result["result"]["value"])
+
+
+def test_a_page_of_another_origin_has_a_conversation(serve: Serve, origin: str, browser: ClientConnection) -> None:
+    server = serve(cors_origins=(origin,))
+    demo = server.demo
+    key = {"x-api-key": demo.api_key, "x-api-key-id": demo.api_key_id, "x-user-id": demo.user_id}
+    open_page(browser, origin)
+
+    seen = json.loads(evaluate(browser, f"{CALL}(...{json.dumps([server.base, key, demo.service_id])})"))
+
+    assert seen["origin"] == origin
+    assert seen["statuses"] == [200, 201, 422, 401]
+    assert (seen["first"], seen["last"]) == ("conversation-created", "interaction-complete")
+    assert re.fullmatch("[0-9a-f]{24}", seen["conversation"])
+    assert seen["warning"] == "srvice: this field is not known and was ignored."
+    assert seen["message"] == "service_id: This field is required."
+    assert seen["request"]
+
+
+def test_a_page_of_an_origin_that_is_not_allowed_reads_nothing(
+    tertulia: Server, origin: str, browser: ClientConnection
+) -> None:
+    open_page(browser, origin)
+    assert evaluate(browser, NOTHING_ALLOWED % json.dumps(f"{tertulia.base}/organization/")) == "TypeError"

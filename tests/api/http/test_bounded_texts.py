@@ -55,7 +55,7 @@ def test_parameters_within_the_bounds_come_back_as_they_were(tertulia: Server) -
 @pytest.mark.parametrize("number", [2**31, -(2**31), 2**63, 10**30])
 def test_a_number_of_a_version_that_no_database_holds_is_refused(tertulia: Server, number: int) -> None:
     path = f"/service/{tertulia.demo.service_id}/version_sets/far/"
-    body = {"version_set": {"agent_version_number": number, "llm_model_preferences": {}}}
+    body: dict[str, Any] = {"version_set": {"agent_version_number": number, "llm_model_preferences": {}}}
     assert tertulia.as_admin.put(path, json=body).status_code == 422
     assert (
         tertulia.as_admin.get(f"/organization/agent/{'0' * 24}/version", params={"version": number}).status_code == 422

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import httpx
 import httpx2
 import pytest
-from amigo_sdk.errors import ValidationError, raise_for_status
+from amigo_sdk import errors as official
 from pydantic_core import core_schema
 
 from support.samples import a_name, make_agent
@@ -51,7 +51,22 @@ def places(error: Unprocessable) -> list[str]:
 # --- Words -----------------------------------------------------------------------------------------------------------
 
 
-WRONG = (None, True, 5, 1.5, 10**30, "", "x\ny!", "é" * 3000, [], [[]], {}, {"a": {}}, [None], {"": None})
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    5,
+    1.5,
+    10**30,
+    "",
+    "x\ny!",
+    "é" * 3000,
+    [],
+    [[]],
+    {},
+    {"a": {}},
+    [None],
+    {"": None},
+)
 
 
 def mutants() -> Iterator[tuple[Any, Any]]:
@@ -106,7 +121,8 @@ def test_a_place_is_the_way_through_what_was_sent_and_no_other() -> None:
 def test_the_official_client_shows_what_is_wrong(as_admin: httpx2.Client) -> None:
     answer = as_admin.post(AGENTS, json={"agent_nme": "x"})
 
-    with pytest.raises(ValidationError) as error:
+    raise_for_status: Any = official.raise_for_status  # it has no types
+    with pytest.raises(official.ValidationError) as error:
         raise_for_status(httpx.Response(422, json=answer.json()))
     assert str(error.value) == "agent_name: This field is required. (HTTP 422)"
 
@@ -138,7 +154,7 @@ def test_of_many_problems_the_first_are_told_and_the_others_counted() -> None:
     ("kind", "body"),
     [
         (UserUpdate, {"additional_context": [0] * 900_000}),
-        (AgentVersionChanges, {"behaviors": [0] * 400_000, "communication_patterns": [[]] * 100_000}),
+        (AgentVersionChanges, {"behaviors": [0] * 400_000, "communication_patterns": [None] * 100_000}),
         (ContextGraph, {"states": [{"type": "action", "actions": [0] * 10_000}] * 80}),
         (Invitation, {"sensitive_user_variables": {f"{number}": number for number in range(100_000)}}),
     ],
@@ -230,8 +246,8 @@ def test_nothing_is_warned_of_where_all_is_known(as_admin: httpx2.Client) -> Non
 
 
 def test_fields_within_fields_are_compared_too() -> None:
-    exit_condition = {"description": "x", "next_state": "b", "nxt": 1}
-    body = {
+    exit_condition: dict[str, Any] = {"description": "x", "next_state": "b", "nxt": 1}
+    body: dict[str, Any] = {
         "name": "n",
         "release_version_set": {
             "llm_model_preferences": {"EngageUser": {"llm_name": "x", "param": 1, "params": {"a": 1}}}
@@ -239,7 +255,7 @@ def test_fields_within_fields_are_compared_too() -> None:
         "tags": {"any": "key"},
     }
     reader = bodies.BodyReader(NewService)
-    whole = {
+    whole: dict[str, Any] = {
         "service_hierarchical_state_machine_id": "0" * 24,
         "agent_id": "0" * 24,
         "description": "d",
@@ -250,7 +266,7 @@ def test_fields_within_fields_are_compared_too() -> None:
     assert bodies.unknown_fields(reader.read(whole), whole) == [
         "release_version_set.llm_model_preferences.EngageUser.param"
     ]
-    state = {
+    state: dict[str, Any] = {
         "type": "decision",
         "name": "a",
         "objective": "o",
@@ -263,10 +279,10 @@ def test_fields_within_fields_are_compared_too() -> None:
     }
     names = ("new_user_initial_state", "returning_user_initial_state", "terminal_state")
     lists = ("global_intra_state_navigation_guidelines", "global_action_guidelines", "global_boundary_constraints")
-    graph = (
+    graph: dict[str, Any] = (
         {"description": "d", "states": [state], "references": {}}
         | dict.fromkeys(names, "a")
-        | {name: [] for name in lists}
+        | {name: list[str]() for name in lists}
     )
     assert bodies.unknown_fields(bodies.BodyReader(ContextGraph).read(graph), graph) == [
         "states.0.exit_conditions.0.nxt",
