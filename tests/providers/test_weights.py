@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -205,10 +207,46 @@ def test_an_interruption_leaves_nothing_behind(index: Path, models: Path):
     assert os.listdir(models) == []
 
 
-def test_an_unknown_name_names_those_that_are_known():
-    with pytest.raises(WeightsUnavailable, match=r"smollm2-135m"):
-        weights.named("unknown")
-    assert weights.named("").name == weights.DEFAULT
+def test_an_unknown_name_names_those_that_are_known(models: Path):
+    with pytest.raises(WeightsUnavailable, match=r"small, .*smollm2-135m"):
+        weights.named("unknown", models)
+
+
+@pytest.mark.parametrize(("memory_gb", "wanted"), [(2, weights.QWEN_05B), (8, weights.QWEN_15B)])
+def test_the_model_of_no_name_is_the_better_one_if_the_memory_allows_it(
+    memory_gb: int, wanted: Weights, models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(weights, "memory", lambda: memory_gb << 30)
+    assert weights.named("", models) == wanted
+    assert weights.named("small", models) == weights.QWEN_05B
+
+
+@pytest.mark.parametrize(("is_there", "wanted"), [(False, weights.QWEN_05B), (True, weights.QWEN_15B)])
+def test_the_model_of_no_name_is_the_better_one_if_it_is_there_or_the_disk_has_room(
+    is_there: bool, wanted: Weights, models: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(weights, "memory", lambda: 8 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000_000_000))
+    if is_there:
+        models.mkdir(parents=True)
+        weights.QWEN_15B.path(models).touch()
+    assert weights.named("", models) == wanted
+
+
+def test_a_file_of_ones_own_is_named_by_its_path(tmp_path: Path, models: Path):
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"GGUF and so on")
+    mine = weights.named(str(path), models)
+    assert (mine.name, mine.size, weights.find(mine, models)) == ("mine.gguf", 14, path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK and so on"])
+def test_a_path_that_leads_to_no_model_is_refused(content: bytes | None, tmp_path: Path, models: Path):
+    path = tmp_path / "mine.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsUnavailable, match=r"mine\.gguf"):
+        weights.named(str(path), models)
 
 
 @pytest.mark.live

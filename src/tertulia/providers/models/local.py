@@ -2,43 +2,70 @@
 
 https://github.com/xorbitsai/xllamacpp. Its calls block, without the interpreter's lock, and give pieces to a callback;
 so each request has a thread, and its pieces cross over to the event loop.
+
+llama.cpp remembers the last prompt of each slot, and reads only what is new in the next one. So a conversation keeps
+its slot: a step costs its question, and a turn what was said since the last one.
 """
 
 import asyncio
+import json
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
-from dataclasses import replace
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+import structlog
 import xllamacpp  # pyright: ignore[reportMissingTypeStubs]
+from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
 from tertulia.providers.base import Prompt
 from tertulia.providers.models import chat
+from tertulia.providers.models.window import Window
 
 PARALLEL = 2
 """Requests that run at the same time; others wait."""
 
 _CONTEXT_TOKENS = 4096  # of one request: a processor takes half a minute to read so many
 _BATCH_TOKENS = 256  # read between two signs of life, at which a request can be stopped
-_SLOTS = 4  # prompts whose beginnings are remembered: the choices and the replies of two conversations
-_SAME_PROMPT = 0.7  # share of a prompt that a slot must remember to be taken for it; else the oldest is taken
+_SLOTS = 4  # conversations whose prompts are remembered
+_REUSED_TOKENS = 16  # a stretch that is as long as this is not read again, though what stood before it is gone
 _PARAMS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop", "temperature", "top_k", "top_p")
-_REPLY = {"temperature": 0.3, "max_tokens": 400}
+_REPLY = {
+    "temperature": 0.4,
+    "top_p": 0.9,
+    "max_tokens": 400,
+    # A long stretch of the prompt is not said again word for word: no echo of the user, and no telling of instructions.
+    "dry_multiplier": 0.8,
+    "dry_allowed_length": 6,
+    "dry_penalty_last_n": 4096,
+}
 _CHOICE = {"temperature": 0, "max_tokens": 400}
 _END = ""  # no piece is empty
+
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 _llama: Any = xllamacpp  # it has no types
 
 
 class Server(Protocol):
-    """What is used of llama.cpp's server."""
+    """The part of llama.cpp's server that is used."""
 
     def handle_chat_completions(self, body: dict[str, Any], callback: Callable[[dict[str, Any]], bool]) -> object: ...
+
+
+@dataclass(slots=True)
+class Work:
+    """The tokens that a model has read and written; those of prompts that it remembered are not read again."""
+
+    read: int = 0
+    written: int = 0
 
 
 class LocalModel:
@@ -49,12 +76,15 @@ class LocalModel:
     """
 
     def __init__(self, path: Path, stall_s: float) -> None:
+        self.work = Work()
         self._path = path
         self._stall_s = stall_s
         self._server: Server | None = None
         self._loading = asyncio.Lock()
         self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="local-model")
         self._requests: set[_Request] = set()
+        self._slots = _Slots(_SLOTS)
+        self._window = Window(_CONTEXT_TOKENS)
 
     async def start(self) -> None:
         await self._loaded()
@@ -75,26 +105,29 @@ class LocalModel:
             raise ModelMisbehaved("an empty reply")
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-        text = "".join([piece async for piece in self._speak(prompt, {**_CHOICE, "response_format": form})])
-        return chat.answer(text, schema)
+        begun, form = _form(schema)
+        options = {**_CHOICE, **form}
+        text = "".join([piece async for piece in self._speak(prompt, options, begun)])
+        return chat.answer(begun + text, schema)
 
-    async def _speak(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncGenerator[str]:
-        while True:
-            try:
-                async with aclosing(self._pieces(_body(prompt, options))) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                return
-            except _TooLong:
-                if len(prompt.turns) < 2:
-                    raise
-                prompt = replace(prompt, turns=prompt.turns[len(prompt.turns) // 2 :])
+    async def _speak(self, prompt: Prompt, options: Mapping[str, Any], begun: str = "") -> AsyncGenerator[str]:
+        """Go on with an answer that has begun. Yields its pieces."""
+        fitting = self._window.fit(prompt)
+        with self._slots.taken(prompt.system) as slot:
+            while True:
+                try:
+                    body = _body(fitting.prompt, {**options, "id_slot": slot}, begun)
+                    async with aclosing(self._pieces(body)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                    return
+                except _TooLong as refusal:
+                    fitting.shorten(refusal)
 
     async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[str]:
         server = await self._loaded()
         loop = asyncio.get_running_loop()
-        request = _Request(loop)
+        request = _Request(loop, self.work)
         self._requests.add(request)
         running = loop.run_in_executor(self._threads, request.run, server, body)
         try:
@@ -132,10 +165,11 @@ class _Request:
     Set `stopped` to end it early.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Work) -> None:
         self.items: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
         self.stopped = False
         self._loop = loop
+        self._work = work
 
     def run(self, server: Server, body: dict[str, Any]) -> None:
         try:
@@ -145,7 +179,7 @@ class _Request:
         self._put(_END)
 
     def _receive(self, chunk: dict[str, Any]) -> bool:
-        """Called with each piece; whether to stop."""
+        """Take what llama.cpp gives. Returns true if it is to stop."""
         if self.stopped:
             return True
         if "error" in chunk:
@@ -153,6 +187,9 @@ class _Request:
             return True
         if "prompt_progress" in chunk:
             self._put(None)
+        if "timings" in chunk:  # with the last one
+            self._work.read += chunk["timings"]["prompt_n"]
+            self._work.written += chunk["timings"]["predicted_n"]
         for choice in chunk.get("choices", ()):
             if content := choice.get("delta", {}).get("content"):
                 self._put(content)
@@ -165,34 +202,84 @@ class _Request:
             self.stopped = True
 
 
+class _Slots:
+    """llama.cpp's slots by conversation, which a prompt's system text tells apart well enough."""
+
+    def __init__(self, count: int) -> None:
+        self._slots: OrderedDict[int, int] = OrderedDict.fromkeys(range(count), 0)
+        """The conversation that each remembers, the least recently used first."""
+        self._busy: list[int] = []
+
+    @contextmanager
+    def taken(self, conversation: str) -> Generator[int]:
+        """Take the slot of a conversation, else the one that has rested longest. Yields its number."""
+        key = hash(conversation)
+        mine = (slot for slot, other in self._slots.items() if other == key)
+        resting = (slot for slot in self._slots if slot not in self._busy)
+        slot = next(mine, next(resting, next(iter(self._slots))))
+        self._slots[slot] = key
+        self._slots.move_to_end(slot)
+        self._busy.append(slot)
+        try:
+            yield slot
+        finally:
+            self._busy.remove(slot)
+
+
 def _load(path: Path) -> Server:
-    """Blocks for a second or more, and then for as long as the weights are on disk alone."""
+    """Load weights. Blocks for seconds, and longer while they are on disk alone. Returns the server that runs them.
+
+    Raises:
+        ModelUnavailable: the file is no model, or the memory is too small.
+    """
     params = _llama.CommonParams()
     params.model.path = str(path)
     params.n_parallel = _SLOTS
     params.n_ctx = _SLOTS * _CONTEXT_TOKENS
-    params.slot_prompt_similarity = _SAME_PROMPT
     params.n_batch = _BATCH_TOKENS
+    params.n_cache_reuse = _REUSED_TOKENS
     params.verbosity = -1
     params.cache_ram_mib = 0
-    # llama.cpp's threads wait for each other by spinning: one too many for the machine, and all crawl. One core is left
-    # to the event loop.
     for threads in (params.cpuparams, params.cpuparams_batch):
-        threads.n_threads = max(1, (os.cpu_count() or 2) - 1)
+        threads.n_threads = len(os.sched_getaffinity(0))
         threads.poll = 0
     # It opens a port on loopback that nobody needs: let nobody use it.
     params.api_keys = [secrets.token_hex(32)]
     params.ui = False
     params.endpoint_slots = False
+    _log.info("Loading a model's weights.", file=path.name, megabytes=_megabytes(path))
+    began = time.monotonic()
     try:
-        return _llama.Server(params)
+        server = _llama.Server(params)
     except Exception as error:
         raise ModelUnavailable(f"{type(error).__name__}: {error}") from error
+    _log.info("A model's weights are loaded.", file=path.name, seconds=round(time.monotonic() - began, 1))
+    return server
 
 
-def _body(prompt: Prompt, options: Mapping[str, Any]) -> dict[str, Any]:
+def _megabytes(path: Path) -> int:
+    return path.stat().st_size // 1_000_000 if path.is_file() else 0
+
+
+def _form(schema: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Say how an answer of a schema is written. Returns its beginning, and the options that allow no other rest.
+
+    A choice of one key is begun for the model, which saves it most of the tokens.
+    """
+    properties = cast("Mapping[str, Any]", schema.get("properties", {}))
+    if len(properties) == 1:
+        ((name, value),) = properties.items()
+        keys: list[Any] = value.get("enum", [])
+        if keys and all(isinstance(key, str) for key in keys):
+            rests = " | ".join(json.dumps(json.dumps(key)[1:] + "}") for key in keys)
+            return f'{{"{name}": "', {"grammar": f"root ::= {rests}"}
+    return "", {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
+
+
+def _body(prompt: Prompt, options: Mapping[str, Any], begun: str) -> dict[str, Any]:
     params = {name: prompt.params[name] for name in _PARAMS if name in prompt.params}
-    return {**options, **params, "messages": chat.messages(prompt), "stream": True, "return_progress": True}
+    messages = chat.messages(prompt) + ([{"role": "assistant", "content": begun}] if begun else [])
+    return {**options, **params, "messages": messages, "stream": True, "return_progress": True}
 
 
 def _failure(error: Mapping[str, Any]) -> ModelError:

@@ -145,7 +145,7 @@ def _open_named(llm_name: str, settings: Settings, lifespan: Lifespan) -> Langua
 
 
 def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
-    wanted = weights.named(name)
+    wanted = weights.named(name, weights.folder(settings.data))
     path = weights.find(wanted, weights.folder(settings.data))
     if path is None:
         raise WeightsUnavailable(f"The weights of {wanted.name} are not in {weights.folder(settings.data)}.")

@@ -143,7 +143,7 @@ def _count(turns: Sequence[Turn], excess: int) -> int:
 
 
 def _size(prompt: Prompt) -> int:
-    return _bytes(prompt.system) + sum(_bytes(turn.content) for turn in prompt.turns)
+    return _bytes(prompt.system) + sum(_bytes(turn.content) for turn in prompt.asked)
 
 
 def _bytes(text: str) -> int:
