@@ -13,12 +13,12 @@ from bench.setting import Setting
 
 MOST_GROWTH = 1.2
 MESSAGE = "Hm."
-"""The scripted model takes no exit for it, so that a conversation never ends."""
+"""The model that repeats takes no exit for it, so that a conversation never ends."""
 LONG_CONVERSATIONS = 5
 
 _TEXT = (
-    "One client, one turn at a time, against the scripted model without a pause: what a turn takes is overhead alone. "
-    "Each ratio is of medians, of turns made alternately. Late turns are those from {late} on of {count} "
+    "One client, one turn at a time, against the model that repeats without a pause: what a turn takes is overhead "
+    "alone. Each ratio is of medians, of turns made alternately. Late turns are those from {late} on of {count} "
     "conversations; the model is shown the newest 40 messages (a setting), which a second turn does not have yet: "
     "reading them and writing them into prompts is what a late turn takes longer, and it does not grow further. "
     "Stored conversations are copies of one, finished, spread over all users and 50 services, with rows in all tables; "

@@ -53,7 +53,7 @@ def test_a_run_prints_its_model_and_voice_and_the_five_settings_of_the_official_
     start: Start, data: Path
 ) -> None:
     running = start("run", "--data", data, "--port", "0", "--model", "scripted", until=END)
-    assert "model: scripted; voice: scripted; " in running.output
+    assert "model: scripted (the model that repeats); voice: scripted; " in running.output
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", running.output, re.MULTILINE))
     names = {f"AMIGO_{name}" for name in ("API_KEY", "API_KEY_ID", "BASE_URL", "ORGANIZATION_ID", "USER_ID")}
     assert exported.keys() == names
@@ -71,15 +71,14 @@ def test_a_run_has_no_limits_unless_they_are_set(
     assert ("X-RateLimit-Limit" in answer.headers) is limited
 
 
-@pytest.mark.parametrize(("name", "greeting"), [("run", "model: scripted; voice: local; "), ("serve", "answers on")])
-def test_weights_that_cannot_be_had_are_one_line_and_the_scripted_model_answers(
-    start: Start, command: Command, data: Path, made: dict[str, str], tmp_path: Path, name: str, greeting: str
+def test_a_run_without_weights_says_so_in_one_line_and_the_model_that_repeats_answers(
+    start: Start, command: Command, data: Path, made: dict[str, str], tmp_path: Path
 ) -> None:
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
-    running = start(name, "--data", data, "--port", "0", TERTULIA_MODEL="local", **nowhere)
+    running = start("run", "--data", data, "--port", "0", TERTULIA_MODEL="local", **nowhere)
     said = running.output + (tmp_path / "log").read_text()
-    assert len([line for line in said.splitlines() if "going on with the scripted model" in line]) == 1
-    assert greeting in running.output
+    assert len([line for line in said.splitlines() if "going on with the model that repeats" in line]) == 1
+    assert "model: scripted (the model that repeats); voice: local; " in running.output
     url = next(word for word in running.lines[-1].split() if word.startswith("http"))
     chat = command("chat", "--data", data, "--url", url, stdin="Tea?\n/finish\n")
     assert 'You said: "Tea?"' in chat.stdout

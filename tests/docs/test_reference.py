@@ -48,7 +48,7 @@ def default_of(value: Any) -> str:
         case SecretStr():
             return value.get_secret_value() or "empty"
         case tuple():
-            return ",".join(value)
+            return ",".join(value) or "empty"
         case float():
             return f"{value:g}"
         case Path() | int() | str():

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from queue import Queue
 from typing import Any
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Decide = Callable[[dict[str, Any]], Answer]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
 
 
@@ -18,7 +21,7 @@ class ChatServer:
     """
 
     answers: list[Answer] = field(default_factory=list)
-    decide: Callable[[dict[str, Any]], Answer] | None = None
+    decide: Decide | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[bytes] = field(default_factory=list)
     connections: int = 0
@@ -52,9 +55,7 @@ class ChatServer:
 
 
 @asynccontextmanager
-async def chat_server(
-    *answers: Answer, decide: Callable[[dict[str, Any]], Answer] | None = None
-) -> AsyncGenerator[ChatServer]:
+async def chat_server(*answers: Answer, decide: Decide | None = None) -> AsyncGenerator[ChatServer]:
     chat = ChatServer(list(answers), decide)
     server = await asyncio.start_server(chat.serve, "127.0.0.1", 0, limit=1 << 22)
     chat.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
@@ -65,6 +66,27 @@ async def chat_server(
         for ended, writer in chat.open.items():
             writer.close()
             await ended.wait()
+
+
+@contextmanager
+def chat_server_beside(*answers: Answer, decide: Decide | None = None) -> Generator[ChatServer]:
+    """The same in a thread of its own, for tests that block."""
+    started: Queue[tuple[ChatServer, asyncio.AbstractEventLoop, asyncio.Event]] = Queue()
+
+    async def run() -> None:
+        async with chat_server(*answers, decide=decide) as chat:
+            ended = asyncio.Event()
+            started.put((chat, asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="chat-server", daemon=True)
+    thread.start()
+    chat, loop, ended = started.get()
+    try:
+        yield chat
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
 
 
 def chunked(data: bytes) -> bytes:
@@ -89,7 +111,7 @@ def streams(*events: bytes) -> Answer:
 DONE = b"data: [DONE]\n\n"
 
 
-def in_room(chars: int, reply: str, refusal: Answer) -> Callable[[dict[str, Any]], Answer]:
+def in_room(chars: int, reply: str, refusal: Answer) -> Decide:
     """A server that refuses prompts of more than so many characters; choices take the first key."""
 
     def decide(request: dict[str, Any]) -> Answer:

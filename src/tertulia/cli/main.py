@@ -95,12 +95,12 @@ def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, worke
     serve.check(settings, host, port)
     unset = "model" not in settings.model_fields_set
     settings = models.prepare(_notes, settings, "")
-    more = "; TERTULIA_MODEL names another one" if unset else ""
-    _notes.print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
     installation.migrate(settings)
     logs.configure(settings.log_level)
     listener = serve.listen(host, port)
     where = serve.address(listener)
+    more = "; TERTULIA_MODEL names another one" if unset else ""
+    _notes.print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
     serve.run_server(listener, workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True))
 
 

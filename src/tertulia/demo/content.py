@@ -65,8 +65,8 @@ def _action(
     }
 
 
-# The scripted model takes the exit that shares a word with the user's message, so each says what people say. A small
-# model favours the first exit, so the first is where a conversation may go on, and the last is where it ends.
+# The model that repeats takes the exit that shares a word with the user's message, so each says what people say. A
+# small model favours the first exit, so the first is where a conversation may go on, and the last is where it ends.
 _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
 _THANKS: Final = _exit("The person says thanks, or that this is enough for today.", "wrap_up")
 

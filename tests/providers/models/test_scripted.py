@@ -1,4 +1,4 @@
-"""The scripted model: the same prompt, the same words."""
+"""The model that repeats: the same prompt, the same words."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def test_a_reply_has_exactly_the_pieces_asked_for_and_none_is_empty(count:
 async def test_a_reply_quotes_the_user_and_names_the_matter():
     reply = await pieces(ScriptedModel(20), said("I have read all the books of the house twice"))
     assert "".join(reply) == (
-        'You said: "I have read all the books of the..." Ask how the day was. I am the scripted model.'
+        'You said: "I have read all the books of the..." Ask how the day was. I am the model that.'
     )
 
 

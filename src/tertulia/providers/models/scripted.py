@@ -28,8 +28,8 @@ _DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")  # what a prompt has in the 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _SUFFIXES = ("ings", "ing", "ed", "es", "s", "e")
 _FILLER_TEXT = (
-    "I am the scripted model: I say the same words every time, one piece after another, so that you can see a reply "
-    "arrive without a language model behind it. Set another model to hear a real answer."
+    "I am the model that repeats: I say the same words every time, one piece after another, so that you can see a "
+    "reply arrive without a language model behind it. Set another model to hear a real answer."
 )
 _TEXTS = (
     "What can you do for me?",
