@@ -134,6 +134,9 @@ class Settings(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`; several, separated by commas, are tried in
     order until one gives its first piece."""
+    model_names: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s=]+=[^\s=]+$")], ...], NoDecode] = ()
+    """`NAME=MODEL`, separated by commas: which model of `model` answers for a name in a version set. `*`: for every
+    name that cannot be reached otherwise."""
     windows: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s=]+=[1-9]\d{2,8}$")], ...], NoDecode] = ()
     """`NAME=TOKENS`, separated by commas: how much of a conversation a model can take, its reply included."""
     voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
@@ -164,7 +167,7 @@ class Settings(BaseSettings):
                 raise ValueError("write origins as browsers do: https://app.example or http://localhost:3000")
         return origins
 
-    @field_validator("model", "voice", "windows", "cors_origins", mode="before")
+    @field_validator("model", "model_names", "voice", "windows", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

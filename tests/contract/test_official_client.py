@@ -14,7 +14,7 @@ from amigo_sdk import AmigoClient, AsyncAmigoClient, errors
 from amigo_sdk.generated import model
 
 from support import official, samples
-from support.server import Server
+from support.server import Serve, Server
 
 SUITE = "tests/integration"
 
@@ -73,6 +73,12 @@ def suite_environment(tertulia: Server, home: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def mapped(serve: Serve, database_url: str) -> Server:
+    """A server on which the scripted model answers for the vendor's model that the version set below names."""
+    return serve(database={"url": database_url, "pool_size": 4}, model_names=("openai_gpt-5.6-luna=scripted",))
+
+
 # --- What the client can do beside what its tests show ---------------------------------------------------------------
 
 
@@ -102,8 +108,8 @@ SHORTER = model.OrganizationCreateAgentVersionRequest.model_validate({"backgroun
 TEXT = model.CreateConversationParametersQuery(response_format="text")
 
 
-async def test_the_asynchronous_client_makes_a_service_and_talks_with_it(tertulia: Server) -> None:
-    async with AsyncAmigoClient(**options_of(tertulia)) as client:
+async def test_the_asynchronous_client_makes_a_service_and_talks_with_it(mapped: Server) -> None:
+    async with AsyncAmigoClient(**options_of(mapped)) as client:
         agent = await client.agents.create(model.OrganizationCreateAgentRequest(agent_name=samples.a_name()))
         await client.agents.create_agent_version(agent.id, AGENT_VERSION)
         second = await client.agents.create_agent_version(agent.id, SHORTER, version=2)

@@ -37,6 +37,8 @@ def settings_of(settings: BaseModel, path: tuple[str, ...] = ()) -> Iterator[tup
         here = (*path, name)
         if isinstance(value, BaseModel):
             yield from settings_of(value, here)
+        elif isinstance(value, dict) and path:
+            yield variable(here), ".".join(here), "{}"
         elif isinstance(value, dict):
             yield variable((*here, "name")), f"{name}.NAME", "none"
         else:

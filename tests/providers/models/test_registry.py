@@ -56,13 +56,33 @@ async def test_a_model_alone_fails_alone(tmp_path: Path):
 async def test_without_weights_the_log_says_so_and_the_next_model_speaks(tmp_path: Path):
     with capture_logs() as logs:
         models = open_models(settings(tmp_path, "local", "scripted"))
-    assert logs[0]["event"].startswith("The weights of qwen2.5-coder-0.5b are not in ")
+    assert logs[0]["event"].startswith("The weights of qwen2.5-coder-")
     assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
 
 
 async def test_the_model_that_repeats_speaks_only_if_it_is_named(tmp_path: Path):
     with pytest.raises(ProviderError, match="None of the models"):
         open_models(settings(tmp_path, "local"))
+
+
+async def test_a_name_of_a_version_set_is_answered_by_the_model_that_the_settings_give_it(tmp_path: Path):
+    given = settings(tmp_path, "scripted").model_copy(update={"model_names": ("openai_gpt-5.6-luna=scripted",)})
+    models = open_models(given).of("demo")
+
+    assert models.named("openai_gpt-5.6-luna") is models.default
+    assert models.named("openai_gpt-5.6-sol") is None
+
+
+async def test_a_star_stands_for_every_name_that_cannot_be_reached_otherwise(tmp_path: Path):
+    models = open_models(settings(tmp_path, "scripted").model_copy(update={"model_names": ("*=scripted",)})).of("demo")
+
+    assert models.named("openai_gpt-5.6-sol") is models.default
+
+
+async def test_a_name_that_leads_to_a_model_which_is_not_opened_is_refused(tmp_path: Path):
+    given = settings(tmp_path, "scripted").model_copy(update={"model_names": ("x=local",)})
+    with pytest.raises(ProviderError, match="x leads to local, which TERTULIA_MODEL does not name"):
+        open_models(given)
 
 
 @pytest.fixture
@@ -93,7 +113,7 @@ async def test_weights_that_cannot_be_loaded_are_said_in_one_line_and_left_out(t
     models = open_models(settings(tmp_path, broken, "scripted"))
     with capture_logs() as logs:
         await models.start()
-    assert logs[0]["event"] == "A model cannot be loaded."
+    assert [line["event"] for line in logs] == ["Loading a model's weights.", "A model cannot be loaded."]
     with capture_logs() as logs:
         assert len([piece async for piece in models.default.stream(PROMPT)]) == 4
     assert logs == []

@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -108,8 +108,21 @@ def open_models(settings: Settings) -> Models:
             del opened[spec]
         return _join(opened)
 
-    default = _join(opened)
-    return Models(default, lambda name: opened.get(name) or _open_named(name, settings, lifespan), lifespan, without)
+    names = dict(pair.split("=", 1) for pair in settings.model_names)
+
+    def named(name: str) -> LanguageModel | None:
+        found = opened.get(names.get(name, name)) or _open_named(name, settings, lifespan)
+        return found or opened.get(names.get("*", ""))
+
+    _check_names(names, settings)
+    return Models(_join(opened), named, lifespan, without)
+
+
+def _check_names(names: Mapping[str, str], settings: Settings) -> None:
+    """Refuse a name that leads to a model which the settings do not open."""
+    for name, model in names.items():
+        if model not in settings.model:
+            raise ProviderError(f"TERTULIA_MODEL_NAMES: {name} leads to {model}, which TERTULIA_MODEL does not name.")
 
 
 def _join(opened: dict[str, LanguageModel]) -> LanguageModel:
