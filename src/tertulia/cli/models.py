@@ -36,7 +36,7 @@ def prepare(console: Console, settings: Settings, instead: str) -> Settings:
     """
     kept: list[str] = []
     for model in settings.model:
-        _check_local(model)
+        _check_local(settings, model)
         try:
             _fetch(console, settings, model)
         except WeightsUnavailable as error:
@@ -90,13 +90,13 @@ def describe(settings: Settings) -> str:
     return ", ".join(f"{name} ({REPEATS})" if name == FALLBACK else name for name in settings.model)
 
 
-def _check_local(model: str) -> None:
+def _check_local(settings: Settings, model: str) -> None:
     """Refuse a local model that nobody knows: that is a mistake, and no lack of weights."""
     vendor, _, name = model.partition(":")
     if vendor != LOCAL:
         return
     try:
-        weights.named(name)
+        weights.named(name, weights.folder(settings.data))
     except WeightsUnavailable as error:
         raise CommandFailed(f"TERTULIA_MODEL: {error}", MISUSED) from error
 
