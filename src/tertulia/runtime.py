@@ -1,22 +1,25 @@
 """The runtime: everything that a process owns, opened and closed in one place."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.tokens import Tokens
-from tertulia.background.maintenance import Maintenance
-from tertulia.background.sweeper import sweep_forever
+from tertulia.background.maintenance import WATCH_S, Maintenance
+from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.turns.conversations import Conversations
+from tertulia.loops import Loops
 from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
+
+PURGE_S = 3600.0
+"""The longest time of a purge, whose portions are many after the deletion of a user with a long past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Runtime:
     limiter: Limiter | None
     conversations: Conversations
     maintenance: Maintenance
+    loops: Loops
 
 
 @asynccontextmanager
@@ -44,24 +48,18 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
-        databases = [clusters.open(name) for name in settings.cluster_urls]
-        await stack.enter_async_context(_task(sweep_forever(databases, settings.turn.lease_s)))
+        loops = Loops()
+        for name in settings.cluster_urls:
+            database, every_s = clusters.open(name), settings.turn.lease_s
+            await stack.enter_async_context(
+                loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s)
+            )
+            clean = loops.keep(f"purge of {name}", partial(purge, database), every_s, limit_s=PURGE_S)
+            await stack.enter_async_context(clean)
         maintenance = Maintenance(clusters.default)
-        await stack.enter_async_context(_task(maintenance.watch()))
+        await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
         conversations = Conversations(settings, models, voices, clusters.default, secret_box.derive("relay"))
-        await stack.enter_async_context(conversations.open())
+        await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)
-        yield Runtime(settings, clusters, secret_box, tokens, Actors(), limiter, conversations, maintenance)
-
-
-@asynccontextmanager
-async def _task(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Do some work beside the block; it ends with the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        yield Runtime(settings, clusters, secret_box, tokens, Actors(), limiter, conversations, maintenance, loops)

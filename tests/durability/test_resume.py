@@ -232,13 +232,13 @@ def test_a_follower_elsewhere_hears_of_the_end_of_a_lease_whose_worker_is_frozen
 ) -> None:
     """The worker that runs the turn tells nothing more, and renews no lease, but keeps its connections."""
 
-    frozen, renew = threading.Event(), Runner._renew_leases
+    frozen, renew = threading.Event(), Runner.renew_leases
 
     async def renew_until_frozen(runner: Runner) -> None:
         if not frozen.is_set():
             await renew(runner)
 
-    monkeypatch.setattr(Runner, "_renew_leases", renew_until_frozen)
+    monkeypatch.setattr(Runner, "renew_leases", renew_until_frozen)
     database, turn = {"url": new_database(), "pool_size": 4}, {"lease_s": 1, "grace_s": 0}
     switch = Switch()
     first = serve(models=Models(switch), database=database, data=tmp_path, turn=turn)

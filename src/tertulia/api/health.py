@@ -1,5 +1,6 @@
 """Routes for operators: signs of life, readiness, and counts."""
 
+import asyncio
 import os
 
 import structlog
@@ -14,6 +15,9 @@ from tertulia.storage.database import health
 
 router = APIRouter(include_in_schema=False)
 
+PING_S = 2.0
+"""The longest time for which a storage cluster is waited for."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -25,10 +29,10 @@ async def healthz() -> dict[str, str]:
 
 @router.api_route("/readyz", methods=["GET", "HEAD"])
 async def readyz(request: Request) -> dict[str, str]:
-    """Answer if the process takes new turns, and every storage cluster answers.
+    """Answer if the process takes new turns, every storage cluster answers, and the loops beside the requests run.
 
     Raises:
-        Unavailable: the server is stopping, or a cluster does not answer; the log says which.
+        Unavailable: the server is stopping, a cluster does not answer, or a loop fails; the log says why.
     """
     runtime: Runtime = request.app.state.runtime
     if runtime.conversations.closing:
@@ -36,10 +40,13 @@ async def readyz(request: Request) -> dict[str, str]:
     clusters = runtime.clusters
     for name in runtime.settings.cluster_urls:
         try:
-            await clusters.open(name).read(health.ping)
+            async with asyncio.timeout(PING_S):
+                await clusters.open(name).read(health.ping)
         except Exception as error:
             _log.warning("storage cluster does not answer", cluster=name, kind=type(error).__name__)
             raise Unavailable(f"The storage cluster {name} does not answer.") from error
+    if unwell := runtime.loops.unwell():
+        raise Unavailable(f"This is not well: {', '.join(unwell)}.")
     return {"status": "ok"}
 
 

@@ -1,7 +1,5 @@
 """The sweeper: frees conversations whose turn died with its process, once the lease has ended."""
 
-import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 
 import structlog
@@ -16,35 +14,18 @@ from tertulia.storage.turn import sweep as leases
 log = structlog.get_logger()
 
 
-async def sweep_forever(databases: Iterable[Database], lease_s: float) -> None:
-    """Sweep every cluster now, and again after each `lease_s` seconds, until cancelled."""
-    clusters = list(databases)
-    while True:
-        for database in clusters:
-            await sweep(database, lease_s)
-        await asyncio.sleep(lease_s)
-
-
 async def sweep(database: Database, lease_s: float) -> None:
-    """Abandon the turns of a cluster whose lease has ended, and remove rows past their time. Log failures."""
-    try:
-        freed = await database.write(sweep_unit, timedelta(seconds=lease_s))
-    except Exception as error:  # noqa: BLE001 - the next sweep may succeed, and the other clusters are not to suffer
-        log.warning("sweep failed", reason=repr(error))
-        return
-    try:
-        await _purge(database)
-        await erase_all(database)
-    except Exception as error:  # noqa: BLE001 - the next sweep goes on with what is left
-        log.warning("purge failed", reason=repr(error))
+    """Abandon the turns of a cluster whose lease has ended, and forget keys and workers past their time."""
+    freed = await database.write(sweep_unit, timedelta(seconds=lease_s))
     if freed:
         log.info("turns of dead processes abandoned", turns=freed)
 
 
-async def _purge(database: Database) -> None:
-    """Remove the streams that are past their time, a portion in each transaction."""
+async def purge(database: Database) -> None:
+    """Remove the streams that are past their time, and what is left of deleted users; a portion in each transaction."""
     while await database.write(stream.purge_streams, clock.now()):
         pass
+    await erase_all(database)
 
 
 def sweep_unit(connection: Connection, lease: timedelta) -> int:

@@ -4,7 +4,6 @@ A turn first claims its conversation in a short write; an error until then is a 
 is the runner's, and its events are read from its log: see following.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.runner import Runner
 from tertulia.engine.turns.turn import Turn
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
+from tertulia.loops import Loops
 from tertulia.settings import Settings
 from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
@@ -90,17 +90,16 @@ class Conversations:
         await self._runner.close()
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[None]:
+    async def open(self, loops: Loops) -> AsyncGenerator[None]:
         """Be a worker of the installation while the block runs; then finish what runs, within the time of grace."""
-        async with self.following.open(self._settings.relay.host):
-            supervising = asyncio.create_task(self._runner.supervise())
+        patience = loops.keep("patience with turns", self._runner.stop_overdue, self._runner.supervision_s)
+        leases = loops.keep("leases", self._runner.renew_leases, self._settings.turn.lease_s / 3)
+        async with self.following.open(self._settings.relay.host, loops), patience, leases:
             try:
                 yield
             finally:
                 await self.drain()
                 await self.void()
-                supervising.cancel()
-                await asyncio.gather(supervising, return_exceptions=True)
 
     # --- Turns -------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from tertulia.engine.turns.log import EventLog, RecordedLog, Stream, without_fir
 from tertulia.engine.turns.relay import Relay, RemoteTurn
 from tertulia.engine.turns.runner import Runner
 from tertulia.errors import Conflict, Gone, NotFound, TertuliaError, Unavailable
+from tertulia.loops import Loops
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import worker
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere, find_stream
@@ -46,27 +48,20 @@ class Following:
         self._lease_s = lease_s
 
     @asynccontextmanager
-    async def open(self, host: str) -> AsyncGenerator[None]:
+    async def open(self, host: str, loops: Loops) -> AsyncGenerator[None]:
         """Let other workers follow the turns of this one, at an address of `host`, while the block runs."""
         address = await self._relay.open(host)
-        registering = asyncio.create_task(self._register(address))
         try:
-            yield
+            async with loops.keep("registration", partial(self._register, address), self._lease_s / 3):
+                yield
         finally:
-            registering.cancel()
-            await asyncio.gather(registering, return_exceptions=True)
             await self._relay.close()
             with suppress(TertuliaError):
                 await self._registry.write(worker.unregister, self._runner.owner)
 
     async def _register(self, address: str) -> None:
-        while True:
-            until = clock.now() + timedelta(seconds=self._lease_s)
-            try:
-                await self._registry.write(worker.register, self._runner.owner, address, until)
-            except Exception as error:  # noqa: BLE001 - the next time may succeed before the last one is forgotten
-                log.warning("worker not registered", reason=repr(error))
-            await asyncio.sleep(self._lease_s / 3)
+        until = clock.now() + timedelta(seconds=self._lease_s)
+        await self._registry.write(worker.register, self._runner.owner, address, until)
 
     async def follow(self, database: Database, conversation_id: str, interaction_id: str, after: int = 0) -> Stream:
         """Find the events of a turn, wherever it runs or is kept; the first `after` lines are not wanted.

@@ -110,17 +110,10 @@ class Runner:
         self._running[turn.claim.interaction_id] = turn
         turn.task = asyncio.create_task(self._run(turn, incoming, speaking))
 
-    async def supervise(self) -> None:
-        """Lengthen the leases of running turns and end those with which patience is over; runs until cancelled."""
-        pause_s = min(SUPERVISION_S, self._settings.lease_s / 4)
-        ticks_per_renewal = max(1, int(self._settings.lease_s / 3 / pause_s))
-        tick = 0
-        while True:
-            await asyncio.sleep(pause_s)
-            self._stop_overdue()
-            tick = (tick + 1) % ticks_per_renewal
-            if tick == 0:
-                await self._renew_leases()
+    @property
+    def supervision_s(self) -> float:
+        """The time between two looks at the patience with turns, in seconds."""
+        return min(SUPERVISION_S, self._settings.lease_s / 4)
 
     async def drain(self) -> None:
         """Take no more turns, and wait until those that run have ended, within the time of grace.
@@ -150,21 +143,26 @@ class Runner:
     def _lease_end(self) -> datetime:
         return clock.now() + timedelta(seconds=self._settings.lease_s)
 
-    def _stop_overdue(self) -> None:
+    async def stop_overdue(self) -> None:
+        """End the turns with which patience is over."""
         for turn in list(self._running.values()):
             error = turn.patience.verdict()
             if error is not None:
                 turn.stop(error)
 
-    async def _renew_leases(self) -> None:
+    async def renew_leases(self) -> None:
+        """Lengthen the leases of running turns, of every cluster; raise what went wrong with one."""
         running: dict[Database, list[str]] = {}
         for turn in self._running.values():
             running.setdefault(turn.database, []).append(turn.claim.conversation_id)
+        failure: Exception | None = None
         for database, conversation_ids in running.items():
             try:
                 await database.write(renew, self.owner, self._lease_end(), conversation_ids)
-            except Exception as error:  # noqa: BLE001 - the next renewal may succeed before the lease ends
-                log.warning("leases not renewed", reason=repr(error))
+            except Exception as error:  # noqa: BLE001 - the other clusters are not to suffer
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _run(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> None:
         """Run a turn, from its claim to its last event. Nothing escapes: an error becomes the `error` event."""
