@@ -22,7 +22,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def limiter(clock: Clock) -> Limiter:
-    return Limiter(clock)
+    return Limiter(clock, clock)
 
 
 def test_the_request_over_the_limit_is_refused_and_told_when_to_come_back(limiter: Limiter, clock: Clock) -> None:
@@ -41,6 +41,27 @@ def test_a_minute_later_all_begins_anew(limiter: Limiter, clock: Clock) -> None:
     clock.time += 60
 
     limiter.hit(1, "GET /x", "me").refuse()
+
+
+@pytest.mark.parametrize("jump", [-86_400, 86_400])
+def test_a_clock_that_is_set_keeps_nobody_out_and_lets_nobody_in(clock: Clock, jump: int) -> None:
+    today = Clock()
+    limiter = Limiter(clock, today)
+    limiter.hit(1, "GET /x", "me")
+    today.time += jump
+
+    refused = limiter.hit(1, "GET /x", "me")
+    clock.time += 60
+
+    assert (refused.retry_after, refused.reset_at) == (60, 1_000_061 + jump)
+    assert limiter.hit(1, "GET /x", "me").retry_after == 0
+
+
+def test_to_look_at_a_standing_counts_nothing(limiter: Limiter) -> None:
+    for _ in range(3):
+        assert limiter.standing(1, "GET /x", "me").retry_after == 0
+    limiter.hit(1, "GET /x", "me")
+    assert limiter.standing(1, "GET /x", "me").retry_after == 60
 
 
 def test_users_and_endpoints_are_counted_apart(limiter: Limiter) -> None:

@@ -39,7 +39,7 @@ class Counters(Storage):
 
     STORAGE_SCHEME = None
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._now = now
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -81,20 +81,32 @@ class Counters(Storage):
 
 
 class Limiter:
-    """Counts the requests and the sessions of callers in one process."""
+    """Counts the requests and the sessions of callers in one process.
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    `now` is a clock that nobody sets, `today` the one that callers know: a clock set back keeps nobody out.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, today: Callable[[], float] = time.time) -> None:
         self._now = now
+        self._today = today
         self._windows = FixedWindowRateLimiter(Counters(now))
         self._places: Counter[tuple[str, ...]] = Counter()
 
     def hit(self, per_minute: int, *who: str) -> Allowance:
         """Count a request of somebody to something. Return where they stand."""
         item = RateLimitItemPerMinute(per_minute)
-        allowed = self._windows.hit(item, *who)
-        reset_at, remaining = self._windows.get_window_stats(item, *who)
-        wait = 0 if allowed else max(1, math.ceil(reset_at - self._now()))
-        return Allowance(per_minute, remaining, math.ceil(reset_at), wait)
+        return self._standing(item, who, allowed=self._windows.hit(item, *who))
+
+    def standing(self, per_minute: int, *who: str) -> Allowance:
+        """Look where somebody stands, without counting anything. Return whether one more request would be too many."""
+        item = RateLimitItemPerMinute(per_minute)
+        return self._standing(item, who, allowed=self._windows.test(item, *who))
+
+    def _standing(self, item: RateLimitItemPerMinute, who: tuple[str, ...], *, allowed: bool) -> Allowance:
+        ends_at, remaining = self._windows.get_window_stats(item, *who)
+        left_s = ends_at - self._now()
+        wait = 0 if allowed else max(1, math.ceil(left_s))
+        return Allowance(item.amount, remaining, math.ceil(self._today() + left_s), wait)
 
     @contextmanager
     def place(self, most: int, *who: str) -> Generator[None]:

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from support.server import Server
+from tertulia.api.http.rate_limit import FAILURES_A_MINUTE
 
 HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 
@@ -50,16 +51,41 @@ def test_a_stream_and_an_error_tell_the_standing_too(limited: Server) -> None:
     assert (wrong.status_code, standing(wrong)) == (422, (5, 3))
 
 
-def test_signing_in_is_limited_for_each_key(limited: Server) -> None:
-    def sign_in(key_id: str) -> httpx2.Response:
-        headers = {"x-api-key": "wrong", "x-api-key-id": key_id, "x-user-id": limited.demo.user_id}
-        return limited.anonymous.post("/user/signin_with_api_key", headers=headers)
+def sign_in(server: Server, key_id: str, user_id: str, key: str = "wrong") -> httpx2.Response:
+    headers = {"x-api-key": key, "x-api-key-id": key_id, "x-user-id": user_id}
+    return server.anonymous.post("/user/signin_with_api_key", headers=headers)
 
-    answers = [sign_in("guessed") for _ in range(6)]
+
+def test_signing_in_is_limited_for_each_key_and_user(limited: Server) -> None:
+    answers = [sign_in(limited, "guessed", "one") for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429]
     assert standing(answers[-1]) == (5, 0)
-    assert sign_in("another").status_code == 401
+    assert sign_in(limited, "guessed", "another").status_code == 401
+    assert sign_in(limited, "another", "one").status_code == 401
+
+
+def test_a_backend_signs_in_more_than_a_hundred_times_a_minute_with_one_key(limited: Server) -> None:
+    role = "DefaultUserRole"
+    users = [
+        limited.as_admin.post(
+            "/user/",
+            json={"first_name": "A", "last_name": "B", "email": f"u{number}@many.example", "role_name": role},
+        ).json()["user_id"]
+        for number in range(40)
+    ]
+    demo = limited.demo
+    answers = [sign_in(limited, demo.api_key_id, user, demo.api_key) for user in users for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_guessing_is_stopped_whoever_the_users_are(limited: Server) -> None:
+    key_id = "a key somebody knows"
+    answers = [sign_in(limited, key_id, f"user {number}") for number in range(FAILURES_A_MINUTE + 5)]
+
+    assert [answer.status_code for answer in answers] == [401] * FAILURES_A_MINUTE + [429] * 5
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert sign_in(limited, "another key", "user 1").status_code == 401
 
 
 def test_a_public_endpoint_is_not_limited(limited: Server) -> None:

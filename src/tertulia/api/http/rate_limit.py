@@ -4,7 +4,7 @@ They are checked before the request's fields are, as dependencies of a route:
 `@router.get(..., dependencies=[Depends(rate_limit(20))])`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from tertulia.api.http.deps import find_claims, find_organization, find_runtime
 from tertulia.auth.limits import Allowance, Limiter
+from tertulia.errors import Unauthorized
 
 _ALLOWANCE = "tertulia.allowance"
 """The allowance of a limited request in its scope."""
@@ -48,18 +49,39 @@ def rate_limit(per_minute: int) -> Callable[..., Awaitable[None]]:
     return limit
 
 
-def sign_in_limit(per_minute: int) -> Callable[..., Awaitable[None]]:
-    """Make a dependency as `rate_limit` does, for an API key and the address that it is used from. Return it."""
+FAILURES_A_MINUTE = 20
+"""Sign-ins that may fail with one key from one address, whoever the users are."""
 
-    async def limit(request: Request) -> None:
+
+def sign_in_limit(per_minute: int) -> Callable[..., AsyncGenerator[None]]:
+    """Make a dependency as `rate_limit` does, for those who have no token yet. Return it.
+
+    A backend signs in many users with one key from one address, so what is limited is each user of a key, and what
+    fails with a key from an address.
+    """
+
+    async def limit(request: Request) -> AsyncGenerator[None]:
         runtime = await find_runtime(request)
         organization = await find_organization(request)
-        if runtime.limiter is not None:
-            x_api_key_id = request.headers.get("x-api-key-id", "")
-            address = request.client.host if request.client else ""
-            # The caller makes up the id, so only its beginning counts: a UUID has 36 characters.
-            who = (organization.org_id, x_api_key_id[:40], address)
-            count(request.scope, runtime.limiter, per_minute, _endpoint(request), *who)
+        if runtime.limiter is None:
+            yield
+            return
+        # The caller makes up key and user, so only their beginnings count: a UUID has 36 characters.
+        key, user = (request.headers.get(name, "")[:40] for name in ("x-api-key-id", "x-user-id"))
+        failures = (
+            _endpoint(request),
+            "failed",
+            organization.org_id,
+            key,
+            request.client.host if request.client else "",
+        )
+        runtime.limiter.standing(FAILURES_A_MINUTE, *failures).refuse()
+        count(request.scope, runtime.limiter, per_minute, _endpoint(request), organization.org_id, key, user)
+        try:
+            yield
+        except Unauthorized:
+            runtime.limiter.hit(FAILURES_A_MINUTE, *failures)
+            raise
 
     return limit
 
