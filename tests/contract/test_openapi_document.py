@@ -53,6 +53,12 @@ def ours(tertulia: Server) -> Document:
     return Document(tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json())
 
 
+def test_the_document_names_no_modules(tertulia: Server) -> None:
+    document = tertulia.anonymous.get(f"{tertulia.url}/v1/openapi.json").json()
+
+    assert [name for name in document["components"]["schemas"] if "__" in name] == []
+
+
 def test_the_document_offers_what_the_contract_does(ours: Document) -> None:
     theirs = contract()
 

@@ -1,9 +1,11 @@
-"""The `version` query of the lists of versions: `3`, `latest`, `2-5` or `1-latest`."""
+"""Versions on the wire: the answer to a new one, and the query `version` of their lists."""
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import BaseModel
 
 from tertulia.api.http.types import MAX_INTEGER
 from tertulia.errors import Unprocessable
@@ -11,6 +13,13 @@ from tertulia.storage.versioned import VersionRange
 
 _RANGE = re.compile(r"(?P<first>[0-9]{1,10})-(?P<last>latest|[0-9]{1,10})|(?P<one>latest|[0-9]{1,10})", re.ASCII)
 _TEXT = "Give a version number, `latest`, or a range of the two, like `2-5` or `1-latest`."
+
+
+class CreatedVersion(BaseModel):
+    """A new version of an agent or a context graph."""
+
+    version: int
+    created_at: datetime
 
 
 async def version_range(

@@ -13,7 +13,7 @@ from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Language, ObjectId, Text, Text256, Texts, UserInfo, VersionNumber
-from tertulia.api.http.versions import version_range
+from tertulia.api.http.versions import CreatedVersion, version_range
 from tertulia.api.http.warnings import warn
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
@@ -80,11 +80,6 @@ class AgentVersionChanges(BaseModel):
 
 REQUIRED = ("initials", "identity", "background", "behaviors", "communication_patterns")
 """The fields of a first version; an agent without a voice can still write."""
-
-
-class CreatedVersion(BaseModel):
-    version: int
-    created_at: datetime
 
 
 class AgentVersion(BaseModel):

@@ -12,7 +12,7 @@ from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import ObjectId, Text256, UserInfo, VersionNumber
-from tertulia.api.http.versions import version_range
+from tertulia.api.http.versions import CreatedVersion, version_range
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.graph.context_graph import ContextGraph
@@ -44,11 +44,6 @@ class ContextGraphInstance(BaseModel):
 
 class ContextGraphPage(PageModel):
     service_hierarchical_state_machines: list[ContextGraphInstance]
-
-
-class CreatedVersion(BaseModel):
-    version: int
-    created_at: datetime
 
 
 class ContextGraphVersion(ContextGraph):

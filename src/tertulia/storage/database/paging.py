@@ -44,7 +44,7 @@ def fetch_page(connection: Connection, query: Select[Any], window: Window, row: 
     The query must be in a total order, or pages overlap, and select the fields of `row` in their order.
     """
     limited = query.limit(window.limit + 1).offset(window.offset)
-    rows = [row(*found) for found in connection.execute(limited)]
+    rows = [row(*found) for found in connection.execute(limited).all()]
     has_more = len(rows) > window.limit
     return Page(rows[: window.limit], has_more, window.offset + window.limit if has_more else None)
 

@@ -39,4 +39,4 @@ def list_rows(
     connection: Connection, query: Select[Any], row: Callable[..., T], parameters: Mapping[str, Any] | None = None
 ) -> Sequence[T]:
     """Run a query. Return all its rows as values."""
-    return [row(*found) for found in connection.execute(query, parameters)]
+    return [row(*found) for found in connection.execute(query, parameters).all()]
