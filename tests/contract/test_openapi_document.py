@@ -191,3 +191,51 @@ class Fields:
     def _label(self, schema: Json) -> str:
         kind = self._document.resolve(schema["properties"].get("type", {}))
         return str(kind.get("const") or (kind.get("enum") or [""])[0])
+
+
+def test_every_status_that_the_contract_has_is_in_our_document(ours: Document) -> None:
+    theirs = contract()
+    missing = {
+        name: found
+        for name in OPERATIONS
+        if (
+            found := theirs.operations[name].content["responses"].keys()
+            - ours.operations[name].content["responses"].keys()
+        )
+    }
+    assert missing == {}
+
+
+def test_every_error_of_our_document_has_a_body(ours: Document) -> None:
+    for name, operation in ours.operations.items():
+        errors = {status: answer for status, answer in operation.content["responses"].items() if status >= "400"}
+        assert {"404", "422", "500", "503"} <= errors.keys(), name
+        for status, answer in errors.items():
+            kind = "HTTPValidationError" if status == "422" else "ErrorDetail"
+            schema = answer["content"]["application/json"]["schema"]
+            assert schema == {"$ref": f"#/components/schemas/{kind}"}, (name, status)
+        with_body = "requestBody" in operation.content
+        assert ({"408", "413", "415"} <= errors.keys()) is with_body, name
+
+
+def test_every_union_by_type_says_which_schema_each_type_is(ours: Document) -> None:
+    """A generated client takes the type for the name of a schema if no mapping says otherwise."""
+    schemas = ours.content["components"]["schemas"]
+    unions = {name: schema for name, schema in schemas.items() if "oneOf" in schema}
+    assert {
+        "Action",
+        "CreateConversationEvent",
+        "InteractWithConversationEvent",
+        "FollowInteractionEvent",
+    } <= unions.keys()
+    for name, union in unions.items():
+        mapping = union["discriminator"]["mapping"]
+        assert set(mapping.values()) == {kind["$ref"] for kind in union["oneOf"]}, name
+        for tag, reference in mapping.items():
+            assert schemas[reference.rpartition("/")[2]]["properties"]["type"]["enum"] == [tag]
+
+
+def test_names_of_schemas_are_names_and_titles_differ(ours: Document) -> None:
+    schemas = ours.content["components"]["schemas"]
+    assert [name for name in schemas if not name.replace("-", "").isalnum()] == []
+    assert len({schema["title"] for schema in schemas.values()}) == len(schemas)
