@@ -12,10 +12,10 @@ def test_the_table_is_what_the_package_knows() -> None:
 
 
 def test_every_code_finds_its_language() -> None:
-    assert len(languages.CODES) == len(iso639.ALL_LANGUAGES)
     for language in iso639.ALL_LANGUAGES:
         found = languages.find(language.part3)
         assert found is not None
+        assert languages.is_code(language.part3)
         assert (found.name, found.short) == (language.name, language.part1 or "")
 
 
@@ -28,3 +28,4 @@ def test_a_short_code_finds_its_language() -> None:
 @pytest.mark.parametrize("code", ["", "en", "ENG", "xyz", "english", "eng\n"])
 def test_what_is_no_code_finds_nothing(code: str) -> None:
     assert languages.find(code) is None
+    assert not languages.is_code(code)

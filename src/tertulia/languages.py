@@ -7,11 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-_LINES = Path(__file__).with_suffix(".tsv").read_text("utf-8").splitlines()
-_LINE_OF = {line[:3]: line for line in _LINES}
-
-CODES = frozenset(_LINE_OF)
-"""All codes of ISO 639-3, e.g. `eng`."""
+ENGLISH = "eng"
 
 
 class Language(NamedTuple):
@@ -23,10 +19,15 @@ class Language(NamedTuple):
     name: str
 
 
+def is_code(code: str) -> bool:
+    """Tell if a text is a code of ISO 639-3, e.g. `eng`."""
+    return code in _lines()
+
+
 @cache
 def find(code: str) -> Language | None:
     """Find a language by its code of ISO 639-3. Returns None if there is none."""
-    line = _LINE_OF.get(code)
+    line = _lines().get(code)
     return None if line is None else Language(*line.split("\t"))
 
 
@@ -41,6 +42,12 @@ def with_short_code() -> frozenset[str]:
 
 
 @cache
+def _lines() -> dict[str, str]:
+    lines = Path(__file__).with_suffix(".tsv").read_text("utf-8").splitlines()
+    return {line[:3]: line for line in lines}
+
+
+@cache
 def _by_short() -> dict[str, Language]:
-    found = (Language(*line.split("\t")) for line in _LINES if line[4] != "\t")
+    found = (Language(*line.split("\t")) for line in _lines().values() if line[4] != "\t")
     return {language.short: language for language in found}

@@ -17,9 +17,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from tertulia.cli.arguments import DEFAULT_URL
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.cli.installation import IssuedToken, issue_token
-from tertulia.cli.options import DEFAULT_URL, load_settings
+from tertulia.cli.options import load_settings
 
 Event = dict[str, Any]
 

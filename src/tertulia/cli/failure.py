@@ -5,11 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
-from typer import Exit
+from typer import Abort, Exit
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from tertulia.auth.secrets import WrongSecretKey
 from tertulia.errors import TertuliaError
 from tertulia.serving.failure import ServingFailed
 
@@ -27,6 +26,10 @@ class CommandFailed(Exception):
         self.status = status
 
 
+_OWN = (Abort, Exit, TyperException)
+"""Typer's own way to end a command."""
+
+
 class Commands(TyperGroup):
     """The group of all commands: the one place where errors become lines."""
 
@@ -37,16 +40,31 @@ class Commands(TyperGroup):
             raise _exit(error.text, error.status) from error
         except ServingFailed as error:
             raise _exit(error.text, MISUSED if error.misused else FAILED) from error
-        except WrongSecretKey as error:
-            raise _exit(str(error), MISUSED) from error
         except TertuliaError as error:
             raise _exit(error.detail, FAILED) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read the output has left
                 raise
             raise _exit(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), FAILED) from error
-        except DBAPIError as error:
-            raise _exit(f"The database does not work: {_first_line(error.orig)}", FAILED) from error
+        except _OWN:
+            raise
+        except Exception as error:
+            if (line := _line_of(error)) is None:
+                raise
+            raise _exit(*line) from error
+
+
+def _line_of(error: Exception) -> tuple[str, int] | None:
+    """Say what a library's error means, and the exit status. Returns None if nobody expected that error."""
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - only for a command that has failed
+
+    from tertulia.auth.secrets import WrongSecretKey  # noqa: PLC0415 - likewise
+
+    if isinstance(error, WrongSecretKey):
+        return str(error), MISUSED
+    if isinstance(error, DBAPIError):
+        return f"The database does not work: {_first_line(error.orig)}", FAILED
+    return None
 
 
 def warn(text: str) -> None:

@@ -1,4 +1,7 @@
-"""The commands, each a few lines: read the options, call what does the work."""
+"""The commands, each a few lines: read the options, call what does the work.
+
+A command imports what it needs when it runs, so that `tertulia --help` and every mistake are answered at once.
+"""
 
 import json
 from dataclasses import asdict
@@ -8,13 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tertulia import __version__, logs
-from tertulia.cli import chat as talk
-from tertulia.cli import installation, models, options, run, voice, voice_chat
-from tertulia.cli.client import connect
-from tertulia.cli.demo import run_demo
-from tertulia.cli.failure import Commands
-from tertulia.cli.options import (
+from tertulia import __version__
+from tertulia.cli.arguments import (
     Admin,
     Data,
     Host,
@@ -25,11 +23,11 @@ from tertulia.cli.options import (
     User,
     VoiceProvider,
     Workers,
-    load_settings,
 )
-from tertulia.demo import organization as demo
+from tertulia.cli.failure import Commands
+from tertulia.demo.content import ORGANIZATION, SERVICE
+from tertulia.languages import ENGLISH
 from tertulia.providers.base import DEFAULT_VOICE
-from tertulia.serving import serve
 
 app = typer.Typer(
     cls=Commands,
@@ -65,6 +63,8 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit")
     ] = False,
 ) -> None:
+    from tertulia.cli import options
+
     options.warn_of_unknown_variables()
 
 
@@ -84,6 +84,8 @@ def run_(
 ) -> None:
     """Start a server with a demo organization, and say how to talk with it. The weights of a local model are fetched
     where they are missing; if they cannot be had, the model that repeats speaks."""
+    from tertulia.cli import run
+
     run.run(_out, data, host, port, model, workers)
 
 
@@ -91,6 +93,11 @@ def run_(
 def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
     """Serve the API. Before that, the schema is brought up to date, and the weights of a local model are fetched where
     they are missing; if no model of TERTULIA_MODEL can be had, the command says so and ends."""
+    from tertulia import logs
+    from tertulia.cli import installation, models
+    from tertulia.cli.options import load_settings
+    from tertulia.serving import serve
+
     settings = load_settings(data)
     serve.check(settings, host, port)
     unset = "model" not in settings.model_fields_set
@@ -107,7 +114,7 @@ def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, worke
 @app.command()
 def init(
     data: Data = None,
-    organization: Organization = demo.ORGANIZATION,
+    organization: Organization = ORGANIZATION,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The storage cluster of a new organization", show_default="default"),
@@ -115,6 +122,9 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON")] = False,
 ) -> None:
     """Make the database and the demo organization where they are not there, and a new API key."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
     made = asdict(installation.make_demo(load_settings(data), organization, cluster))
     if as_json:
         print(json.dumps(made))
@@ -128,7 +138,7 @@ def init(
 def chat_(
     url: Url = None,
     data: Data = None,
-    organization: Organization = demo.ORGANIZATION,
+    organization: Organization = ORGANIZATION,
     user: User = None,
     admin: Admin = False,
     service: Annotated[
@@ -137,31 +147,40 @@ def chat_(
     by_voice: Annotated[bool, typer.Option("--voice", help="By microphone and loudspeaker")] = False,
 ) -> None:
     """Talk with an agent."""
+    from tertulia.cli import chat, voice_chat
+    from tertulia.cli.client import connect
+
     session = connect(url, data, organization, user, admin=admin)
-    chosen = talk.choose_service(session, service, demo.SERVICE)
+    chosen = chat.choose_service(session, service, SERVICE)
     if by_voice:
         voice_chat.run(_out, session, chosen)
         return
-    talk.Chat(_out, session, chosen, actions=admin).run()
+    chat.Chat(_out, session, chosen, actions=admin).run()
 
 
 @app.command()
 def finish(
     url: Url = None,
     data: Data = None,
-    organization: Organization = demo.ORGANIZATION,
+    organization: Organization = ORGANIZATION,
     user: User = None,
     admin: Admin = False,
 ) -> None:
     """Finish a user's unfinished conversations."""
-    talk.finish_all(_out, connect(url, data, organization, user, admin=admin))
+    from tertulia.cli import chat
+    from tertulia.cli.client import connect
+
+    chat.finish_all(_out, connect(url, data, organization, user, admin=admin))
 
 
 @app.command()
 def token(
-    data: Data = None, organization: Organization = demo.ORGANIZATION, user: User = None, admin: Admin = False
+    data: Data = None, organization: Organization = ORGANIZATION, user: User = None, admin: Admin = False
 ) -> None:
     """Print a bearer token, good for an hour; the demo user's if no other is named."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
     print(installation.issue_token(load_settings(data), organization, user, administrator=admin).token)
 
 
@@ -174,6 +193,8 @@ def voices(
     ] = None,
 ) -> None:
     """List the voices that an agent can have: provider, id, languages, name."""
+    from tertulia.cli import voice
+
     voice.list_voices(_notes, voice.read_settings(data, provider), language)
 
 
@@ -182,50 +203,68 @@ def say(
     text: Annotated[str, typer.Argument(help="What to say; - reads standard input", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="FILE", help="A file that ends in .wav or .mp3")] = Path("speech.wav"),
     voice_id: Annotated[str, typer.Option("--voice", metavar="ID", help="The voice")] = DEFAULT_VOICE,
-    language: Language = voice.ENGLISH,
+    language: Language = ENGLISH,
     provider: VoiceProvider = None,
     data: Data = None,
 ) -> None:
     """Speak a text into a file."""
+    from tertulia.cli import voice
+
     voice.say(_notes, voice.read_settings(data, provider), text, out, voice_id, language)
 
 
 @app.command()
 def transcribe(
     file: Annotated[Path, typer.Argument(help="A WAV, MP3, Ogg, WebM or FLAC file", show_default=False)],
-    language: Language = voice.ENGLISH,
+    language: Language = ENGLISH,
     provider: VoiceProvider = None,
     data: Data = None,
 ) -> None:
     """Print what is said in a file."""
+    from tertulia.cli import voice
+
     voice.transcribe(_notes, voice.read_settings(data, provider), file, language)
 
 
 @app.command("demo")
 def demo_() -> None:
     """Watch one conversation, every event of it, on a server that is there for that alone."""
+    from tertulia.cli.demo import run_demo
+
     run_demo(_out)
 
 
 @app.command()
 def migrate(data: Data = None) -> None:
     """Bring the schema of every storage cluster up to date."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
     installation.migrate(load_settings(data))
 
 
 @keys.command("rotate")
 def rotate(data: Data = None) -> None:
     """Sign with a new key from now on; tokens that are out stay good until they expire."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
     installation.rotate_signing_key(load_settings(data))
 
 
 @maintenance.command("on")
 def maintenance_on(data: Data = None) -> None:
     """Begin it; workers notice within a second or so."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
     installation.set_maintenance(load_settings(data), on=True)
 
 
 @maintenance.command("off")
 def maintenance_off(data: Data = None) -> None:
     """End it."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
     installation.set_maintenance(load_settings(data), on=False)

@@ -1,12 +1,11 @@
-"""Options that several commands share, and the settings that they lead to."""
+"""The settings of a command: read once, checked, and handed on to the processes that it starts."""
 
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, get_origin
+from typing import get_origin
 
-import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -19,33 +18,6 @@ from tertulia.settings import Group, Settings, unknown_names_of_file
 
 PREFIX = "TERTULIA_"
 BACKENDS = frozenset({"sqlite", "postgresql"})
-DEFAULT_URL = "http://127.0.0.1:8000"
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        help="The folder of the database, the secret key and weights; TERTULIA_DATA, else .data", show_default=False
-    ),
-]
-Host = Annotated[str, typer.Option(help="The address to listen on")]
-Language = Annotated[str, typer.Option(metavar="CODE", help="The language, ISO 639-3")]
-Organization = Annotated[str, typer.Option(metavar="ID", help="The organization")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one")]
-Url = Annotated[
-    str | None, typer.Option(help=f"Where the server is; AMIGO_BASE_URL, else {DEFAULT_URL}", show_default=False)
-]
-User = Annotated[str | None, typer.Option(metavar="ID", help="As this user", show_default=False)]
-Admin = Annotated[bool, typer.Option("--admin", help="As the demo administrator, who sees the agent's actions too")]
-VoiceProvider = Annotated[
-    str | None,
-    typer.Option(
-        "--provider",
-        metavar="NAME",
-        help="scripted, local, openai, cartesia; several with commas; TERTULIA_VOICE, else local",
-        show_default=False,
-    ),
-]
-Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that serve")]
 
 
 def load_settings(data: Path | None) -> Settings:

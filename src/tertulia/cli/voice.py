@@ -22,13 +22,13 @@ from tertulia.cli.show import printable
 from tertulia.engine.speech.sentences import Sentences
 from tertulia.engine.speech.speakable import speakable
 from tertulia.errors import ModelError, TertuliaError
+from tertulia.languages import ENGLISH
 from tertulia.providers import weights
 from tertulia.providers.base import DEFAULT_VOICE, VoiceInfo
 from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.registry import open_voices
 from tertulia.settings import Settings
 
-ENGLISH = "eng"
 STDIN = "-"
 SUFFIXES = (".wav", ".mp3")
 DEFAULT_PROVIDER = "local"

@@ -2,6 +2,9 @@
 
 from typing import Any, Final
 
+ORGANIZATION = "demo"
+SERVICE = "Reading circle"
+
 AGENT: Final[dict[str, Any]] = {
     "initials": "RC",
     "identity": {

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.auth import api_keys, roles
-from tertulia.demo.content import AGENT, CONTEXT_GRAPH
+from tertulia.demo.content import AGENT, CONTEXT_GRAPH, ORGANIZATION, SERVICE
 from tertulia.engine.graph.context_graph import ContextGraph
 from tertulia.engine.graph.rules import problems
 from tertulia.ids import new_id
@@ -24,9 +24,7 @@ from tertulia.storage.service import EDGE, Service
 from tertulia.storage.user import NewUser
 from tertulia.storage.versioned import Author, Kind, Versioned
 
-ORGANIZATION = "demo"
 NAME = "Tertulia demo"
-SERVICE = "Reading circle"
 USER_EMAIL = "user@example.com"
 ADMINISTRATOR_EMAIL = "administrator@example.com"
 

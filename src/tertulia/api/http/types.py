@@ -63,7 +63,7 @@ _TIMEZONES = frozenset(zoneinfo.available_timezones())
 
 
 def _language(code: str) -> str:
-    if code not in languages.CODES:
+    if not languages.is_code(code):
         raise ValueError("This is no language code of ISO 639-3.")
     return code
 

@@ -4,10 +4,9 @@ import sqlite3
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
@@ -21,6 +20,9 @@ from sqlalchemy.types import TypeDecorator
 
 from tertulia import clock
 from tertulia.storage.database.prepared import execute_directly
+
+if TYPE_CHECKING:  # SQLAlchemy imports it for the first PostgreSQL; SQLite needs none of it
+    import psycopg
 
 BUSY_TIMEOUT_MS = 10_000
 """The time that a SQLite writer waits for another process's write, in milliseconds."""
@@ -185,8 +187,10 @@ def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = time.monotonic()
 
 
-def _see_that_it_lives(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _proxy: object) -> None:
+def _see_that_it_lives(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _proxy: object) -> None:
     """Have the pool make new connections if this one is broken. SQLAlchemy's own way asks the server each time."""
+    import psycopg  # noqa: PLC0415 - only PostgreSQL needs it
+
     now = time.monotonic()
     try:
         if now - record.info.get("idle_since", now) > IDLE_S:
