@@ -116,6 +116,7 @@ def test_of_many_active_services_of_one_name_made_at_once_one_is_made(as_admin: 
         {"tags": {f"k{number}": None for number in range(21)}},
         {"release_version_set": {"llm_model_preferences": {"EngageUser": {"params": {}}}}},
         {"release_version_set": {"agent_version_number": "one"}},
+        {"release_version_set": pinned(10**12)},
     ],
 )
 def test_a_wrong_field_of_a_service_is_named(as_admin: httpx2.Client, change: dict[str, Any]) -> None:
@@ -150,7 +151,7 @@ def test_a_service_cannot_use_what_is_deprecated(as_admin: httpx2.Client) -> Non
     assert as_admin.post("/service/", json=service(make_agent(as_admin), graph_id)).status_code == 400
 
 
-@pytest.mark.parametrize("release", [pinned(2), pinned(None, 2), pinned(0), pinned(-1), pinned(10**30)])
+@pytest.mark.parametrize("release", [pinned(2), pinned(None, 2), pinned(0), pinned(-1)])
 def test_a_version_set_cannot_pin_a_version_that_is_not_there(as_admin: httpx2.Client, release: dict[str, Any]) -> None:
     body = service(make_agent(as_admin), make_graph(as_admin, graph()), release_version_set=release)
     answer = as_admin.post("/service/", json=body)
