@@ -1,1 +1,1 @@
-"""Who is asking, and what they may do."""
+"""The caller of a request, and the permissions of callers."""

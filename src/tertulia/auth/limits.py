@@ -93,12 +93,12 @@ class Limiter:
         self._places: Counter[tuple[str, ...]] = Counter()
 
     def hit(self, per_minute: int, *who: str) -> Allowance:
-        """Count a request of somebody to something. Return where they stand."""
+        """Count a request of a caller to an operation. Return the standing after it."""
         item = RateLimitItemPerMinute(per_minute)
         return self._standing(item, who, allowed=self._windows.hit(item, *who))
 
     def standing(self, per_minute: int, *who: str) -> Allowance:
-        """Look where somebody stands, without counting anything. Return whether one more request would be too many."""
+        """Look a caller's standing up without counting. Return whether one more request would be too many."""
         item = RateLimitItemPerMinute(per_minute)
         return self._standing(item, who, allowed=self._windows.test(item, *who))
 
