@@ -1,4 +1,4 @@
-"""What the engine asks of a language model, of a voice, and of what hears speech."""
+"""The engine's side of a language model, of a voice, and of a transcriber: the protocols that providers follow."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Prompt:
 
     @property
     def asked(self) -> Sequence[Turn]:
-        """What was said, with the question at its end: below the user's last message, for roles have to alternate."""
+        """The conversation with the question at its end, below the user's last message, for roles have to alternate."""
         if not self.question:
             return self.turns
         if not self.turns or self.turns[-1].role != "user":
@@ -56,14 +56,14 @@ class LanguageModel(Protocol):
     """A language model. Both methods raise `tertulia.errors.ModelError` and its kinds, nothing else."""
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """The pieces of a reply, each as soon as the model has it; never an empty piece.
+        """Ask for a reply. Returns its pieces, each as soon as the model has it, and never an empty one.
 
-        Whoever stops early closes it (`contextlib.aclosing`): only then does the model stop too.
+        A caller that stops early closes the generator (`contextlib.aclosing`): only then does the model stop too.
         """
         ...
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """A JSON value (already decoded) that satisfies a JSON schema."""
+        """Ask for a choice. Returns a decoded JSON value that satisfies a JSON schema."""
         ...
 
 
@@ -104,22 +104,22 @@ class Voice(Protocol):
     """Samples a second of the PCM, in Hz."""
 
     def speaks(self, language: str) -> bool:
-        """Whether there is a voice for a language (ISO 639-3)."""
+        """Tell if there is a voice for a language (ISO 639-3)."""
         ...
 
     async def voices(self) -> Sequence[VoiceInfo]:
-        """Those that can be named. `DEFAULT_VOICE` is none of them, and every provider has it."""
+        """List the voices that can be named; `DEFAULT_VOICE`, which every provider has, is none of them."""
         ...
 
     async def knows(self, voice_id: str) -> bool:
-        """Whether there is a voice of this id; true for `DEFAULT_VOICE`."""
+        """Tell if there is a voice of this id; there is always `DEFAULT_VOICE`."""
         ...
 
     def speak(self, text: str, voice_id: str, language: str) -> AsyncGenerator[Sound]:
-        """Speak a sentence: its sound, piece by piece as it is made.
+        """Speak a sentence. Returns its sound, piece by piece as it is made.
 
         Each word is told once, in order, and none after the sound's end. A provider without times of words tells none.
-        Whoever stops early closes it (`contextlib.aclosing`): only then does the voice stop too.
+        A caller that stops early closes the generator (`contextlib.aclosing`): only then does the voice stop too.
         """
         ...
 
@@ -137,29 +137,29 @@ HEARING_PATIENCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was heard, empty where that was no speech; `words` are stretches of `text`, where their times are known."""
+    """The text of a recording, empty if it has no speech; `words` are stretches of `text` whose times are known."""
 
     text: str
     words: Sequence[Word] = ()
 
 
 class Transcriber(Protocol):
-    """What hears speech. Raises `tertulia.errors.TranscriptionFailed` and its kinds, nothing else."""
+    """A listener that writes speech down. Raises `tertulia.errors.TranscriptionFailed` and its kinds, nothing else."""
 
     def hears(self, language: str) -> bool:
-        """Whether it understands a language (ISO 639-3)."""
+        """Tell if a language (ISO 639-3) is understood."""
         ...
 
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
-        """The words of a recording at HEARING_RATE; `keyterms` are words that are likely in it."""
+        """Write a recording at HEARING_RATE down, in which `keyterms` are likely. Returns its words."""
         ...
 
 
 class Detector(Protocol):
-    """What finds speech in a stream of sound. It keeps state: one for each stream."""
+    """A detector of speech in a stream of sound, with a state: one for each stream."""
 
     def feed(self, pcm: bytes) -> Sequence[float]:
-        """How likely each next frame of `frame_ms` is speech, 0 to 1; the rest of the PCM waits for more."""
+        """Judge each next frame of `frame_ms`, 0 to 1: is it speech? The rest of the PCM waits for more."""
         ...
 
     frame_ms: int
@@ -167,4 +167,4 @@ class Detector(Protocol):
 
 
 class ProviderError(Exception):
-    """A model or a voice that the settings name cannot be opened. The text is one line for whoever runs the server."""
+    """The failure to open a model or a voice that the settings name. The text is one line for the operator."""

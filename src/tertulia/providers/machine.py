@@ -1,4 +1,4 @@
-"""Whether this machine can run local models: where it cannot, loading one would fail, or end the process."""
+"""The needs of local models: on a machine that lacks them, loading one would fail, or end the process."""
 
 import ctypes
 import os
@@ -35,7 +35,7 @@ def _missing_features() -> frozenset[str]:
 
 
 def _has_openmp() -> bool:
-    """xllamacpp's wheels bring everything but this, which slim systems lack."""
+    """Look for OpenMP: xllamacpp's wheels bring all but this, which slim systems lack. Returns if it is there."""
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:

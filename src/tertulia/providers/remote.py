@@ -20,9 +20,12 @@ _READ_CHARS = 4096
 
 
 def check_access(group: str, base_url: str, key: str) -> None:
-    """Raise ProviderError where the settings of a group cannot be an address and a key, whatever is behind them.
+    """Check the address and the key of a group of settings, whatever is behind them. Returns if they can be that.
 
-    What no header may hold would fail each request, with the key in the reason.
+    A key that no header may hold would fail each request, with the key in the reason.
+
+    Raises:
+        ProviderError: one of them cannot be used; names its variable.
     """
     if not _is_address(base_url):
         raise ProviderError(f"TERTULIA_{group}_BASE_URL is not an http or https address.")
@@ -39,7 +42,11 @@ def _is_address(text: str) -> bool:
 
 
 def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> httpx2.AsyncClient:
-    """A pool of connections to one server. Redirects are not followed. Raises ProviderError where a proxy is none."""
+    """Open a pool of connections to one server, which follows no redirects. Returns its client.
+
+    Raises:
+        ProviderError: the proxy of the environment is none.
+    """
     try:
         return httpx2.AsyncClient(
             base_url=base_url,
@@ -90,14 +97,14 @@ class Remote:
 
     @asynccontextmanager
     async def stream(self, method: str, path: str, **content: Any) -> AsyncGenerator[httpx2.Response]:
-        """The response to a request that was accepted, closed at the end; its body can be read in the block."""
+        """Send a request. Returns the response if the server has accepted it; its body can be read in the block."""
         async with self._ask(method, path, content) as response:
             if response.status_code != 200:
                 raise self.refusal(Answer(response.status_code, await self._body(response, _MAX_ERROR_BYTES)))
             yield response
 
     async def read(self, method: str, path: str, more_s: float = 0, **content: Any) -> Answer:
-        """A whole answer, of a bounded length; its first byte may take `more_s` seconds more than others."""
+        """Send a request, whose first byte may take `more_s` seconds more than others. Returns the whole answer."""
         async with self._ask(method, path, content, more_s) as response:
             body = await self._body(response, _MAX_ANSWER_BYTES)
         if len(body) > _MAX_ANSWER_BYTES:
@@ -105,7 +112,7 @@ class Remote:
         return Answer(response.status_code, body)
 
     def refusal(self, answer: Answer) -> ModelError:
-        """The error of an answer that is none."""
+        """Make an error of an answer that is none. Returns it."""
         return self.failure(f"status {answer.status}: {answer.body.decode(errors='replace')}")
 
     def failure(self, reason: str) -> ModelError:
@@ -140,7 +147,7 @@ class Remote:
             raise self.failure(f"{type(error).__name__}: {error}") from error
 
     async def _body(self, response: httpx2.Response, most: int) -> bytes:
-        """The body, or somewhat more than `most` bytes of it."""
+        """Read a body. Returns it, or somewhat more than `most` bytes of it."""
         body = bytearray()
         async with asyncio.timeout(self._stall_s), aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:

@@ -124,22 +124,26 @@ class Reading:
             if choice.index != 0:
                 continue
             if choice.delta is not None and (text := choice.delta.content):
-                self._add(text, pieces)
+                if self._half or not text.isascii():
+                    text = self._joined(text)
+                self._chars += len(text)
+                visible = self._thoughts.feed(text)
+                if visible is text and self._visible:  # as nearly all are
+                    pieces.append(text)
+                else:
+                    self._show(visible, pieces)
             if choice.finish_reason:
                 reason = completions.finish_reason(choice)
                 self.reason = self.reason if self.reason not in ("", "stop") else reason or self.reason
 
+    def _joined(self, text: str) -> str:
+        if self._half or _HALF.search(text) is not None:
+            text, self._half = completions.join_halves(self._half + text)
+        return text
+
     def _add(self, text: str, pieces: list[str]) -> None:
         self._chars += len(text)
-        if self._chars > _MAX_REPLY_CHARS:
-            raise ModelMisbehaved("the reply is too long")
-        if self._half or not (text.isascii() or _HALF.search(text) is None):
-            text, self._half = completions.join_halves(self._half + text)
-        visible = self._thoughts.feed(text)
-        if visible is text and self._visible:  # as nearly all are
-            pieces.append(text)
-        else:
-            self._show(visible, pieces)
+        self._show(self._thoughts.feed(text), pieces)
 
     def _show(self, text: str, pieces: list[str]) -> None:
         if self._thoughts.taken_back:
@@ -192,17 +196,21 @@ class Reading:
         for choice in completion.choices[:1]:
             self.reason = completions.finish_reason(choice) or "stop"
             if choice.message is not None and choice.message.content:
-                self._add(choice.message.content, pieces)
+                self._add(self._joined(choice.message.content), pieces)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._bytes += len(chunk)
         lines = chunk.split(b"\n")
-        if len(lines) > 1:
+        if self._rest and len(lines) > 1:
             lines[0] = bytes(self._rest) + lines[0]
             self._rest.clear()
-        self._rest += lines.pop()
+        rest = lines.pop()
+        if rest:
+            self._rest += rest
         if len(self._rest) > _MAX_LINE_BYTES or self._bytes > _MAX_STREAM_BYTES:
             raise ModelMisbehaved("the stream is too long")
+        if self._chars > _MAX_REPLY_CHARS:
+            raise ModelMisbehaved("the reply is too long")
         self._arrived = self._now()
         if self._arrived - self._alive > self._stall_s:
             raise ModelTimeout("no data, only signs of life")

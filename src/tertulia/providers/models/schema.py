@@ -27,7 +27,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def fits(value: object, schema: Schema) -> bool:
-    """Whether a decoded JSON value satisfies a schema."""
+    """Judge a decoded JSON value: does it satisfy a schema?"""
     kinds = _kinds(schema)
     return (
         (not kinds or any(_KINDS[kind](value) for kind in kinds))
@@ -39,12 +39,12 @@ def fits(value: object, schema: Schema) -> bool:
 
 
 def example(schema: Schema, pick: Callable[[Sequence[Any]], Any], texts: Sequence[str]) -> Any:
-    """A small value that satisfies a schema: `pick` chooses from each enum, `texts` are used for strings in turn."""
+    """Make a small value that satisfies a schema. Returns it: `pick` chose from each enum, `texts` are its strings."""
     return _Example(pick, texts).of(schema)
 
 
 def strict(schema: Schema) -> dict[str, Any]:
-    """The schema narrowed to what strict decoding takes: every property required, and no other one allowed."""
+    """Narrow a schema to what strict decoding takes. Returns one that requires every property and allows no other."""
     narrowed = dict(schema)
     if "properties" in schema:
         narrowed["properties"] = {name: strict(item) for name, item in schema["properties"].items()}
@@ -139,5 +139,5 @@ def _within(size: Any, schema: Schema, low: str, high: str) -> bool:
 
 
 def _same(value: object, other: object) -> bool:
-    """Equality as JSON knows it, where true is not 1."""
+    """Compare two values as JSON does, for which true is not 1. Returns if they are equal."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
