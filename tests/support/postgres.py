@@ -43,6 +43,11 @@ class Postgres:
         self._server = self._launch()
         _wait(self._server, self.url("postgres"), self._log)
 
+    @property
+    def pid(self) -> int:
+        """The leader of its processes."""
+        return self._server.pid
+
     def stop(self) -> None:
         """Stop at once, under those who are connected."""
         self._server.send_signal(signal.SIGINT)

@@ -2,18 +2,17 @@
 
 import sqlite3
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
@@ -21,23 +20,17 @@ from sqlalchemy.types import TypeDecorator
 from tertulia import clock
 from tertulia.storage.database.prepared import execute_directly
 
-if TYPE_CHECKING:  # SQLAlchemy imports it for the first PostgreSQL; SQLite needs none of it
-    import psycopg
-
-BUSY_TIMEOUT_MS = 10_000
+BUSY_TIMEOUT_MS = 5000
 """The time that a SQLite writer waits for another process's write, in milliseconds."""
 
 NETWORK = {
-    "connect_timeout": "10",
+    "connect_timeout": "5",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
 """The patience with a PostgreSQL host that has vanished, unless its URL says otherwise. TCP alone takes minutes."""
-
-IDLE_S = 1.0
-"""A connection to PostgreSQL that was idle for so many seconds is tried before it is used."""
 
 BEGIN = "BEGIN"
 """The beginning of a transaction of PostgreSQL."""
@@ -116,9 +109,15 @@ def create_engine(url: str, pool_size: int) -> Engine:
         return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
     parsed = parsed.set(query={**NETWORK, **parsed.query})
-    engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=0, **common)
-    event.listen(engine, "checkin", _note_the_time)
-    event.listen(engine, "checkout", _see_that_it_lives)
+    # A pooler may give each transaction another connection, in which nothing has been prepared.
+    engine = sa.create_engine(
+        parsed, pool_size=pool_size, max_overflow=0, connect_args={"prepare_threshold": None}, **common
+    )
+    from tertulia.storage.database import patience  # noqa: PLC0415 - only PostgreSQL needs psycopg
+
+    event.listen(engine, "do_connect", patience.connect)
+    event.listen(engine, "checkin", patience.note_the_time)
+    event.listen(engine, "checkout", patience.see_that_it_lives)
     return engine
 
 
@@ -139,13 +138,16 @@ def set_durable(connection: Connection, *, durable: bool) -> None:
 def lock_schema(connection: Connection) -> None:
     """Let one process at a time change the schema, or do other work of an installation that happens once."""
     if connection.dialect.name == "postgresql":
+        driver: Any = connection.connection.driver_connection
+        driver.patience_s = None  # another process may be at it for long, and so may this one
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305806193)")
 
 
 def _sqlite_engine(url: str, pool_size: int, common: dict[str, Any]) -> Engine:
     path = sa.make_url(url).database
     if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(Path(path))
     # One connection for the writer, the others for readers.
     engine = sa.create_engine(
         url,
@@ -157,6 +159,14 @@ def _sqlite_engine(url: str, pool_size: int, common: dict[str, Any]) -> Engine:
     )
     event.listen(engine, "connect", _set_up_sqlite)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make a database's files, or those that are there, readable for their owner alone."""
+    path.touch(mode=0o600)
+    for each in (path, *path.parent.glob(f"{path.name}-*")):
+        with suppress(OSError):  # somebody else's, who shares it
+            each.chmod(0o600)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -181,25 +191,6 @@ def _execute_patiently(connection: sqlite3.Connection, sql: str) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
-    record.info["idle_since"] = time.monotonic()
-
-
-def _see_that_it_lives(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Have the pool make new connections if this one is broken. SQLAlchemy's own way asks the server each time."""
-    import psycopg  # noqa: PLC0415 - only PostgreSQL needs it
-
-    now = time.monotonic()
-    try:
-        if now - record.info.get("idle_since", now) > IDLE_S:
-            connection.execute("SELECT 1")
-            connection.rollback()
-    except psycopg.OperationalError as error:
-        raise InvalidatePoolError from error
-    if connection.closed:
-        raise InvalidatePoolError
 
 
 def _dumps(value: object) -> str:

@@ -15,11 +15,12 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tertulia.errors import Unavailable
 from tertulia.storage.database import dialect
+from tertulia.storage.database.file import DatabaseFile
 from tertulia.storage.database.prepared import execute_directly
 
 log = structlog.get_logger()
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 Unit = Callable[Concatenate[Connection, P], T]
+
+QUEUE_S = 5.0
+"""The longest time for which a unit waits for a connection to PostgreSQL."""
 
 SHARED_COMMIT = 64
 """The most waiting units that share a commit."""
@@ -80,6 +84,10 @@ def open_database(url: str, pool_size: int) -> Database:
     return SqliteDatabase(engine, pool_size) if dialect.is_sqlite(url) else PostgresDatabase(engine, pool_size)
 
 
+_OUT_OF_REACH = frozenset({DatabaseError, InternalError, OperationalError})
+"""Errors of a database that is away, locked, broken, or no database. Their other subclasses are a statement's."""
+
+
 @contextmanager
 def reported() -> Generator[None]:
     """Turn the errors of a database out of reach into one for the caller, and write their reason to the log.
@@ -89,7 +97,9 @@ def reported() -> Generator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
+    except (DatabaseError, InterfaceError, PoolTimeoutError) as error:
+        if isinstance(error, DatabaseError) and type(error) not in _OUT_OF_REACH:
+            raise
         log.error("database unavailable", reason=str(error.orig if isinstance(error, DBAPIError) else error))
         raise Unavailable("The database cannot be reached.") from error
 
@@ -127,7 +137,19 @@ class PostgresDatabase:
             return result
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        loop = asyncio.get_running_loop()
+        submitted = self._threads.submit(work)
+        patience = loop.call_later(QUEUE_S, submitted.cancel)  # of use while it waits for a thread
+        try:
+            return await asyncio.wrap_future(submitted, loop=loop)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            log.error("database unavailable", reason="no connection was free in time")
+            raise Unavailable("The database cannot be reached.", retry_after=2) from None
+        finally:
+            patience.cancel()
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -141,10 +163,11 @@ class SqliteDatabase:
         self.engine = engine
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-read")
         self._writer = _Writer(engine)
+        self._file = self._writer.file
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def transaction() -> T:
-            with reported(), self.engine.connect() as connection:
+            with reported(), self._file.in_use(), self.engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN")
                 return unit(connection, *args, **kwargs)
 
@@ -199,6 +222,7 @@ class _Writer:
         self._engine = engine
         self._connection: Connection | None = None
         self._durable = True
+        self.file = DatabaseFile(engine, self._forget_connection)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
@@ -238,7 +262,7 @@ class _Writer:
 
     def _commit_together(self, jobs: list[_Job]) -> None:
         try:
-            with reported():
+            with reported(), self.file.in_use():
                 connection = self._connected()
                 self._set_durable(connection, durable=any(job.durable for job in jobs))
                 dialect.begin_write(connection)
@@ -248,6 +272,7 @@ class _Writer:
                     for job in jobs:
                         _run_in_savepoint(connection, job)
                 execute_directly(connection, "COMMIT")
+                self.file.note_logs()
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
             self._roll_back()
             for job in jobs:
@@ -261,6 +286,11 @@ class _Writer:
         except SQLAlchemyError:
             self._disconnect()
 
+    def _forget_connection(self) -> Connection | None:
+        connection, self._connection = self._connection, None
+        self._durable = True  # as connections begin
+        return connection
+
     def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = self._engine.connect()
@@ -273,8 +303,7 @@ class _Writer:
 
     def _disconnect(self) -> None:
         """Undo what is open, and begin anew next time."""
-        connection, self._connection = self._connection, None
-        self._durable = True  # as connections begin
+        connection = self._forget_connection()
         if connection is not None:
             with suppress(SQLAlchemyError):
                 connection.invalidate()

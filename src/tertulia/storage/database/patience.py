@@ -1,0 +1,57 @@
+"""Connections to PostgreSQL that give up a server which does not answer. Imported when the first is made."""
+
+import time
+from typing import Any
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.errors import _WaitTimeout  # pyright: ignore[reportPrivateUsage] - what `wait` says it raises
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+STATEMENT_S = 5.0
+"""The longest time of a statement; migrations have as long as they need."""
+
+IDLE_S = 1.0
+"""A connection that was idle for so many seconds is tried before it is used."""
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection that gives up a server which does not answer, as one does whose host is frozen."""
+
+    patience_s: float | None = STATEMENT_S
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait as psycopg does. Raises OperationalError once patience is over."""
+        try:
+            return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
+        except _WaitTimeout as error:
+            if timeout is not None:
+                raise
+            self.pgconn.finish()  # an answer that comes late must not be taken for the next one's
+            raise psycopg.OperationalError(f"the server has not answered for {self.patience_s} seconds") from error
+
+
+def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> PatientConnection:
+    """Make a connection for SQLAlchemy. Returns it."""
+    return PatientConnection.connect(*arguments, **options)
+
+
+def note_the_time(connection: PatientConnection | None, record: ConnectionPoolEntry) -> None:
+    """Note since when a connection is idle."""
+    if connection is not None:
+        connection.patience_s = PatientConnection.patience_s  # a migration may have had more
+    record.info["idle_since"] = time.monotonic()
+
+
+def see_that_it_lives(connection: PatientConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool make new connections if this one is broken. SQLAlchemy's own way asks the server each time."""
+    now = time.monotonic()
+    try:
+        if now - record.info.get("idle_since", now) > IDLE_S:
+            connection.execute("SELECT 1")
+            connection.rollback()
+    except psycopg.OperationalError as error:
+        raise InvalidatePoolError from error
+    if connection.closed:
+        raise InvalidatePoolError
