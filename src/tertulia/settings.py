@@ -8,12 +8,14 @@ docs/reference/settings.md lists all.
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -131,6 +133,12 @@ class Settings(BaseSettings):
     """The folder of the embedded database, the secret key and downloaded weights."""
     secret_key: SecretStr = SecretStr("")
     """Encrypts secrets in the database; empty: the file `secret.key` in the data folder, made by `init`."""
+    host: str = "127.0.0.1"
+    """The address to listen on; `--host` goes before it."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The port to listen on, 0 for a free one; `--port` goes before it."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve; `--workers` goes before it."""
     model: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `local:NAME`, `openai:NAME` or `VENDOR:NAME`; several, separated by commas, are tried in
     order until one gives its first piece."""
@@ -191,7 +199,30 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, _config_file())
+
+
+class _Environment(EnvSettingsSource):
+    """The environment without the variables that Kubernetes makes of the names of services."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        return {name: value for name, value in found.items() if not is_of_a_service(name, value or "")}
+
+
+_OF_A_SERVICE = re.compile(
+    r"(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)\Z", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+", re.IGNORECASE)
+
+
+def is_of_a_service(name: str, value: str) -> bool:
+    """Return True for a variable that Kubernetes makes of a service's name, as `TERTULIA_PORT=tcp://10.0.0.1:80`.
+
+    The forms are those of Kubernetes' documentation, "Discovering services" (environment variables).
+    """
+    of_address = name.upper().endswith("_PORT") and _ADDRESS.fullmatch(value) is not None
+    return of_address or _OF_A_SERVICE.search(name) is not None
 
 
 def unknown_names_of_file() -> list[str]:

@@ -112,6 +112,46 @@ def test_a_name_of_the_settings_file_that_is_no_setting_is_named_in_one_line(com
     )
 
 
+KUBERNETES = {
+    "TERTULIA_SERVICE_HOST": "10.0.0.1",
+    "TERTULIA_SERVICE_PORT": "80",
+    "TERTULIA_SERVICE_PORT_HTTP": "80",
+    "TERTULIA_PORT": "tcp://10.0.0.1:80",
+    "TERTULIA_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "TERTULIA_PORT_80_TCP_PROTO": "tcp",
+    "TERTULIA_PORT_80_TCP_PORT": "80",
+    "TERTULIA_PORT_80_TCP_ADDR": "10.0.0.1",
+    "TERTULIA_DATABASE_SERVICE_HOST": "10.0.0.2",
+    "TERTULIA_DATABASE_SERVICE_PORT": "5432",
+    "TERTULIA_DATABASE_PORT": "tcp://10.0.0.2:5432",
+    "TERTULIA_DATABASE_PORT_5432_TCP_ADDR": "10.0.0.2",
+    "TERTULIA_CLUSTERS_SERVICE_HOST": "10.0.0.3",
+    "TERTULIA_TURN_SERVICE_PORT_TURN_UDP": "3478",
+    "TERTULIA_TURN_PORT_3478_UDP": "udp://10.0.0.3:3478",
+}
+
+
+@pytest.mark.usefixtures("made")
+def test_variables_of_kubernetes_services_are_no_settings(command: Command, data: Path) -> None:
+    done = command("token", "--data", data, **KUBERNETES)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_host_port_and_workers_are_settings_and_options_go_before_them(start: Start, data: Path, made: object) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        port = free.getsockname()[1]
+    variables = {"TERTULIA_HOST": "127.0.0.2", "TERTULIA_PORT": str(port), "TERTULIA_WORKERS": "2"}
+    server = start("serve", "--data", data, "--workers", "1", **variables)
+    assert server.url == f"http://127.0.0.2:{port}"
+    assert server.workers() == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "70000"), ("PORT", "http"), ("WORKERS", "0")])
+def test_a_wrong_address_of_the_server_is_named(command: Command, data: Path, name: str, value: str) -> None:
+    done = command("serve", "--data", data, **{f"TERTULIA_{name}": value})
+    assert (done.returncode, done.stderr.startswith(f"tertulia: TERTULIA_{name}: ")) == (2, True)
+
+
 def test_a_wrong_setting_ends_the_process_as_scripts_expect(program: Command, data: Path) -> None:
     done = program("serve", "--data", data, TERTULIA_RATE_LIMITS="some")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -13,10 +13,20 @@ Data = Annotated[
         help="The folder of the database, the secret key and weights; TERTULIA_DATA, else .data", show_default=False
     ),
 ]
-Host = Annotated[str, typer.Option(help="The address to listen on")]
+Host = Annotated[
+    str | None, typer.Option(help="The address to listen on; TERTULIA_HOST, else 127.0.0.1", show_default=False)
+]
 Language = Annotated[str, typer.Option(metavar="CODE", help="The language, ISO 639-3")]
 Organization = Annotated[str, typer.Option(metavar="ID", help="The organization")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one")]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="The port to listen on, 0 for a free one; TERTULIA_PORT, else 8000",
+        show_default=False,
+    ),
+]
 Url = Annotated[
     str | None, typer.Option(help=f"Where the server is; AMIGO_BASE_URL, else {DEFAULT_URL}", show_default=False)
 ]
@@ -31,4 +41,7 @@ VoiceProvider = Annotated[
         show_default=False,
     ),
 ]
-Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that serve")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=64, help="Processes that serve; TERTULIA_WORKERS, else 1", show_default=False),
+]

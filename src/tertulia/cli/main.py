@@ -71,8 +71,8 @@ def main(
 @app.command("run")
 def run_(
     data: Data = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
+    host: Host = None,
+    port: Port = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -80,35 +80,38 @@ def run_(
             show_default=False,
         ),
     ] = None,
-    workers: Workers = 1,
+    workers: Workers = None,
 ) -> None:
     """Start a server with a demo organization, and say how to talk with it. The weights of a local model are fetched
     where they are missing; if they cannot be had, the model that repeats speaks."""
     from tertulia.cli import run
+    from tertulia.cli.options import load_server_settings
 
-    run.run(_out, data, host, port, model, workers)
+    run.run(_out, load_server_settings(data, host, port, workers), model)
 
 
 @app.command("serve")
-def serve_(data: Data = None, host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
+def serve_(data: Data = None, host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Serve the API. Before that, the schema is brought up to date, and the weights of a local model are fetched where
     they are missing; if no model of TERTULIA_MODEL can be had, the command says so and ends."""
     from tertulia import logs
     from tertulia.cli import installation, models
-    from tertulia.cli.options import load_settings
+    from tertulia.cli.options import load_server_settings
     from tertulia.serving import serve
 
-    settings = load_settings(data)
-    serve.check(settings, host, port)
+    settings = load_server_settings(data, host, port, workers)
+    serve.check(settings)
     unset = "model" not in settings.model_fields_set
     settings = models.prepare(_notes, settings, "")
     installation.migrate(settings)
     logs.configure(settings.log_level)
-    listener = serve.listen(host, port)
+    listener = serve.listen(settings.host, settings.port)
     where = serve.address(listener)
     more = "; TERTULIA_MODEL names another one" if unset else ""
     _notes.print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
-    serve.run_server(listener, workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True))
+    serve.run_server(
+        listener, settings.workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True)
+    )
 
 
 @app.command()

@@ -14,10 +14,10 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tertulia.cli.failure import MISUSED, CommandFailed, warn
-from tertulia.settings import Group, Settings, unknown_names_of_file
+from tertulia.settings import Group, Settings, is_of_a_service, unknown_names_of_file
 
 PREFIX = "TERTULIA_"
-BACKENDS = frozenset({"sqlite", "postgresql"})
+BACKENDS = frozenset({"sqlite", "postgresql", "postgres"})
 
 
 def load_settings(data: Path | None) -> Settings:
@@ -35,6 +35,14 @@ def load_settings(data: Path | None) -> Settings:
     for name, url in settings.cluster_urls.items():
         _check_url("DATABASE_URL" if name == "default" else f"CLUSTERS_{name.upper()}", url)
     return settings.model_copy(update={"data": Path(os.environ["TERTULIA_DATA"])})
+
+
+def load_server_settings(data: Path | None, host: str | None, port: int | None, workers: int | None) -> Settings:
+    """Load the settings of a server; options that are given go before them. Raises CommandFailed as `load_settings`."""
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
+        if value is not None:
+            override(name, str(value))
+    return load_settings(data)
 
 
 def _read_settings() -> Settings:
@@ -64,8 +72,10 @@ def _check_url(name: str, url: str) -> None:
 
 def warn_of_unknown_variables() -> None:
     """Say which variables look like settings and are none: most are misspelt. What they hold is not shown."""
-    for name in sorted(os.environ):
-        if name.upper().startswith(PREFIX) and not _is_setting(name.upper().removeprefix(PREFIX)):
+    for name, value in sorted(os.environ.items()):
+        if not name.upper().startswith(PREFIX) or is_of_a_service(name, value):
+            continue
+        if not _is_setting(name.upper().removeprefix(PREFIX)):
             warn(f"there is no setting {name}; it is ignored.")
 
 

@@ -1,7 +1,5 @@
 """`tertulia run`, behind `make run`: everything that a newcomer needs, then the server."""
 
-from pathlib import Path
-
 from rich.console import Console
 
 from tertulia import logs
@@ -17,23 +15,24 @@ DEFAULTS = {"model": "local", "voice": "local", "rate_limits": "off"}
 to be fetched."""
 
 
-def run(console: Console, data: Path | None, host: str, port: int, model: str | None, workers: int) -> None:
+def run(console: Console, settings: Settings, model: str | None) -> None:
     """Fetch what the model needs, make the demo organization, say how to talk to it, and serve."""
-    settings = _load(data, model)
-    serve.check(settings, host, port)
+    settings = _with_defaults(settings, model)
+    serve.check(settings)
     settings = models.prepare(console, settings, models.FALLBACK)
     made = make_demo(settings, demo.ORGANIZATION, None)
     token = welcome.paste_token(settings, made)
     logs.configure(settings.log_level)
-    listener = serve.listen(host, port)
+    listener = serve.listen(settings.host, settings.port)
     url = serve.address(listener)
-    serve.run_server(listener, workers, lambda: welcome.greet(console, settings, made, url, token))
+    serve.run_server(listener, settings.workers, lambda: welcome.greet(console, settings, made, url, token))
 
 
-def _load(data: Path | None, model: str | None) -> Settings:
+def _with_defaults(given: Settings, model: str | None) -> Settings:
+    """Load the settings with what differs here. Returns them."""
     if model:
         override("MODEL", model)
-    given = load_settings(data)
+        given = load_settings(None)
     quick = "model" in given.model_fields_set and given.model == (models.FALLBACK,)
     for field, value in DEFAULTS.items():
         if field not in given.model_fields_set and not (quick and field == "voice"):

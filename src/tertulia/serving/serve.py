@@ -53,13 +53,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def check(settings: Settings, host: str, port: int) -> None:
+def check(settings: Settings) -> None:
     """Try the addresses, before anything else takes its time.
 
     Raises:
         ServingFailed: one of them cannot be listened on.
     """
-    listen(host, port).close()
+    listen(settings.host, settings.port).close()
     try:
         listen(settings.relay.host, 0).close()
     except ServingFailed as error:
