@@ -8,6 +8,7 @@ from functools import partial
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter
 from tertulia.auth.secrets import SecretBox
+from tertulia.auth.shares import Shares
 from tertulia.auth.tokens import Tokens
 from tertulia.background.maintenance import WATCH_S, Maintenance
 from tertulia.background.sweeper import purge, sweep
@@ -32,6 +33,7 @@ class Runtime:
     tokens: Tokens
     actors: Actors
     limiter: Limiter | None
+    shares: Shares
     conversations: Conversations
     maintenance: Maintenance
     loops: Loops
@@ -62,4 +64,7 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)
-        yield Runtime(settings, clusters, secret_box, tokens, Actors(), limiter, conversations, maintenance, loops)
+        shares = Shares(max(2, settings.database.pool_size // 2))
+        yield Runtime(
+            settings, clusters, secret_box, tokens, Actors(), limiter, shares, conversations, maintenance, loops
+        )

@@ -251,3 +251,10 @@ def test_a_text_message_has_no_source(stage: Stage, user: httpx2.Client) -> None
     assert user.get(path.format(events[-1]["message_id"])).status_code == 400
     assert user.get(path.format(UNKNOWN)).status_code == 404
     assert stage.user().get(path.format(events[-1]["message_id"])).status_code == 403
+
+
+def test_messages_of_a_foreign_conversation_are_an_empty_list(stage: Stage, user: httpx2.Client) -> None:
+    conversation = id_of(begin(user, stage.service()))
+    answer = stage.user().get(f"/conversation/{conversation}/messages/")
+    assert (answer.status_code, answer.json()["messages"], answer.json()["has_more"]) == (200, [], False)
+    assert stage.user().get(f"/conversation/{UNKNOWN}/messages/").status_code == 404

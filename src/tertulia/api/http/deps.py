@@ -198,6 +198,11 @@ class _MaybeActor(_CurrentActor):
             return None
 
 
+def needs_caller(dependency: object) -> bool:
+    """Return whether a dependency is one on a caller, without whom there is no answer."""
+    return isinstance(dependency, _CurrentActor) and not isinstance(dependency, _MaybeActor)
+
+
 CurrentActor = Annotated[Actor, Depends(_CurrentActor())]
 """The caller; 401 without valid credentials, 403 with those of another organization."""
 

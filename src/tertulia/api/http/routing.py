@@ -7,13 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope
 
 from tertulia.api.http import bodies
 from tertulia.api.http.bodies import BodyReader
-from tertulia.api.http.deps import find_claims
+from tertulia.api.http.deps import find_claims, find_runtime, needs_caller
 from tertulia.api.http.warnings import warn
 from tertulia.errors import Unprocessable, UnsupportedMedia
 
@@ -27,7 +26,6 @@ _NO_JSON = Unprocessable(
     "The body must be JSON, with the header Content-Type: application/json.", ("header", "content-type")
 )
 _NUL = "\0"
-_WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
 
 MOST_REPEATS = 500
 """Values of one parameter of a query: a page has no more items."""
@@ -52,13 +50,19 @@ class ContractRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         reader = None if self.body_field is None else BodyReader(self.body_field.field_info.annotation)
-        knows_caller = any(isinstance(each.call, SecurityBase) for each in self.dependant.dependencies)
+        knows_caller = any(needs_caller(each.call) for each in self.dependant.dependencies)
 
         async def handle_contract_request(request: Request) -> Response:
             refuse_nul(request)
             refuse_repeats(request)
-            if knows_caller and request.method in _WITH_BODY:
-                await find_claims(request)  # the framework reads the body before it asks
+            if not knows_caller:
+                return await handle_within_bounds(request)
+            claims = await find_claims(request)  # the framework reads the body before it asks
+            runtime = await find_runtime(request)
+            async with runtime.shares.place((claims.org_id, claims.user_id)):
+                return await handle_within_bounds(request)
+
+        async def handle_within_bounds(request: Request) -> Response:
             contract_request = ContractRequest(request.scope, request.receive, reader)
             response = await handle(contract_request)
             contract_request.warn_of_unknown_fields()

@@ -9,6 +9,9 @@ from sqlalchemy.engine import Connection
 
 T = TypeVar("T")
 
+PAGE_CHARACTERS = 2_000_000
+"""The text after which a page takes no more rows, however many it may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -43,10 +46,15 @@ def fetch_page(connection: Connection, query: Select[Any], window: Window, row: 
 
     The query must be in a total order, or pages overlap, and select the fields of `row` in their order.
     """
-    limited = query.limit(window.limit + 1).offset(window.offset)
-    rows = [row(*found) for found in connection.execute(limited).all()]
-    has_more = len(rows) > window.limit
-    return Page(rows[: window.limit], has_more, window.offset + window.limit if has_more else None)
+    rows: list[T] = []
+    characters = 0
+    with connection.execute(query.limit(window.limit + 1).offset(window.offset)) as found:
+        for values in found:
+            if len(rows) == window.limit or characters > PAGE_CHARACTERS:
+                return Page(rows, has_more=True, continuation_token=window.offset + len(rows))
+            rows.append(row(*values))
+            characters += sum(len(value) for value in values if isinstance(value, str))
+    return Page(rows, has_more=False, continuation_token=None)
 
 
 def ordering(
