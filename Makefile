@@ -8,6 +8,9 @@ MODEL ?=
 PEERS := chatkit adk langgraph parlant
 # Tests wait more than they compute: one worker more than there are cores.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
+# On all cores, which pip does not; without it, each first start would compile what it imports.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src || true
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -16,16 +19,24 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
 
-setup: $(VENV)/.done ## Make .venv with everything in it
+setup: $(VENV)/.run ## Make .venv with what running needs
 	@:
 
-$(VENV)/.done: requirements.lock pyproject.toml
+$(VENV)/.run: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tertulia needs Python 3.11 or newer: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@echo "Setting up $(VENV) (once; about half a minute) ..."
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) --no-build-isolation --editable .
+	@$(COMPILE)
+	@touch $@
+
+# What checks, tests and measures, besides.
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "Adding the developers' tools to $(VENV) (once; about half a minute) ..."
+	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(COMPILE)
 	@touch $@
 
 run: setup ## Start a server with a demo organization (MODEL=scripted, PORT=8000, DATA=.data)
@@ -36,26 +47,26 @@ demo: setup ## One conversation over the HTTP API, every event shown
 
 test: $(if $(ARGS),test-some,test-light test-heavy) ## Run the tests (ARGS="-k name" for some, JOBS=1)
 
-test-some: setup
+test-some: $(VENV)/.dev
 	@$(PYTEST) $(ARGS)
 
-test-light: setup
+test-light: $(VENV)/.dev
 	@$(PYTEST) -m "not heavy and not live"
 
-test-heavy: setup # Kills, hostile input, worker processes, a browser
+test-heavy: $(VENV)/.dev # Kills, hostile input, worker processes, a browser
 	@$(PYTEST) -m "heavy and not live"
 
-check: setup ## Format, lint, types and import rules
+check: $(VENV)/.dev ## Format, lint, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
 
-format: setup ## Format, and repair what lint can repair
+format: $(VENV)/.dev ## Format, and repair what lint can repair
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure, and write docs/reference/performance.md; with ARGS="--quick" only measure
+bench: $(VENV)/.dev ## Measure, and write docs/reference/performance.md; with ARGS="--quick" only measure
 	@$(BIN)/python -m bench $(or $(ARGS),--write docs/reference/performance.md)
 
 bench-peers: $(addprefix .peers/,$(addsuffix /.done,$(PEERS))) ## Install other servers, each by itself, for bench to measure too
@@ -67,11 +78,14 @@ bench-peers: $(addprefix .peers/,$(addsuffix /.done,$(PEERS))) ## Install other 
 	@.peers/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-lock: setup ## Pin every dependency with its hashes
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --quiet \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-languages: setup # Write the table of languages again, from the package that knows them
+lock: $(VENV)/.dev ## Pin every dependency with its hashes: of those who run it, and of its developers
+	@$(LOCK) --all-extras --group dev --output-file requirements-dev.lock
+	@$(LOCK) --all-extras --group build --constraints requirements-dev.lock --output-file requirements.lock
+
+languages: $(VENV)/.dev # Write the table of languages again, from the package that knows them
 	@cd tests && ../$(BIN)/python -m support.languages
 
 clean: ## Remove the environment and caches; data stays
