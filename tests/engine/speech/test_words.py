@@ -1,7 +1,7 @@
 """Words in the scripts of the world, cut where a listener interrupted them."""
 
-import unicodedata
 # ruff: noqa: RUF001 - the letters of other scripts are meant
+import unicodedata
 
 import pytest
 from hypothesis import given
