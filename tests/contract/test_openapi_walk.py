@@ -97,7 +97,7 @@ def walk_agents(walk: Walker) -> str:
 
     here, nowhere = {"agent_id": agent_id}, {"agent_id": NOWHERE}
     walk.call("create-agent-version", 400, path=here, json={"background": "Alone."})
-    walk.call("create-agent-version", 400, path=here, json={**spoken, "voice_config": {"voice_id": "nobody"}})
+    walk.call("create-agent-version", 400, path=here, json={"voice_config": {"voice_id": "nobody"}})
     walk.call("create-agent-version", path=here, json=spoken)
     walk.call("create-agent-version", path=here, query={"version": 2}, json={"voice_config": None, "behaviors": []})
     walk.call("create-agent-version", 409, path=here, query={"version": 2}, json={"behaviors": []})

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from support.samples import AGENT, a_name, make_agent
-from support.server import Server
+from support.server import Serve, Server
 from tertulia.ids import new_id
 from tertulia.providers.voices.fallback import Voices
 
@@ -50,11 +50,24 @@ def test_a_first_version_has_every_field_it_was_given(as_admin: httpx2.Client) -
     assert set(version["creator"]) == {"org_id", "user_id"}
 
 
-def test_a_voice_that_this_server_does_not_know_is_refused(as_admin: httpx2.Client) -> None:
+def test_a_voice_that_this_server_does_not_know_is_kept_with_a_warning(as_admin: httpx2.Client) -> None:
     agent_id = make_agent(as_admin, versions=0)
     answer = as_admin.post(f"/organization/agent/{agent_id}/", json={**AGENT, "voice_config": {"voice_id": "nobody"}})
-    assert answer.status_code == 400
-    assert "nobody" in answer.json()["detail"]
+    assert answer.status_code == 201
+    assert answer.headers["x-tertulia-warning"] == (
+        "voice_config: this server does not know the voice nobody; the default one speaks."
+    )
+    [version] = as_admin.get(f"/organization/agent/{agent_id}/version").json()["agent_versions"]
+    assert version["voice_config"] == {"voice_id": "nobody"}
+
+
+def test_the_default_voice_is_known_without_any_voice(serve: Serve) -> None:
+    as_admin = serve(voice=("off",)).as_admin
+    path = f"/organization/agent/{make_agent(as_admin, versions=0)}/"
+    for voice_id, warnings in (("default", 0), ("tone", 1)):
+        answer = as_admin.post(path, json={**AGENT, "voice_config": {"voice_id": voice_id}})
+        assert answer.status_code == 201
+        assert len(answer.headers.get_list("x-tertulia-warning")) == warnings
 
 
 def test_who_may_create_no_version_has_no_voice_looked_up(

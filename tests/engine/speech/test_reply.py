@@ -429,3 +429,12 @@ async def test_chinese_is_cut_between_any_two_characters() -> None:
     await listener.interrupt_at(25)
 
     assert listener.spoken.text == "从前有"
+
+
+@pytest.mark.parametrize("text", ["नमस्ते दुनिया", "שָׁלוֹם עֲלֵיכֶם", "বাংলা ভাষায়"])
+async def test_a_word_with_marks_is_heard_whole_or_not_at_all(text: str) -> None:
+    first = text.split(" ", maxsplit=1)[0]
+    for ms in range(CHAR_MS, CHAR_MS * (len(text) - 1), CHAR_MS):
+        listener = Listener(Writer(text), Throat())
+        await listener.interrupt_at(ms)
+        assert listener.spoken.text in {"", first}, ms

@@ -17,6 +17,7 @@ MARKS = (
 ).split(" ")
 SPACES = [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "---\n", "\n- ", "|--|\n"]
 SHAPES = "a [ ]( ](a(b) < <a <!-- &a _ ` | 1 1, 1. 1/ 1: a@ a. a- - 😀 \u200d https://a/. www. [^ ](a".split(" ")
+SHAPES += [*"1- 0-0 PIN call,1 code:1 Tel. 1.234 1,2 AB".split(" "), "PIN ", "1 000 ", "call is ", "1 or ", "12, "]
 MARKUP = st.lists(st.sampled_from([*MARKS, *SPACES])).map("".join)
 WRITTEN = MARKUP | st.text()
 
@@ -121,9 +122,118 @@ def test_numbers_are_said_in_english_words(written: str, said: str) -> None:
     assert speakable(written, "eng").text == said
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Call 112 now, or 911.", "Call one one two now, or nine one one."),
+        ("In an emergency dial 999.", "In an emergency dial nine nine nine."),
+        ("The emergency number is 112.", "The emergency number is one one two."),
+        ("112 is the emergency number.", "one one two is the emergency number."),
+        ("My number is 123-45-6789.", "My number is one two three, four five, six seven eight nine."),
+        ("Your PIN is 1999, **not** 2024.", "Your PIN is one nine nine nine, not twenty twenty-four."),
+        ("PIN: **2024**", "PIN: two zero two four"),
+        ("Your one-time code is 836 204.", "Your one-time code is eight three six, two zero four."),
+        ("Codes 1234, 5678 and 9012", "Codes one two three four, five six seven eight and nine zero one two"),
+        ("The card ending in 4242", "The card ending in four two four two"),
+        ("4111 1111 1111 1111", "four one one one, one one one one, one one one one, one one one one"),
+        ("Phone: 030 1234567", "Phone: zero three zero, one two three four five six seven"),
+        ("01 23 45 67 89", "zero one, two three, four five, six seven, eight nine"),
+        ("Springfield, IL 62704-1234", "Springfield, IL six two seven zero four, one two three four"),
+        ("A Street 5, 10115 Berlin", "A Street five, one zero one one five Berlin"),
+        ("London SW1A 1AA, M60 1NW", "London SW one A one AA, M six zero one NW"),
+        ("Order #48213 is here", "Order number four eight two one three is here"),
+        ("Your order 1001 is here", "Your order one zero zero one is here"),
+        ("Flight BA 1999 or room 204", "Flight BA one nine nine nine or room two zero four"),
+        ("ISBN 978-3-16-148410-0", "ISBN nine seven eight, three, one six, one four eight four one zero, zero"),
+    ],
+)
+def test_digits_that_are_a_name_are_said_one_by_one(written: str, said: str) -> None:
+    assert speakable(written, "eng").text == said
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("999 people, 112 books", "nine hundred ninety-nine people, one hundred twelve books"),
+        ("I order 1500 units in 2024", "I order fifteen hundred units in twenty twenty-four"),
+        ("Text 1000 people", "Text one thousand people"),
+        ("the case of 1984", "the case of nineteen eighty-four"),
+        ("2019-2024", "twenty nineteen to twenty twenty-four"),
+        (
+            "24-11-2026 or 2026-11-24",
+            "November twenty-fourth, twenty twenty-six or November twenty-fourth, twenty twenty-six",
+        ),
+        ("3 rooms and 200 codes", "three rooms and two hundred codes"),
+        ("https://a.org/code/PIN=1234", "a dot org"),
+    ],
+)
+def test_other_digits_are_not_names(written: str, said: str) -> None:
+    assert speakable(written, "eng").text == said
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("29,99 €", "twenty-nine euros and ninety-nine cents"),
+        ("€29,99", "twenty-nine euros and ninety-nine cents"),
+        ("1.234,56 €", "one thousand two hundred thirty-four euros and fifty-six cents"),
+        ("1.234 €", "one thousand two hundred thirty-four euros"),
+        ("12 500 €", "twelve thousand five hundred euros"),
+        ("29,99 euros", "twenty-nine point nine nine euros"),
+        ("10.000.000 people", "ten million people"),
+        ("1 000 000 people", "one million people"),
+        ("1\u202f000\u202f000 people", "one million people"),
+        ("5,5 kg or 3,5 %", "five point five kilograms or three point five percent"),
+        ("$1,234.56", "one thousand two hundred thirty-four dollars and fifty-six cents"),
+        ("1.234 and 1,234", "one point two three four and one thousand two hundred thirty-four"),
+        ("sizes 3,5 and 1,2,3", "sizes three,five and one,two,three"),
+        ("192.168.100.200", "one hundred ninety-two point one hundred sixty-eight point one hundred point two hundred"),
+        ("100 200 300 400", "one hundred two hundred three hundred four hundred"),
+    ],
+)
+def test_numbers_as_europeans_write_them_are_said_in_english(written: str, said: str) -> None:
+    assert speakable(written, "eng").text == said
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [
+        ("deu", "Ihre PIN ist 1999, im Jahr 2024.", "Ihre PIN ist 1 9 9 9, im Jahr 2024."),
+        ("deu", "Rufen Sie 112 an; Zimmer 204.", "Rufen Sie 1 1 2 an; Zimmer 2 0 4."),
+        ("deu", "1.234,56 €, 10.000.000, 1,234.56", "1234,56 €, 10000000, 1234,56"),
+        ("deu", "12.03.2024, 1.5, 192.168.100.200", "12.03.2024, 1.5, 192.168.100.200"),
+        ("fra", "Le code est 1234; composez le 112.", "Le code est 1 2 3 4; composez le 1 1 2."),
+        ("fra", "1\u202f000\u202f000 € et 29,99 €", "1000000 € et 29,99 €"),
+        ("spa", "Su código postal es 28013. Llame al 112.", "Su código postal es 2 8 0 1 3. Llame al 1 1 2."),
+        ("ita", "Chiami il 112, il PIN è 4711.", "Chiami il 1 1 2, il PIN è 4 7 1 1."),
+        ("por", "Ligue para 112: CEP 01310-100", "Ligue para 1 1 2: CEP 0 1 3 1 0, 1 0 0"),
+        ("nld", "Bel 112, uw pincode is 1234.", "Bel 1 1 2, uw pincode is 1 2 3 4."),
+        ("jpn", "1,234,567 PIN 1234", "1234567 PIN 1 2 3 4"),
+    ],
+)
+def test_other_languages_have_their_own_names_and_separators(language: str, written: str, said: str) -> None:
+    assert speakable(written, language).text == said
+
+
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@given(st.sampled_from(["PIN", "Your code is", "zip code:", "Call"]), st.integers(100, 999_999))
+def test_a_name_is_said_with_each_of_its_digits(cue: str, number: int) -> None:
+    said = speakable(f"{cue} {number}.", "eng").text
+    assert said == f"{cue} {' '.join(DIGITS[int(digit)] for digit in str(number))}."
+
+
+@given(st.integers(1000, 10**9 - 1), st.integers(0, 99))
+def test_a_sum_is_said_alike_however_its_separators_are_written(whole: int, cents: int) -> None:
+    american, european = f"{whole:,}.{cents:02}", f"{whole:,}".replace(",", ".") + f",{cents:02}"
+    assert speakable(f"{european} €", "eng").text == speakable(f"{american} €", "eng").text
+    assert speakable(f"{european} €", "deu").text == speakable(f"{american} €", "deu").text == f"{whole},{cents:02} €"
+
+
 def test_other_languages_keep_digits_and_symbols_for_their_voices() -> None:
     written = "Am 24.11.2026 um 15:30: 1.000,50 €, 5 % & 3–4 km, 5 - 3 = 2, AT&T, example.com"
-    assert speakable(f"**{written}**", "deu").text == written
+    assert speakable(f"**{written}**", "deu").text == written.replace("1.000,50", "1000,50")
 
 
 def test_spans_say_which_stretch_was_said_how() -> None:

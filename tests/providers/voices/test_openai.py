@@ -348,6 +348,12 @@ async def test_times_that_are_right_are_kept_beside_those_that_are_wrong():
     assert heard == Transcript("Good day, Ana.", (Word(5, 8, 300, 500), Word(10, 13, 500, 500)))
 
 
+async def test_a_word_is_not_found_in_the_beginning_of_a_letter_with_its_marks():
+    words = [{"word": "क", "start": 0.1, "end": 0.2}, {"word": "हिन्दी", "start": 0.2, "end": 0.4}]
+    async with ears_at(sends(json.dumps({"text": "कि हिन्दी", "words": words}).encode())) as (ears, _):
+        assert (await ears.transcribe(PCM, "hin", ())).words == (Word(3, 9, 200, 400),)
+
+
 async def test_a_silent_recording_is_an_empty_text():
     async with ears_at(sends(b'{"text": "", "words": []}')) as (ears, _):
         assert await ears.transcribe(PCM, "eng", ()) == Transcript("")

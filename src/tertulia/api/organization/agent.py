@@ -17,6 +17,7 @@ from tertulia.api.http.versions import CreatedVersion, version_range
 from tertulia.api.http.warnings import warn
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
+from tertulia.engine.speech.voices import warning_of
 from tertulia.errors import BadRequest
 from tertulia.storage import agent as agents
 from tertulia.storage import versioned
@@ -138,9 +139,8 @@ async def create_agent_version(
     """Create the next version of an agent; fields that are left out keep their value."""
     if body.voice_config is not None:
         await organization.database.read(_require_create_version, actor, agent_id)  # a vendor is asked for nobody else
-        voice_id = body.voice_config.voice_id
-        if not await runtime.conversations.voices.knows(voice_id):
-            raise BadRequest(f"voice_config: this server does not know the voice {voice_id}.")
+        if text := await warning_of(runtime.conversations.voices, body.voice_config.voice_id):
+            warn(request, text)
     changes = body.model_dump(mode="json", exclude_none=True)
     made = await organization.database.write(_create_version, actor, agent_id, changes, version)
     if not changes:

@@ -72,6 +72,30 @@ _UNITS = {
 }  # fmt: skip
 
 
+_GAP = "[ \u00a0\u202f]?"
+_GROUPED = "|".join(
+    (
+        r"[0-9]{1,3}(?:\.[0-9]{3})++,[0-9]++",  # 1.234,56
+        r"[0-9]{1,3}(?:\.[0-9]{3}){2,}+",  # 10.000.000
+        r"[0-9]{1,3}(?:[\u00a0\u202f][0-9]{3})++(?:,[0-9]++)?+",
+        r"(?<![0-9])(?<![0-9] )[1-9][0-9]?(?:[ ][0-9]{3}){2,}+(?:,[0-9]++)?+(?! [0-9])",  # 1 234 567
+        r"(?<![0-9])(?<![0-9] )[1-9][0-9]{2}(?:[ ][0-9]{3})+[ ]000(?:,[0-9]++)?+(?! [0-9])",  # no list of hundreds
+        r"(?<![0-9])(?<![0-9] )[1-9][0-9]{0,2}[ ]000(?:,[0-9]++)?+(?! [0-9])",
+    )
+)
+"""Numbers that only a European writes: thousands between points or spaces, decimals behind a comma."""
+
+_DECIMAL_COMMA = r"[0-9]++,[0-9]{1,2}(?![0-9,])"
+"""Decimals behind a comma, if a currency or a unit says that this is one number."""
+
+_THOUSANDS = r"[1-9][0-9]{0,2}(?:[. ][0-9]{3})++(?:,[0-9]{1,2})?+(?![0-9,])"
+"""The same with thousands apart, if a currency stands behind it, as Europeans put it."""
+
+_EUROPEAN = re.compile(rf"{_GROUPED}|{_DECIMAL_COMMA}")
+_BEFORE_CURRENCY = re.compile(rf"{_GROUPED}|{_DECIMAL_COMMA}|{_THOUSANDS}")
+_N = rf"(?:(?:{_GROUPED})(?![.,]?[0-9])|(?:[0-9]{{1,3}}(?:,[0-9]{{3}})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+)"
+
+
 def cardinal(number: int) -> str:
     """A number from 0 to below 10**18."""
     if number < 20:
@@ -108,10 +132,19 @@ def spelled(digits: str) -> str:
 
 
 def quantity(written: str) -> str:
-    """How much: `1,234.5`, `1999`, `.5`."""
-    whole, _, decimals = written.replace(",", "").partition(".")
+    """Say how much: `1,234.5`, `1999`, `.5`, and as Europeans write it, `1.234,5` and `1 000 000`. Return the words."""
+    whole, _, decimals = plain(written).partition(".")
     words = [cardinal(int(whole)) if len(whole) <= _MOST_DIGITS else spelled(whole)] if whole else []
     return " ".join([*words, "point", spelled(decimals)] if decimals else words)
+
+
+def plain(written: str) -> str:
+    """Take the separators of thousands out of a number. Return it with a point before its decimals."""
+    return _from_european(written) if _EUROPEAN.fullmatch(written) else written.replace(",", "")
+
+
+def _from_european(written: str) -> str:
+    return re.sub(r"[^0-9,]", "", written).replace(",", ".")
 
 
 def number(written: str) -> str:
@@ -130,7 +163,7 @@ def _date(found: re.Match[str]) -> str:
 
 
 def _numeric_date(found: re.Match[str]) -> str:
-    """Month first between slashes, where that is a month; day first between dots."""
+    """Say a date in numbers: month first between slashes, if that is a month, day first between dots or hyphens."""
     first, second = int(found["first"]), int(found["second"])
     day, month = (second, first) if found["between"] == "/" and first <= 12 else (first, second)
     if not (1 <= month <= 12 and 1 <= day <= 31):
@@ -157,6 +190,7 @@ def _half(half: str | None) -> str:
 
 def _money(found: re.Match[str]) -> str:
     sign, written = found["sign"] or found["sign_after"], found["amount"] or found["amount_after"]
+    written = _from_european(written) if found["sign_after"] and _BEFORE_CURRENCY.fullmatch(written) else plain(written)
     one, many, cents = _CURRENCIES[sign]
     if found["scale"]:
         return f"{quantity(written)} {_SCALE_LETTERS.get(found['scale'], found['scale'])} {many}"
@@ -215,12 +249,12 @@ def _any_of(words: Mapping[str, object]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
-_N = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+"
-_GAP = "[ \u00a0\u202f]?"
 _SIGN = f"[{''.join(_CURRENCIES)}]"
 _HALF = rf"{_GAP}[aApP]\.?[mM](?!\w)(?:\.(?=,| [a-z]))?+"
 _MONTH = "|".join([*_MONTHS, "Sept", *(name[:3] for name in _MONTHS)])
 _SCALE = rf"(?:{_GAP}(?P<scale>thousand|million|billion|trillion|{_any_of(_SCALE_LETTERS)})(?!\w))?+"
+
+_IP_ADDRESS = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?:\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}(?![0-9.])"
 
 KINDS: dict[str, tuple[str, Say]] = {
     "telephone": (
@@ -228,13 +262,17 @@ KINDS: dict[str, tuple[str, Say]] = {
         r"|\+[0-9]{1,3}(?:[ .-]?[0-9]{2,4}){2,6}+(?![0-9])|[0-9]{3}-[0-9]{4}(?![0-9-])",
         _telephone,
     ),
+    "ip_address": (
+        _IP_ADDRESS,
+        lambda found: " point ".join(quantity(part) for part in found[0].split(".")),
+    ),
     "date": (
         r"(?P<year>[0-9]{4})(?P<dash>[-/])(?P<month>0[1-9]|1[0-2])(?P=dash)(?P<day>0[1-9]|[12][0-9]|3[01])(?![0-9])"
         r"(?:T(?=[0-9]))?",
         _date,
     ),
     "numeric_date": (
-        r"(?P<first>[0-9]{1,2})(?P<between>[/.])(?P<second>[0-9]{1,2})(?P=between)(?P<in_year>[0-9]{4})(?![0-9])",
+        r"(?P<first>[0-9]{1,2})(?P<between>[/.-])(?P<second>[0-9]{1,2})(?P=between)(?P<in_year>[0-9]{4})(?![0-9])",
         _numeric_date,
     ),
     "named_date": (
@@ -251,8 +289,13 @@ KINDS: dict[str, tuple[str, Say]] = {
         lambda found: f"{cardinal(int(found['at_hour']))} {_half(found['which'])}",
     ),
     "money": (
-        rf"(?P<sign>{_SIGN}){_GAP}(?P<amount>{_N}){_SCALE}|(?P<amount_after>{_N}){_GAP}(?P<sign_after>[€£¥₹])",
+        rf"(?P<sign>{_SIGN}){_GAP}(?P<amount>{_DECIMAL_COMMA}|{_N}){_SCALE}"
+        rf"|(?P<amount_after>{_GROUPED}|{_DECIMAL_COMMA}|{_THOUSANDS}|{_N}){_GAP}(?P<sign_after>[€£¥₹])",
         _money,
+    ),
+    "sum": (
+        rf"(?P<sum>{_DECIMAL_COMMA})(?=[ ](?:EUR|USD|GBP|CHF|euros?|dollars?|pounds?|francs?)\b)",
+        lambda found: quantity(found["sum"]),
     ),
     "fraction": (
         r"(?:(?P<wholes>[0-9]{1,3}) )?(?P<over>[0-9]{1,3})/(?P<under>[0-9]{1,3})(?![0-9/])",
@@ -263,12 +306,9 @@ KINDS: dict[str, tuple[str, Say]] = {
         r"(?P<place>[0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,9})(?:st|nd|rd|th)(?!\w)",
         lambda found: ordinal(int(found["place"].replace(",", ""))),
     ),
-    "short_code": (
-        r"(?:(?:(?<=[Cc]all )|(?<=[Dd]ial ))[0-9]{3,6}+(?! [a-z])|911|988|999)(?!\w|[.,:/-][0-9])",
-        lambda found: spelled(found[0]),
-    ),
     "which": (r"(?<!\w)No\. (?=[0-9])", lambda _: "number "),
-    "measure": (rf"(?<![A-Za-z])(?P<measured>{_N}){_GAP}(?P<unit>{_any_of(_UNITS)})(?!\w)", _measure),
+    "measure": (rf"(?<![A-Za-z])(?P<measured>{_DECIMAL_COMMA}|{_N}){_GAP}(?P<unit>{_any_of(_UNITS)})(?!\w)", _measure),
+    "grouped": (rf"(?<![\w.])(?:{_GROUPED})(?![.,]?[0-9])", lambda found: quantity(found[0])),
     "version": (
         r"[0-9]++(?:\.[0-9]++){2,}+",
         lambda found: " point ".join(quantity(part) for part in found[0].split(".")),
@@ -279,3 +319,36 @@ KINDS: dict[str, tuple[str, Say]] = {
     "to": (rf"(?<=[0-9%])(?:{_GAP}[-–]{_GAP}(?={_SIGN}?[0-9])|:(?=[0-9]))", lambda _: " to "),
 }
 """In the order in which they are tried."""
+
+
+# --- Other languages -------------------------------------------------------------------------------------------------
+
+_COMMA_LANGUAGES = frozenset(
+    "afr bel bos bul cat ces dan deu ell est eus fin fra glg hrv hun hye ind isl ita kat kaz lav lit mkd nld nno nob "
+    "nor pol por ron rus slk slv spa sqi srp swe tur ukr vie".split()
+)
+"""Those that write decimals behind a comma, and thousands between points, spaces or apostrophes."""
+
+_ALONE = r"(?<![\w.,])"
+_POINTS = rf"{_ALONE}(?!{_IP_ADDRESS})[0-9]{{1,3}}(?:(?P<gap>[.'’\u00a0\u202f])[0-9]{{3}})(?:(?P=gap)[0-9]{{3}})*+"
+_SPACES = rf"{_ALONE}(?<![0-9] )[1-9][0-9]{{0,2}}(?:[ ][0-9]{{3}}){{2,}}+(?! [0-9])"
+_COMMAS = rf"{_ALONE}[0-9]{{1,3}}(?:,[0-9]{{3}})++"
+
+_WITH_COMMA: dict[str, tuple[str, Say]] = {
+    "american": (
+        rf"{_COMMAS}(?P<decimals>\.[0-9]++)(?![.,]?[0-9])",
+        lambda found: plain(found[0]).replace(".", ","),
+    ),
+    "grouped": (rf"(?:{_POINTS}|{_SPACES})(?:,[0-9]++)?+(?![.,]?[0-9])", lambda found: re.sub("[^0-9,]", "", found[0])),
+}
+_WITH_POINT: dict[str, tuple[str, Say]] = {
+    "grouped": (rf"{_COMMAS}(?:\.[0-9]++)?+(?![.,]?[0-9])", lambda found: plain(found[0])),
+}
+
+
+def separators(language: str) -> dict[str, tuple[str, Say]]:
+    """Choose what takes the separators of thousands out of the numbers of a language other than English.
+
+    Return the patterns and what says them: a voice may take a separator for the decimal one, or for a pause.
+    """
+    return _WITH_COMMA if language in _COMMA_LANGUAGES else _WITH_POINT

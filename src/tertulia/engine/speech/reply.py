@@ -6,7 +6,6 @@ time is known by then; all characters of all pieces are the reply as it was writ
 
 import asyncio
 import base64
-import re
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tertulia.engine.speech.sentences import Sentences
 from tertulia.engine.speech.speakable import speakable
 from tertulia.engine.speech.voices import Speaker, Voices
 from tertulia.engine.speech.wishes import AudioFormat, Speaking
+from tertulia.engine.speech.words import without_part
 from tertulia.errors import ModelMisbehaved, VoiceFailed
 from tertulia.providers.base import Sound
 
@@ -35,9 +35,6 @@ PACE_MS = 60.0
 
 MP3_BYTES_A_MS = 8
 """Of 64 kbit/s, the constant rate of our MP3."""
-
-_PART_OF_A_WORD = re.compile(r"(?:[^\W\u3040-\u30ff\u3400-\u9fff]|['\u2019-])+\Z")
-"""What a cut must not leave at the end; Chinese and Japanese write no spaces, and each of their characters may end."""
 
 Alive = Callable[[float], None]
 """Says that the turn lives, and may be silent for so many seconds from now before that is counted."""
@@ -185,9 +182,7 @@ class _Message:
             self._note(alignment.finish(max(self._ms - begins_ms, at_least_ms)), begins_ms)
         heard = "".join(character for ms, character in self._characters if ms < heard_ms)
         more = self._characters[len(heard) : len(heard) + 1]
-        if more and _PART_OF_A_WORD.match(more[0][1]):
-            heard = _PART_OF_A_WORD.sub("", heard)
-        return heard.rstrip()
+        return without_part(heard, more[0][1] if more else "").rstrip()
 
     def recording(self) -> bytes:
         """The sound as a file, as long as it was sent or heard; empty where there is none."""

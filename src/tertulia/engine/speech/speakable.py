@@ -3,11 +3,16 @@
 # ruff: noqa: RUF001 - other dashes and signs are meant
 import html
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import cast
 
 from tertulia.engine.speech import numbers
+from tertulia.engine.speech.names import names
 from tertulia.engine.speech.numbers import Say
+from tertulia.engine.speech.words import is_of_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,37 @@ def speakable(written: str, language: str) -> Speakable:
     The text has single spaces, at neither end, and no control characters, angle brackets or tags. Digits and symbols of
     other languages than English stay: their voices know how to say them.
     """
-    tokens, sayings = _LANGUAGES.get(language, _OTHERS)
+    tokens, sayings = _compiled_for(language)
     spoken, at = _Spoken(), 0
-    for found in tokens.finditer(written):
-        if found.start() > at:
-            spoken.say(at, found.start(), written[at : found.start()], apart=False)
-        kind, at = str(found.lastgroup), found.end()
-        spoken.say(found.start(), at, sayings[kind](found), apart=kind not in _WITHIN_WORDS)
+    named = deque(names(written, language))
+    while True:
+        found = tokens.search(written, at)
+        while named and named[0][0] < at:  # within an address, for one
+            named.popleft()
+        is_name = bool(named) and (found is None or named[0][0] <= found.start())
+        if not is_name and found is None:
+            break
+        start, end = named.popleft() if is_name else cast("re.Match[str]", found).span()
+        if start > at:
+            spoken.say(at, start, written[at:start], apart=False)
+        if is_name or found is None:
+            spoken.say(start, end, _name(written[start:end], language), apart=True)
+        else:
+            kind = str(found.lastgroup)
+            spoken.say(start, end, sayings[kind](found), apart=kind not in _WITHIN_WORDS)
+        at = end
     if at < len(written):
         spoken.say(at, len(written), written[at:], apart=False)
     return spoken.speakable()
+
+
+def _name(digits: str, language: str) -> str:
+    """Digits that are a name, one by one; the groups that they were written in are apart."""
+    groups = re.findall("[0-9]+", digits)
+    if language == "eng":
+        said = ", ".join(numbers.spelled(group) for group in groups)
+        return f"plus {said}" if digits.startswith("+") else said
+    return ("+" if digits.startswith("+") else "") + ", ".join(" ".join(group) for group in groups)
 
 
 class _Spoken:
@@ -58,7 +84,7 @@ class _Spoken:
         """Say `text` for a stretch; what is said `apart` is never one word with what is beside it."""
         if text.startswith(" ") and self._last in {"", " "}:
             text = text[1:]
-        elif text and (apart or self._apart) and text[0].isalnum() and self._last.isalnum():
+        elif text and (apart or self._apart) and is_of_word(text[0]) and is_of_word(self._last):
             text = f" {text}"
         self._apart = apart or (self._apart and not text)
         self._last = text[-1:] or self._last
@@ -225,14 +251,16 @@ def _compiled(kinds: Mapping[str, tuple[str, Say]]) -> tuple[re.Pattern[str], di
     return re.compile(pattern, re.MULTILINE), {f"{name}_": say for name, (_, say) in kinds.items()}
 
 
-_OTHERS = _compiled({**_MARKUP, "star": (_STAR, lambda _: " × "), **_SOFT})
-_LANGUAGES = {
-    "eng": _compiled(
-        {
-            **{name: (pattern, _ENGLISH_SAYINGS.get(name, say)) for name, (pattern, say) in _MARKUP.items()},
-            **numbers.KINDS,
-            **_ENGLISH,
-            **_SOFT,
-        }
-    )
+_ENGLISH_KINDS = {
+    **{name: (pattern, _ENGLISH_SAYINGS.get(name, say)) for name, (pattern, say) in _MARKUP.items()},
+    **numbers.KINDS,
+    **_ENGLISH,
+    **_SOFT,
 }
+
+
+@cache
+def _compiled_for(language: str) -> tuple[re.Pattern[str], dict[str, Say]]:
+    if language == "eng":
+        return _compiled(_ENGLISH_KINDS)
+    return _compiled({**_MARKUP, **numbers.separators(language), "star": (_STAR, lambda _: " × "), **_SOFT})

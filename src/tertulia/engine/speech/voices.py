@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
-from tertulia.errors import BadRequest
+from tertulia.errors import BadRequest, VoiceFailed
 from tertulia.providers.base import Detector, Sound, Transcript
 
 
@@ -45,6 +45,18 @@ def speaking_of(voices: Voices, voice_id: str | None, language: str, wish: Voice
     if not voices.speaks(language):
         raise BadRequest(f"response_format: there is no voice for the language {language}.")
     return Speaking(voice_id, language, wish.audio_format, wish.playback)
+
+
+async def warning_of(voices: Voices, voice_id: str) -> str | None:
+    """Look the voice of an agent up. Return a warning if another one speaks for it here, else None.
+
+    Nothing is warned of if no vendor can say now which voices it has.
+    """
+    try:
+        known = await voices.knows(voice_id)
+    except VoiceFailed:
+        return None
+    return None if known else f"voice_config: this server does not know the voice {voice_id}; the default one speaks."
 
 
 def refuse_unheard(voices: Voices, language: str) -> None:

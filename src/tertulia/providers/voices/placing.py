@@ -1,5 +1,6 @@
 """Words that a vendor tells apart from their text, put back to where they stand in it."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from tertulia.providers.base import Word
@@ -34,13 +35,21 @@ class Placing:
             if not isinstance(word, str) or begins_s is None or ends_s is None:
                 continue
             bare = word.strip().lower()
-            at = self._text.find(bare, self._at, self._at + _FAR + len(bare)) if bare and self._plain else -1
+            at = self._find(bare) if bare and self._plain else -1
             if at < 0:
                 continue
             begins_ms = max(self._ms, begins_s * 1000)
             self._ms = max(begins_ms, ends_s * 1000)
             self._at = at + len(bare)
             yield Word(at, self._at, begins_ms, self._ms)
+
+    def _find(self, bare: str) -> int:
+        """Where a word stands next, -1 for nowhere; its last letter has no more marks there than in the word."""
+        at, last = self._at - 1, self._at + _FAR + len(bare)
+        while (at := self._text.find(bare, at + 1, last)) >= 0:
+            if unicodedata.category(self._text[at + len(bare) :][:1] or " ")[0] != "M":
+                return at
+        return -1
 
     def _second(self, value: object) -> float | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
