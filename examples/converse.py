@@ -4,8 +4,8 @@
     TOKEN=$(.venv/bin/tertulia token --admin) python3 examples/converse.py examples/conversations/lines.toml FOLDER
 
 Needs nothing but Python, and an administrator, who may see the states. A conversation whose file is there already is
-left out, so a run that was stopped goes on. `URL` is the address of the organization, `http://127.0.0.1:8000/v1/demo`
-unless the environment says otherwise.
+left out, so a run that was stopped goes on.
+`URL` is the address of the organization, `http://127.0.0.1:8000/v1/demo` unless the environment says otherwise.
 """
 
 import json

@@ -93,6 +93,8 @@ class TurnSettings(Group):
     """How long running turns may go on when the server stops; what is not done by then is void."""
     history: Annotated[int, Field(ge=1, le=1000)] = 40
     """Messages of the conversation that a model is shown."""
+    history_chars: Annotated[int, Field(ge=100, le=10_000_000)] = 60_000
+    """Characters of these messages together; the oldest are left out first."""
 
 
 class LimitSettings(Group):

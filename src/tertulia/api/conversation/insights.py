@@ -17,7 +17,7 @@ from tertulia.engine.agent.suggestions import StarterWish
 from tertulia.errors import BadRequest, Unprocessable
 from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.message import Interaction, get_interaction
-from tertulia.storage.turn.history import list_history
+from tertulia.storage.turn.history import HistoryBounds, list_history
 from tertulia.storage.turn.values import Message, Opening
 
 router = contract_router("/conversation", "Conversation")
@@ -109,7 +109,7 @@ async def recommend_responses_for_interaction(
     body: Annotated[RecommendResponses | None, Body()] = None,
 ) -> RecommendedResponses:
     """Suggest messages that the user could send next. Return them; the interaction must be the newest."""
-    history = runtime.settings.turn.history
+    history = runtime.conversations.history
     conversation, said = await organization.database.read(
         _newest_interaction, actor, conversation_id, interaction_id, history
     )
@@ -120,7 +120,7 @@ async def recommend_responses_for_interaction(
 
 
 def _newest_interaction(
-    connection: Connection, actor: Actor, conversation_id: str, interaction_id: str, history: int
+    connection: Connection, actor: Actor, conversation_id: str, interaction_id: str, history: HistoryBounds
 ) -> tuple[Conversation, list[Message]]:
     conversation = get_conversation(connection, actor.org_id, conversation_id)
     actor.require(Permission.CONVERSATION_GET_RECOMMENDED_RESPONSES, conversation.attributes)

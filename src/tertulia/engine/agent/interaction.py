@@ -88,7 +88,7 @@ def _hear(
     message = outcome.add(incoming.type, _sender(scene, incoming), incoming.text, message_format=message_format)
     if recording is not None:
         outcome.keep(message.id, recording.content_type, recording.body)
-    return events.UserMessageAvailable(message.id, incoming.text) if scene.history else None
+    return events.UserMessageAvailable(message.id, incoming.text) if scene.number else None
 
 
 def _sender(scene: Scene, incoming: Incoming) -> str:

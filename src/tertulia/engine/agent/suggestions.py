@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.prompt import Setting
 from tertulia.engine.agent.scene import Agent
 from tertulia.engine.graph.context_graph import ContextGraph
 from tertulia.errors import ModelMisbehaved
@@ -32,10 +33,10 @@ class Starter:
 
 
 async def recommend_responses(
-    models: Models, preferences: Mapping[str, Any], agent: Agent, history: Sequence[Message], context: str
+    models: Models, preferences: Mapping[str, Any], setting: Setting, history: Sequence[Message], context: str
 ) -> list[str]:
     """Ask the model for answers that the user might give now. Return them. Raises ModelError."""
-    question, schema = prompt.recommend_responses(agent, context, prompt.said(history, "UTC"))
+    question, schema = prompt.recommend_responses(setting, context, prompt.said(history, setting.person.timezone))
     answer = await _ask(models, preferences, question, schema)
     return [text for text in _list(answer, "responses") if isinstance(text, str) and text.strip()]
 

@@ -15,6 +15,7 @@ from tertulia import clock, events
 from tertulia.engine.agent import suggestions
 from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import AllModels
+from tertulia.engine.agent.prompt import Setting
 from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.agent.suggestions import Starter, StarterWish
 from tertulia.engine.graph import rules
@@ -23,7 +24,7 @@ from tertulia.engine.speech.wishes import Speaking, VoiceWish
 from tertulia.engine.turns.following import Following
 from tertulia.engine.turns.gate import Gate
 from tertulia.engine.turns.log import Stream
-from tertulia.engine.turns.runner import Runner
+from tertulia.engine.turns.runner import Runner, person_of
 from tertulia.engine.turns.turn import Turn
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
@@ -32,6 +33,7 @@ from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
 from tertulia.storage.service import find_keyterms
 from tertulia.storage.turn.claim import claim_existing, claim_new, get_opened_service
+from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
 from tertulia.storage.turn.settle import abandon
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening
@@ -67,6 +69,7 @@ class Conversations:
         self._models = models
         self._library = Library()
         self._settings = settings
+        self.history = HistoryBounds(settings.turn.history, settings.turn.history_chars)
         attempts = max(len(settings.model), len(settings.voice))
         self._runner = Runner(settings.turn, models, voices, self._library, attempts)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
@@ -161,7 +164,7 @@ class Conversations:
         def claim(connection: Connection, lease: Lease) -> Claim:
             conversation = get_conversation(connection, org_id, conversation_id)
             gate.admit(conversation)
-            claimed = claim_existing(connection, conversation, lease, self._settings.turn.history)
+            claimed = claim_existing(connection, conversation, lease, self.history)
             check_external_events(incoming, claimed.last_message_time)
             return claimed
 
@@ -250,9 +253,11 @@ class Conversations:
     ) -> list[str]:
         """Suggest answers that the user might give now. Return them. Raises ModelError."""
         agent = await self._library.agent(database, conversation.agent)
+        graphs = await self._library.graphs(database, conversation.graph)
+        setting = Setting(agent, graphs[conversation.graph], person_of(conversation.profile))
         models = self._models.of(conversation.org_id)
         return await suggestions.recommend_responses(
-            models, conversation.llm_model_preferences, agent, history, context
+            models, conversation.llm_model_preferences, setting, history, context
         )
 
     async def recommend_starters(self, database: Database, opening: Opening, wish: StarterWish) -> list[Starter]:

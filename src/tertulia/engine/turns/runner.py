@@ -214,7 +214,7 @@ class Runner:
                 if claim.position is None
                 else Position.from_json(claim.position)
             ),
-            person=_person(claim.profile),
+            person=person_of(claim.profile),
             history=claim.history,
             incoming=incoming,
             llm_model_preferences=claim.llm_model_preferences,
@@ -253,7 +253,8 @@ class Runner:
 _FORGOTTEN = UserProfile("", "", {}, ())
 
 
-def _person(user: UserProfile) -> Person:
+def person_of(user: UserProfile) -> Person:
+    """Describe a user as the agent knows them. Returns them as a person."""
     return Person(user.name, user.language, user.timezone, user.additional_context)
 
 

@@ -20,7 +20,7 @@ from tertulia.storage.conversation import Conversation, UserProfile
 from tertulia.storage.database.prepared import Prepared, insert
 from tertulia.storage.tables import agents, context_graphs, conversations, services, users, version_sets
 from tertulia.storage.turn.finish import refuse_unless_idle
-from tertulia.storage.turn.history import list_history
+from tertulia.storage.turn.history import HistoryBounds, list_history
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import is_live
 from tertulia.storage.turn.values import Claim, Lease, Opening
@@ -214,10 +214,10 @@ _TAKE_LEASE = Prepared(
 )
 
 
-def claim_existing(connection: Connection, conversation: Conversation, lease: Lease, history: int) -> Claim:
+def claim_existing(connection: Connection, conversation: Conversation, lease: Lease, history: HistoryBounds) -> Claim:
     """Take the lease of a conversation that this transaction has read. Return the turn's claim.
 
-    `history`: how many messages the turn wants to see.
+    `history` bounds the messages that the turn wants to see.
 
     Raises:
         NotFound: its first turn was never committed.
