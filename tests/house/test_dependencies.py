@@ -40,6 +40,8 @@ CORE = names(PROJECT["project"]["dependencies"])
 EXTRAS = set[str]().union(*map(names, PROJECT["project"]["optional-dependencies"].values()))
 DEV = names([line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str)])
 BUILD = names(PROJECT["dependency-groups"]["build"])
+OWNERS = packages_distributions()
+"""Distributions by the modules that they bring; reading all their metadata takes a second."""
 
 
 def imported(folder: str) -> dict[str, str]:
@@ -51,7 +53,7 @@ def imported(folder: str) -> dict[str, str]:
         for name, _line in imports(module):
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top not in OURS:
-                owners = packages_distributions().get(top) or [top]
+                owners = OWNERS.get(top) or [top]
                 found |= {canonicalize_name(owner): path for owner in owners}
     return found
 
