@@ -113,7 +113,7 @@ class LimitSettings(Group):
 
 
 class RelaySettings(Group):
-    """How the workers of an installation reach each other, to follow a turn where it does not run."""
+    """Addresses at which workers of an installation reach each other, to follow each other's turns."""
 
     host: str = "127.0.0.1"
     """Where this host's workers listen and are reached; with several hosts, an address that the others see."""

@@ -1,4 +1,4 @@
-"""What a caller says of a recording: the query's `request_audio_config`, a JSON text."""
+"""A caller's description of a recording: the query's `request_audio_config`, a JSON text."""
 
 from typing import Annotated, Literal
 

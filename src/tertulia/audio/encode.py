@@ -29,7 +29,7 @@ class Encoder:
         self._waiting = bytearray()
 
     def feed(self, pcm: bytes) -> bytes:
-        """What can be given by now: whole MP3 frames, the newest 24 to 48 ms of sound are kept back."""
+        """Encode samples. Return whole MP3 frames; the newest 24 to 48 ms of sound are kept back."""
         if self._encode is None:
             return pcm
         self._waiting += pcm

@@ -184,7 +184,7 @@ def _opus_head(file: _File, box: _Box | None) -> bytes:
 
 
 def _table_places(file: _File, table: _Box) -> Iterator[tuple[int, int]]:
-    """Where the packets are that the table of a track lists, and how long each is."""
+    """Read the table of a track. Return the place and the length of each packet that it lists."""
     sizes, groups = file.within(table, b"stsz"), file.within(table, b"stsc")
     chunks, width = file.within(table, b"stco"), 4
     if chunks is None:
@@ -217,7 +217,7 @@ def _lengths(file: _File, box: _Box) -> Iterator[int]:
 
 
 def _samples_per_chunk(file: _File, box: _Box) -> Iterator[int]:
-    """How many packets each next chunk has; an entry is for all chunks up to that of the next entry."""
+    """Count the packets of each next chunk. Yield the numbers; an entry holds up to the next one."""
     chunk = 1
     for place in range(box.start + 8, box.start + 8 + 12 * file.number(box.start + 4, box.end), 12):
         samples, is_last = file.number(place + 4, box.end), place + 24 > box.end
@@ -228,7 +228,7 @@ def _samples_per_chunk(file: _File, box: _Box) -> Iterator[int]:
 
 
 def _usual_size(file: _File, movie: _Box, track: _Track) -> int:
-    """How long a packet of a fragment is that does not say so."""
+    """Read the length of a packet in a fragment that names none. Return it in bytes."""
     extends = file.within(movie, b"mvex")
     for box in file.boxes(extends.start, extends.end) if extends else ():
         if box.name == b"trex" and file.number(box.start + 4, box.end) == track.number:
@@ -237,7 +237,7 @@ def _usual_size(file: _File, movie: _Box, track: _Track) -> int:
 
 
 def _fragment_places(file: _File, fragment: _Box, number: int, usual: int) -> Iterator[tuple[int, int]]:
-    """Where the packets of a fragment are, and how long each is."""
+    """Read a fragment. Return the place and the length of each packet."""
     for part in file.boxes(fragment.start, fragment.end):
         header = file.within(part, b"tfhd") if part.name == b"traf" else None
         if header is None or file.number(header.start + 4, header.end) != number:
@@ -257,7 +257,7 @@ def _fragment_places(file: _File, fragment: _Box, number: int, usual: int) -> It
 
 
 def _run_places(file: _File, run: _Box, places: tuple[int, int], size: int) -> Iterator[tuple[int, int]]:
-    """Where the packets of a run are: `places` are that from which its offset counts, and that of a run without one."""
+    """Read a run's packets. Return their places; `places` are the origins of a run with an offset, and without one."""
     base, at = places
     flags, count = file.number(run.start + 1, run.end, 3), file.number(run.start + 4, run.end)
     place = run.start + 8

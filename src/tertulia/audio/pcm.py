@@ -13,7 +13,7 @@ SAMPLE_BYTES = 2
 
 
 def duration_ms(pcm: bytes, rate: int) -> float:
-    """How long samples sound, in milliseconds."""
+    """Convert a number of samples. Return their duration in milliseconds."""
     return len(pcm) / SAMPLE_BYTES / rate * 1000
 
 

@@ -20,7 +20,7 @@ _TAIL_S = 0.02  # more than the resampler's filter reaches at any pair of rates 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How samples are laid out, in FFmpeg's names (`s16`, `fltp`, ...; `mono`, `5.1`, ...); `rate` in Hz."""
+    """A layout of samples, in FFmpeg's names (`s16`, `fltp`, ...; `mono`, `5.1`, ...); `rate` in Hz."""
 
     sample_format: str
     layout: str
@@ -47,7 +47,7 @@ class Mixdown:
         self._graph.link_nodes(self._source, convert, ask, self._sink).configure()
 
     def feed(self, frame: av.AudioFrame | None) -> bytes:
-        """What a frame adds; None ends the sound."""
+        """Resample a frame. Return the samples that it adds; None ends the sound."""
         self._source.push(frame)
         out = bytearray()
         while True:
@@ -68,7 +68,7 @@ class Resampler:
         self._heard = self._given = 0  # samples in, samples out
 
     def feed(self, pcm: bytes) -> bytes:
-        """What can be given by now: some milliseconds less than what was fed."""
+        """Resample samples. Return those that are ready, some milliseconds less than were fed."""
         pcm = self._half + pcm
         samples, odd = divmod(len(pcm), SAMPLE_BYTES)
         self._half = pcm[len(pcm) - odd :]

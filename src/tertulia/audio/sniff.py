@@ -1,4 +1,4 @@
-"""What a recording is, by its first bytes (as each format's own document gives them)."""
+"""Formats of recordings, told by their first bytes (as each format's own document gives them)."""
 
 from typing import Literal
 

@@ -46,14 +46,14 @@ class Chat:
             return True
 
     def _ask(self) -> str | None:
-        """What the person types; None at the end of the input."""
+        """Read a line from the person. Return it, or None at the end of the input."""
         try:
             return self._console.input("\n[bold green]you[/] " if self._interactive else "").strip()
         except EOFError:
             return None
 
     def _obey(self, text: str) -> bool:
-        """Whether the chat goes on."""
+        """Carry out a command of the chat. Return False if the chat is over."""
         match text:
             case "":
                 return True

@@ -191,7 +191,7 @@ def _raise_for_status(response: httpx2.Response) -> None:
 
 
 def _detail(text: str) -> str:
-    """What the body of a refusal says."""
+    """Read the body of a refusal. Return its reason."""
     try:
         detail = json.loads(text)["detail"]
     except (json.JSONDecodeError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do its work: one line on standard error and an exit status, never a stack trace."""
+"""Failures of commands: one line on standard error and an exit status, never a stack trace."""
 
 import errno
 from typing import Any
@@ -18,7 +18,7 @@ MISUSED = 2
 
 
 class CommandFailed(Exception):
-    """What the person at the terminal reads, and the exit status."""
+    """A failure of a command: the line for the person at the terminal, and the exit status."""
 
     def __init__(self, text: str, status: int = FAILED) -> None:
         super().__init__(text)

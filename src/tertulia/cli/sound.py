@@ -23,7 +23,7 @@ PORTAUDIO = "the library PortAudio (Debian, Ubuntu: apt-get install libportaudio
 
 
 class SoundDevice:
-    """What is given to play waits here for PortAudio, what is recorded waits to be read.
+    """Sound on its way: to be played, it waits here for PortAudio; recorded, it waits to be read.
 
     PortAudio calls `fill` and `hear` in threads of its own.
     """

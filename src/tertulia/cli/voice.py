@@ -110,14 +110,14 @@ async def _spoken(settings: Settings, written: str, voice_id: str, language: str
 
 
 def _sentences(written: str, language: str) -> list[str]:
-    """What is said of a text, as an agent says its replies."""
+    """Cut a text into sentences, as an agent speaks its replies. Return them."""
     sentences = Sentences()
     whole = [*sentences.add(written), *sentences.rest()]
     return [text for text in (speakable(sentence, language).text for sentence in whole) if text]
 
 
 def _encoder(suffix: str) -> Callable[[bytes], bytes]:
-    """What makes a file of PCM at RATE."""
+    """Choose the encoder of a file. Return a function that makes it from PCM at RATE."""
     if suffix == ".wav":
         return lambda pcm: wav(pcm, RATE)
     try:

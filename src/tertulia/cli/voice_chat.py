@@ -189,7 +189,7 @@ class VoiceChat:
 
 
 class Speech:
-    """What the agent says: heard from the loudspeaker, and written as it is heard."""
+    """The agent's speech: heard from the loudspeaker, and written as it is heard."""
 
     def __init__(self, device: Device, write: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -263,7 +263,7 @@ class Speech:
 
 
 async def typed_lines() -> AsyncGenerator[str]:
-    """What a person types, line by line, to its end; nothing, and no end, where nobody can."""
+    """Read what a person types. Yield it line by line to its end; nothing, and no end, if nobody can type."""
     if not sys.stdin.isatty():
         await asyncio.Event().wait()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What `tertulia run` prints once the server answers: how to talk to it."""
+"""The greeting of `tertulia run`, printed once the server answers: how to talk to it."""
 
 import os
 import shlex

@@ -1,1 +1,1 @@
-"""What every operation shares: the caller, errors, pages, limits, the OpenAPI document."""
+"""The shared parts of all operations: the caller, errors, pages, limits, the OpenAPI document."""

@@ -151,7 +151,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a conversation stands: a stack of frames, the current one last."""
+    """A conversation's place in its graphs: a stack of frames, the current one last."""
 
     frames: tuple[Frame, ...]
 

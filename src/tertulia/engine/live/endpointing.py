@@ -1,4 +1,4 @@
-"""Where speech begins and ends in a stream of sound, told from how likely each of its frames is speech.
+"""Ends of speech in a stream of sound, told from how likely each of its frames is speech.
 
 Frames are counted from 0. Two thresholds keep a wavering detector from cutting words: the upper one begins speech, only
 the lower one ends it.
@@ -65,7 +65,7 @@ class Endpointer:
 
     @property
     def speaking(self) -> bool:
-        """Whether an utterance has started and not ended."""
+        """True if an utterance has started and not ended."""
         return self._begins is not None
 
     @property

@@ -1,4 +1,4 @@
-"""What a client lets us hear in a live conversation: whole utterances, or a stream in which speech has to be found."""
+"""Listening in a live conversation: to whole utterances, or to a stream in which speech has to be found."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -53,7 +53,7 @@ class Listener:
 
     @property
     def hears(self) -> bool:
-        """Whether the user speaks."""
+        """True if the user speaks."""
         return self._utterance is not None or (self._stream is not None and self._stream.hears)
 
     def switch(self, *, vad_mode_on: bool) -> None:
@@ -113,7 +113,7 @@ class Listener:
 
 
 class Utterance:
-    """What is said between the first piece of sound and the word that it is complete, in any format."""
+    """An utterance in any format, from its first piece of sound to the word that it is complete."""
 
     def __init__(self, config: AudioConfig, most_bytes: int) -> None:
         self.config = config
@@ -157,11 +157,11 @@ class SoundStream:
 
     @property
     def hears(self) -> bool:
-        """Whether somebody speaks."""
+        """True if somebody speaks."""
         return self._endpointer.speaking
 
     def slices(self, sound: bytes) -> Iterator[bytes]:
-        """What is to be fed piece by piece, so that nobody waits long for a flood of sound."""
+        """Cut sound into pieces to be fed one by one. Yield them; so nobody waits long for a flood of sound."""
         size = self.config.frame_rate * SLICE_MS // 1000 * self.config.sample_width
         return (sound[start : start + size] for start in range(0, len(sound), size))
 
@@ -203,7 +203,7 @@ def _read_config(value: bytes) -> AudioConfig:
 
 
 def _converter(config: PcmAudioConfig) -> Callable[[bytes], bytes]:
-    """What makes 16-bit samples at HEARING_RATE of a client's, piece by piece."""
+    """Choose a converter of a client's samples. Return a function that makes 16-bit ones at HEARING_RATE."""
     halve = _Halves().feed if config.sample_width == 4 else bytes
     if config.frame_rate == HEARING_RATE:
         return halve

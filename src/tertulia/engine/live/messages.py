@@ -97,7 +97,7 @@ class VadSpeechEnded(ServerMessage, frozen=True, gc=False, tag="server.vad-speec
 
 
 class VadResetZero(ServerMessage, frozen=True, gc=False, tag="server.vad-reset-zero"):
-    """What was taken for speech had no words."""
+    """The message that supposed speech had no words."""
 
 
 class VadModeSwitched(ServerMessage, frozen=True, gc=False, tag="server.vad-mode-switched"):
@@ -144,7 +144,7 @@ def told(line: bytes) -> bytes:
 
 
 def refused(error: TertuliaError) -> bytes:
-    """What says that a message was not accepted, or that a turn is void."""
+    """Make the message that refuses a message or tells of a void turn. Return it encoded."""
     return told(events.encode(events.Error(error.status, _description(error))).rstrip())
 
 

@@ -1,4 +1,4 @@
-"""What a live conversation asks of the world around it, and how it ends."""
+"""Ports of a live conversation: its client, its caller, and the ways in which it ends."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,7 +34,7 @@ class SessionClosed(Exception):
 
 
 class LiveCaller(Protocol):
-    """What a client may do with conversations; all raise TertuliaError and its kinds."""
+    """A client's rights over conversations, carried out; all methods raise TertuliaError and its kinds."""
 
     async def start(self, opening: StartConversation, aloud: VoiceWish | None) -> Stream: ...
 
@@ -50,7 +50,7 @@ class LiveCaller(Protocol):
 
     @property
     def closing(self) -> bool:
-        """Whether there will be no more turns, for the server is stopping."""
+        """True if there will be no more turns, for the server is stopping."""
         ...
 
 

@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a session waits, in seconds."""
+    """Waiting times of a session, in seconds."""
 
     idle_s: float = 300
     """For something to happen at all."""

@@ -1,4 +1,4 @@
-"""When each character of a written sentence sounds, from the times of the words that a voice spoke of it."""
+"""Times of the characters of a written sentence, from the times of the words that a voice spoke of it."""
 
 import math
 from collections import deque

@@ -239,7 +239,7 @@ def _telephone(found: re.Match[str]) -> str:
 
 
 def _between(found: re.Match[str]) -> str:
-    """What ` - ` is between two numbers: a range upwards, a difference downwards."""
+    """Choose the word for ` - ` between two numbers. Return that of a range upwards, of a difference downwards."""
     left = found.string[max(0, found.start() - 9) : found.start()]
     digits = re.split("[^0-9]", left)[-1]
     return " to " if int(digits) < int(found["right"]) else " minus "

@@ -1,4 +1,4 @@
-"""What a listener has heard of a reply, by the clock: sound is sent ahead of its being heard, but never far.
+"""The heard part of a reply, by the clock: sound is sent ahead of its being heard, but never far.
 
 Nobody tells the server what a loudspeaker plays. It is taken to play what was sent from the moment it was sent, without
 a pause while there is something left.
@@ -58,12 +58,12 @@ class Playback:
 
     @property
     def sent_ms(self) -> float:
-        """How much sound was sent, in milliseconds."""
+        """Sound that was sent, in milliseconds."""
         return self._sent_ms
 
     @property
     def heard_ms(self) -> float:
-        """How much of it has been heard, in milliseconds: never more than was sent, and no more once interrupted."""
+        """Sound that has been heard, in milliseconds: never more than was sent, and no more once interrupted."""
         if not self._interrupted:
             now = self._timer.time()
             self._heard_ms = min(self._sent_ms, self._heard_ms + (now - self._at) * 1000)
@@ -72,7 +72,7 @@ class Playback:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the listener has spoken."""
+        """True if the listener has spoken."""
         return self._interrupted
 
     async def sent(self, ms: float) -> None:

@@ -232,7 +232,7 @@ def _open_encoder(audio_format: AudioFormat) -> _Encoder:
 
 
 class _Ahead:
-    """What a model writes, in sentences; it is read while the sentences before are spoken."""
+    """A model's text in sentences, read ahead while the sentences before are spoken."""
 
     def __init__(self, text: AsyncGenerator[str], alive: Alive) -> None:
         self._stream = text

@@ -40,7 +40,7 @@ _BEFORE_MORE = frozenset(
 
 
 class Sentences:
-    """What is said next of a text that comes in pieces.
+    """The sentences of a text that comes in pieces.
 
     All sentences joined are the text. They are the same however it came, and each is given out by the first character
     that makes it certain. White space stays with the sentence before it up to its first character, the rest leads the
@@ -69,13 +69,13 @@ class Sentences:
             at += end
 
     def rest(self) -> list[str]:
-        """What is left when no more will come."""
+        """End the text. Return the sentences that are left."""
         left = "".join([*self._lead, self._text])
         self._lead, self._text, self._judged = [], "", 0
         return [left] if left else []
 
     def _begin(self, text: str, at: int) -> int:
-        """Where the sentence at `at` begins; the white space before it is kept apart, however long it is."""
+        """Find the beginning of the sentence at `at`. Return it; the white space before it is kept apart."""
         visible = _VISIBLE.search(text, at)
         begin = visible.start() if visible else len(text)
         if begin > at:
@@ -84,7 +84,7 @@ class Sentences:
 
 
 def _end(view: str, judged: int) -> tuple[int, int]:
-    """Where the first sentence ends, 0 where that is not known yet; and up to where the text need not be seen again."""
+    """Find the end of the first sentence. Return it (0: not known yet) and the end of what need not be read again."""
     for found in _END.finditer(view, judged):
         if found["newline"]:
             return found.end(), 0
@@ -99,7 +99,7 @@ def _end(view: str, judged: int) -> tuple[int, int]:
 
 
 def _ends(view: str, stop: re.Match[str]) -> bool | None:
-    """Whether a weak stop ends the sentence; None where the text that decides it has not come."""
+    """Judge a weak stop. Return True if it ends the sentence, None if the text that decides it has not come."""
     after = view[stop.end()]
     if not after.isspace():
         return after in "¿¡" or (stop["weak"][-1] in "!?" and "\u3040" <= after <= "\u9fff")
@@ -117,7 +117,7 @@ def _ends(view: str, stop: re.Match[str]) -> bool | None:
 
 
 def _ends_after(word: str, ahead: str | None, *, leads: bool) -> bool | None:
-    """Whether a full stop after `word` ends the sentence, with what is visible `ahead`."""
+    """Judge a full stop after `word`. Return True if it ends the sentence, with what is visible `ahead`."""
     if word in _BEFORE_ANYTHING or (leads and _NUMBERED.fullmatch(word)):
         return False
     if word in _BEFORE_NUMBERS:
@@ -132,7 +132,7 @@ def _unless(ahead: str | None, goes_on: Callable[[str], bool]) -> bool | None:
 
 
 def _cut(view: str) -> int:
-    """Where to cut a sentence that is too long."""
+    """Find a place to cut a sentence that is too long. Return it."""
     clauses = [found.end() for found in _CLAUSE.finditer(view, _SHORTEST_CLAUSE)]
     words = [found.end() for found in _SPACE.finditer(view)]
     if clauses or words:

@@ -1,4 +1,4 @@
-"""What a voice should say of a written text: no markup, no emoji, and in English numbers and symbols in words."""
+"""Speakable text from written text: no markup, no emoji, and in English numbers and symbols in words."""
 
 # ruff: noqa: RUF001 - other dashes and signs are meant
 import html
@@ -34,7 +34,7 @@ class Speakable:
 
 
 def speakable(written: str, language: str) -> Speakable:
-    """What is said of `written`, Markdown with the HTML that models mix in, in a language (ISO 639-3).
+    """Make `written`, Markdown with some HTML, speakable in a language (ISO 639-3). Return the text.
 
     The text has single spaces, at neither end, and no control characters, angle brackets or tags. Digits and symbols of
     other languages than English stay: their voices know how to say them.

@@ -17,7 +17,7 @@ _PASSING = frozenset({500})
 
 
 class Forms:
-    """What is known of the forms that a server takes."""
+    """Knowledge of the forms that a server takes."""
 
     def __init__(self) -> None:
         self._first = 0

@@ -56,7 +56,7 @@ class Reading:
 
     @property
     def began_in_thought(self) -> bool:
-        """Whether the reply began with a thought that had no opening tag."""
+        """True if the reply began with a thought that had no opening tag."""
         return self._thoughts.closed_alone
 
     def feed(self, chunk: bytes) -> list[str]:

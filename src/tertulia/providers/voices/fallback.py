@@ -78,11 +78,11 @@ class Voices:
                 stack.push_async_callback(provider.aclose)
 
     def speaks(self, language: str) -> bool:
-        """Whether there is a voice for a language (ISO 639-3)."""
+        """Look for a voice of a language (ISO 639-3). Return True if there is one."""
         return any(True for _ in self._speaking(language))
 
     def hears(self, language: str) -> bool:
-        """Whether speech in a language (ISO 639-3) is understood."""
+        """Look for a transcriber of a language (ISO 639-3). Return True if there is one."""
         return any(True for _ in self._hearing(language))
 
     async def voices(self) -> Sequence[VoiceInfo]:
@@ -276,7 +276,7 @@ async def _next(sounds: AsyncGenerator[Sound], stall_s: float) -> Sound | None:
 
 
 def _converter(rate: int) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
-    """What brings PCM to RATE, piece by piece, and what gives the rest."""
+    """Choose a converter of PCM. Return a function that brings it to RATE, and one that gives the rest."""
     if rate == RATE:
         return bytes, bytes
     from tertulia.audio.resample import Resampler  # noqa: PLC0415 - needs an optional extra

@@ -1,4 +1,4 @@
-"""What vendors call a language that the contract names by ISO 639-3: mostly the code of ISO 639-1."""
+"""Vendors' names of languages that the contract names by ISO 639-3: mostly the codes of ISO 639-1."""
 
 from collections.abc import Set
 from functools import cache

@@ -44,7 +44,7 @@ class Placing:
             yield Word(at, self._at, begins_ms, self._ms)
 
     def _find(self, bare: str) -> int:
-        """Where a word stands next, -1 for nowhere; its last letter has no more marks there than in the word."""
+        """Find the next place of a word. Return it, or -1; its last letter has no more marks there than in the word."""
         at, last = self._at - 1, self._at + _FAR + len(bare)
         while (at := self._text.find(bare, at + 1, last)) >= 0:
             if unicodedata.category(self._text[at + len(bare) :][:1] or " ")[0] != "M":

@@ -215,7 +215,7 @@ def _runs(samples: Sequence[int]) -> Iterator[_Run]:
 
 
 def _text(samples: Sequence[int], run: _Run) -> str:
-    """What a run says; empty where it is another sound."""
+    """Read a run of tones. Return its text, empty if it is another sound."""
     count = (run.end - run.start + _TONE // 4) // _TONE
     middles = (run.start + number * _TONE + (_TONE - _LOOK) // 2 for number in range(count))
     looks = [samples[start : start + _LOOK : _STEP] for start in middles]

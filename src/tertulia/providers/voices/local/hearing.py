@@ -1,4 +1,4 @@
-"""What hears speech in this process: Whisper, run by faster-whisper. Needs the extra `local`.
+"""A transcriber in this process: Whisper, run by faster-whisper. Needs the extra `local`.
 
 https://github.com/SYSTRAN/faster-whisper. Models are folders that are here: nothing goes online. Where there is no
 speech, which faster-whisper's Silero finds, Whisper is not asked: it would make some up.
@@ -57,7 +57,7 @@ class Whisper:
     beam: int
 
     def code(self, language: str) -> str | None:
-        """What it calls a language (ISO 639-3) that it understands."""
+        """Name a language (ISO 639-3) as Whisper does. Return None if Whisper does not understand it."""
         others: Mapping[str, str] = _OTHERS if self.languages is WORLD else {}
         return code_of(language, self.languages) or others.get(language)
 

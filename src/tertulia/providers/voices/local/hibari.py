@@ -92,7 +92,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """What is said at once: phonemes, and for each of them the word that it belongs to; pauses belong to none."""
+    """A stretch said at once: phonemes, and for each of them the word that it belongs to; pauses belong to none."""
 
     phonemes: Sequence[int]
     places: Sequence[Place | None]

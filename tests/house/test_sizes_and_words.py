@@ -1,0 +1,35 @@
+"""Functions and modules stay short, and docstrings begin with their subject or a verb."""
+
+import ast
+
+from support.pages import ROOT
+from support.source import modules
+
+HEADLESS = {"How", "It", "What", "When", "Where", "Whether", "Who"}
+LONGEST_FUNCTION = 80
+LONGEST_MODULE = 600
+
+
+def test_functions_and_modules_are_short() -> None:
+    found: list[tuple[str, int]] = []
+    for path, module in modules("src").items():
+        lines = len((ROOT / path).read_text("utf-8").splitlines())
+        if lines > LONGEST_MODULE:
+            found.append((path, lines))
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or node.lineno) - node.lineno + 1
+                if size > LONGEST_FUNCTION and "/migrations/" not in path:
+                    found.append((f"{path}:{node.name}", size))
+    assert found == []
+
+
+def test_no_docstring_begins_without_its_subject() -> None:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [
+        (path, text.splitlines()[0])
+        for path, module in modules("src").items()
+        for node in ast.walk(module)
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)) and text.split()[0] in HEADLESS
+    ]
+    assert found == []
