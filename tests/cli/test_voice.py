@@ -93,7 +93,7 @@ def test_what_a_vendor_refuses_with_is_one_harmless_line(command: Command, refus
     for arguments in (("voices",), ("say", "Hi")):
         done = command(*arguments, "--provider", "cartesia", **vendor)
         assert done.returncode == 1
-        assert "status 401: <p>[2J wrong key</p>.\n" in done.stderr
+        assert "status 401: <p> [2J wrong key</p>.\n" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def suite_environment(tertulia: Server, home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def mapped(serve: Serve, database_url: str) -> Server:
+def mapped(serve: Serve) -> Server:
     """A server on which the scripted model answers for the vendor's model that the version set below names."""
-    return serve(database={"url": database_url, "pool_size": 4}, model_names=("openai_gpt-5.6-luna=scripted",))
+    return serve(model_names=("openai_gpt-5.6-luna=scripted",))
 
 
 # --- What the client can do beside what its tests show ---------------------------------------------------------------

@@ -27,6 +27,7 @@ from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import conversations, interactions
 from tertulia.storage.turn import claim as claims
 from tertulia.storage.turn import finish, settle, stream, sweep
+from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import IdempotencyTicket, begin_once
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
@@ -46,6 +47,9 @@ class Watched(psycopg.Cursor[Any]):
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         type(self).before()
         return super().execute(*args, **kwargs)
+
+
+HISTORY = HistoryBounds(10, 10_000)
 
 
 @dataclass
@@ -89,7 +93,7 @@ class Scene:
     def _claim(self, connection: Connection) -> Claim:
         lease = Lease(new_id(), new_id(), self.world.now + LEASE)
         taken = claims.claim_existing(
-            connection, get_conversation(connection, self.world.org_id, self.claim.conversation_id), lease, 10
+            connection, get_conversation(connection, self.world.org_id, self.claim.conversation_id), lease, HISTORY
         )
         stored = connection.execute(sa.select(sa.func.count()).select_from(interactions)).scalar_one()
         assert taken.num_interactions == stored
@@ -146,7 +150,7 @@ def _set_up(world: World, *, turns_before: int) -> Scene:
         def go_on(connection: Connection) -> Claim:
             lease = Lease(owner, new_id(), world.now + LEASE)
             return claims.claim_existing(
-                connection, get_conversation(connection, world.org_id, opening.conversation_id), lease, 10
+                connection, get_conversation(connection, world.org_id, opening.conversation_id), lease, HISTORY
             )
 
         for _ in range(turns_before):

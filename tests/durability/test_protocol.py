@@ -29,6 +29,7 @@ from tertulia.storage.conversation import get_conversation
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.turn import claim as claims
 from tertulia.storage.turn import finish, settle, stream, sweep
+from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
@@ -129,7 +130,7 @@ class Protocol(RuleBasedStateMachine):
 
         def claim(connection: Connection, lease: Lease) -> Claim:
             return claims.claim_existing(
-                connection, get_conversation(connection, self.world.org_id, there.id), lease, 10
+                connection, get_conversation(connection, self.world.org_id, there.id), lease, HistoryBounds(10, 10_000)
             )
 
         expected: Any = self._expect_key(key, body)

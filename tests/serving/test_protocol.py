@@ -79,6 +79,12 @@ def serving(bounds: Bounds) -> Generator[tuple[Address, Connections]]:
         thread.join(PATIENCE_S)
 
 
+@pytest.fixture(autouse=True)
+def _every_line_is_seen() -> None:
+    """Forget the level of the log that a server of another file has set in this process."""
+    structlog.reset_defaults()
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Address, Connections]]:
     with serving(SHORT) as made:

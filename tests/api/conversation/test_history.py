@@ -33,6 +33,7 @@ def shown(stage: Stage, user: httpx2.Client, conversation_id: str, text: str) ->
 
 
 def test_of_many_messages_the_newest_are_shown(stage: Stage, user: httpx2.Client) -> None:
+    stage.play(Puppet("Hello."))
     conversation_id = id_of(begin(user, stage.service(), initial_message="Message 0"))
     for number in range(1, 10):
         past = shown(stage, user, conversation_id, f"Message {number}")

@@ -134,7 +134,7 @@ REFUSAL = {"error_code": "model_not_found", "title": "Invalid model", "message":
         pytest.param(sends(json.dumps(REFUSAL).encode(), "400 Bad Request"), "model_not_found", id="refused"),
         pytest.param(sends(b"slow down", "429 Too Many Requests"), "status 429: slow down", id="too many requests"),
         pytest.param(sends(b"oh", "500 Internal Server Error"), "status 500: oh", id="server error"),
-        pytest.param(sends(b"", "302 Found", b"Location: http://127.0.0.1:9/\r\n"), "status 302: ", id="moved"),
+        pytest.param(sends(b"", "302 Found", b"Location: http://127.0.0.1:9/\r\n"), "status 302:", id="moved"),
         pytest.param(speaks(chunk(PCM), event("error", **REFUSAL)), "Invalid model: No such model.", id="error"),
         pytest.param(speaks(event("error", error=f"key {KEY}")), "key ***", id="an error of older versions"),
         pytest.param(speaks(chunk(PCM)), "the stream broke off", id="no end"),

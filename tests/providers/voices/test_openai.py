@@ -81,7 +81,7 @@ async def test_a_connection_is_used_again():
         pytest.param(sends(b"wrong key", "401 Unauthorized"), "status 401: wrong key", id="wrong key"),
         pytest.param(sends(b"slow down", "429 Too Many Requests"), "status 429: slow down", id="too many requests"),
         pytest.param(sends(b"oh", "500 Internal Server Error"), "status 500: oh", id="server error"),
-        pytest.param(sends(b"", "302 Found", b"Location: http://127.0.0.1:9/\r\n"), "status 302: ", id="moved"),
+        pytest.param(sends(b"", "302 Found", b"Location: http://127.0.0.1:9/\r\n"), "status 302:", id="moved"),
         pytest.param(streams(PCM, end=b""), "RemoteProtocolError", id="cut off"),
         pytest.param(streams(b"{}", kind="application/json"), "application/json in place of samples", id="JSON"),
         pytest.param(streams(b"<html>", kind="text/html; charset=utf-8"), "text/html in place", id="a page"),
