@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -13,6 +14,8 @@ from tertulia.app import create_app
 from tertulia.demo.organization import Demo
 from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
+from tertulia.serving.connections import Bounds, Connections
+from tertulia.serving.websocket import BoundedWebSocket
 from tertulia.settings import Settings
 
 PATIENCE_S = 30
@@ -93,8 +96,10 @@ class _Announced(uvicorn.Server):
 def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices | None = None) -> Server:
     """A server of an installation whose demo organization has been made."""
     listener = socket.create_server(("127.0.0.1", 0))
+    websocket: Any = partial(BoundedWebSocket, connections=Connections(Bounds()))
     config = uvicorn.Config(
         create_app(settings, models, voices),
+        ws=websocket,
         log_config=None,
         access_log=False,
         lifespan="on",

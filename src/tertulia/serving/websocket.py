@@ -43,6 +43,20 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """True while the session lasts."""
         return self.handshake_complete and not self.close_sent
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            data = b"".join(self.frames)
+            self.frames = [data]  # pyright: ignore[reportAttributeAccessIssue] - as uvicorn does
+            try:
+                data.decode()
+            except UnicodeDecodeError:  # the client's mistake: one line, where uvicorn has a traceback
+                self.frames = []
+                _log.info("connection refused", reason="a message is not UTF-8")
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
     def make_room(self) -> None:
         """Close now, for others."""
         self.transport.abort()
