@@ -1,10 +1,12 @@
 """WebSockets as uvicorn speaks them, with bounds on frames that are not yet a message, or none."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -44,7 +46,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return self.handshake_complete and not self.close_sent
 
     def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text":
+        if self.curr_msg_data_type == "text" and not self.close_sent:
             data = b"".join(self.frames)
             self.frames = [data]  # pyright: ignore[reportAttributeAccessIssue] - as uvicorn does
             try:
@@ -52,8 +54,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             except UnicodeDecodeError:  # the client's mistake: one line, where uvicorn has a traceback
                 self.frames = []
                 _log.info("connection refused", reason="a message is not UTF-8")
-                self.conn.send_close(1007)
-                self.handle_parser_exception()
+                with suppress(InvalidState):  # the client may have begun to close
+                    self.conn.send_close(1007)
+                    self.handle_parser_exception()
                 return
         super().send_receive_event_to_app()
 
