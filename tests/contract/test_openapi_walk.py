@@ -8,7 +8,7 @@ import pytest
 
 from support import samples
 from support.contract import Document, Walker, contract, requires_contract
-from support.server import Server
+from support.server import Serve, Server
 
 pytestmark = requires_contract
 
@@ -20,6 +20,12 @@ VERSION_SET: dict[str, Any] = {
     "service_hierarchical_state_machine_version_number": None,
     "llm_model_preferences": {"SelectNextAction": {"llm_name": "openai_gpt-5.6-luna", "params": {}}},
 }
+
+
+@pytest.fixture(scope="module")
+def tertulia(serve: Serve, database_url: str) -> Server:
+    """A server on which the scripted model answers for the vendor's model that a version set names."""
+    return serve(database={"url": database_url, "pool_size": 4}, model_names=("openai_gpt-5.6-luna=scripted",))
 
 
 @pytest.fixture
