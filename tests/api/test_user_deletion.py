@@ -100,16 +100,16 @@ def test_an_erasure_that_was_broken_off_is_finished_by_the_sweeper(
     assert count_left(stage, conversation_id) == [1, 1, 1]
     monkeypatch.undo()
 
-    sweep_once(stage)
+    purge_once(stage)
 
     assert hidden.status_code == 404
     assert stage.admin.get("/conversation/", params={"id": conversation_id}).json()["conversations"] == []
     assert count_left(stage, conversation_id) == [0, 0, 0]
 
 
-def sweep_once(stage: Stage) -> None:
+def purge_once(stage: Stage) -> None:
     database = open_database(stage.server.settings.cluster_urls["default"], 2)
     try:
-        asyncio.run(sweeper.sweep(database, 60))
+        asyncio.run(sweeper.purge(database))
     finally:
         database.close()

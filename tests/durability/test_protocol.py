@@ -183,6 +183,12 @@ class Protocol(RuleBasedStateMachine):
                 self.model.void(there)
         now = self.world.now
         self.model.keys = {name: key for name, key in self.model.keys.items() if key.expires_at > now}
+
+    @rule(worker=worker)
+    def purge(self, worker: int) -> None:
+        now = self.world.now
+        while self.world.run(worker, stream.purge_streams, now):
+            pass
         for one in self.model.turns:
             one.recorded = one.recorded and _kept(one) > now
 
