@@ -377,10 +377,11 @@ def test_without_a_device_one_line_says_which(
 
 
 @pytest.fixture
-def terminal(server: Process, shared: Path, tmp_path: Path) -> Iterator[Terminal]:
-    """A call in a terminal, in a folder whose files are its sound devices."""
-    command = [TERTULIA, "chat", "--voice", "--data", str(shared), "--url", server.url]
-    with at_a_terminal(command, tmp_path, {**os.environ, "PYTHONPATH": str(FAKE_SOUND), "COLUMNS": "200"}) as opened:
+def terminal(server: Process, shared: Path, tmp_path: Path, command: Command) -> Iterator[Terminal]:
+    """A first call in a terminal, in a folder whose files are its sound devices."""
+    assert command("finish", "--data", shared, "--url", server.url).returncode == 0
+    chat = [TERTULIA, "chat", "--voice", "--data", str(shared), "--url", server.url]
+    with at_a_terminal(chat, tmp_path, {**os.environ, "PYTHONPATH": str(FAKE_SOUND), "COLUMNS": "200"}) as opened:
         yield opened
 
 

@@ -24,8 +24,11 @@ class Terminal:
         return self._shown.decode(errors="replace")
 
     def until(self, text: str) -> None:
-        while text not in self.shown:
-            self._read()
+        try:
+            while text not in self.shown:
+                self._read()
+        except OSError:  # it has left
+            raise AssertionError(f"{text!r} is not in what the command has shown: {self.shown}") from None
 
     def type(self, line: str) -> None:
         os.write(self._end, f"{line}\n".encode())

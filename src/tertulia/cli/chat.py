@@ -119,7 +119,8 @@ def recall(console: Console, session: Session, service: dict[str, Any], hint: st
     newest = {"limit": RECALLED, "sort_by": "-created_at"}
     messages = session.api.get(f"/conversation/{conversation_id}/messages/", **newest)["messages"]
     for message in reversed(messages):
-        say(console, message["sender"], message["message"])
+        if message["message"]:  # of one that was interrupted, nothing may have been heard
+            say(console, message["sender"], message["message"])
     return conversation_id
 
 
