@@ -10,6 +10,8 @@ from tertulia.auth.limits import Limiter
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.shares import Shares
 from tertulia.auth.tokens import Tokens
+from tertulia.background.erasing import ERASE_USER
+from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.maintenance import WATCH_S, Maintenance
 from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.turns.conversations import Conversations
@@ -20,7 +22,10 @@ from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
 
 PURGE_S = 3600.0
-"""The longest time of a purge, whose portions are many after the deletion of a user with a long past."""
+"""The longest time of a purge, in seconds: it has many portions after a time in which none ran."""
+
+JOB_KINDS: tuple[JobKind, ...] = (ERASE_USER,)
+"""Every kind of job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,9 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             )
             clean = loops.keep(f"purge of {name}", partial(purge, database), every_s, limit_s=PURGE_S)
             await stack.enter_async_context(clean)
+            worker = JobWorker(database, JOB_KINDS)
+            stack.push_async_callback(worker.aclose)
+            await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
         conversations = Conversations(settings, models, voices, clusters.default, secret_box.derive("relay"))

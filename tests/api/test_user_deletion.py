@@ -1,19 +1,20 @@
 """Deleting a user removes all they said; not while an agent is speaking with them."""
 
-import asyncio
+from datetime import timedelta
 
 import httpx2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from support import jobs
 from support.puppet import Puppet
 from support.stage import Stage
 from support.talk import begin
-from tertulia.background import sweeper
+from tertulia.background import jobs as background_jobs
+from tertulia.errors import Unavailable
 from tertulia.storage import erasure
 from tertulia.storage.database import dialect
-from tertulia.storage.database.units import open_database
 from tertulia.storage.tables import conversations, interactions, messages
 
 pytestmark = pytest.mark.both_databases
@@ -88,28 +89,25 @@ def test_a_long_past_is_removed_in_portions(stage: Stage, monkeypatch: pytest.Mo
     assert max(count for _, count in removed) == 1
 
 
-def test_an_erasure_that_was_broken_off_is_finished_by_the_sweeper(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_erasure_that_was_broken_off_is_finished_as_a_job(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "HEAD_START", timedelta())
     stage.play(Puppet())
     user = stage.user()
     conversation_id = begin(user, stage.service())[0]["conversation_id"]
-    monkeypatch.setattr(erasure, "erase_portion", lambda *_: False)  # as if the process had ended
-    assert delete(stage, user).status_code == 204
+    erase_portion = erasure.erase_portion
+
+    def breaks_off(*_: object) -> bool:
+        raise Unavailable("The database cannot be reached.")
+
+    monkeypatch.setattr(erasure, "erase_portion", breaks_off)
+    monkeypatch.setattr(background_jobs, "FIRST_PAUSE_S", 0.2)
+    assert delete(stage, user).status_code == 503
     hidden = stage.admin.get(f"/conversation/{conversation_id}/messages/")
     assert count_left(stage, conversation_id) == [1, 1, 1]
-    monkeypatch.undo()
+    monkeypatch.setattr(erasure, "erase_portion", erase_portion)
 
-    purge_once(stage)
+    jobs.wait_until_done(stage.server)
 
     assert hidden.status_code == 404
     assert stage.admin.get("/conversation/", params={"id": conversation_id}).json()["conversations"] == []
     assert count_left(stage, conversation_id) == [0, 0, 0]
-
-
-def purge_once(stage: Stage) -> None:
-    database = open_database(stage.server.settings.cluster_urls["default"], 2)
-    try:
-        asyncio.run(sweeper.purge(database))
-    finally:
-        database.close()

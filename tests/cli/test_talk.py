@@ -133,5 +133,5 @@ def test_a_version_is_printed(program: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    commands = ("run", "serve", "init", "chat", "finish", "token", "demo", "migrate", "keys", "maintenance")
+    commands = ("run", "serve", "init", "chat", "finish", "token", "demo", "migrate", "keys", "jobs", "maintenance")
     assert all(f"\n│ {name} " in done.stdout for name in commands)

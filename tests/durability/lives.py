@@ -31,8 +31,8 @@ PATIENCE_S = 30.0
 LEASE_S = 1
 PIECES = 6
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["durability.crashing", "tertulia.app"])
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["durability.crashing", "durability.jobbing", "tertulia.app"])
 
 
 class Installation:
@@ -60,8 +60,8 @@ class Installation:
 
     def start(self) -> None:
         """A new life; returns when the server answers."""
-        self._control, theirs = _forks.Pipe()
-        self._process = _forks.Process(target=crashing.live, args=(self.environment, theirs), daemon=True)
+        self._control, theirs = forks.Pipe()
+        self._process = forks.Process(target=crashing.live, args=(self.environment, theirs), daemon=True)
         self._process.start()
         theirs.close()
         assert self._control.poll(PATIENCE_S), "the server does not start"

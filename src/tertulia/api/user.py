@@ -19,11 +19,13 @@ from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.permissions import Permission
 from tertulia.background.erasing import erase_user
+from tertulia.background.jobs import Work
 from tertulia.errors import Forbidden
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
 from tertulia.storage import user as users
 from tertulia.storage.database.paging import Sort, Window
+from tertulia.storage.job import Job
 from tertulia.storage.user import NewUser, User, UserChanges, UserFilter
 
 router = contract_router("/user", "User")
@@ -278,15 +280,15 @@ def _refuse_widening(actor: Actor, user: User, changes: UserChanges) -> None:
 )
 async def delete_user(organization: Organization, actor: CurrentActor, requested_user_id: str) -> None:
     """Delete a user with all their conversations."""
-    await organization.database.write(_delete, actor, requested_user_id)
-    await erase_user(organization.database, actor.org_id, requested_user_id)
+    erasure = await organization.database.write(_delete, actor, requested_user_id)
+    await erase_user(Work(organization.database, erasure))
 
 
-def _delete(connection: Connection, actor: Actor, user_id: str) -> None:
+def _delete(connection: Connection, actor: Actor, user_id: str) -> Job:
     user = users.lock_user(connection, actor.org_id, user_id)
     actor.require(Permission.USER_DELETE_USER, user.attributes)
     _refuse_higher_rank(connection, actor, user)
-    users.delete_user(connection, user)
+    return users.delete_user(connection, user)
 
 
 def _refuse_higher_rank(connection: Connection, actor: Actor, user: User) -> None:

@@ -6,7 +6,6 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.background.erasing import erase_all
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -22,10 +21,9 @@ async def sweep(database: Database, lease_s: float) -> None:
 
 
 async def purge(database: Database) -> None:
-    """Remove the streams that are past their time, and what is left of deleted users; a portion in each transaction."""
+    """Remove the streams that are past their time, a portion in each transaction."""
     while await database.write(stream.purge_streams, clock.now()):
         pass
-    await erase_all(database)
 
 
 def sweep_unit(connection: Connection, lease: timedelta) -> int:

@@ -15,9 +15,11 @@ from tertulia.demo import organization as demo
 from tertulia.demo.organization import Demo
 from tertulia.settings import Settings
 from tertulia.storage import clusters as directory
+from tertulia.storage import job as jobs
 from tertulia.storage import maintenance, migrations, user
 from tertulia.storage.clusters import Clusters
 from tertulia.storage.database import dialect
+from tertulia.storage.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,26 @@ def set_maintenance(settings: Settings, *, on: bool) -> None:
     _open_box(settings)  # there is an installation
     with _open_clusters(settings) as clusters:
         asyncio.run(clusters.default.write(_set_maintenance, on))
+
+
+def list_jobs(settings: Settings) -> list[tuple[str, ...]]:
+    """Describe the jobs of every cluster that are not done. Return a row of texts for each; dead ones come first."""
+    _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        found = [asyncio.run(clusters.open(name).read(jobs.list_jobs)) for name in settings.cluster_urls]
+    return [_describe(job) for of_cluster in found for job in of_cluster]
+
+
+def _describe(job: Job) -> tuple[str, ...]:
+    when = f"due {job.due_at:%Y-%m-%d %H:%M:%S}" if job.due_at else "dead"
+    return job.id, job.kind, job.org_id, when, f"attempts {job.attempts}", job.error or ""
+
+
+def revive_jobs(settings: Settings, job_id: str | None) -> int:
+    """Make a dead job due again, or all of them. Return how many there were."""
+    _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        return sum(asyncio.run(clusters.open(name).write(jobs.revive_jobs, job_id)) for name in settings.cluster_urls)
 
 
 async def _make_demo(clusters: Clusters, org_id: str, cluster: str | None) -> Demo:

@@ -40,6 +40,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+jobs = typer.Typer(help="Work that follows from requests and is done after them.", no_args_is_help=True)
+app.add_typer(jobs, name="jobs")
 maintenance = typer.Typer(
     help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
     no_args_is_help=True,
@@ -253,6 +255,29 @@ def rotate(data: Data = None) -> None:
     from tertulia.cli.options import load_settings
 
     installation.rotate_signing_key(load_settings(data))
+
+
+@jobs.command("list")
+def jobs_list(data: Data = None) -> None:
+    """List the jobs that are not done: identifier, kind, organization, attempts, when due, the last failure."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+    from tertulia.cli.show import print_table
+
+    print_table(installation.list_jobs(load_settings(data)))
+
+
+@jobs.command("retry")
+def jobs_retry(
+    job_id: Annotated[str | None, typer.Argument(metavar="ID", help="One job; else all", show_default=False)] = None,
+    data: Data = None,
+) -> None:
+    """Have dead jobs done again."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
+    revived = installation.revive_jobs(load_settings(data), job_id)
+    print(f"{revived} {'job is' if revived == 1 else 'jobs are'} due again.")
 
 
 @maintenance.command("on")

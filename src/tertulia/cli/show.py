@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -32,3 +33,11 @@ def show_event(console: Console, event: dict[str, Any]) -> None:
     }
     line = Text.assemble((f"{kind:<23}", STYLES.get(kind, "")), " ", printable(json.dumps(fields, ensure_ascii=False)))
     console.print(line, soft_wrap=True)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with their columns below each other, for people and for scripts."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(printable("  ".join(cells)).rstrip())

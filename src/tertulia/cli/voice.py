@@ -18,7 +18,7 @@ from tertulia.audio.sniff import likely_kind
 from tertulia.cli import models
 from tertulia.cli.failure import FAILED, MISUSED, CommandFailed, warn
 from tertulia.cli.options import load_settings, override
-from tertulia.cli.show import printable
+from tertulia.cli.show import print_table, printable
 from tertulia.engine.speech.sentences import Sentences
 from tertulia.engine.speech.speakable import speakable
 from tertulia.errors import ModelError, TertuliaError
@@ -61,10 +61,7 @@ def list_voices(console: Console, settings: Settings, language: str | None) -> N
         rows += [(name, voice.id, ",".join(voice.languages), voice.name) for voice in voices if _fits(voice, language)]
     if not rows:
         raise CommandFailed(f"No voices can be listed: {', '.join(settings.voice)}.")
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)]
-        print(printable("  ".join(cells)))
+    print_table(rows)
 
 
 def _fits(voice: VoiceInfo, language: str | None) -> bool:

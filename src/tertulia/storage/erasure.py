@@ -1,19 +1,19 @@
 """Erasures: the rest of a deleted user, removed in portions that hold the database's writer for a moment each.
 
-A user goes out of sight in one short transaction, which leaves an erasure behind: nobody finds a conversation whose
-user is gone. Its content goes afterwards, some rows and a few megabytes at a time, and the erasure with the last of it.
+A user goes out of sight in one short transaction, which leaves a job behind: nobody finds a conversation whose user is
+gone. Its content goes afterwards, some rows and a few megabytes at a time, and the job with the last of it.
 """
 
-from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.storage.job import Job, enqueue_taken
 from tertulia.storage.tables import (
     conversations,
-    erasures,
     idempotency_keys,
     interactions,
     messages,
@@ -28,45 +28,39 @@ PORTION_BYTES = 4 << 20
 """Bytes of sound and streams that one transaction removes at most, but for a larger one that goes alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """A deleted user of whom something may be left."""
-
-    org_id: str
-    user_id: str
+ERASE_USER = "erase-user"
+"""The kind of job that removes the rest of a deleted user."""
 
 
-def add_erasure(connection: Connection, org_id: str, user_id: str) -> None:
-    """Have the rest of a user removed."""
-    connection.execute(sa.insert(erasures).values(org_id=org_id, user_id=user_id, created_at=clock.now()))
+HEAD_START = timedelta(minutes=5)
+"""The time after which the job of a request that has not ended it is taken by others."""
 
 
-def list_erasures(connection: Connection) -> list[Erasure]:
-    """List the erasures that are not done. Return the oldest first."""
-    query = sa.select(erasures.c.org_id, erasures.c.user_id).order_by(erasures.c.created_at)
-    return [Erasure(*row) for row in connection.execute(query)]
+def add_erasure(connection: Connection, org_id: str, user_id: str) -> Job:
+    """Have the rest of a user removed. Return the job, which the caller has taken."""
+    return enqueue_taken(connection, org_id, ERASE_USER, {"user_id": user_id}, clock.now() + HEAD_START)
 
 
 def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
-    """Remove a portion of what is left of a user. Return True if there may be more."""
-    this = sa.and_(erasures.c.org_id == org_id, erasures.c.user_id == user_id)
-    # Locked, so that two that erase the same user take turns.
-    if connection.execute(sa.select(erasures.c.user_id).where(this).with_for_update()).first() is None:
-        return False
+    """Remove a portion of what is left of a user. Return True if there may be more.
+
+    Two that erase the same user do no harm: what is gone is gone.
+    """
     theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
     ids = sa.select(conversations.c.id).where(theirs)
-    if (
+    return (
         _remove_large(connection, recordings, recordings.c.message_id, ids)
         or _remove_large(connection, streams, streams.c.interaction_id, ids)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
-    ):
-        return True
+    )
+
+
+def erase_rest(connection: Connection, org_id: str, user_id: str) -> None:
+    """Remove what little is left of a user without conversations."""
     keys = idempotency_keys.c
     connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
-    connection.execute(sa.delete(erasures).where(this))
-    return False
 
 
 def _remove_large(connection: Connection, table: Table, key: ColumnElement[str], ids: sa.Select[tuple[str]]) -> bool:

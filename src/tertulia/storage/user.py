@@ -17,6 +17,7 @@ from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ord
 from tertulia.storage.database.prepared import PreparedSelect
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.erasure import add_erasure
+from tertulia.storage.job import Job
 from tertulia.storage.role import Role
 from tertulia.storage.tables import conversations, roles, users
 
@@ -234,15 +235,15 @@ def update_user(connection: Connection, user: User, changes: UserChanges) -> Non
     connection.execute(sa.update(users).where(users.c.id == user.id).values(**changes.columns, **preferences))
 
 
-def delete_user(connection: Connection, user: User) -> None:
-    """Remove a user that this transaction has locked, and have their conversations erased.
+def delete_user(connection: Connection, user: User) -> Job:
+    """Remove a user that this transaction has locked. Return the job that erases their conversations, taken.
 
     Raises:
         Conflict: a turn of one of their conversations is running.
     """
     _refuse_while_turns_run(connection, user)
-    add_erasure(connection, user.org_id, user.id)
     connection.execute(sa.delete(users).where(users.c.id == user.id))
+    return add_erasure(connection, user.org_id, user.id)
 
 
 def _refuse_while_turns_run(connection: Connection, user: User) -> None:

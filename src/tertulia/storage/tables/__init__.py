@@ -12,7 +12,8 @@ from tertulia.storage.tables.conversation import (
     streams,
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
-from tertulia.storage.tables.organization import api_keys, erasures, organizations, roles, users
+from tertulia.storage.tables.job import jobs
+from tertulia.storage.tables.organization import api_keys, organizations, roles, users
 from tertulia.storage.tables.service import services, version_sets
 
 __all__ = [
@@ -23,9 +24,9 @@ __all__ = [
     "context_graphs",
     "conversations",
     "directory",
-    "erasures",
     "idempotency_keys",
     "interactions",
+    "jobs",
     "maintenance",
     "messages",
     "metadata",

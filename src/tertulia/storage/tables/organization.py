@@ -70,12 +70,3 @@ api_keys = Table(
     Index(None, "role_id"),
     ForeignKeyConstraint(["role_id"], ["roles.id"]),
 )
-
-# Deleted users of whom something may be left.
-erasures = Table(
-    "erasures",
-    metadata,
-    key("org_id"),
-    key("user_id"),
-    moment("created_at"),
-)

@@ -1,9 +1,9 @@
-"""Erasures of deleted users, and an index for every foreign key."""
+"""Jobs, and an index for every foreign key."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from tertulia.storage.database.dialect import Timestamp
+from tertulia.storage.database.dialect import JSON, Timestamp
 
 revision = "0004"
 down_revision = "0003"
@@ -11,12 +11,19 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.create_table(
-        "erasures",
+        "jobs",
+        sa.Column("id", sa.Text(), nullable=False),
         sa.Column("org_id", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("payload", JSON, nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", Timestamp(), nullable=True),
+        sa.Column("lease", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", Timestamp(), nullable=False),
-        sa.PrimaryKeyConstraint("org_id", "user_id", name=op.f("pk_erasures")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
+    op.create_index(op.f("ix_jobs_kind_due_at"), "jobs", ["kind", "due_at"])
     op.create_index(op.f("ix_streams_conversation_id"), "streams", ["conversation_id"])
     op.create_index(op.f("ix_services_agent_id"), "services", ["agent_id"])
     op.create_index(op.f("ix_services_context_graph_id"), "services", ["context_graph_id"])

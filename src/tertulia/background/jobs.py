@@ -1,0 +1,127 @@
+"""The worker of jobs: takes those that are due, a few of each kind at once, and tries again what fails.
+
+A job's kind names the function that does it. The function commits the job's effect by `Work.end`, which ends the job in
+the same transaction: whatever dies meanwhile, the effect is there once.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Concatenate, ParamSpec
+
+import structlog
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.storage import job as jobs
+from tertulia.storage.database.units import Database
+from tertulia.storage.job import Job, StaleJob
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+
+POLL_S = 1.0
+"""The time between two looks for jobs that are due, in seconds."""
+
+LEASE_MARGIN_S = 30.0
+"""The time by which a job's lease outlasts the longest run of the job, in seconds."""
+
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 3600.0
+"""The pause after a failure, in seconds; each one doubles it. Up to half of it is left to chance."""
+
+ATTEMPTS = 10
+"""A job that has failed so often is dead, until an operator revives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job that this process has taken, and the cluster that it is in."""
+
+    database: Database
+    job: Job
+
+    async def end(self, unit: Callable[Concatenate[Connection, P], object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Commit the job's effect and its end together.
+
+        Raises:
+            StaleJob: another process has taken the job; nothing has happened.
+        """
+        await self.database.write(self._end, lambda connection: unit(connection, *args, **kwargs))
+
+    def _end(self, connection: Connection, effect: Callable[[Connection], object]) -> None:
+        jobs.end_job(connection, self.job)
+        effect(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """A kind of job: its name, the function that does it, how many run at once in a process, and how long one may."""
+
+    name: str
+    do: Callable[[Work], Awaitable[None]]
+    at_once: int = 2
+    limit_s: float = 300.0
+
+
+class JobWorker:
+    """The worker of one cluster in this process."""
+
+    def __init__(self, database: Database, kinds: Sequence[JobKind]) -> None:
+        self._database = database
+        self._kinds = kinds
+        self._running: dict[str, set[asyncio.Task[None]]] = {kind.name: set() for kind in kinds}
+
+    async def look(self) -> None:
+        """Begin the jobs that are due, as far as their kinds have room."""
+        for kind in self._kinds:
+            running = self._running[kind.name]
+            if len(running) < kind.at_once and await self._database.read(jobs.is_due, kind.name):
+                task = asyncio.create_task(self._do_all(kind), name=f"jobs {kind.name}")
+                running.add(task)
+                task.add_done_callback(running.discard)
+
+    async def aclose(self) -> None:
+        """Break off the jobs that run; they are due again when their leases end."""
+        tasks = [task for running in self._running.values() for task in running]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def _do_all(self, kind: JobKind) -> None:
+        """Do the jobs of a kind, one after the other, until none is due."""
+        while True:
+            due_again_at = clock.now() + timedelta(seconds=kind.limit_s + LEASE_MARGIN_S)
+            job = await self._database.write(jobs.take_job, kind.name, due_again_at)
+            if job is None:
+                return
+            await self._do(kind, job)
+
+    async def _do(self, kind: JobKind, job: Job) -> None:
+        try:
+            async with asyncio.timeout(kind.limit_s):
+                await kind.do(Work(self._database, job))
+        except StaleJob:
+            log.info("job taken over", kind=job.kind, job=job.id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job is tried again
+            await self._fail(job, error)
+
+    async def _fail(self, job: Job, error: Exception) -> None:
+        is_dead = job.attempts >= ATTEMPTS
+        tell = log.error if is_dead else log.warning
+        tell("job dead" if is_dead else "job failed", kind=job.kind, job=job.id, times=job.attempts, reason=repr(error))
+        due_at = None if is_dead else clock.now() + pause_after(job.attempts)
+        with suppress(StaleJob):
+            await self._database.write(jobs.postpone_job, job, due_at, repr(error))
+
+
+def pause_after(attempts: int) -> timedelta:
+    """Say how long to wait after so many failures. Return the pause."""
+    pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempts - 1))
+    return timedelta(seconds=pause_s * random.uniform(0.5, 1))  # noqa: S311 - so that failures do not come back together

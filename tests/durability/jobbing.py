@@ -1,0 +1,41 @@
+"""A process that does jobs until it is killed; the effect of each is a row."""
+
+import asyncio
+import random
+from typing import Any
+
+import sqlalchemy as sa
+
+from tertulia.background import jobs as worker
+from tertulia.background.jobs import JobKind, JobWorker, Work
+from tertulia.storage.database.units import open_database
+
+effects = sa.Table("effects", sa.MetaData(), sa.Column("letter", sa.Text, nullable=False))
+
+LIMIT_S = 0.5
+"""So long may a job take, and so long later it is due again if its process has died."""
+
+
+async def post(work: Work) -> None:
+    """Take a moment, then note the job's letter."""
+    await asyncio.sleep(random.uniform(0, 0.02))
+    await work.end(_note, work.job.payload["letter"])
+
+
+def _note(connection: sa.Connection, letter: str) -> None:
+    connection.execute(sa.insert(effects).values(letter=letter))
+
+
+def live(url: str, control: Any) -> None:
+    """Do jobs; say when the first look has been taken."""
+    worker.LEASE_MARGIN_S = 0.1
+    asyncio.run(_live(url, control))
+
+
+async def _live(url: str, control: Any) -> None:
+    working = JobWorker(open_database(url, 4), [JobKind("post", post, at_once=4, limit_s=LIMIT_S)])
+    await working.look()
+    control.send("works")
+    while True:
+        await working.look()
+        await asyncio.sleep(0.01)

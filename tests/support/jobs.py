@@ -1,0 +1,26 @@
+"""Jobs of a server that runs."""
+
+import time
+
+import sqlalchemy as sa
+
+from support.server import Server
+from tertulia.storage.database import dialect
+from tertulia.storage.tables import jobs
+
+PATIENCE_S = 20.0
+
+
+def wait_until_done(server: Server) -> None:
+    """Wait until a server has done all its jobs."""
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    until = time.monotonic() + PATIENCE_S
+    while _count(engine):
+        assert time.monotonic() < until, "the jobs are not done"
+        time.sleep(0.02)  # nothing tells another process when they are
+    engine.dispose()
+
+
+def _count(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
