@@ -10,13 +10,12 @@ from support.samples import (
     GRAPHS,
     a_name,
     action,
-    graph,
     make_agent,
     make_graph,
     make_service,
     reflection,
     service,
-    to,
+    short_graph,
 )
 from tertulia.ids import new_id
 
@@ -50,7 +49,7 @@ def put(client: httpx2.Client, service_id: str, name: str, version_set: dict[str
 
 
 def test_a_new_service_has_the_version_sets_edge_and_release(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, graph()), a_name()
+    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, short_graph()), a_name()
     body = service(agent_id, graph_id, name=name, tags={"kind": "demo", "flag": None}, keyterms=["tea time"])
     answer = as_admin.post("/service/", json=body)
     assert answer.status_code == 201
@@ -63,7 +62,7 @@ def test_a_new_service_has_the_version_sets_edge_and_release(as_admin: httpx2.Cl
     assert found == {
         "id": answer.json()["id"],
         "name": name,
-        "description": "A sample.",
+        "description": "A service of the tests",
         "version_sets": {"edge": EDGE, "release": EDGE},
         "is_active": True,
         "service_hierarchical_state_machine_id": graph_id,
@@ -79,7 +78,7 @@ def test_a_release_can_be_pinned_at_once(as_admin: httpx2.Client) -> None:
 
 
 def test_two_active_services_never_share_a_name(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, graph()), a_name()
+    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, short_graph()), a_name()
     body = service(agent_id, graph_id, name=name)
     assert as_admin.post("/service/", json=body).status_code == 201
     assert as_admin.post("/service/", json=body).status_code == 409
@@ -92,7 +91,7 @@ def test_two_active_services_never_share_a_name(as_admin: httpx2.Client) -> None
 
 
 def test_of_many_active_services_of_one_name_made_at_once_one_is_made(as_admin: httpx2.Client) -> None:
-    body = service(make_agent(as_admin), make_graph(as_admin, graph()))
+    body = service(make_agent(as_admin), make_graph(as_admin, short_graph()))
 
     def create(_: int) -> int:
         return as_admin.post("/service/", json=body).status_code
@@ -126,13 +125,13 @@ def test_a_wrong_field_of_a_service_is_named(as_admin: httpx2.Client, change: di
 
 
 def test_a_service_of_an_agent_or_graph_that_is_not_there_is_not_found(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, graph())
+    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, short_graph())
     assert as_admin.post("/service/", json=service(new_id(), graph_id)).status_code == 404
     assert as_admin.post("/service/", json=service(agent_id, new_id())).status_code == 404
 
 
 def test_a_service_needs_an_agent_and_a_graph_with_a_version(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, graph())
+    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, short_graph())
     for body in (
         service(make_agent(as_admin, versions=0), graph_id),
         service(agent_id, make_graph(as_admin)),
@@ -144,7 +143,7 @@ def test_a_service_needs_an_agent_and_a_graph_with_a_version(as_admin: httpx2.Cl
 
 
 def test_a_service_cannot_use_what_is_deprecated(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, graph())
+    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, short_graph())
     as_admin.delete(f"/organization/agent/{agent_id}/").raise_for_status()
     assert as_admin.post("/service/", json=service(agent_id, graph_id)).status_code == 400
     as_admin.delete(f"{GRAPHS}/{graph_id}/").raise_for_status()
@@ -153,7 +152,7 @@ def test_a_service_cannot_use_what_is_deprecated(as_admin: httpx2.Client) -> Non
 
 @pytest.mark.parametrize("release", [pinned(2), pinned(None, 2), pinned(0), pinned(-1)])
 def test_a_version_set_cannot_pin_a_version_that_is_not_there(as_admin: httpx2.Client, release: dict[str, Any]) -> None:
-    body = service(make_agent(as_admin), make_graph(as_admin, graph()), release_version_set=release)
+    body = service(make_agent(as_admin), make_graph(as_admin, short_graph()), release_version_set=release)
     answer = as_admin.post("/service/", json=body)
     assert answer.status_code == 400
     assert "no version" in answer.json()["detail"]
@@ -163,7 +162,7 @@ def test_a_version_set_cannot_pin_a_version_that_is_not_there(as_admin: httpx2.C
 
 
 def test_a_graph_with_a_state_that_cannot_be_run_yet_is_refused_by_name(as_admin: httpx2.Client) -> None:
-    graph_id = make_graph(as_admin, graph(), graph(reflection("ponder", "end")))
+    graph_id = make_graph(as_admin, short_graph(), short_graph(reflection("ponder", "end")))
     agent_id = make_agent(as_admin)
     answer = as_admin.post("/service/", json=service(agent_id, graph_id))
     assert answer.status_code == 400
@@ -171,9 +170,9 @@ def test_a_graph_with_a_state_that_cannot_be_run_yet_is_refused_by_name(as_admin
 
 
 def test_a_graph_that_leads_to_one_that_cannot_be_run_yet_is_refused_too(as_admin: httpx2.Client) -> None:
-    other = make_graph(as_admin, graph(reflection("ponder", "end")))
-    leave = action("leave", exit_conditions=[to(["other.start", "end"])])
-    graph_id = make_graph(as_admin, graph(leave, references={"other": [other, 1]}))
+    other = make_graph(as_admin, short_graph(reflection("ponder", "end")))
+    leave = action("leave", ["other.start", "end"])
+    graph_id = make_graph(as_admin, short_graph(leave, references={"other": [other, 1]}))
     answer = as_admin.post("/service/", json=service(make_agent(as_admin), graph_id))
     assert answer.status_code == 400
     assert "ponder" in answer.json()["detail"]
@@ -182,10 +181,10 @@ def test_a_graph_that_leads_to_one_that_cannot_be_run_yet_is_refused_too(as_admi
 def test_a_version_set_or_an_update_cannot_bring_in_what_cannot_be_run(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin)
     graph_id = get(as_admin, service_id)["service_hierarchical_state_machine_id"]
-    as_admin.post(f"{GRAPHS}/{graph_id}/", json=graph(reflection("ponder", "end"))).raise_for_status()
+    as_admin.post(f"{GRAPHS}/{graph_id}/", json=short_graph(reflection("ponder", "end"))).raise_for_status()
     assert put(as_admin, service_id, "preview", pinned(None, 2)).status_code == 400
     assert put(as_admin, service_id, "preview", pinned(None, 1)).status_code == 204
-    other = make_graph(as_admin, graph(reflection("muse", "end")))
+    other = make_graph(as_admin, short_graph(reflection("muse", "end")))
     answer = as_admin.post(f"/service/{service_id}/", json={"service_hierarchical_state_machine_id": other})
     assert answer.status_code == 400
     assert "muse" in answer.json()["detail"]
