@@ -19,7 +19,8 @@ from support.samples import (
 )
 from tertulia.ids import new_id
 
-pytestmark = pytest.mark.both_databases
+both_databases = pytest.mark.both_databases
+"""For what is SQL of its own: rows that come back, filters, orders and conflicts."""
 
 EDGE = {
     "agent_version_number": None,
@@ -48,6 +49,7 @@ def put(client: httpx2.Client, service_id: str, name: str, version_set: dict[str
 # --- Create ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_a_new_service_has_the_version_sets_edge_and_release(as_admin: httpx2.Client) -> None:
     agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, short_graph()), a_name()
     body = service(agent_id, graph_id, name=name, tags={"kind": "demo", "flag": None}, keyterms=["tea time"])
@@ -77,6 +79,7 @@ def test_a_release_can_be_pinned_at_once(as_admin: httpx2.Client) -> None:
     assert get(as_admin, service_id)["version_sets"] == {"edge": EDGE, "release": release}
 
 
+@both_databases
 def test_two_active_services_never_share_a_name(as_admin: httpx2.Client) -> None:
     agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, short_graph()), a_name()
     body = service(agent_id, graph_id, name=name)
@@ -90,6 +93,7 @@ def test_two_active_services_never_share_a_name(as_admin: httpx2.Client) -> None
     assert as_admin.post(path, json={"name": name}).status_code == 409
 
 
+@both_databases
 def test_of_many_active_services_of_one_name_made_at_once_one_is_made(as_admin: httpx2.Client) -> None:
     body = service(make_agent(as_admin), make_graph(as_admin, short_graph()))
 
@@ -221,12 +225,14 @@ def test_the_model_that_decides_is_for_decisions_only(
     as_admin: httpx2.Client, interaction: str, params: dict[str, Any], status: int
 ) -> None:
     config = {"llm_name": "openai_decisions_gpt-6-luna", "params": params}
-    assert put(as_admin, make_service(as_admin), "custom", pinned(**{interaction: config})).status_code == status
+    version_set = {**pinned(), "llm_model_preferences": {interaction: config}}
+    assert put(as_admin, make_service(as_admin), "custom", version_set).status_code == status
 
 
 # --- Version sets ----------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_a_version_set_is_made_replaced_and_deleted(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin)
     assert put(as_admin, service_id, "preview-1", pinned(1)).status_code == 204
@@ -260,6 +266,7 @@ def test_version_sets_of_a_service_that_is_not_there_are_not_found(as_admin: htt
 # --- Update ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_an_update_changes_what_it_names_and_nothing_else(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin, tags={"kind": "demo"})
     before = get(as_admin, service_id)
@@ -308,6 +315,7 @@ def test_a_service_that_is_not_there_cannot_be_updated(as_admin: httpx2.Client) 
 # --- List ------------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_services_are_filtered_by_tags_that_must_all_match(as_admin: httpx2.Client) -> None:
     mark = a_name()
     blue = make_service(as_admin, tags={mark: "x", "colour": "blue"})
@@ -329,6 +337,7 @@ def test_a_tag_filter_that_is_none_is_refused(as_admin: httpx2.Client, tag: str)
     assert as_admin.get("/service/", params={"tags": tag}).status_code == 422
 
 
+@both_databases
 def test_the_first_page_lists_the_tags_there_are(as_admin: httpx2.Client) -> None:
     mark = a_name()
     make_service(as_admin, tags={mark: "x"})
@@ -339,6 +348,7 @@ def test_the_first_page_lists_the_tags_there_are(as_admin: httpx2.Client) -> Non
     assert second["filter_values"] is None
 
 
+@both_databases
 def test_services_are_sorted_and_filtered(as_admin: httpx2.Client) -> None:
     mark = a_name()
     name = a_name()
