@@ -1,6 +1,6 @@
 """Fixtures: databases, and a server of each test module with the demo organization.
 
-- `database_kind`: "sqlite", and "postgres" too in a module marked `both_databases`.
+- `database_kind`: "sqlite", and "postgres" too for a test marked `both_databases`.
 - `database_url`: a migrated database of the module; `empty_database_url`: one without a schema, of the test.
 - `database`: the module's, open in the test's event loop.
 - `tertulia`: a server of the module with the scripted model; `as_user`, `as_admin`, `anonymous`: its clients.

@@ -1,117 +1,131 @@
-"""Every operation asks for a permission: walked with no token, another organization's, and a role without grants."""
+"""Every operation asks for its permission, of whoever calls it, about whatever it is about."""
 
 import asyncio
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+import base64
+from collections.abc import Iterable, Iterator
 
 import httpx2
+import jwt
 import pytest
 from sqlalchemy.engine import Connection
 
+from operations import BY_ID, CLOSED, VERSION_SET, Operation, Targets
+from support.contract import contract, requires_contract
 from support.server import Server
-from tertulia.api import ROUTERS
+from support.targets import make_targets, nowhere
 from tertulia.auth import roles
 from tertulia.cli import installation
-from tertulia.demo.content import CONTEXT_GRAPH
 from tertulia.storage import organization, role, user
 from tertulia.storage.database.units import open_database
 from tertulia.storage.user import NewUser
 
-pytestmark = pytest.mark.both_databases
 
-PUBLIC = {"get-organization", "get-message-recording", "sign-in-with-api-key"}
-
-TEXT = {"response_format": "text"}
+def each_of(operations: Iterable[Operation]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("operation", list(operations), ids=lambda operation: operation.id)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request that is right in all but the caller. `lists` is what a list that shows nothing has empty."""
-
-    method: str
-    path: str
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
-    lists: str = ""
-
-
-AGENT = "/organization/agent"
-GRAPH = "/organization/service_hierarchical_state_machine"
-CONVERSATION = "/conversation/{conversation}"
-STARTERS = {"facets": ["a"], "min_count": 1, "max_count": 2, "generation_instructions": "Short."}
-INVITATION = {"first_name": "A", "last_name": "B", "email": "nobody@example.com", "role_name": roles.USER}
-VERSION_SET = {
-    "agent_version_number": 1,
-    "service_hierarchical_state_machine_version_number": 1,
-    "llm_model_preferences": {},
-}
-SERVICE = {"name": "X", "description": "X", "is_active": False, "keyterms": [], "tags": {}}
-MESSAGE = {"initial_message_type": (None, "user-message"), "recorded_message": ("m.txt", b"Hello.", "text/plain")}
-
-OPERATIONS: dict[str, Asked] = {
-    "create-agent": Asked("POST", AGENT, {"json": {"agent_name": "X"}}),
-    "get-agents": Asked("GET", AGENT, lists="agents"),
-    "create-agent-version": Asked("POST", AGENT + "/{agent}/", {"json": {"background": "X"}}),
-    "get-agent-versions": Asked("GET", AGENT + "/{agent}/version"),
-    "delete-agent": Asked("DELETE", AGENT + "/{agent}/"),
-    "create-service-hierarchical-state-machine": Asked("POST", GRAPH, {"json": {"state_machine_name": "X"}}),
-    "get-service-hierarchical-state-machines": Asked("GET", GRAPH, lists="service_hierarchical_state_machines"),
-    "create-service-hierarchical-state-machine-version": Asked("POST", GRAPH + "/{graph}/", {"json": CONTEXT_GRAPH}),
-    "get-service-hierarchical-state-machine-versions": Asked("GET", GRAPH + "/{graph}/version"),
-    "delete-service-hierarchical-state-machine": Asked("DELETE", GRAPH + "/{graph}/"),
-    "create-service": Asked("POST", "/service/", {"json": SERVICE}),
-    "get-services": Asked("GET", "/service/", lists="services"),
-    "update-service": Asked("POST", "/service/{service}/", {"json": {"name": "X"}}),
-    "upsert-service-version-set": Asked(
-        "PUT", "/service/{service}/version_sets/test/", {"json": {"version_set": VERSION_SET}}
-    ),
-    "delete-service-version-set": Asked("DELETE", "/service/{service}/version_sets/test/"),
-    "create-conversation": Asked("POST", "/conversation/", {"params": TEXT, "json": {"service_id": "{service}"}}),
-    "get-conversations": Asked("GET", "/conversation/", lists="conversations"),
-    "interact-with-conversation": Asked(
-        "POST", CONVERSATION + "/interact", {"params": {**TEXT, "request_format": "text"}, "files": MESSAGE}
-    ),
-    "finish-conversation": Asked("POST", CONVERSATION + "/finish/"),
-    "get-conversation-messages": Asked("GET", CONVERSATION + "/messages/", lists="messages"),
-    "retrieve-message-source": Asked("GET", CONVERSATION + "/messages/{message}/source"),
-    "modify-tags-of-conversation": Asked("POST", CONVERSATION + "/tags/", {"json": {"updates": {"a": "b"}}}),
-    "get-interaction-insights": Asked("GET", CONVERSATION + "/interaction/{interaction}/insights"),
-    "recommend-responses-for-interaction": Asked(
-        "POST", CONVERSATION + "/interaction/{interaction}/recommend_responses"
-    ),
-    "follow-interaction": Asked("GET", CONVERSATION + "/interaction/{interaction}/stream"),
-    "cancel-interaction": Asked("POST", CONVERSATION + "/interaction/{interaction}/cancel"),
-    "generate-conversation-starter": Asked(
-        "POST", "/conversation/conversation_starter", {"json": {**STARTERS, "service_id": "{service}"}}
-    ),
-    "create-invited-user": Asked("POST", "/user/", {"json": INVITATION}),
-    "get-users": Asked("GET", "/user/", lists="users"),
-    "update-user-info": Asked("POST", "/user/{user}", {"json": {"first_name": "X"}}),
-    "delete-user": Asked("DELETE", "/user/{user}"),
-    "get-user-model": Asked("GET", "/user/{user}/user_model"),
-}
-
-Ids = dict[str, str]
+def refusal(operation: Operation) -> dict[str, str]:
+    """Name what an answer of 403 says."""
+    return {"detail": f"You need the permission {operation.permissions[0]}."}
 
 
 @pytest.fixture(scope="module")
-def ids(tertulia: Server, as_user: httpx2.Client, as_admin: httpx2.Client) -> Ids:
-    """What there is to ask for, the demo user's conversation among it."""
-    service_id = tertulia.demo.service_id
-    stream = as_user.post("/conversation/", params=TEXT, json={"service_id": service_id}).text
-    events = [json.loads(line) for line in stream.splitlines()]
-    service = as_admin.get("/service/", params={"id": service_id}).json()["services"][0]
-    as_admin.put(f"/service/{service_id}/version_sets/test/", json={"version_set": VERSION_SET}).raise_for_status()
-    return {
-        "agent": service["agent_id"],
-        "conversation": events[0]["conversation_id"],
-        "graph": service["service_hierarchical_state_machine_id"],
-        "interaction": events[-1]["interaction_id"],
-        "message": events[-1]["message_id"],
-        "service": service_id,
-        "user": tertulia.demo.user_id,
-    }
+def own(tertulia: Server, as_user: httpx2.Client) -> Targets:
+    """What is the demo user's."""
+    return make_targets(tertulia, as_user, tertulia.demo.user_id)
+
+
+@pytest.fixture(scope="module")
+def theirs(tertulia: Server, as_admin: httpx2.Client) -> Targets:
+    """What is an administrator's."""
+    return make_targets(tertulia, as_admin, tertulia.demo.admin_user_id)
+
+
+# --- Credentials -----------------------------------------------------------------------------------------------------
+
+
+def statuses(client: httpx2.Client, **headers: str) -> dict[int, set[str]]:
+    """Ask for each closed operation, with nothing but a path: credentials come before all else that may be wrong."""
+    found: dict[int, set[str]] = {}
+    for operation in CLOSED:
+        answer = client.request(operation.method, operation.at(nowhere(operation)), headers=headers)
+        assert isinstance(answer.json()["detail"], str), answer.text
+        found.setdefault(answer.status_code, set()).add(operation.id)
+    return found
+
+
+def all_of(status: int) -> dict[int, set[str]]:
+    return {status: {operation.id for operation in CLOSED}}
+
+
+@pytest.fixture(scope="module")
+def foreign_token(tertulia: Server) -> str:
+    """A token of another organization's administrator."""
+    other = installation.make_demo(tertulia.settings, "other", None)
+    headers = {"x-api-key": other.api_key, "x-api-key-id": other.api_key_id, "x-user-id": other.admin_user_id}
+    answer = tertulia.anonymous.post(f"{tertulia.url}/v1/other/user/signin_with_api_key", headers=headers)
+    return str(answer.json()["id_token"])
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+def test_without_credentials_every_operation_is_refused(anonymous: httpx2.Client) -> None:
+    assert statuses(anonymous) == all_of(401)
+
+
+def test_false_credentials_are_refused_by_every_operation(tertulia: Server) -> None:
+    token = tertulia.sign_in(tertulia.demo.admin_user_id)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    person = f"{tertulia.demo.organization_id}_{tertulia.demo.admin_user_id}"
+    forged = jwt.encode(claims, "x" * 32, algorithm="HS256", headers={"kid": jwt.get_unverified_header(token)["kid"]})
+    false = [
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer nonsense"},
+        {"Authorization": token},
+        {"Authorization": f"Bearer {token}x"},
+        {"Authorization": f"Bearer {forged}"},
+        {"Authorization": f"Bearer {jwt.encode(claims, None, algorithm='none')}"},
+        {"Authorization": f"Bearer {tertulia.demo.api_key}"},
+        {"Authorization": f"Digest {token}"},
+        {"Authorization": f"Bearer {token}", "X-ORG-ID": "other"},
+        {"Authorization": "Basic nonsense"},
+        {"Authorization": basic(f"{person}:nonsense")},
+        {"Authorization": basic(f"{tertulia.demo.organization_id}_{tertulia.demo.user_id}:{token}")},
+        {"Authorization": basic(token)},
+        {"Sec-WebSocket-Protocol": "bearer.authorization.amigo.ai.nonsense"},
+    ]
+
+    accepted = [headers for headers in false if statuses(tertulia.anonymous, **headers) != all_of(401)]
+    right = tertulia.anonymous.get("/service/", headers={"Authorization": basic(f"{person}:{token}")})
+
+    assert accepted == []
+    assert right.status_code == 200
+
+
+def test_another_organizations_token_is_forbidden_everywhere(tertulia: Server, foreign_token: str) -> None:
+    foreigner = {"Authorization": f"Bearer {foreign_token}"}
+
+    assert statuses(tertulia.anonymous, **foreigner) == all_of(403)
+    assert statuses(tertulia.anonymous, **foreigner, **{"X-ORG-ID": "other"}) == all_of(403)
+
+
+@each_of(CLOSED)
+def test_another_organizations_token_does_nothing_here(
+    tertulia: Server, foreign_token: str, own: Targets, operation: Operation
+) -> None:
+    assert operation.ask(tertulia.client(foreign_token), own).status_code == 403
+
+
+def test_what_is_open_tells_a_stranger_little(anonymous: httpx2.Client) -> None:
+    found = anonymous.get("/organization/")
+
+    assert {name for name, value in found.json().items() if value is not None} == {"org_id", "org_name"}
+    assert anonymous.post("/user/signin_with_api_key").status_code == 422
+
+
+# --- A role without grants -------------------------------------------------------------------------------------------
 
 
 def _make_powerless(connection: Connection, org_id: str) -> str:
@@ -130,99 +144,107 @@ def powerless(tertulia: Server) -> httpx2.Client:
     return tertulia.client(tertulia.sign_in(user_id))
 
 
-@pytest.fixture(scope="module")
-def foreigner(tertulia: Server) -> httpx2.Client:
-    """The administrator of another organization."""
-    other = installation.make_demo(tertulia.settings, "other", None)
-    headers = {"x-api-key": other.api_key, "x-api-key-id": other.api_key_id, "x-user-id": other.admin_user_id}
-    answer = tertulia.anonymous.post(f"{tertulia.url}/v1/other/user/signin_with_api_key", headers=headers)
-    return tertulia.client(answer.json()["id_token"])
-
-
-def ask(client: httpx2.Client, asked: Asked, ids: Ids) -> httpx2.Response:
-    options = dict(asked.options)
-    if "json" in options:
-        options["json"] = {
-            key: ids["service"] if value == "{service}" else value for key, value in options["json"].items()
-        }
-        if asked.path == "/service/":
-            options["json"] |= {"agent_id": ids["agent"], "service_hierarchical_state_machine_id": ids["graph"]}
-    return client.request(asked.method, asked.path.format(**ids), **options)
-
-
-def test_the_walk_covers_every_operation() -> None:
-    routes = [route for router in ROUTERS for route in router.routes]
-    operations = {operation for route in routes if (operation := getattr(route, "operation_id", None))}
-
-    assert operations == set(OPERATIONS) | PUBLIC
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_without_a_token_every_operation_is_refused(anonymous: httpx2.Client, ids: Ids, operation: str) -> None:
-    assert ask(anonymous, OPERATIONS[operation], ids).status_code == 401
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_another_organizations_token_is_refused(foreigner: httpx2.Client, ids: Ids, operation: str) -> None:
-    assert ask(foreigner, OPERATIONS[operation], ids).status_code == 403
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_role_without_grants_does_nothing_and_sees_nothing(
-    powerless: httpx2.Client, ids: Ids, operation: str
+@each_of(operation for operation in CLOSED if not operation.lists)
+def test_a_role_without_grants_does_nothing_and_is_told_what_it_needs(
+    powerless: httpx2.Client, own: Targets, operation: Operation
 ) -> None:
-    asked = OPERATIONS[operation]
+    answer = operation.ask(powerless, own)
 
-    answer = ask(powerless, asked, ids)
-
-    if asked.lists:
-        assert (answer.status_code, answer.json()[asked.lists]) == (200, [])
-    else:
-        assert answer.status_code == 403, answer.text
-        assert answer.json()["detail"].startswith("You need the permission ")
+    assert (answer.status_code, answer.json()) == (403, refusal(operation))
 
 
-OWN = {
-    "cancel-interaction",
-    "create-conversation",
-    "finish-conversation",
-    "follow-interaction",
-    "generate-conversation-starter",
-    "get-conversation-messages",
-    "get-conversations",
-    "get-services",
-    "get-user-model",
-    "get-users",
-    "interact-with-conversation",
-    "modify-tags-of-conversation",
-    "recommend-responses-for-interaction",
-    "retrieve-message-source",
-    "update-user-info",
-}
-"""What a user may do with what is their own."""
+@each_of(operation for operation in CLOSED if operation.lists)
+def test_a_role_without_grants_sees_nothing_of_what_there_is(
+    powerless: httpx2.Client, as_admin: httpx2.Client, own: Targets, operation: Operation
+) -> None:
+    answer = operation.ask(powerless, own)
 
-
-@pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - OWN))
-def test_a_user_may_not_do_what_is_an_administrators(as_user: httpx2.Client, ids: Ids, operation: str) -> None:
-    asked = OPERATIONS[operation]
-
-    answer = ask(as_user, asked, ids)
-
-    if asked.lists:
-        assert answer.json()[asked.lists] == []
-    else:
-        assert answer.status_code == 403
-
-
-@pytest.mark.parametrize("operation", sorted(OWN - {"create-conversation", "finish-conversation"}))
-def test_a_user_may_do_what_is_their_own(as_user: httpx2.Client, ids: Ids, operation: str) -> None:
-    # 400: no recording; 409: there is nothing to cancel any more
-    assert ask(as_user, OPERATIONS[operation], ids).status_code in {200, 204, 400, 409}
+    assert (answer.status_code, answer.json()[operation.lists]) == (200, [])
+    assert operation.ask(as_admin, own).json()[operation.lists]
 
 
 @pytest.mark.parametrize("operation", ["get-user-model", "update-user-info", "delete-user"])
-def test_what_is_absent_is_not_found_whoever_asks(powerless: httpx2.Client, ids: Ids, operation: str) -> None:
-    assert ask(powerless, OPERATIONS[operation], {**ids, "user": "nobody"}).status_code == 404
+def test_what_is_absent_is_not_found_whoever_asks(powerless: httpx2.Client, own: Targets, operation: str) -> None:
+    targets = {**own, "user_id": "nobody", "requested_user_id": "nobody"}
+
+    assert BY_ID[operation].ask(powerless, targets).status_code == 404
+
+
+# --- A plain user ----------------------------------------------------------------------------------------------------
+
+
+@each_of(operation for operation in CLOSED if operation.least == "user")
+def test_a_user_may_do_what_is_their_own(tertulia: Server, as_admin: httpx2.Client, operation: Operation) -> None:
+    body = {"first_name": "A", "last_name": "B", "email": f"{operation.id}@example.com", "role_name": roles.USER}
+    user_id = as_admin.post("/user/", json=body).json()["user_id"]
+    client = tertulia.client(tertulia.sign_in(user_id))
+
+    answer = operation.ask(client, make_targets(tertulia, client, user_id))
+
+    assert answer.status_code == (operation.at_rest or operation.success), answer.text
+    assert not operation.lists or answer.json()[operation.lists]
+
+
+@each_of(operation for operation in CLOSED if operation.least == "administrator" and not operation.lists)
+def test_a_user_may_not_do_what_is_an_administrators(
+    as_user: httpx2.Client, own: Targets, operation: Operation
+) -> None:
+    answer = operation.ask(as_user, own)
+
+    assert (answer.status_code, answer.json()) == (403, refusal(operation))
+
+
+@each_of(operation for operation in CLOSED if operation.parameters and not operation.lists)
+def test_a_user_is_told_the_permission_that_is_missing_for_what_is_anothers(
+    as_user: httpx2.Client, theirs: Targets, operation: Operation
+) -> None:
+    answer = operation.ask(as_user, theirs)
+
+    assert (answer.status_code, answer.json()) == (403, refusal(operation))
+
+
+def test_a_new_version_set_wants_another_permission_than_a_changed_one(as_user: httpx2.Client, own: Targets) -> None:
+    path = f"/service/{own['service_id']}/version_sets/new/"
+    answer = as_user.put(path, json={"version_set": VERSION_SET})
+
+    assert (answer.status_code, answer.json()["detail"]) == (403, "You need the permission Service:CreateVersionSet.")
+
+
+SEEN_BY_ALL = {"get-services": "id", "get-users": "user_id"}
+"""Lists that show a plain user something, by the field of its identifier."""
+
+
+@each_of(operation for operation in CLOSED if operation.lists and operation.id not in SEEN_BY_ALL)
+def test_a_list_leaves_out_what_a_user_may_not_see(
+    tertulia: Server, as_admin: httpx2.Client, theirs: Targets, operation: Operation
+) -> None:
+    body = {"first_name": "A", "last_name": "B", "email": f"{operation.id}@new.example", "role_name": roles.USER}
+    newcomer = tertulia.client(tertulia.sign_in(as_admin.post("/user/", json=body).json()["user_id"]))
+
+    seen, there = operation.ask(newcomer, theirs), operation.ask(as_admin, theirs)
+
+    assert (seen.status_code, seen.json()[operation.lists]) == (200, [])
+    assert there.json()[operation.lists]
+
+
+def test_a_user_sees_themselves_the_services_and_the_organizations_name(
+    tertulia: Server, as_user: httpx2.Client, as_admin: httpx2.Client
+) -> None:
+    users = as_user.get("/user/").json()["users"]
+    services = as_user.get("/service/").json()["services"]
+
+    assert [found["user_id"] for found in users] == [tertulia.demo.user_id]
+    assert services == as_admin.get("/service/").json()["services"]
+    assert tertulia.demo.service_id in {found["id"] for found in services}
+    assert as_user.get("/organization/").json()["default_user_preferences"] is None
+
+
+@requires_contract
+@each_of(operation for operation in CLOSED if not operation.extension)
+def test_the_permission_of_an_operation_is_one_that_the_contract_names(operation: Operation) -> None:
+    text = contract().operations[operation.id].content["description"].replace(".", ":")
+
+    assert [name for name in operation.permissions if name in text] != []
 
 
 # --- What a user hides from administrators ---------------------------------------------------------------------------
@@ -236,25 +258,23 @@ def hidden(tertulia: Server, as_user: httpx2.Client) -> Iterator[None]:
     as_user.post(path, json={"conversations_visible_to_admins": True}).raise_for_status()
 
 
-def count(client: httpx2.Client, path: str, name: str) -> int:
-    return len(client.get(path).json()[name])
+def seen_by(client: httpx2.Client, own: Targets) -> tuple[bool, bool, int]:
+    """Tell if a client sees the demo user's conversation and its messages, and the status of its insights."""
+    conversations = client.get("/conversation/", params={"id": own["conversation_id"]}).json()["conversations"]
+    messages = BY_ID["get-conversation-messages"].ask(client, own).json()["messages"]
+    return bool(conversations), bool(messages), BY_ID["get-interaction-insights"].ask(client, own).status_code
 
 
-def test_an_administrator_sees_a_users_conversations(as_admin: httpx2.Client, ids: Ids) -> None:
-    assert count(as_admin, "/conversation/", "conversations") == 1
-    assert ask(as_admin, OPERATIONS["get-interaction-insights"], ids).status_code == 200
+def test_an_administrator_sees_a_users_conversations(as_admin: httpx2.Client, own: Targets) -> None:
+    assert seen_by(as_admin, own) == (True, True, 200)
 
 
 @pytest.mark.usefixtures("hidden")
 def test_hidden_conversations_are_hidden_from_administrators(
-    as_user: httpx2.Client, as_admin: httpx2.Client, ids: Ids
+    as_user: httpx2.Client, as_admin: httpx2.Client, own: Targets
 ) -> None:
-    messages = CONVERSATION.format(**ids) + "/messages/"
-
-    assert count(as_admin, "/conversation/", "conversations") == 0
-    assert count(as_admin, messages, "messages") == 0
-    assert ask(as_admin, OPERATIONS["get-interaction-insights"], ids).status_code == 403
-    assert count(as_user, messages, "messages") > 0
+    assert seen_by(as_admin, own) == (False, False, 403)
+    assert seen_by(as_user, own) == (True, True, 403)
 
 
 # --- Rank ------------------------------------------------------------------------------------------------------------
@@ -262,7 +282,7 @@ def test_hidden_conversations_are_hidden_from_administrators(
 
 @pytest.mark.parametrize("operation", ["update-user-info", "delete-user"])
 def test_nobody_touches_a_user_who_outranks_them(
-    tertulia: Server, as_admin: httpx2.Client, ids: Ids, operation: str
+    tertulia: Server, as_admin: httpx2.Client, own: Targets, operation: str
 ) -> None:
     def promote(connection: Connection) -> str:
         super_role = role.get_role(connection, tertulia.demo.organization_id, roles.SUPER_ADMINISTRATOR)
@@ -274,6 +294,6 @@ def test_nobody_touches_a_user_who_outranks_them(
     super_id = asyncio.run(database.write(promote))
     database.close()
 
-    answer = ask(as_admin, OPERATIONS[operation], {**ids, "user": super_id})
+    answer = BY_ID[operation].ask(as_admin, {**own, "requested_user_id": super_id})
 
     assert (answer.status_code, answer.json()) == (403, {"detail": "This user outranks you."})

@@ -10,17 +10,17 @@ from support.samples import (
     GRAPHS,
     a_name,
     action,
-    graph,
     make_agent,
     make_graph,
     make_service,
     reflection,
     service,
-    to,
+    short_graph,
 )
 from tertulia.ids import new_id
 
-pytestmark = pytest.mark.both_databases
+both_databases = pytest.mark.both_databases
+"""For what is SQL of its own: rows that come back, filters, orders and conflicts."""
 
 EDGE = {
     "agent_version_number": None,
@@ -49,8 +49,9 @@ def put(client: httpx2.Client, service_id: str, name: str, version_set: dict[str
 # --- Create ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_a_new_service_has_the_version_sets_edge_and_release(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, graph()), a_name()
+    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, short_graph()), a_name()
     body = service(agent_id, graph_id, name=name, tags={"kind": "demo", "flag": None}, keyterms=["tea time"])
     answer = as_admin.post("/service/", json=body)
     assert answer.status_code == 201
@@ -63,7 +64,7 @@ def test_a_new_service_has_the_version_sets_edge_and_release(as_admin: httpx2.Cl
     assert found == {
         "id": answer.json()["id"],
         "name": name,
-        "description": "A sample.",
+        "description": "A service of the tests",
         "version_sets": {"edge": EDGE, "release": EDGE},
         "is_active": True,
         "service_hierarchical_state_machine_id": graph_id,
@@ -78,8 +79,9 @@ def test_a_release_can_be_pinned_at_once(as_admin: httpx2.Client) -> None:
     assert get(as_admin, service_id)["version_sets"] == {"edge": EDGE, "release": release}
 
 
+@both_databases
 def test_two_active_services_never_share_a_name(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, graph()), a_name()
+    agent_id, graph_id, name = make_agent(as_admin), make_graph(as_admin, short_graph()), a_name()
     body = service(agent_id, graph_id, name=name)
     assert as_admin.post("/service/", json=body).status_code == 201
     assert as_admin.post("/service/", json=body).status_code == 409
@@ -91,8 +93,9 @@ def test_two_active_services_never_share_a_name(as_admin: httpx2.Client) -> None
     assert as_admin.post(path, json={"name": name}).status_code == 409
 
 
+@both_databases
 def test_of_many_active_services_of_one_name_made_at_once_one_is_made(as_admin: httpx2.Client) -> None:
-    body = service(make_agent(as_admin), make_graph(as_admin, graph()))
+    body = service(make_agent(as_admin), make_graph(as_admin, short_graph()))
 
     def create(_: int) -> int:
         return as_admin.post("/service/", json=body).status_code
@@ -126,13 +129,13 @@ def test_a_wrong_field_of_a_service_is_named(as_admin: httpx2.Client, change: di
 
 
 def test_a_service_of_an_agent_or_graph_that_is_not_there_is_not_found(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, graph())
+    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, short_graph())
     assert as_admin.post("/service/", json=service(new_id(), graph_id)).status_code == 404
     assert as_admin.post("/service/", json=service(agent_id, new_id())).status_code == 404
 
 
 def test_a_service_needs_an_agent_and_a_graph_with_a_version(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, graph())
+    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, short_graph())
     for body in (
         service(make_agent(as_admin, versions=0), graph_id),
         service(agent_id, make_graph(as_admin)),
@@ -144,7 +147,7 @@ def test_a_service_needs_an_agent_and_a_graph_with_a_version(as_admin: httpx2.Cl
 
 
 def test_a_service_cannot_use_what_is_deprecated(as_admin: httpx2.Client) -> None:
-    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, graph())
+    agent_id, graph_id = make_agent(as_admin), make_graph(as_admin, short_graph())
     as_admin.delete(f"/organization/agent/{agent_id}/").raise_for_status()
     assert as_admin.post("/service/", json=service(agent_id, graph_id)).status_code == 400
     as_admin.delete(f"{GRAPHS}/{graph_id}/").raise_for_status()
@@ -153,7 +156,7 @@ def test_a_service_cannot_use_what_is_deprecated(as_admin: httpx2.Client) -> Non
 
 @pytest.mark.parametrize("release", [pinned(2), pinned(None, 2), pinned(0), pinned(-1)])
 def test_a_version_set_cannot_pin_a_version_that_is_not_there(as_admin: httpx2.Client, release: dict[str, Any]) -> None:
-    body = service(make_agent(as_admin), make_graph(as_admin, graph()), release_version_set=release)
+    body = service(make_agent(as_admin), make_graph(as_admin, short_graph()), release_version_set=release)
     answer = as_admin.post("/service/", json=body)
     assert answer.status_code == 400
     assert "no version" in answer.json()["detail"]
@@ -163,7 +166,7 @@ def test_a_version_set_cannot_pin_a_version_that_is_not_there(as_admin: httpx2.C
 
 
 def test_a_graph_with_a_state_that_cannot_be_run_yet_is_refused_by_name(as_admin: httpx2.Client) -> None:
-    graph_id = make_graph(as_admin, graph(), graph(reflection("ponder", "end")))
+    graph_id = make_graph(as_admin, short_graph(), short_graph(reflection("ponder", "end")))
     agent_id = make_agent(as_admin)
     answer = as_admin.post("/service/", json=service(agent_id, graph_id))
     assert answer.status_code == 400
@@ -171,9 +174,9 @@ def test_a_graph_with_a_state_that_cannot_be_run_yet_is_refused_by_name(as_admin
 
 
 def test_a_graph_that_leads_to_one_that_cannot_be_run_yet_is_refused_too(as_admin: httpx2.Client) -> None:
-    other = make_graph(as_admin, graph(reflection("ponder", "end")))
-    leave = action("leave", exit_conditions=[to(["other.start", "end"])])
-    graph_id = make_graph(as_admin, graph(leave, references={"other": [other, 1]}))
+    other = make_graph(as_admin, short_graph(reflection("ponder", "end")))
+    leave = action("leave", ["other.start", "end"])
+    graph_id = make_graph(as_admin, short_graph(leave, references={"other": [other, 1]}))
     answer = as_admin.post("/service/", json=service(make_agent(as_admin), graph_id))
     assert answer.status_code == 400
     assert "ponder" in answer.json()["detail"]
@@ -182,10 +185,10 @@ def test_a_graph_that_leads_to_one_that_cannot_be_run_yet_is_refused_too(as_admi
 def test_a_version_set_or_an_update_cannot_bring_in_what_cannot_be_run(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin)
     graph_id = get(as_admin, service_id)["service_hierarchical_state_machine_id"]
-    as_admin.post(f"{GRAPHS}/{graph_id}/", json=graph(reflection("ponder", "end"))).raise_for_status()
+    as_admin.post(f"{GRAPHS}/{graph_id}/", json=short_graph(reflection("ponder", "end"))).raise_for_status()
     assert put(as_admin, service_id, "preview", pinned(None, 2)).status_code == 400
     assert put(as_admin, service_id, "preview", pinned(None, 1)).status_code == 204
-    other = make_graph(as_admin, graph(reflection("muse", "end")))
+    other = make_graph(as_admin, short_graph(reflection("muse", "end")))
     answer = as_admin.post(f"/service/{service_id}/", json={"service_hierarchical_state_machine_id": other})
     assert answer.status_code == 400
     assert "muse" in answer.json()["detail"]
@@ -222,12 +225,14 @@ def test_the_model_that_decides_is_for_decisions_only(
     as_admin: httpx2.Client, interaction: str, params: dict[str, Any], status: int
 ) -> None:
     config = {"llm_name": "openai_decisions_gpt-6-luna", "params": params}
-    assert put(as_admin, make_service(as_admin), "custom", pinned(**{interaction: config})).status_code == status
+    version_set = {**pinned(), "llm_model_preferences": {interaction: config}}
+    assert put(as_admin, make_service(as_admin), "custom", version_set).status_code == status
 
 
 # --- Version sets ----------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_a_version_set_is_made_replaced_and_deleted(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin)
     assert put(as_admin, service_id, "preview-1", pinned(1)).status_code == 204
@@ -261,6 +266,7 @@ def test_version_sets_of_a_service_that_is_not_there_are_not_found(as_admin: htt
 # --- Update ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_an_update_changes_what_it_names_and_nothing_else(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin, tags={"kind": "demo"})
     before = get(as_admin, service_id)
@@ -309,6 +315,7 @@ def test_a_service_that_is_not_there_cannot_be_updated(as_admin: httpx2.Client) 
 # --- List ------------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_services_are_filtered_by_tags_that_must_all_match(as_admin: httpx2.Client) -> None:
     mark = a_name()
     blue = make_service(as_admin, tags={mark: "x", "colour": "blue"})
@@ -330,6 +337,7 @@ def test_a_tag_filter_that_is_none_is_refused(as_admin: httpx2.Client, tag: str)
     assert as_admin.get("/service/", params={"tags": tag}).status_code == 422
 
 
+@both_databases
 def test_the_first_page_lists_the_tags_there_are(as_admin: httpx2.Client) -> None:
     mark = a_name()
     make_service(as_admin, tags={mark: "x"})
@@ -340,6 +348,7 @@ def test_the_first_page_lists_the_tags_there_are(as_admin: httpx2.Client) -> Non
     assert second["filter_values"] is None
 
 
+@both_databases
 def test_services_are_sorted_and_filtered(as_admin: httpx2.Client) -> None:
     mark = a_name()
     name = a_name()

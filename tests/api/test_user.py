@@ -13,7 +13,8 @@ from tertulia.auth.secrets import SecretBox
 from tertulia.storage.database.units import open_database
 from tertulia.storage.user import get_user
 
-pytestmark = pytest.mark.both_databases
+both_databases = pytest.mark.both_databases
+"""For what is SQL of its own: rows that come back, filters, orders and conflicts."""
 
 _numbers = itertools.count()
 
@@ -44,6 +45,7 @@ def find(client: httpx2.Client, user_id: str) -> dict[str, Any]:
 # --- Create ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_an_invited_user_is_listed_with_every_field(tertulia: Server, as_admin: httpx2.Client) -> None:
     body = invitation(
         first_name="  Ada ",
@@ -93,6 +95,7 @@ def test_a_login_link_comes_back_as_it_was_sent(as_admin: httpx2.Client) -> None
     assert answer.json()["verify_link"] == "https://example.com?a=b"
 
 
+@both_databases
 def test_an_email_is_taken_whatever_its_case(as_admin: httpx2.Client) -> None:
     invite(as_admin, email="taken@example.com")
 
@@ -147,6 +150,7 @@ def test_a_wrong_field_is_named_and_nobody_is_invited(
         assert as_admin.get("/user/", params={"email": body["email"]}).json()["users"] == []
 
 
+@both_databases
 def test_of_two_who_take_an_email_at_once_one_gets_it(as_admin: httpx2.Client) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: as_admin.post("/user/", json=invitation(email="race@example.com")), range(8)))
@@ -154,6 +158,7 @@ def test_of_two_who_take_an_email_at_once_one_gets_it(as_admin: httpx2.Client) -
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
 
 
+@both_databases
 def test_a_sensitive_variable_is_encrypted_in_the_database(tertulia: Server, as_admin: httpx2.Client) -> None:
     user_id = invite(as_admin, sensitive_user_variables={"pin_code": "swordfish"})
 
@@ -180,6 +185,7 @@ def test_a_user_lists_themselves(tertulia: Server, as_user: httpx2.Client) -> No
     assert [user["user_id"] for user in as_user.get("/user/").json()["users"]] == [tertulia.demo.user_id]
 
 
+@both_databases
 def test_users_are_found_by_id_and_by_email_whatever_its_case(as_admin: httpx2.Client) -> None:
     one, two = invite(as_admin, email="one@example.com"), invite(as_admin, email="two@example.com")
 
@@ -190,6 +196,7 @@ def test_users_are_found_by_id_and_by_email_whatever_its_case(as_admin: httpx2.C
     assert [user["user_id"] for user in by_email] == [one]
 
 
+@both_databases
 @pytest.mark.parametrize(
     ("sort_by", "expected"),
     [
@@ -212,6 +219,7 @@ def test_a_list_is_sorted_as_asked(as_admin: httpx2.Client, sort_by: list[str], 
     assert "".join(ids[user["user_id"]] for user in answer.json()["users"]) == expected
 
 
+@both_databases
 def test_a_page_leads_to_the_next_and_the_last_to_none(as_admin: httpx2.Client) -> None:
     ids = [invite(as_admin) for _ in range(3)]
     asked: dict[str, Any] = {"user_id": ids, "limit": 2}
@@ -235,6 +243,7 @@ def test_a_wrong_query_is_refused(as_admin: httpx2.Client, wrong: dict[str, Any]
 # --- Update ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_only_what_is_sent_is_changed(as_admin: httpx2.Client) -> None:
     user_id = invite(as_admin, user_preferences={"preferred_language": "spa", "timezone": "Asia/Tokyo"})
     before = find(as_admin, user_id)
@@ -259,6 +268,7 @@ def test_only_what_is_sent_is_changed(as_admin: httpx2.Client) -> None:
     }
 
 
+@both_databases
 def test_null_erases_the_language_and_the_time_zone(as_admin: httpx2.Client) -> None:
     user_id = invite(as_admin, user_preferences={"preferred_language": "spa", "timezone": "Asia/Tokyo"})
 
@@ -300,6 +310,7 @@ def test_an_unknown_user_is_not_found(as_admin: httpx2.Client, method: str, path
 # --- Delete ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_a_deleted_user_is_gone_and_the_email_is_free(as_admin: httpx2.Client) -> None:
     user_id = invite(as_admin, email="again@example.com")
 
@@ -317,6 +328,7 @@ def test_a_user_deletes_nobody(tertulia: Server, as_user: httpx2.Client) -> None
 # --- User model ------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_an_administrator_sees_the_user_models_that_are_left_visible(as_admin: httpx2.Client) -> None:
     shown = invite(as_admin)
     hidden = invite(as_admin, user_preferences={"user_model_visible_to_admins": False})

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from support import graphs, spoken, talk
+from support import samples, spoken, talk
 from support.commands import TERTULIA, Command, Process
 from support.puppet import PATIENCE_S, Puppet
 from support.server import Serve
@@ -150,7 +150,7 @@ def service_id(stage: Stage) -> str:
 
 
 def speaking_service(stage: Stage, graph: dict[str, Any] | None = None) -> str:
-    return stage.service(graph, agent_id=graphs.make_agent(stage.admin, voice_config={"voice_id": "default"}))
+    return stage.service(graph, agent_id=samples.make_agent(stage.admin, voice_config={"voice_id": "default"}))
 
 
 @pytest.fixture
@@ -234,9 +234,9 @@ class Ponderer(Puppet):
 
 
 async def test_fillers_are_heard(stage: Stage) -> None:
-    choice = graphs.decision("choice", "end", "start")
+    choice = samples.decision("choice", "end", "start")
     choice |= {"audio_fillers": ["One moment."], "audio_filler_triggered_after": 0.01}
-    graph = graphs.graph(graphs.action("start", "choice"), choice, graphs.action("end"))
+    graph = samples.graph(samples.action("start", "choice"), choice, samples.action("end"))
     caller = Caller(speaking_service(stage, graph), stage, stage.admin)  # who sees actions
     stage.play(Puppet("Yes?"))
     call = caller.call()

@@ -103,7 +103,9 @@ VERSION_SET = model.ServiceUpsertServiceVersionSetRequest.model_validate(
     }
 )
 AGENT_VERSION = model.OrganizationCreateAgentVersionRequest.model_validate(samples.AGENT)
-GRAPH_VERSION = model.OrganizationCreateServiceHierarchicalStateMachineVersionRequest.model_validate(samples.graph())
+GRAPH_VERSION = model.OrganizationCreateServiceHierarchicalStateMachineVersionRequest.model_validate(
+    samples.short_graph()
+)
 SHORTER = model.OrganizationCreateAgentVersionRequest.model_validate({"background": "Made again."})
 TEXT = model.CreateConversationParametersQuery(response_format="text")
 
@@ -141,7 +143,7 @@ async def test_the_asynchronous_client_makes_a_service_and_talks_with_it(mapped:
 def test_the_synchronous_client_reads_and_changes_what_there_is(tertulia: Server) -> None:
     agent_id, graph_id = (
         samples.make_agent(tertulia.as_admin, 2),
-        samples.make_graph(tertulia.as_admin, samples.graph()),
+        samples.make_graph(tertulia.as_admin, samples.short_graph()),
     )
     body = model.ServiceCreateServiceRequest.model_validate(samples.service(agent_id, graph_id))
     with AmigoClient(**options_of(tertulia)) as client:

@@ -17,9 +17,11 @@ from support.frames import Mutator, handshake
 from support.live import PATIENCE_S, Live, address, live
 from support.server import Serve, Server
 
-pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
+pytestmark = pytest.mark.heavy
 
 SEED = 20_261_124
+DAMAGED_MESSAGES = 12_000
+DAMAGED_FRAMES = 2000
 BATCH = 25
 QUERIES = ("response_format=text", "response_format=voice&audio_format=mp3", "response_format=voice")
 
@@ -34,12 +36,6 @@ MESSAGES = {
 @pytest.fixture(scope="module")
 def server(serve: Serve) -> Server:
     return serve(scripted={"pieces": 2})
-
-
-@pytest.fixture
-def counts(database_kind: str) -> tuple[int, int]:
-    """How many messages and how many raw frames: what is damaged does not get as far as the database."""
-    return (12_000, 2000) if database_kind == "sqlite" else (300, 50)
 
 
 def tasks_of(server: Server) -> int:
@@ -90,11 +86,11 @@ def finish_all(server: Server) -> None:
             time.sleep(0.01)
 
 
-def test_damaged_messages_do_no_harm(server: Server, counts: tuple[int, int], capfd: pytest.CaptureFixture[str]):
+def test_damaged_messages_do_no_harm(server: Server, capfd: pytest.CaptureFixture[str]):
     token = server.sign_in(server.demo.user_id)
     tasks = tasks_of(server)
     came: collections.Counter[object] = collections.Counter()
-    pending = batches(Mutator(SEED, server.demo.service_id), counts[0])
+    pending = batches(Mutator(SEED, server.demo.service_id), DAMAGED_MESSAGES)
     batch = next(pending, None)
     queries = itertools.cycle(QUERIES)
     while batch is not None:
@@ -111,18 +107,18 @@ def test_damaged_messages_do_no_harm(server: Server, counts: tuple[int, int], ca
                 batch = next(pending, None)
         came.update(message.get("http_error_code", message["type"]) for message in opened.received)
     assert {code for code in came if isinstance(code, int)} <= ERRORS | CLOSED
-    assert came["server.interaction-complete"] >= counts[0] // 1000
+    assert came["server.interaction-complete"] >= DAMAGED_MESSAGES // 1000
     wait_until_left_alone(server, tasks)
     check_health(server, capfd.readouterr().err)
 
 
-def test_damaged_frames_do_no_harm(server: Server, counts: tuple[int, int], capfd: pytest.CaptureFixture[str]):
+def test_damaged_frames_do_no_harm(server: Server, capfd: pytest.CaptureFixture[str]):
     token = server.sign_in(server.demo.user_id)
     tasks = tasks_of(server)
     mutator = Mutator(SEED + 1, server.demo.service_id)
     url = urlsplit(address(server, QUERIES[0]))
     opening = handshake(f"{url.path}?{url.query}", url.netloc, token)
-    frames = (mutator.raw(message) for message in itertools.islice(mutator, counts[1]))
+    frames = (mutator.raw(message) for message in itertools.islice(mutator, DAMAGED_FRAMES))
     while group := list(itertools.islice(frames, 5)):
         with socket.create_connection((url.hostname, url.port), PATIENCE_S) as connection:
             connection.sendall(opening)

@@ -1,6 +1,5 @@
 """The reference names what there is, all of it, and nothing else."""
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ import typer
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, SecretStr
 
+from operations import OPERATIONS
 from support import pages
 from tertulia import events
 from tertulia.app import create_app
-from tertulia.auth.permissions import Permission
 from tertulia.cli.main import app as commands
 from tertulia.cli.options import variable
 from tertulia.errors import TertuliaError
 from tertulia.settings import Settings
-
-PREFIX = "/v1/{organization}"
 
 
 def code(cell: str) -> str:
@@ -148,38 +145,21 @@ def test_every_command_is_documented_with_its_options_and_no_other_is():
 # --- Operations ------------------------------------------------------------------------------------------------------
 
 
-def operations() -> dict[str, APIRoute]:
-    """The operations that the OpenAPI document has, by their identifiers."""
-    routes = create_app(Settings()).routes
-    found = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
-    return {str(route.operation_id): route for route in found}
-
-
-def limit_of(route: APIRoute) -> str:
-    for dependency in route.dependencies:
-        assert dependency.dependency is not None
-        names = inspect.getclosurevars(dependency.dependency).nonlocals
-        if "per_minute" in names:
-            return str(names["per_minute"])
-    return "none"
-
-
 def documented_operations() -> list[list[str]]:
     return [row for row in pages.rows(pages.read("docs/reference/api.md")) if len(row) == 5 and code(row[0])]
 
 
 def test_every_operation_is_documented_with_its_path_and_limit_and_no_other_is():
     documented = {code(row[0]): (code(row[1]), row[3]) for row in documented_operations()}
-    known = {
-        name: (f"{min(route.methods)} {route.path.removeprefix(PREFIX)}", limit_of(route))
-        for name, route in operations().items()
+    assert documented == {
+        operation.id: (f"{operation.method} {operation.path}", str(operation.per_minute or "none"))
+        for operation in OPERATIONS
     }
-    assert documented == known
 
 
-def test_every_permission_of_the_reference_exists():
-    named = {name for row in documented_operations() for name in pages.codes(row[2])}
-    assert named <= {str(permission) for permission in Permission}
+def test_every_operation_is_documented_with_its_permissions():
+    documented = {code(row[0]): set(pages.codes(row[2])) for row in documented_operations()}
+    assert documented == {operation.id: set(operation.permissions) for operation in OPERATIONS}
 
 
 def test_the_operators_endpoints_are_documented():

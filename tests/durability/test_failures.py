@@ -25,8 +25,8 @@ from durability.lives import LEASE_S, Installation, Request, User, check_whole
 from providers.chat_server import Answer as ChatAnswer
 from providers.chat_server import breaks_off, chat_server, completes, hangs, replies
 from support import postgres, talk
-from support.graphs import make_service
 from support.puppet import Puppet
+from support.samples import make_service
 from support.server import Serve, Server, settings_of, start
 from support.stage import Stage, Switch
 from tertulia import clock

@@ -14,8 +14,8 @@ import pytest
 
 from support import talk
 from support.accounts import demote
-from support.graphs import action, graph
 from support.puppet import Puppet
+from support.samples import action, graph
 from support.server import Serve, Server
 from support.stage import Stage, Switch
 from tertulia.engine.turns.runner import Runner

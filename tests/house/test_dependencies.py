@@ -13,7 +13,7 @@ from support.pages import ROOT
 from support.source import imports, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-OURS = {"tertulia", "bench", "tests", "support", "durability", "providers"}
+OURS = {"tertulia", "bench", "tests", "support", "durability", "operations", "providers"}
 UNSEEN = {
     "basedpyright": "a command",
     "editables": "hatchling's, for an editable install",

@@ -1,7 +1,8 @@
 """Plugin for pytest: the databases of a test, and how workers of pytest-xdist share the tests.
 
-A module runs on SQLite unless its `pytestmark` holds `pytest.mark.both_databases`. A worker takes one file at a time,
-on one database: its tests share a server. A test that is long enough for several workers is marked `in_parts`.
+A test runs on SQLite unless it, or its module, is marked `both_databases`: that is for storage and for turns, and not
+for what HTTP alone decides. A worker takes one file at a time, on one database: its tests share a server. A test that
+is long enough for several workers is marked `in_parts`.
 """
 
 import re
@@ -20,7 +21,7 @@ _APART = re.compile(r"\b(sqlite|postgres|part\d+)\b(?=[^\[]*\]$)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each database of its module."""
+    """Run a test once for each database that it is for."""
     if "database_kind" in metafunc.fixturenames and not _is_given(metafunc.definition, "database_kind"):
         both = metafunc.definition.get_closest_marker("both_databases")
         metafunc.parametrize("database_kind", KINDS if both else KINDS[:1], indirect=True, scope="module")

@@ -1,61 +1,100 @@
-"""An agent, a context graph and a service, small but whole, for tests to bend."""
+"""Agents, context graphs and services, small but whole, for tests to bend; and the requests that make them."""
 
 import itertools
 from typing import Any
 
 import httpx2
 
-AGENT: dict[str, Any] = {
-    "initials": "TS",
+Json = dict[str, Any]
+
+AGENT: Json = {
+    "initials": "TA",
     "identity": {
-        "name": "Tester",
-        "role": "Assistant of a test",
-        "developed_by": "Tertulia",
+        "name": "Test Agent",
+        "role": "a host of tests",
+        "developed_by": "the test suite",
         "default_spoken_language": "eng",
         "relationship_to_developer": {
-            "ownership": "Owned.",
-            "type": "A sample.",
-            "conversation_visibility": "Seen.",
-            "thought_visibility": "Unseen.",
+            "ownership": "owned by the test suite",
+            "type": "a fixture",
+            "conversation_visibility": "they see all",
+            "thought_visibility": "they see all thoughts",
         },
     },
-    "background": "Made for a test.",
-    "behaviors": ["Be brief."],
-    "communication_patterns": ["Speak plainly."],
+    "background": "Background of the agent.",
+    "behaviors": ["Behaviour of the agent."],
+    "communication_patterns": ["Pattern of the agent."],
 }
 
 _numbers = itertools.count(1)
 
 
 def a_name() -> str:
-    """A name that nothing else has."""
+    """Make up a name. Return one that nothing else has."""
     return f"Sample {next(_numbers)}"
 
 
-def action(name: str, **changes: Any) -> dict[str, Any]:
-    """An action state that leads nowhere."""
+# --- Context graphs --------------------------------------------------------------------------------------------------
+
+
+def to(next_state: str | list[str], description: str | None = None) -> Json:
+    """Describe an exit condition. Return its body."""
+    return {"description": description or f"To {next_state}", "next_state": next_state}
+
+
+def action(name: str, *exits: str | list[str], actions: int = 1, **fields: Any) -> Json:
+    """Describe an action state with exits to these states. Return its body."""
     return {
         "type": "action",
         "name": name,
-        "objective": "Talk.",
-        "actions": ["Say something."],
-        "intra_state_navigation_guidelines": [],
-        "action_guidelines": [],
-        "boundary_constraints": [],
-        "exit_conditions": [],
+        "objective": f"Objective of {name}",
+        "actions": [f"Action {n} of {name}" for n in range(1, actions + 1)],
+        "intra_state_navigation_guidelines": [f"Navigation guideline of {name}"],
+        "action_guidelines": [f"Action guideline of {name}"],
+        "boundary_constraints": [f"Boundary of {name}"],
+        "exit_conditions": [to(target) for target in exits],
         "action_tool_call_specs": [],
         "exit_condition_tool_call_specs": [],
         "skip_active_memory_retrieval": False,
-        **changes,
+        **fields,
     }
 
 
-def to(next_state: str | list[str], description: str = "It is time.") -> dict[str, Any]:
-    """An exit condition."""
-    return {"description": description, "next_state": next_state}
+def decision(name: str, *exits: str | list[str]) -> Json:
+    """Describe a decision state with exits to these states. Return its body."""
+    return {
+        "type": "decision",
+        "name": name,
+        "objective": f"Objective of {name}",
+        "exit_conditions": [to(target) for target in exits],
+        "decision_guidelines": [f"Decision guideline of {name}"],
+        "tool_call_specs": [],
+        "audio_fillers": [],
+        "audio_filler_triggered_after": 1,
+    }
 
 
-def tool_spec(tool_id: str) -> dict[str, Any]:
+def annotation(name: str, next_state: str | list[str]) -> Json:
+    """Describe a state with a thought. Return its body."""
+    return {"type": "annotation", "name": name, "inner_thought": f"Thought of {name}", "next_state": next_state}
+
+
+def reflection(name: str, next_state: str | list[str]) -> Json:
+    """Describe a state that the engine does not run yet. Return its body."""
+    return {
+        "type": "reflection",
+        "name": name,
+        "problem": f"Problem of {name}",
+        "word_limit": 10,
+        "next_state": next_state,
+        "tool_call_specs": [],
+        "audio_fillers": [],
+        "audio_filler_triggered_after": 1,
+    }
+
+
+def tool_spec(tool_id: str) -> Json:
+    """Describe the use of a tool. Return its body."""
     return {
         "tool_id": tool_id,
         "version_constraint": ">=1",
@@ -66,75 +105,70 @@ def tool_spec(tool_id: str) -> dict[str, Any]:
     }
 
 
-def reflection(name: str, next_state: str) -> dict[str, Any]:
-    """A state that the engine does not run yet."""
+def graph(*states: Json, **fields: Any) -> Json:
+    """Describe a context graph from `start` to `end`. Return its body."""
     return {
-        "type": "reflection",
-        "name": name,
-        "problem": "What now?",
-        "word_limit": 10,
-        "next_state": next_state,
-        "tool_call_specs": [],
-        "audio_fillers": [],
-        "audio_filler_triggered_after": 1,
-    }
-
-
-def graph(*states: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A graph of `start` and `end`, with more states between them."""
-    return {
-        "description": "A sample.",
-        "states": [action("start", exit_conditions=[to("end")]), action("end"), *states],
+        "description": "A graph of the tests",
+        "states": list(states),
         "new_user_initial_state": "start",
         "returning_user_initial_state": "start",
         "terminal_state": "end",
         "references": {},
-        "global_intra_state_navigation_guidelines": [],
-        "global_action_guidelines": [],
-        "global_boundary_constraints": [],
-        **changes,
+        "global_intra_state_navigation_guidelines": ["Global navigation guideline"],
+        "global_action_guidelines": ["Global action guideline"],
+        "global_boundary_constraints": ["Global boundary"],
+        **fields,
     }
 
 
-def make_agent(client: httpx2.Client, versions: int = 1) -> str:
-    """A new agent with so many versions."""
-    agent_id = str(_created(client.post("/organization/agent", json={"agent_name": a_name()}))["id"])
-    for number in range(versions):
-        _created(client.post(f"/organization/agent/{agent_id}/", json={} if number else AGENT))
-    return agent_id
+def short_graph(*states: Json, **fields: Any) -> Json:
+    """Describe a graph of `start`, which leads to `end`, and of more states. Return its body."""
+    return graph(action("start", "end"), action("end"), *states, **fields)
 
 
+# --- Made over HTTP --------------------------------------------------------------------------------------------------
+
+AGENTS = "/organization/agent"
 GRAPHS = "/organization/service_hierarchical_state_machine"
 
 
-def make_graph(client: httpx2.Client, *bodies: dict[str, Any]) -> str:
-    """A new context graph with these versions."""
+def make_agent(client: httpx2.Client, versions: int = 1, **changes: Any) -> str:
+    """Make an agent with so many versions, the first with these changes to `AGENT`. Return its identifier."""
+    agent_id = str(_created(client.post(AGENTS, json={"agent_name": a_name()}))["id"])
+    for number in range(versions):
+        _created(client.post(f"{AGENTS}/{agent_id}/", json={} if number else {**AGENT, **changes}))
+    return agent_id
+
+
+def make_graph(client: httpx2.Client, *bodies: Json) -> str:
+    """Make a context graph with these versions. Return its identifier."""
     graph_id = str(_created(client.post(GRAPHS, json={"state_machine_name": a_name()}))["id"])
     for body in bodies:
         _created(client.post(f"{GRAPHS}/{graph_id}/", json=body))
     return graph_id
 
 
-def service(agent_id: str, graph_id: str, **changes: Any) -> dict[str, Any]:
-    """The body of a new service."""
+def service(agent_id: str, graph_id: str, **fields: Any) -> Json:
+    """Describe a new service. Return its body."""
     return {
         "name": a_name(),
-        "description": "A sample.",
+        "description": "A service of the tests",
         "agent_id": agent_id,
         "service_hierarchical_state_machine_id": graph_id,
         "is_active": True,
         "keyterms": [],
         "tags": {},
-        **changes,
+        **fields,
     }
 
 
-def make_service(client: httpx2.Client, **changes: Any) -> str:
-    """A new service with an agent and a context graph of its own."""
-    body = service(changes.pop("agent_id", None) or make_agent(client), make_graph(client, graph()), **changes)
-    return str(_created(client.post("/service/", json=body))["id"])
+def make_service(client: httpx2.Client, body: Json | None = None, **fields: Any) -> str:
+    """Make a service of a context graph, with an agent unless `fields` name one. Return its identifier."""
+    agent_id = fields.pop("agent_id", None) or make_agent(client)
+    new = service(agent_id, make_graph(client, body or short_graph()), **fields)
+    return str(_created(client.post("/service/", json=new))["id"])
 
 
-def _created(answer: httpx2.Response) -> dict[str, Any]:
+def _created(answer: httpx2.Response) -> Json:
     assert answer.status_code == 201, answer.text
     return dict(answer.json())

@@ -3,7 +3,6 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 from support.pages import ROOT
 
@@ -22,8 +21,3 @@ def imports(module: ast.Module) -> Iterator[tuple[str, int]]:
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node.module, node.lineno
-
-
-def line_of(path: str, number: int) -> str:
-    """Read one line of a file."""
-    return Path(ROOT, path).read_text("utf-8").splitlines()[number - 1]

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 
-from support.graphs import make_service
 from support.puppet import Puppet
+from support.samples import make_service
 from support.server import Server
 from tertulia.auth import roles
 from tertulia.providers.base import LanguageModel, Prompt

@@ -27,6 +27,8 @@ Event = dict[str, Any]
 TIMEOUT = httpx2.Timeout(10, read=300)
 RENEW_S = 300
 """So many seconds before a token expires, another one is fetched."""
+CLOSING_S = 1
+"""How long a call waits for the server's goodbye, which stands behind all that nobody listens to any more."""
 
 
 class ApiError(CommandFailed):
@@ -84,7 +86,10 @@ class Api:
         headers = {"Authorization": f"Bearer {await asyncio.to_thread(self._token)}"}
         try:
             connection = await connect_websocket(
-                address, additional_headers=headers, proxy=None if _is_loopback(self.url) else True
+                address,
+                additional_headers=headers,
+                proxy=None if _is_loopback(self.url) else True,
+                close_timeout=CLOSING_S,
             )
         except InvalidStatus as error:
             body = (error.response.body or b"").decode(errors="replace")

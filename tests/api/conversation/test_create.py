@@ -5,8 +5,8 @@ import json
 import httpx2
 import pytest
 
-from support.graphs import action, annotation, decision, graph
 from support.puppet import PATIENCE_S, Puppet
+from support.samples import action, annotation, decision, graph
 from support.server import Serve
 from support.stage import Stage
 from support.talk import begin, conversations, create, finish, id_of, lines, messages, types
@@ -169,15 +169,17 @@ def test_while_a_conversation_is_being_created_another_is_a_conflict(stage: Stag
         assert b"interaction-complete" in answer.read()
 
 
-@pytest.mark.parametrize("fails", [ModelUnavailable("the secret key is wrong"), RuntimeError("a secret path")])
-def test_an_error_before_the_end_leaves_nothing_behind(stage: Stage, fails: Exception) -> None:
+@pytest.mark.parametrize(
+    ("fails", "status"), [(ModelUnavailable("the secret key is wrong"), 503), (RuntimeError("a secret path"), 500)]
+)
+def test_an_error_before_the_end_leaves_nothing_behind(stage: Stage, fails: Exception, status: int) -> None:
     stage.play(Puppet(fails=fails))
     user, service = stage.user(), stage.service()
     events = begin(user, service)
     assert types(events)[-1] == "error"
     assert types(events).count("error") == 1
     assert "interaction-complete" not in types(events)
-    assert events[-1]["http_error_code"] in {500, 503}
+    assert events[-1]["http_error_code"] == status
     assert "secret" not in json.dumps(events)
     assert conversations(user) == []
     assert user.get(f"/conversation/{id_of(events)}/messages/").status_code == 404

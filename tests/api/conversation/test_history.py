@@ -3,8 +3,8 @@
 import httpx2
 import pytest
 
-from support.graphs import action, annotation, graph
 from support.puppet import Puppet
+from support.samples import action, annotation, graph
 from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import begin, go_on, id_of

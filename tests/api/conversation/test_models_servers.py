@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from providers.chat_server import Answer, ChatServer, chat_server_beside, in_room, replies, sends
-from support.graphs import action, graph, make_service
+from support.samples import action, graph, make_service
 from support.server import Serve, Server
 from support.talk import begin, create, finish, go_on, id_of, lines, messages, types
 

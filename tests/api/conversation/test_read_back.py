@@ -5,8 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.graphs import action, annotation, graph
 from support.puppet import Puppet
+from support.samples import action, annotation, graph
 from support.stage import Stage
 from support.talk import begin, conversations, finish, go_on, id_of, messages
 

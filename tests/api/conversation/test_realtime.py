@@ -12,9 +12,9 @@ from websockets.sync.client import connect
 
 from support import talk
 from support.accounts import demote
-from support.graphs import action, graph
 from support.live import Live, address, live, patiently, types
 from support.puppet import Puppet
+from support.samples import action, graph
 from support.server import Serve
 from support.stage import Stage
 from tertulia.api.conversation import realtime

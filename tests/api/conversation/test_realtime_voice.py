@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 import httpx2
 import pytest
 
-from support import graphs, sounds, spoken, talk
+from support import samples, sounds, spoken, talk
 from support.live import Live, Message, live, patiently, types
 from support.puppet import Puppet
 from support.server import Serve
@@ -29,7 +29,7 @@ SILENCE = bytes(2 * RATE * (SILENCE_MS + 100) // 1000)
 
 @pytest.fixture(scope="module")
 def service_id(_stage: Stage) -> str:
-    agent_id = graphs.make_agent(_stage.admin, voice_config={"voice_id": "default"})
+    agent_id = samples.make_agent(_stage.admin, voice_config={"voice_id": "default"})
     return _stage.service(agent_id=agent_id)
 
 
@@ -254,7 +254,7 @@ def test_noise_begins_no_turn_but_the_agent_has_fallen_silent(serve: Serve):
     stage = Stage(serve(models=Models(switch), voices=strict), switch)
     stage.play(Puppet(LONG))
     user = stage.user()
-    agent_id = graphs.make_agent(stage.admin, voice_config={"voice_id": "default"})
+    agent_id = samples.make_agent(stage.admin, voice_config={"voice_id": "default"})
     with live(stage.server, user.headers["Authorization"].removeprefix("Bearer "), VOICE) as opened:
         listen(opened)
         opened.send("start-conversation", service_id=stage.service(agent_id=agent_id))

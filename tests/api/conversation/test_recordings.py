@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from support import graphs, sounds, spoken, talk
+from support import samples, sounds, spoken, talk
 from support.server import Server
 from support.stage import Stage
 from tertulia import clock
@@ -22,7 +22,7 @@ MP3 = {"type": "mp3"}
 
 @pytest.fixture(scope="module")
 def service_id(_stage: Stage) -> str:
-    return _stage.service(agent_id=graphs.make_agent(_stage.admin, voice_config={"voice_id": "default"}))
+    return _stage.service(agent_id=samples.make_agent(_stage.admin, voice_config={"voice_id": "default"}))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from support import graphs, human, sounds, spoken, talk
+from support import human, samples, sounds, spoken, talk
 from support.puppet import Puppet
 from support.server import Serve, Server
 from support.stage import Stage, Switch
@@ -82,7 +82,7 @@ def test_the_recording_may_come_as_a_plain_field(user: httpx2.Client, conversati
 
 
 def test_what_the_agent_said_can_be_said_back(stage: Stage, user: httpx2.Client) -> None:
-    service_id = stage.service(agent_id=graphs.make_agent(stage.admin, voice_config={"voice_id": "default"}))
+    service_id = stage.service(agent_id=samples.make_agent(stage.admin, voice_config={"voice_id": "default"}))
     reply = talk.lines(talk.create(user, service_id, {"response_format": "voice"}))
 
     events = heard(spoken.send(user, talk.id_of(reply), spoken.sound(reply), spoken.BARE, response_format="voice"))

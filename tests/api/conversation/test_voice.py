@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from support import graphs, spoken, talk
+from support import samples, spoken, talk
 from support.puppet import PATIENCE_S, Puppet
 from support.server import Serve
 from support.stage import Stage, Switch
@@ -37,7 +37,7 @@ def service_id(_stage: Stage) -> str:
 
 
 def speaking_service(stage: Stage, graph: dict[str, Any] | None = None) -> str:
-    agent_id = graphs.make_agent(stage.admin, voice_config={"voice_id": "default"})
+    agent_id = samples.make_agent(stage.admin, voice_config={"voice_id": "default"})
     return stage.service(graph, agent_id=agent_id)
 
 
@@ -210,7 +210,7 @@ def test_an_agent_whose_voice_this_server_does_not_know_speaks_in_another(stage_
             return voice_id == "nobody else's"
 
     stage = stage_of(ScriptedVoice())
-    agent_id = graphs.make_agent(stage.admin, voice_config={"voice_id": "tone"})
+    agent_id = samples.make_agent(stage.admin, voice_config={"voice_id": "tone"})
     service_id = stage.service(agent_id=agent_id)
     other = serve(
         voices=voices_of(Stranger()), data=stage.server.settings.data, database=stage.server.settings.database
@@ -376,12 +376,12 @@ class Ponderer(Puppet):
 
 
 def pondering_graph(*fillers: str) -> dict[str, Any]:
-    decision = graphs.decision("choice", "end", "start")
+    decision = samples.decision("choice", "end", "start")
     decision |= {"audio_fillers": list(fillers), "audio_filler_triggered_after": 0.01}
-    return graphs.graph(
-        graphs.action("start", "choice", actions=1),
+    return samples.graph(
+        samples.action("start", "choice", actions=1),
         decision,
-        graphs.action("end"),
+        samples.action("end"),
     )
 
 

@@ -8,8 +8,6 @@ import pytest
 from support.samples import a_name, make_agent
 from support.server import Server
 
-pytestmark = pytest.mark.both_databases
-
 
 def nested(depth: int) -> Any:
     value: Any = 1

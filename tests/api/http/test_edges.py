@@ -1,6 +1,5 @@
 """What every endpoint owes a caller who does something odd, and what operators ask."""
 
-import json
 import re
 import socket
 import threading
@@ -23,37 +22,10 @@ def is_problem_list(answer: httpx2.Response) -> bool:
     return answer.status_code == 422 and all({"type", "loc", "msg"} <= set(item) for item in answer.json()["detail"])
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"null",
-        b"[]",
-        b'"text"',
-        b'{"agent_name": NaN}',
-        b'{"agent_name": "\xff"}',
-        b'{"agent_name": "\\ud800"}',
-        b'{"agent_name": "a\\u0000b"}',
-        b"[" * 100_000,
-        b'{"agent_name": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
-    ],
-)
-def test_a_body_that_is_no_json_of_ours_is_refused(as_admin: httpx2.Client, body: bytes) -> None:
-    answer = as_admin.post(AGENTS, content=body, headers=JSON)
-    assert is_problem_list(answer), answer.text
-
-
 def test_text_that_only_looks_like_an_escape_is_fine(as_admin: httpx2.Client) -> None:
     name = rf"{a_name()} \u0000"
     agent_id = as_admin.post(AGENTS, json={"agent_name": name}).json()["id"]
     assert as_admin.get(AGENTS, params={"id": agent_id}).json()["agents"][0]["name"] == name
-
-
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "nonsense", ""])
-def test_a_body_of_another_type_is_refused(as_admin: httpx2.Client, kind: str) -> None:
-    body = json.dumps({"agent_name": a_name()}).encode()
-    assert is_problem_list(as_admin.post(AGENTS, content=body, headers={"content-type": kind}))
 
 
 def test_what_was_sent_is_not_repeated_in_a_refusal(as_admin: httpx2.Client) -> None:
@@ -64,11 +36,6 @@ def test_what_was_sent_is_not_repeated_in_a_refusal(as_admin: httpx2.Client) -> 
 
 def test_unknown_fields_are_ignored(as_admin: httpx2.Client) -> None:
     assert as_admin.post(AGENTS, json={"agent_name": a_name(), "more": [1]}).status_code == 201
-
-
-@pytest.mark.parametrize("path", ["/service", "/service/", "/organization/agent", "/organization/agent/"])
-def test_both_slash_forms_are_served_without_a_redirect(as_admin: httpx2.Client, path: str) -> None:
-    assert as_admin.get(path).status_code == 200
 
 
 def test_both_slash_forms_take_a_body(as_admin: httpx2.Client) -> None:
@@ -83,22 +50,17 @@ def test_two_slashes_are_not_one(as_admin: httpx2.Client) -> None:
     assert as_admin.get("/service//").status_code == 404
 
 
-@pytest.mark.parametrize("object_id", ["x", "6B08367C6D9B7758764878C1G", "0" * 23, "0" * 25, "0" * 23 + "%0A", "%00"])
-def test_an_identifier_that_is_none_is_refused(as_admin: httpx2.Client, object_id: str) -> None:
-    assert is_problem_list(as_admin.get(f"{AGENTS}/{object_id}/version"))
-    assert is_problem_list(as_admin.post(f"/service/{object_id}/", json={}))
-
-
 @pytest.mark.parametrize("query", ["?version=%00", "?version=1%00", "?limit=1e9", "?limit=", "?sort_by=%00"])
 def test_a_query_of_nonsense_is_refused(as_admin: httpx2.Client, query: str) -> None:
     assert is_problem_list(as_admin.get(f"{AGENTS}/{make_agent(as_admin)}/version{query}"))
 
 
-@pytest.mark.parametrize("organization", ["nobody", "DEMO", "..%2Fdemo", "d%00"])
-def test_an_organization_that_is_not_there_is_not_found(tertulia: Server, organization: str) -> None:
+@pytest.mark.parametrize(
+    ("organization", "status"), [("nobody", 404), ("DEMO", 404), ("..%2Fdemo", 404), ("d%20emo", 404), ("d%00", 422)]
+)
+def test_an_organization_that_is_not_there_is_not_found(tertulia: Server, organization: str, status: int) -> None:
     answer = tertulia.as_admin.get(f"{tertulia.url}/v1/{organization}/service/")
-    assert answer.status_code in {404, 422}
-    assert answer.json()["detail"]
+    assert answer.status_code == status, answer.text
 
 
 def test_an_unknown_organization_comes_before_bad_credentials_and_those_before_a_wrong_field(tertulia: Server) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.samples import GRAPHS, a_name, action, graph, make_graph, make_service, reflection, to, tool_spec
+from support.samples import GRAPHS, a_name, action, make_graph, make_service, reflection, short_graph, tool_spec
 from tertulia.ids import new_id
 
 
@@ -26,9 +26,9 @@ def test_a_new_graph_has_no_version(as_admin: httpx2.Client) -> None:
 
 
 def test_a_version_comes_back_as_it_was_sent(as_admin: httpx2.Client) -> None:
-    other = make_graph(as_admin, graph())
-    body = graph(
-        action("leave", exit_conditions=[to(["other.start", "end"])]),
+    other = make_graph(as_admin, short_graph())
+    body = short_graph(
+        action("leave", ["other.start", "end"]),
         reflection("think", "end"),
         references={"other": [other, 1]},
         global_boundary_constraints=["Stay kind."],
@@ -51,22 +51,25 @@ def test_a_list_may_ask_for_nothing_but_whether_there_is_something(as_admin: htt
 @pytest.mark.parametrize(
     ("body", "location"),
     [
-        (graph(action("x", actions=[])), ["states", 2, "actions"]),
-        (graph(action("x", objective=" ")), ["states", 2, "objective"]),
-        (graph(action("x y")), ["states", 2, "name"]),
-        (graph({"type": "dream", "name": "x"}), ["states", 2]),
-        (graph(action("start")), ["states", 2, "name"]),
-        (graph(action("x", exit_conditions=[to("x")])), ["states", 2, "exit_conditions", 0, "next_state"]),
-        (graph(action("x", exit_conditions=[to("nowhere")])), ["states", 2, "exit_conditions", 0, "next_state"]),
-        (graph(action("x", exit_conditions=[to(["r.a", "end"])])), ["states", 2, "exit_conditions", 0, "next_state"]),
-        (graph(reflection("x", "x")), ["states", 2, "next_state"]),
-        (graph(terminal_state="start"), ["terminal_state"]),
-        (graph(action("x", actions=["A.", "B."]), terminal_state="x"), ["terminal_state"]),
-        (graph(terminal_state="nowhere"), ["terminal_state"]),
-        (graph(reflection("think", "end"), new_user_initial_state="think"), ["new_user_initial_state"]),
-        (graph(returning_user_initial_state="nowhere"), ["returning_user_initial_state"]),
-        (graph(references={"r": ["short", 1]}), ["references", "r", 0]),
-        ({key: value for key, value in graph().items() if key != "states"}, ["states"]),
+        (short_graph(action("x", actions=0)), ["states", 2, "actions"]),
+        (short_graph(action("x", objective=" ")), ["states", 2, "objective"]),
+        (short_graph(action("x y")), ["states", 2, "name"]),
+        (short_graph({"type": "dream", "name": "x"}), ["states", 2]),
+        (short_graph(action("start")), ["states", 2, "name"]),
+        (short_graph(action("x", "x")), ["states", 2, "exit_conditions", 0, "next_state"]),
+        (short_graph(action("x", "nowhere")), ["states", 2, "exit_conditions", 0, "next_state"]),
+        (
+            short_graph(action("x", ["r.a", "end"])),
+            ["states", 2, "exit_conditions", 0, "next_state"],
+        ),
+        (short_graph(reflection("x", "x")), ["states", 2, "next_state"]),
+        (short_graph(terminal_state="start"), ["terminal_state"]),
+        (short_graph(action("x", actions=2), terminal_state="x"), ["terminal_state"]),
+        (short_graph(terminal_state="nowhere"), ["terminal_state"]),
+        (short_graph(reflection("think", "end"), new_user_initial_state="think"), ["new_user_initial_state"]),
+        (short_graph(returning_user_initial_state="nowhere"), ["returning_user_initial_state"]),
+        (short_graph(references={"r": ["short", 1]}), ["references", "r", 0]),
+        ({key: value for key, value in short_graph().items() if key != "states"}, ["states"]),
     ],
 )
 def test_a_graph_that_breaks_a_rule_is_refused_and_the_place_named(
@@ -79,27 +82,27 @@ def test_a_graph_that_breaks_a_rule_is_refused_and_the_place_named(
 
 
 def test_a_graph_that_refers_to_what_is_not_there_is_refused(as_admin: httpx2.Client) -> None:
-    other = make_graph(as_admin, graph())
-    assert send(as_admin, graph(references={"r": [new_id(), 1]})).status_code == 400
-    assert send(as_admin, graph(references={"r": [other, 2]})).status_code == 400
-    assert send(as_admin, graph(references={"r": [other, 10**12]})).status_code == 422
+    other = make_graph(as_admin, short_graph())
+    assert send(as_admin, short_graph(references={"r": [new_id(), 1]})).status_code == 400
+    assert send(as_admin, short_graph(references={"r": [other, 2]})).status_code == 400
+    assert send(as_admin, short_graph(references={"r": [other, 10**12]})).status_code == 422
     assert as_admin.delete(f"{GRAPHS}/{other}/").status_code == 200
-    refused = send(as_admin, graph(references={"r": [other, 1]}))
+    refused = send(as_admin, short_graph(references={"r": [other, 1]}))
     assert refused.status_code == 400
     assert "deprecated" in refused.json()["detail"]
 
 
 def test_a_graph_cannot_lead_to_a_state_that_another_graph_does_not_have(as_admin: httpx2.Client) -> None:
-    other = make_graph(as_admin, graph())
-    state = action("leave", exit_conditions=[to(["r.nowhere", "end"])])
-    answer = send(as_admin, graph(state, references={"r": [other, 1]}))
+    other = make_graph(as_admin, short_graph())
+    state = action("leave", ["r.nowhere", "end"])
+    answer = send(as_admin, short_graph(state, references={"r": [other, 1]}))
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "states", 2, "exit_conditions", 0, "next_state"]
 
 
 def test_a_tool_that_is_not_there_is_not_found(as_admin: httpx2.Client) -> None:
     tool_id = new_id()
-    answer = send(as_admin, graph(action("x", action_tool_call_specs=[tool_spec(tool_id)])))
+    answer = send(as_admin, short_graph(action("x", action_tool_call_specs=[tool_spec(tool_id)])))
     assert answer.status_code == 404
     assert tool_id in answer.json()["detail"]
 
@@ -107,33 +110,33 @@ def test_a_tool_that_is_not_there_is_not_found(as_admin: httpx2.Client) -> None:
 def test_a_dry_run_says_what_a_real_one_would_and_creates_nothing(as_admin: httpx2.Client) -> None:
     graph_id = make_graph(as_admin)
     path = f"{GRAPHS}/{graph_id}/"
-    fine = as_admin.post(path, json=graph(), params={"dry_run": True})
+    fine = as_admin.post(path, json=short_graph(), params={"dry_run": True})
     assert (fine.status_code, fine.content) == (201, b"")
-    assert as_admin.post(path, json=graph(terminal_state="x"), params={"dry_run": True}).status_code == 422
-    broken = graph(references={"r": [new_id(), 1]})
+    assert as_admin.post(path, json=short_graph(terminal_state="x"), params={"dry_run": True}).status_code == 422
+    broken = short_graph(references={"r": [new_id(), 1]})
     assert as_admin.post(path, json=broken, params={"dry_run": True}).status_code == 400
-    assert as_admin.post(f"{GRAPHS}/{new_id()}/", json=graph(), params={"dry_run": True}).status_code == 404
+    assert as_admin.post(f"{GRAPHS}/{new_id()}/", json=short_graph(), params={"dry_run": True}).status_code == 404
     assert as_admin.get(f"{path}version").json()["state_machine_versions"] == []
 
 
 def test_the_number_of_a_new_version_can_be_demanded(as_admin: httpx2.Client) -> None:
-    path = f"{GRAPHS}/{make_graph(as_admin, graph())}/"
-    assert as_admin.post(path, json=graph(), params={"version": 3}).status_code == 409
-    assert as_admin.post(path, json=graph(), params={"version": 2}).json()["version"] == 2
+    path = f"{GRAPHS}/{make_graph(as_admin, short_graph())}/"
+    assert as_admin.post(path, json=short_graph(), params={"version": 3}).status_code == 409
+    assert as_admin.post(path, json=short_graph(), params={"version": 2}).json()["version"] == 2
 
 
 def test_of_two_who_create_the_same_version_at_once_one_is_told_of_a_conflict(as_admin: httpx2.Client) -> None:
     path = f"{GRAPHS}/{make_graph(as_admin)}/"
 
     def create(_: int) -> int:
-        return as_admin.post(path, json=graph(), params={"version": 1}).status_code
+        return as_admin.post(path, json=short_graph(), params={"version": 1}).status_code
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(create, range(4))) == [201, 409, 409, 409]
 
 
 def test_a_deleted_graph_is_deprecated_and_keeps_its_versions(as_admin: httpx2.Client) -> None:
-    graph_id = make_graph(as_admin, graph())
+    graph_id = make_graph(as_admin, short_graph())
     assert as_admin.delete(f"{GRAPHS}/{graph_id}/").status_code == 200
     assert as_admin.delete(f"{GRAPHS}/{graph_id}/").status_code == 409
     query = {"id": graph_id, "deprecated": True}
@@ -153,23 +156,23 @@ def test_a_graph_of_an_active_service_cannot_be_deleted(as_admin: httpx2.Client)
 
 def test_the_permission_is_asked_before_a_graph_is_checked(as_admin: httpx2.Client, as_user: httpx2.Client) -> None:
     path = f"{GRAPHS}/{make_graph(as_admin)}/"
-    broken = graph(terminal_state="nowhere")
+    broken = short_graph(terminal_state="nowhere")
     assert as_user.post(path, json=broken).status_code == 403
     assert as_user.post(f"{GRAPHS}/{new_id()}/", json=broken).status_code == 404
     assert as_admin.post(path, json=broken).status_code == 422
 
 
 def test_a_graph_cannot_lead_in_a_circle_through_another_one(as_admin: httpx2.Client) -> None:
-    inner = make_graph(as_admin, graph(reflection("pass", "end")))
-    between = make_graph(as_admin, graph(reflection("on", ["r.pass", "end"]), references={"r": [inner, 1]}))
-    circle = graph(reflection("a", ["r.on", "b"]), reflection("b", "a"), references={"r": [between, 1]})
+    inner = make_graph(as_admin, short_graph(reflection("pass", "end")))
+    between = make_graph(as_admin, short_graph(reflection("on", ["r.pass", "end"]), references={"r": [inner, 1]}))
+    circle = short_graph(reflection("a", ["r.on", "b"]), reflection("b", "a"), references={"r": [between, 1]})
     refused = send(as_admin, circle)
     assert refused.status_code == 422
     assert "a, b, a" in refused.text
 
 
 def test_a_user_may_not_change_graphs(as_admin: httpx2.Client, as_user: httpx2.Client) -> None:
-    graph_id = make_graph(as_admin, graph())
+    graph_id = make_graph(as_admin, short_graph())
     assert as_user.post(GRAPHS, json={"state_machine_name": a_name()}).status_code == 403
-    assert as_user.post(f"{GRAPHS}/{graph_id}/", json=graph()).status_code == 403
+    assert as_user.post(f"{GRAPHS}/{graph_id}/", json=short_graph()).status_code == 403
     assert as_user.delete(f"{GRAPHS}/{graph_id}/").status_code == 403

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support.random_graphs import action, decision, graph
-from support.samples import AGENT
+from support.random_graphs import parsed
+from support.samples import AGENT, action, decision
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.scene import Agent, Person, Scene
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Frame, Position
@@ -15,8 +15,8 @@ from tertulia.storage.turn.values import Message
 
 ROOT = ("a" * 24, 1)
 OTHER = ("b" * 24, 3)
-INNER = graph(action("start", "end"), action("end"), global_action_guidelines=["Guideline of the inner graph"])
-OUTER = graph(
+INNER = parsed(action("start", "end"), action("end"), global_action_guidelines=["Guideline of the inner graph"])
+OUTER = parsed(
     action("start", "d", actions=2),
     decision("d", "start", "end"),
     action("end"),
@@ -60,7 +60,14 @@ def test_the_system_text_is_the_same_for_every_step_and_turn() -> None:
         scene("d"), [message("user-message", "Hello"), message("agent-message", "Hi"), message("user-message", "More")]
     )
     assert len({asked.system for asked in [*first, *later]}) == 1
-    for part in ("Tester", "Made for a test.", "Be brief.", "Guideline of the outer graph", "Spanish", "Ana likes tea"):
+    for part in (
+        "Test Agent",
+        "Background of the agent.",
+        "Behaviour of the agent.",
+        "Guideline of the outer graph",
+        "Spanish",
+        "Ana likes tea",
+    ):
         assert part in first[0].system
 
 

@@ -1,0 +1,190 @@
+"""The operations of the HTTP API, each with an example call; the tests that walk them all read this one table.
+
+A new operation is one row here. `contract/test_operations.py` says that the rows are those of the OpenAPI document.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx2
+
+from support import samples
+from support.samples import Json
+from tertulia.auth import roles
+
+Targets = Mapping[str, str]
+"""The values of `{name}` in an example, parameters of paths among them; `support.targets` makes them."""
+
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation, and an example call of it in which `{name}` stands for a target.
+
+    `least` is the least powerful caller who may make the example call, a user about what is their own. `permissions`
+    begins with the one that the example call is refused for. A list that shows nothing to callers who lack it has
+    `lists` empty instead. `at_rest` is the example's status if it is not that of success, for no turn is running.
+    """
+
+    id: str
+    method: Literal["DELETE", "GET", "POST", "PUT"]
+    path: str
+    success: int
+    per_minute: int | None
+    least: Literal["nobody", "user", "administrator"]
+    permissions: tuple[str, ...] = ()
+    query: Json | None = None
+    headers: Json | None = None
+    json: Json | None = None
+    form: Json | None = None
+    lists: str = ""
+    at_rest: int | None = None
+    extension: bool = False
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters of the path, in its order."""
+        return _NAME.findall(self.path)
+
+    def at(self, targets: Targets) -> str:
+        """Fill in the path. Return it."""
+        return _filled(self.path, targets)
+
+    def ask(self, client: httpx2.Client, targets: Targets, **changes: Any) -> httpx2.Response:
+        """Make the example call; `changes` replace arguments of the client's `request`. Return the answer."""
+        call: Json = {"params": self.query, "headers": self.headers, "json": self.json, "files": self.form}
+        call = {name: _filled(value, targets) for name, value in call.items() if value is not None}
+        return client.request(self.method, self.at(targets), **{**call, **changes})
+
+
+def _filled(value: Any, targets: Targets) -> Any:
+    match value:
+        case str():
+            return _NAME.sub(lambda name: samples.a_name() if name[1] == "new" else targets[name[1]], value)
+        case Mapping():
+            return {key: _filled(item, targets) for key, item in value.items()}
+        case tuple():
+            return tuple(_filled(item, targets) for item in value)
+        case _:
+            return value
+
+
+TEXT = {"response_format": "text"}
+VERSION_SET = {
+    "agent_version_number": 1,
+    "service_hierarchical_state_machine_version_number": 1,
+    "llm_model_preferences": {},
+}
+INVITATION = {
+    "first_name": "{new}",
+    "last_name": "Guest",
+    "email": "{email}",
+    "role_name": roles.USER,
+}
+STARTERS = {
+    "service_id": "{service_id}",
+    "facets": ["books"],
+    "min_count": 1,
+    "max_count": 2,
+    "generation_instructions": "Be short.",
+}
+MESSAGE = {"initial_message_type": (None, "user-message"), "recorded_message": ("m.txt", b"Hello.", "text/plain")}
+KEY = {"x-api-key": "{api_key}", "x-api-key-id": "{api_key_id}", "x-user-id": "{user_id}"}
+
+CREATE_GRAPH = "Organization:CreateServiceHierarchicalStateMachine"
+CREATE_GRAPH_VERSION = "Organization:CreateServiceHierarchicalStateMachineVersion"
+GET_GRAPH = "Organization:GetServiceHierarchicalStateMachine"
+DELETE_GRAPH = "Organization:DeleteServiceHierarchicalStateMachine"
+INTERACT = ("User:UpdateUserInfo", "Conversation:InteractWithConversation")
+
+AGENT = "/organization/agent"
+GRAPH = "/organization/service_hierarchical_state_machine"
+GRAPH_VERSIONS = GRAPH + "/{service_hierarchical_state_machine_id}"
+VERSION_SETS = "/service/{service_id}/version_sets/{version_set_name}/"
+TALK = "/conversation/{conversation_id}"
+MESSAGES = TALK + "/messages/"
+INTERACTION = TALK + "/interaction/{interaction_id}"
+
+
+# fmt: off
+OPERATIONS: tuple[Operation, ...] = (
+    # --- Signing in and users ---
+    Operation("sign-in-with-api-key", "POST", "/user/signin_with_api_key", 200, 5, "nobody", headers=KEY),
+    Operation("create-invited-user", "POST", "/user/", 201, 50, "administrator",
+              ("User:InviteUser",), json=INVITATION),
+    Operation("get-users", "GET", "/user/", 200, 60, "user", ("User:GetUserInfo",), lists="users"),
+    Operation("update-user-info", "POST", "/user/{requested_user_id}", 204, 50, "user",
+              ("User:UpdateUserInfo",), json={"first_name": "X"}),
+    Operation("delete-user", "DELETE", "/user/{requested_user_id}", 204, 500, "administrator", ("User:DeleteUser",)),
+    Operation("get-user-model", "GET", "/user/{user_id}/user_model", 200, 60, "user", ("User:GetUserModel",)),
+
+    # --- The organization, agents, context graphs ---
+    Operation("get-organization", "GET", "/organization/", 200, None, "nobody"),
+    Operation("create-agent", "POST", AGENT, 201, 10, "administrator",
+              ("Organization:CreateAgent",), json={"agent_name": "{new}"}),
+    Operation("get-agents", "GET", AGENT, 200, 20, "administrator", ("Organization:GetAgent",), lists="agents"),
+    Operation("create-agent-version", "POST", AGENT + "/{agent_id}/", 201, 10, "administrator",
+              ("Organization:CreateAgentVersion",), json={"background": "X"}),
+    Operation("get-agent-versions", "GET", AGENT + "/{agent_id}/version", 200, 20, "administrator",
+              ("Organization:GetAgent",)),
+    Operation("delete-agent", "DELETE", AGENT + "/{agent_id}/", 200, 10, "administrator",
+              ("Organization:DeleteAgent",)),
+    Operation("create-service-hierarchical-state-machine", "POST", GRAPH, 201, 10, "administrator",
+              (CREATE_GRAPH,), json={"state_machine_name": "{new}"}),
+    Operation("get-service-hierarchical-state-machines", "GET", GRAPH, 200, 20, "administrator",
+              (GET_GRAPH,), lists="service_hierarchical_state_machines"),
+    Operation("create-service-hierarchical-state-machine-version", "POST", GRAPH_VERSIONS + "/", 201, 10,
+              "administrator", (CREATE_GRAPH_VERSION,), json=samples.short_graph()),
+    Operation("get-service-hierarchical-state-machine-versions", "GET", GRAPH_VERSIONS + "/version", 200, 20,
+              "administrator", (GET_GRAPH,)),
+    Operation("delete-service-hierarchical-state-machine", "DELETE", GRAPH + "/{state_machine_id}/", 200, 10,
+              "administrator", (DELETE_GRAPH,)),
+
+    # --- Services ---
+    Operation("create-service", "POST", "/service/", 201, 20, "administrator",
+              ("Service:CreateService", "Service:CreateVersionSet"),
+              json=samples.service("{agent_id}", "{state_machine_id}", name="{new}")),
+    Operation("get-services", "GET", "/service/", 200, 50, "user", ("Service:GetService",), lists="services"),
+    Operation("update-service", "POST", "/service/{service_id}/", 200, 20, "administrator",
+              ("Service:UpdateService",), json={"name": "{new}"}),
+    Operation("upsert-service-version-set", "PUT", VERSION_SETS, 204, 30, "administrator",
+              ("Service:UpdateVersionSet", "Service:CreateVersionSet"), json={"version_set": VERSION_SET}),
+    Operation("delete-service-version-set", "DELETE", VERSION_SETS, 204, 30, "administrator",
+              ("Service:DeleteVersionSet",)),
+
+    # --- Conversations ---
+    Operation("create-conversation", "POST", "/conversation/", 201, 5, "user",
+              ("Conversation:CreateConversation",), query=TEXT, json={"service_id": "{service_id}"}),
+    Operation("interact-with-conversation", "POST", TALK + "/interact", 200, 15, "user",
+              INTERACT, query={**TEXT, "request_format": "text"}, form=MESSAGE),
+    Operation("finish-conversation", "POST", TALK + "/finish/", 204, 5, "user",
+              ("User:UpdateUserInfo", "Conversation:FinishConversation")),
+    Operation("get-conversations", "GET", "/conversation/", 200, 15, "user",
+              ("Conversation:GetConversation",), lists="conversations"),
+    Operation("get-conversation-messages", "GET", MESSAGES, 200, 20, "user",
+              ("Conversation:GetMessage",), lists="messages"),
+    Operation("retrieve-message-source", "GET", MESSAGES + "{message_id}/source", 200, 30, "user",
+              ("Conversation:GetMessage",)),
+    Operation("get-message-recording", "GET", MESSAGES + "{message_id}/recording", 200, None, "nobody",
+              query={"expires": "{expires}", "signature": "{signature}"}, extension=True),
+    Operation("modify-tags-of-conversation", "POST", TALK + "/tags/", 204, 50, "user",
+              ("Conversation:ModifyConversation",), json={"updates": {"room": "blue"}, "deletes": []}),
+    Operation("get-interaction-insights", "GET", INTERACTION + "/insights", 200, 20, "administrator",
+              ("Conversation:GetInteractionInsights", GET_GRAPH)),
+    Operation("recommend-responses-for-interaction", "POST", INTERACTION + "/recommend_responses", 200, 20, "user",
+              ("Conversation:GetRecommendedResponses",), json={"context": "A reader."}),
+    Operation("generate-conversation-starter", "POST", "/conversation/conversation_starter", 200, 10, "user",
+              ("Conversation:CreateConversation",), json=STARTERS),
+    Operation("follow-interaction", "GET", INTERACTION + "/stream", 200, 60, "user", INTERACT, extension=True),
+    Operation("cancel-interaction", "POST", INTERACTION + "/cancel", 204, 15, "user",
+              INTERACT, at_rest=409, extension=True),
+)
+# fmt: on
+"""Every operation, in the order of docs/reference/api.md."""
+
+BY_ID = {operation.id: operation for operation in OPERATIONS}
+CLOSED = tuple(operation for operation in OPERATIONS if operation.least != "nobody")
+"""The operations that want credentials."""

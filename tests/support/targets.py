@@ -1,0 +1,75 @@
+"""Targets: one of everything that an operation of `operations.py` can be about."""
+
+import json
+import secrets
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+
+from operations import INVITATION, VERSION_SET, Operation, Targets
+from support import samples
+from support.server import Server
+
+NOWHERE = "0" * 24
+
+
+def nowhere(operation: Operation) -> Targets:
+    """Name what does not exist. Return the parameters of an operation's path."""
+    return dict.fromkeys(operation.parameters, NOWHERE)
+
+
+def make_targets(server: Server, client: httpx2.Client, user_id: str | None = None) -> dict[str, str]:
+    """Make one of everything; the conversation is the client's. Return the identifiers by the names of parameters.
+
+    The user is a new one, unless `user_id` names another. The agent and the graph are used by no service, so that they
+    can be deleted; no conversation of the service has begun.
+    """
+    admin = server.as_admin
+    agent_id = samples.make_agent(admin, voice_config={"voice_id": "default"})
+    used_graph = samples.make_graph(admin, samples.short_graph())
+    spare_graph = samples.make_graph(admin, samples.short_graph())
+    service_id, talked_to = (
+        str(admin.post("/service/", json=samples.service(agent_id, used_graph)).raise_for_status().json()["id"])
+        for _ in range(2)
+    )
+    path = f"/service/{service_id}/version_sets/test/"
+    admin.put(path, json={"version_set": VERSION_SET}).raise_for_status()
+    person = user_id or invite(admin)
+    return {
+        "agent_id": samples.make_agent(admin),
+        "api_key": server.demo.api_key,
+        "api_key_id": server.demo.api_key_id,
+        "email": an_email(),
+        "requested_user_id": person,
+        "service_hierarchical_state_machine_id": spare_graph,
+        "service_id": service_id,
+        "state_machine_id": spare_graph,
+        "user_id": person,
+        "version_set_name": "test",
+        **_begin(client, talked_to),
+    }
+
+
+def an_email() -> str:
+    """Make up an address. Return one that nobody else has."""
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+def invite(admin: httpx2.Client) -> str:
+    """Invite a user. Return its identifier."""
+    body = {**INVITATION, "first_name": "Target", "email": an_email()}
+    return str(admin.post("/user/", json=body).raise_for_status().json()["user_id"])
+
+
+def _begin(client: httpx2.Client, service_id: str) -> dict[str, str]:
+    """Begin a spoken conversation. Return its identifiers, and the query of the link to its recording."""
+    stream = client.post("/conversation/", params={"response_format": "voice"}, json={"service_id": service_id})
+    events = [json.loads(line) for line in stream.raise_for_status().text.splitlines()]
+    conversation_id, last = events[0]["conversation_id"], events[-1]
+    source = client.get(f"/conversation/{conversation_id}/messages/{last['message_id']}/source").raise_for_status()
+    return {
+        "conversation_id": conversation_id,
+        "interaction_id": last["interaction_id"],
+        "message_id": last["message_id"],
+        **dict(parse_qsl(urlsplit(source.json()["url"]).query)),
+    }
