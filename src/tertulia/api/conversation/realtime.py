@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from tertulia import clock, problems
 from tertulia.api.conversation import door
 from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
-from tertulia.api.conversation.turns import CreateConversation
+from tertulia.api.conversation.opening import CreateConversation
 from tertulia.api.http.deps import Caller, find_caller, forget_actor
 from tertulia.api.http.errors import answer
 from tertulia.api.http.rate_limit import count
