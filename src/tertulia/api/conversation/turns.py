@@ -18,6 +18,7 @@ from tertulia.api.http.routing import contract_router
 from tertulia.audio import require_codecs
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import TurnOptions
+from tertulia.errors import in_field
 
 router = contract_router("/conversation", "Conversation")
 
@@ -70,7 +71,8 @@ async def interact_with_conversation(
         incoming = replace(incoming, decode=decode)
         asked += [request_format, request_audio_config or ""]
     options = TurnOptions(make_ticket(caller, idempotency_key, conversation_id, form, *asked), voice)
-    stream = await door.interact(caller, conversation_id, incoming, matches, options)
+    with in_field("recorded_message"):
+        stream = await door.interact(caller, conversation_id, incoming, matches, options)
     return NDJSONResponse(stream, 200, spoken=voice is not None)
 
 
@@ -89,5 +91,6 @@ def _voice(response_format: TextOrVoice, audio_format: AudioFormat | None) -> Vo
     if response_format == "text":
         return None
     if audio_format == "mp3":
-        require_codecs("audio_format:")
+        with in_field("audio_format"):
+            require_codecs()
     return VoiceWish(audio_format or "pcm")
