@@ -13,10 +13,11 @@ from pathlib import Path
 from bench import machine, report, workload
 from bench.figures import Section, missed
 from bench.load import NotAResult, choose_generator
-from bench.measures import creates, growth, peers, pieces, scaling, streams, voice
+from bench.measures import creates, growth, peers, pieces, scaling, start, streams, voice
 from bench.setting import FULL, QUICK, Effort, Setting
 
 SUBJECTS: dict[str, Callable[[Setting], Section]] = {
+    "start": start.measure,
     "creates": creates.measure,
     "streams": streams.measure,
     "pieces": pieces.measure,

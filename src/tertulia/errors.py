@@ -2,7 +2,9 @@
 
     TertuliaError                 500
     +-- BadRequest                400  well-formed, but not possible now
-    |   +-- NothingHeard          400  there is no speech in a recording
+    |   +-- BadRecording          400  a recording is empty, too long, or has no sound
+    |   |   +-- NothingHeard      400  there is no speech in it
+    |   +-- CodecsMissing         400  the server's extra `voice` is not installed
     +-- Unauthorized              401  who are you?
     +-- Forbidden                 403  you may not
     +-- NotFound                  404
@@ -11,6 +13,7 @@
     +-- Gone                      410  it was there, and is not kept any more
     +-- PayloadTooLarge           413
     +-- UnsupportedMedia          415
+    |   +-- UnreadableRecording   415  a recording cannot be decoded, or is not of the format that it is said to be
     +-- Unprocessable             422  a field is wrong; names it
     +-- TooManyRequests           429
     +-- Unavailable               503  try again later
@@ -28,7 +31,8 @@
 The text goes to the caller as it is: it never holds a model's own words, a key, a path or a stack trace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 MOST_PROBLEMS = 20
@@ -58,8 +62,19 @@ class BadRequest(TertuliaError):
     status = 400
 
 
-class NothingHeard(BadRequest):
-    """There is no speech in a recording."""
+class BadRecording(BadRequest):
+    """A recording that is empty, too long, or has no sound."""
+
+
+class NothingHeard(BadRecording):
+    """A recording in which there is no speech."""
+
+
+class CodecsMissing(BadRequest):
+    """The lack of the extra that decodes and encodes sound."""
+
+    def __init__(self, detail: str = "This server has no codecs: its extra `voice` is not installed.") -> None:
+        super().__init__(detail)
 
 
 class Unauthorized(TertuliaError):
@@ -96,6 +111,27 @@ class PayloadTooLarge(TertuliaError):
 
 class UnsupportedMedia(TertuliaError):
     status = 415
+
+
+class UnreadableRecording(UnsupportedMedia):
+    """A recording that cannot be decoded, or is not of the format that it is said to be."""
+
+
+SOUND_ERRORS = (BadRecording, CodecsMissing, UnreadableRecording)
+"""The errors of sound. Their texts name no field: the door that the sound came by knows its name."""
+
+
+@contextmanager
+def in_field(name: str) -> Generator[None]:
+    """Name the field of a request in errors of the sound in it.
+
+    Raises:
+        BadRecording, CodecsMissing, UnreadableRecording: the error within, its text after the name.
+    """
+    try:
+        yield
+    except SOUND_ERRORS as error:
+        raise type(error)(f"{name}: {error.detail}") from error
 
 
 class Unprocessable(TertuliaError):

@@ -109,7 +109,7 @@ def test_what_a_vendor_refuses_with_is_one_harmless_line(command: Command, refus
         (("say", "Hi", "--provider", "off"), "There is no voice for the language eng", 2),
         (("voices", "--provider", "off"), "No voices can be listed: off", 1),
         (("transcribe", "text.txt", *SCRIPTED), "text.txt is no WAV, MP3, Ogg, WebM or FLAC file", 2),
-        (("transcribe", "broken.wav", *SCRIPTED), "broken.wav: it begins as a WAV file, but", 2),
+        (("transcribe", "broken.wav", *SCRIPTED), "broken.wav: The recording begins as a WAV file, but", 2),
         (("transcribe", "nowhere.wav", *SCRIPTED), "No such file or directory: nowhere.wav", 1),
         (("transcribe", "silent.wav", *SCRIPTED), "There is no speech in silent.wav", 1),
         (("transcribe", "silent.wav", "--language", "tlh", *SCRIPTED), "Speech in the language tlh", 2),

@@ -17,7 +17,7 @@ import psutil
 from support import sounds
 from tertulia.audio.config import FileAudioConfig
 from tertulia.audio.decode import decode
-from tertulia.errors import BadRequest, UnsupportedMedia
+from tertulia.errors import BadRecording, UnreadableRecording
 
 BYTES = 8_000_000
 MAX_S = 120
@@ -143,7 +143,7 @@ def cost(kind: str, body: bytes) -> dict[str, object]:
     try:
         decode(body, FileAudioConfig.model_validate({"type": kind}), MAX_S)
         came = "Recorded"
-    except (UnsupportedMedia, BadRequest) as error:
+    except (UnreadableRecording, BadRecording) as error:
         came = error.detail
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024

@@ -18,7 +18,7 @@ import psutil
 from support import sounds
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
 from tertulia.audio.decode import decode
-from tertulia.errors import BadRequest, UnsupportedMedia
+from tertulia.errors import BadRecording, UnreadableRecording
 
 _MAX_S = 5
 _PCM = PcmAudioConfig(type="pcm", frame_rate=16_000, n_channels=1, sample_width=2)
@@ -134,7 +134,7 @@ def attempt(body: bytes, config: Config) -> str:
     """What comes of decoding a body."""
     try:
         decode(body, config, _MAX_S)
-    except (UnsupportedMedia, BadRequest) as error:
+    except (UnreadableRecording, BadRecording) as error:
         return type(error).__name__
     return "Recorded"
 

@@ -12,8 +12,7 @@ from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import Keyterms, Language, Text256, Texts, Timezone
-from tertulia.api.organization.organization import Preferences
+from tertulia.api.http.types import Keyterms, Language, Preferences, Text256, Texts, Timezone
 from tertulia.auth import grants
 from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in

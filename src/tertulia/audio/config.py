@@ -1,5 +1,6 @@
-"""A caller's description of a recording: the query's `request_audio_config`, a JSON text."""
+"""A caller's description of a recording, a JSON text."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -30,20 +31,19 @@ class PcmAudioConfig(BaseModel):
 
 AudioConfig = Annotated[FileAudioConfig | PcmAudioConfig, Field(discriminator="type")]
 
-_PLACE = ("query", "request_audio_config")
 _ADAPTER: TypeAdapter[FileAudioConfig | PcmAudioConfig] = TypeAdapter(AudioConfig)
 
 
-def parse_audio_config(text: str) -> FileAudioConfig | PcmAudioConfig:
-    """Read a config from its JSON text. Return it.
+def parse_audio_config(text: str, at: Sequence[str]) -> FileAudioConfig | PcmAudioConfig:
+    """Read a config from its JSON text. Return it; `at` is the way to the text in a request.
 
     Raises:
-        Unprocessable: names each part of the query that is wrong.
+        Unprocessable: names each part that is wrong, after the way to the text.
     """
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
-        raise Unprocessable.listing(problems.of_validation(error, _parts(text), _PLACE)) from None
+        raise Unprocessable.listing(problems.of_validation(error, _parts(text), at)) from None
 
 
 def _parts(text: str) -> object:

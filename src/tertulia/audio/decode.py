@@ -25,7 +25,7 @@ from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, duration_ms, wav
 from tertulia.audio.resample import Form, Mixdown, Resampler, sample_decoder
 from tertulia.audio.riff import NotWave, Wave, WaveForm, read_wave
 from tertulia.audio.sniff import NAMES, Kind, certain_kind, likely_kind
-from tertulia.errors import BadRequest, UnsupportedMedia
+from tertulia.errors import BadRecording, UnreadableRecording
 
 _DECODERS = {"mp3": "mp3float,mp3", "flac": "flac"}
 _RATES = range(4000, 192_001)
@@ -49,13 +49,16 @@ class Recorded:
 
 
 def decode(body: bytes, config: FileAudioConfig | PcmAudioConfig, max_s: float) -> Recorded:
-    """Decode a recording of at most `max_s` seconds. It blocks, mostly without the interpreter's lock.
+    """Decode a recording of at most `max_s` seconds. Return its samples and the file to be kept.
 
-    Raises `UnsupportedMedia` for what is not what the config says or cannot be decoded, `BadRequest` for what has no
-    sound, is too long, or is no whole number of bare samples.
+    Decoding blocks, mostly without the interpreter's lock.
+
+    Raises:
+        UnreadableRecording: the bytes cannot be decoded, or are not what the config says.
+        BadRecording: there is no sound, or too much, or no whole number of bare samples.
     """
     if not body:
-        raise BadRequest("recorded_message: it is empty.")
+        raise BadRecording("The recording is empty.")
     if isinstance(config, PcmAudioConfig):
         found = certain_kind(body)
         if found is None:
@@ -76,7 +79,7 @@ def decode(body: bytes, config: FileAudioConfig | PcmAudioConfig, max_s: float) 
 
 def _recorded(pcm: bytes, content_type: Literal["audio/wav", "audio/mpeg"], body: bytes) -> Recorded:
     if not pcm:
-        raise BadRequest("recorded_message: there is no sound in it.")
+        raise BadRecording("There is no sound in the recording.")
     return Recorded(pcm, duration_ms(pcm, HEARING_RATE), content_type, body)
 
 
@@ -115,7 +118,7 @@ class _Sound:
         self._end()
         self._forms += 1
         if self._forms > _MOST_FORMS:
-            raise UnsupportedMedia("recorded_message: its sample rate or channels change too often.")
+            raise UnreadableRecording("The sample rate or the channels of the recording change too often.")
         self._form, self._mixdown = form, Mixdown(form, HEARING_RATE)
         return self._mixdown
 
@@ -149,11 +152,11 @@ def _hear(body: bytes, kind: Kind, sound: _Sound) -> bytes:
             _hear_frames(body, kind, sound)
         return sound.finish()
     except TooManyFrames:
-        raise UnsupportedMedia("recorded_message: it is cut into too many packets.") from None
+        raise UnreadableRecording("The recording is cut into too many packets.") from None
     except NotReadable as reason:
-        raise UnsupportedMedia(f"recorded_message: it begins as {name}, but {reason}.") from None
+        raise UnreadableRecording(f"The recording begins as {name}, but {reason}.") from None
     except (FFmpegError, ValueError) as error:
-        raise UnsupportedMedia(f"recorded_message: it begins as {name}, but cannot be decoded.") from error
+        raise UnreadableRecording(f"The recording begins as {name}, but cannot be decoded.") from error
 
 
 def _hear_packets(file: PacketFile, sound: _Sound) -> None:
@@ -189,7 +192,7 @@ def _decode(codec: Any, packets: Iterator[Any], sound: _Sound) -> None:
     failure, heard = None, False
     for number, packet in enumerate(packets):
         if number == sound.most_packets:
-            raise UnsupportedMedia("recorded_message: it is cut into too many packets.")
+            raise UnreadableRecording("The recording is cut into too many packets.")
         try:
             frames: list[av.AudioFrame] = codec.decode(packet)
         except FFmpegError as error:
@@ -206,7 +209,7 @@ def _wave(body: bytes, config: PcmAudioConfig | None, max_s: float) -> Recorded:
     try:
         wave = read_wave(body)
     except NotWave as reason:
-        raise UnsupportedMedia(f"recorded_message: it begins as a WAV file, but {reason}.") from None
+        raise UnreadableRecording(f"The recording begins as a WAV file, but {reason}.") from None
     _check(wave.form.rate, wave.form.channels)
     if config:
         _compare(config, wave.form)
@@ -234,7 +237,7 @@ def _compare(config: PcmAudioConfig, form: WaveForm) -> None:
 def _bare(body: bytes, config: PcmAudioConfig, max_s: float) -> Recorded:
     width = config.sample_width
     if len(body) % width:
-        raise BadRequest(f"recorded_message: {len(body)} bytes are no whole number of {width}-byte samples.")
+        raise BadRecording(f"{len(body)} bytes are no whole number of {width}-byte samples.")
     if len(body) / width / config.frame_rate > max_s:
         raise _too_long(max_s)
     pcm = body if width == SAMPLE_BYTES else _upper_halves(body)
@@ -251,14 +254,14 @@ def _upper_halves(pcm: bytes) -> bytes:
 
 def _check(rate: int, channels: int) -> None:
     if rate not in _RATES:
-        raise UnsupportedMedia(f"recorded_message: {rate} samples a second are not supported, 4000 to 192000 are.")
+        raise UnreadableRecording(f"{rate} samples a second are not supported, 4000 to 192000 are.")
     if channels not in _CHANNELS:
-        raise UnsupportedMedia(f"recorded_message: {channels} channels are not supported, 1 to 8 are.")
+        raise UnreadableRecording(f"{channels} channels are not supported, 1 to 8 are.")
 
 
-def _differs(said: str, found: str) -> UnsupportedMedia:
-    return UnsupportedMedia(f"recorded_message: request_audio_config says {said}, the bytes are {found}.")
+def _differs(said: str, found: str) -> UnreadableRecording:
+    return UnreadableRecording(f"The config says {said}, the bytes are {found}.")
 
 
-def _too_long(max_s: float) -> BadRequest:
-    return BadRequest(f"recorded_message: it is longer than {max_s:g} seconds.")
+def _too_long(max_s: float) -> BadRecording:
+    return BadRecording(f"The recording is longer than {max_s:g} seconds.")

@@ -3,8 +3,6 @@
 import errno
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
 from typer import Abort, Exit
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
@@ -78,6 +76,9 @@ def _exit(text: str, status: int) -> Exit:
 
 
 def _tell(text: str, style: str) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only now is there something to say
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("tertulia: ", style), text))
 
 

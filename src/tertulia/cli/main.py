@@ -6,10 +6,9 @@ A command imports what it needs when it runs, so that `tertulia --help` and ever
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from tertulia import __version__
 from tertulia.cli.arguments import (
@@ -29,6 +28,9 @@ from tertulia.demo.content import ORGANIZATION, SERVICE
 from tertulia.languages import ENGLISH
 from tertulia.providers.base import DEFAULT_VOICE
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 app = typer.Typer(
     cls=Commands,
     help="Tertulia: a conversation server for agents.",
@@ -36,6 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # what draws boxes around the help takes longer to load than everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
@@ -43,14 +46,25 @@ app.add_typer(keys, name="keys")
 jobs = typer.Typer(help="Work that follows from requests and is done after them.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 maintenance = typer.Typer(
+    short_help="Answer 503 to every request while it is on",
     help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
     no_args_is_help=True,
 )
 app.add_typer(maintenance, name="maintenance")
 
-_out = Console()
-_notes = Console(stderr=True)
-"""What is said beside the output that scripts read."""
+
+def _out() -> "Console":
+    """Open the terminal for output. Return it."""
+    from rich.console import Console
+
+    return Console()
+
+
+def _notes() -> "Console":
+    """Open the terminal for notes beside the output that scripts read. Return it."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,7 +84,7 @@ def main(
     options.warn_of_unknown_variables()
 
 
-@app.command("run")
+@app.command("run", short_help="Start a server with a demo organization to talk with")
 def run_(
     data: Data = None,
     host: Host = None,
@@ -86,16 +100,22 @@ def run_(
 ) -> None:
     """Start a server with a demo organization, and say how to talk with it. The weights of a local model are fetched
     where they are missing; if they cannot be had, the model that repeats speaks."""
+    from tertulia.serving import memory
+
+    memory.start()
     from tertulia.cli import run
     from tertulia.cli.options import load_server_settings
 
-    run.run(_out, load_server_settings(data, host, port, workers), model)
+    run.run(_out(), load_server_settings(data, host, port, workers), model)
 
 
 @app.command("serve")
 def serve_(data: Data = None, host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Serve the API. Before that, the schema is brought up to date, and the weights of a local model are fetched where
     they are missing; if no model of TERTULIA_MODEL can be had, the command says so and ends."""
+    from tertulia.serving import memory
+
+    memory.start()
     from tertulia import logs
     from tertulia.cli import installation, models
     from tertulia.cli.options import load_server_settings
@@ -104,19 +124,19 @@ def serve_(data: Data = None, host: Host = None, port: Port = None, workers: Wor
     settings = load_server_settings(data, host, port, workers)
     serve.check(settings)
     unset = "model" not in settings.model_fields_set
-    settings = models.prepare(_notes, settings, "")
+    settings = models.prepare(_notes(), settings, "")
     installation.migrate(settings)
     logs.configure(settings.log_level)
     listener = serve.listen(settings.host, settings.port)
     where = serve.address(listener)
     more = "; TERTULIA_MODEL names another one" if unset else ""
-    _notes.print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
+    _notes().print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
     serve.run_server(
         listener, settings.workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True)
     )
 
 
-@app.command()
+@app.command(short_help="Make the database, the demo organization and an API key")
 def init(
     data: Data = None,
     organization: Organization = ORGANIZATION,
@@ -136,7 +156,7 @@ def init(
         return
     for name, value in made.items():
         print(f"{name:<16} {value}")
-    _out.print("[dim]The API key is shown this once; it is good for 90 days.[/]")
+    _out().print("[dim]The API key is shown this once; it is good for 90 days.[/]")
 
 
 @app.command("chat")
@@ -158,9 +178,9 @@ def chat_(
     session = connect(url, data, organization, user, admin=admin)
     chosen = chat.choose_service(session, service, SERVICE)
     if by_voice:
-        voice_chat.run(_out, session, chosen)
+        voice_chat.run(_out(), session, chosen)
         return
-    chat.Chat(_out, session, chosen, actions=admin).run()
+    chat.Chat(_out(), session, chosen, actions=admin).run()
 
 
 @app.command()
@@ -175,10 +195,10 @@ def finish(
     from tertulia.cli import chat
     from tertulia.cli.client import connect
 
-    chat.finish_all(_out, connect(url, data, organization, user, admin=admin))
+    chat.finish_all(_out(), connect(url, data, organization, user, admin=admin))
 
 
-@app.command()
+@app.command(short_help="Print a bearer token, good for an hour")
 def token(
     data: Data = None, organization: Organization = ORGANIZATION, user: User = None, admin: Admin = False
 ) -> None:
@@ -189,7 +209,7 @@ def token(
     print(installation.issue_token(load_settings(data), organization, user, administrator=admin).token)
 
 
-@app.command()
+@app.command(short_help="List the voices that an agent can have")
 def voices(
     data: Data = None,
     provider: VoiceProvider = None,
@@ -200,7 +220,7 @@ def voices(
     """List the voices that an agent can have: provider, id, languages, name."""
     from tertulia.cli import voice
 
-    voice.list_voices(_notes, voice.read_settings(data, provider), language)
+    voice.list_voices(_notes(), voice.read_settings(data, provider), language)
 
 
 @app.command()
@@ -215,7 +235,7 @@ def say(
     """Speak a text into a file."""
     from tertulia.cli import voice
 
-    voice.say(_notes, voice.read_settings(data, provider), text, out, voice_id, language)
+    voice.say(_notes(), voice.read_settings(data, provider), text, out, voice_id, language)
 
 
 @app.command()
@@ -228,18 +248,18 @@ def transcribe(
     """Print what is said in a file."""
     from tertulia.cli import voice
 
-    voice.transcribe(_notes, voice.read_settings(data, provider), file, language)
+    voice.transcribe(_notes(), voice.read_settings(data, provider), file, language)
 
 
-@app.command("demo")
+@app.command("demo", short_help="Watch one conversation, every event of it")
 def demo_() -> None:
     """Watch one conversation, every event of it, on a server that is there for that alone."""
     from tertulia.cli.demo import run_demo
 
-    run_demo(_out)
+    run_demo(_out())
 
 
-@app.command()
+@app.command(short_help="Bring the schema of every cluster up to date")
 def migrate(data: Data = None) -> None:
     """Bring the schema of every storage cluster up to date."""
     from tertulia.cli import installation

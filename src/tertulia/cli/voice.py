@@ -154,7 +154,7 @@ def _decoded(file: Path) -> bytes:
     except ImportError as error:
         raise _without_codecs(error) from error
     except TertuliaError as error:
-        raise CommandFailed(f"{file}: {error.detail.partition(': ')[2] or error.detail}", MISUSED) from error
+        raise CommandFailed(f"{file}: {error.detail}", MISUSED) from error
 
 
 def _without_codecs(error: ImportError) -> CommandFailed:

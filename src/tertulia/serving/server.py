@@ -5,7 +5,6 @@ time of grace, the server answers, says that it is stopping, and refuses new one
 """
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import structlog
 import uvicorn
 from uvicorn.importer import import_from_string
 
+from tertulia.serving import memory
 from tertulia.serving.connections import Bounds, Connections
 from tertulia.serving.protocol import BoundedProtocol
 from tertulia.serving.websocket import BoundedWebSocket
@@ -75,7 +75,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        _settle_memory()
+        memory.settle()
         _log.info("server started", process=os.getpid())
         self._ready()
 
@@ -117,17 +117,6 @@ class Server(uvicorn.Server):
         group.tell()
         while not self.force_exit and not group.is_idle():  # noqa: ASYNC110 - another process says so
             await asyncio.sleep(LOOK_S)
-
-
-def _settle_memory() -> None:
-    """Leave the objects of the start out of the search for garbage, and search less often than a script needs it.
-
-    A turn makes some thousand objects that die by themselves; looking through all of them for cycles was a tenth of its
-    time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def make_server(app: str, ready: Callable[[], None]) -> Server:

@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 from prometheus_client import multiprocess
 
-from tertulia.serving import metrics
+from tertulia.serving import memory, metrics
 from tertulia.serving.failure import ServingFailed
 from tertulia.serving.server import STOPS, Server, make_server
 
@@ -101,6 +101,7 @@ class Workers:
         for number in STOPS:
             signal.signal(number, self._pass_on)
         self._due = [time.monotonic()] * self._count
+        memory.settle()
         said = False
         while self._running or (self._due and not self._told and not self._failed):
             self._start_due()
@@ -200,6 +201,7 @@ class Workers:
 
 def work(app: str, listener: socket.socket, teller: Connection, group: WorkerGroup) -> None:
     """Serve as a worker. SIGINT is not for it: a terminal sends that to all, and the parent passes it on as SIGTERM."""
+    memory.start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     held = metrics.hold(os.environ[metrics.VARIABLE])

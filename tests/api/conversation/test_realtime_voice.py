@@ -126,7 +126,7 @@ def test_silence_is_no_message(service_id: str, opened: Live):
     opened.start(service_id)
     opened.speak(bytes(HEARING_RATE))
     opened.speak(None)
-    assert opened.refused() == (400, "audio: there is no speech in it.")
+    assert opened.refused() == (400, "audio: There is no speech in the recording.")
 
 
 def test_what_cannot_be_heard_is_told_by_the_name_that_it_came_by(service_id: str, opened: Live):

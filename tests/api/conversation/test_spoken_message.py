@@ -152,7 +152,10 @@ def test_noise_is_no_message_whatever_a_transcriber_would_make_of_it(serve: Serv
 def test_silence_is_no_message(user: httpx2.Client, conversation_id: str, recording: bytes) -> None:
     answer = spoken.send(user, conversation_id, recording, spoken.BARE)
 
-    assert (answer.status_code, answer.json()["detail"]) == (400, "recorded_message: there is no speech in it.")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "recorded_message: There is no speech in the recording.",
+    )
     assert untouched(user, conversation_id)
 
 

@@ -19,7 +19,7 @@ from tertulia.api.http.types import MAX_TEXT, Text
 from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import parse_audio_config
 from tertulia.engine.agent.scene import ExternalEvent, Incoming
-from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable
+from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable, in_field
 from tertulia.settings import LimitSettings
 
 if TYPE_CHECKING:  # it needs an extra
@@ -164,13 +164,15 @@ def spoken_message(audio: bytes | None, audio_config: str | None, longest_s: flo
 
     Raises:
         Unprocessable: the query does not say, or not rightly, what was recorded.
+        CodecsMissing: the server decodes no sound.
     """
     if audio_config is None:
         raise Unprocessable("This is required where request_format is voice.", ("query", "request_audio_config"))
-    config = parse_audio_config(audio_config)
+    config = parse_audio_config(audio_config, ("query", "request_audio_config"))
     if audio is None:
         return None
-    require_codecs("request_format:")
+    with in_field("request_format"):
+        require_codecs()
     return decoding(audio, config, longest_s)
 
 

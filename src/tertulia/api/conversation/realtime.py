@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from tertulia import clock, problems
 from tertulia.api.conversation import door
 from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
-from tertulia.api.conversation.turns import CreateConversation
+from tertulia.api.conversation.opening import CreateConversation
 from tertulia.api.http.deps import Caller, find_caller, forget_actor
 from tertulia.api.http.errors import answer
 from tertulia.api.http.rate_limit import count
@@ -35,7 +35,7 @@ from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import TurnOptions
 from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.turn import ActionFilter
-from tertulia.errors import TertuliaError, Unprocessable
+from tertulia.errors import TertuliaError, Unprocessable, in_field
 from tertulia.providers.base import Detector
 from tertulia.settings import Settings
 from tertulia.storage.user import find_role_id
@@ -109,7 +109,7 @@ async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery
         Unavailable, NotFound, Unauthorized, Forbidden: see find_organization and find_claims.
         TooManyRequests: they connect too often, or talk at too many places at once.
         Unprocessable: the query is wrong.
-        BadRequest: the server has no codec for the format.
+        CodecsMissing: the server has no codec for the format.
     """
     refuse_nul(websocket)
     found = await find_caller(websocket)
@@ -120,7 +120,8 @@ async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery
     query = _read_query(websocket)
     caller = _LiveCaller(websocket, found, action_filter(query.action_pattern))
     if query.spoken == "mp3":
-        require_codecs("audio_format:")
+        with in_field("audio_format"):
+            require_codecs()
     return query, caller
 
 

@@ -4,57 +4,26 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query
-from pydantic import BaseModel
 
 from tertulia.api.conversation import door
 from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
 from tertulia.api.conversation.form import InteractForm, read_interact_form, spoken_message
 from tertulia.api.conversation.idempotency import IdempotencyKey, make_ticket
+from tertulia.api.conversation.opening import CreateConversation
 from tertulia.api.conversation.paths import ConversationPath
-from tertulia.api.http.deps import Caller, CurrentCaller
+from tertulia.api.http.deps import CurrentCaller
 from tertulia.api.http.ndjson import NDJSONResponse
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import ObjectId, Text, TextTags
 from tertulia.audio import require_codecs
-from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import TurnOptions
-from tertulia.errors import Unprocessable
-from tertulia.storage.turn.values import Opening
+from tertulia.errors import in_field
 
 router = contract_router("/conversation", "Conversation")
 
 TextOrVoice = Literal["text", "voice"]
 ActionPattern = Annotated[str, Query(alias="current_agent_action_type")]
-
-
-class CreateConversation(BaseModel):
-    service_id: ObjectId
-    service_version_set_name: str = "release"
-    initial_message: Text | None = None
-    initial_message_type: Literal["user-message", "external-event"] | None = None
-    tags: TextTags = {}
-    is_test: bool = False
-
-    def to_incoming(self) -> Incoming | None:
-        """Return the message that the first turn answers, or None if the agent speaks first.
-
-        Raises:
-            Unprocessable: there is a type without a message.
-        """
-        if self.initial_message is None:
-            if self.initial_message_type is not None:
-                raise Unprocessable("Give initial_message too, or neither.", ("body", "initial_message_type"))
-            return None
-        return Incoming(self.initial_message_type or "user-message", self.initial_message)
-
-    def to_opening(self, caller: Caller) -> Opening:
-        """Return the conversation of a caller that is about to begin."""
-        claims = caller.claims
-        return Opening(
-            claims.org_id, claims.user_id, self.service_id, self.service_version_set_name, self.tags, self.is_test
-        )
 
 
 @router.post("/", operation_id="create-conversation", status_code=201, dependencies=[Depends(rate_limit(5))])
@@ -102,7 +71,8 @@ async def interact_with_conversation(
         incoming = replace(incoming, decode=decode)
         asked += [request_format, request_audio_config or ""]
     options = TurnOptions(make_ticket(caller, idempotency_key, conversation_id, form, *asked), voice)
-    stream = await door.interact(caller, conversation_id, incoming, matches, options)
+    with in_field("recorded_message"):
+        stream = await door.interact(caller, conversation_id, incoming, matches, options)
     return NDJSONResponse(stream, 200, spoken=voice is not None)
 
 
@@ -121,5 +91,6 @@ def _voice(response_format: TextOrVoice, audio_format: AudioFormat | None) -> Vo
     if response_format == "text":
         return None
     if audio_format == "mp3":
-        require_codecs("audio_format:")
+        with in_field("audio_format"):
+            require_codecs()
     return VoiceWish(audio_format or "pcm")

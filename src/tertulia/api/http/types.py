@@ -87,6 +87,17 @@ class UserInfo(BaseModel):
     user_id: str
 
 
+class Preferences(BaseModel):
+    """A user's preferences. Null stands for the agent's own language, and for UTC."""
+
+    enable_response_recommendation: bool
+    preferred_language: str | None
+    conversations_visible_to_admins: bool
+    user_model_visible_to_admins: bool
+    timezone: str | None
+    audio_keyterms: list[str]
+
+
 class Tag(BaseModel):
     """A tag as lists show it."""
 

@@ -4,21 +4,11 @@ from pydantic import BaseModel
 
 from tertulia.api.http.deps import MaybeActor, Organization
 from tertulia.api.http.routing import contract_router
+from tertulia.api.http.types import Preferences
 from tertulia.auth.permissions import Permission
 from tertulia.storage.organization import get_organization
 
 router = contract_router("/organization", "Organization")
-
-
-class Preferences(BaseModel):
-    """A user's preferences. Null stands for the agent's own language, and for UTC."""
-
-    enable_response_recommendation: bool
-    preferred_language: str | None
-    conversations_visible_to_admins: bool
-    user_model_visible_to_admins: bool
-    timezone: str | None
-    audio_keyterms: list[str]
 
 
 class OrganizationDetails(BaseModel):

@@ -72,7 +72,7 @@ async def _hear_speech(
     alive(0)
     text = transcript.text.strip()
     if not text:
-        raise NothingHeard("recorded_message: there is no speech in it.")
+        raise NothingHeard("There is no speech in the recording.")
     return _hear(scene, outcome, replace(incoming, text=text), recording)
 
 

@@ -77,7 +77,7 @@ class ExternalEvent:
 class Incoming:
     """A message that an interaction answers; `skip` brings none. One that was spoken is yet to be heard.
 
-    `decode` makes the recording; it is called in a thread, and raises BadRequest and UnsupportedMedia. `keyterms` are
+    `decode` makes the recording; it is called in a thread, and raises as `audio.decode.decode` does. `keyterms` are
     words that are likely in it.
     """
 

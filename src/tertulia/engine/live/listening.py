@@ -12,7 +12,7 @@ from tertulia.audio.config import FileAudioConfig, PcmAudioConfig, parse_audio_c
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, wav
 from tertulia.engine.live.endpointing import Endpointer, SpeechStarted
 from tertulia.engine.live.messages import NewAudioMessage
-from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable
+from tertulia.errors import BadRequest, PayloadTooLarge
 from tertulia.providers.base import Detector
 from tertulia.settings import LimitSettings
 
@@ -65,11 +65,12 @@ class Listener:
         """The speech that begins, and that ends, in the next piece of sound.
 
         Raises:
-            BadRequest, Unprocessable: the message cannot be taken, or no speech at all.
+            BadRequest, Unprocessable: the message cannot be taken.
+            CodecsMissing: no speech can be taken at all.
             PayloadTooLarge: the utterance is too large, and is forgotten.
         """
-        require_codecs("audio:")
-        config = None if message.audio_config is None else _read_config(msgspec.json.encode(message.audio_config))
+        require_codecs()
+        config = None if message.audio_config is None else _read_config(message.audio_config)
         if not self.vad_mode_on:
             for mark in self._collect(message.audio, config):
                 yield mark
@@ -194,12 +195,8 @@ class SoundStream:
         return (frame - self._first) * self._frame_bytes
 
 
-def _read_config(value: bytes) -> AudioConfig:
-    try:
-        return parse_audio_config(value.decode())
-    except Unprocessable as error:  # it names the query of HTTP
-        places = [(("audio_config", *problem["loc"][2:]), problem["msg"]) for problem in error.problems]
-        raise Unprocessable.of(places) from error
+def _read_config(value: object) -> AudioConfig:
+    return parse_audio_config(msgspec.json.encode(value).decode(), ("audio_config",))
 
 
 def _converter(config: PcmAudioConfig) -> Callable[[bytes], bytes]:

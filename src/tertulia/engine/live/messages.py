@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from tertulia import events
-from tertulia.errors import BadRequest, TertuliaError, Unprocessable
+from tertulia.errors import SOUND_ERRORS, BadRequest, TertuliaError, Unprocessable
 from tertulia.ids import OBJECT_ID_PATTERN
 
 ObjectId = Annotated[str, msgspec.Meta(pattern=OBJECT_ID_PATTERN)]
@@ -149,9 +149,11 @@ def refused(error: TertuliaError) -> bytes:
 
 
 def _description(error: TertuliaError) -> str:
-    """The text of an error, each wrong field named."""
+    """Write the text of an error. Return it, with each wrong field named."""
+    if isinstance(error, SOUND_ERRORS):
+        return f"audio: {error.detail}"
     if not isinstance(error, Unprocessable):
-        return error.detail.replace("recorded_message:", "audio:", 1)  # which HTTP calls otherwise
+        return error.detail
     return " ".join(": ".join([*_place(problem["loc"]), problem["msg"]]) for problem in error.problems)
 
 
