@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 
-_PARTS = re.compile(r"\n|[^\S\n]+|[^\s\u1100-\ud7ff\uf900-\ufaff\uff00-\uffef]+|\S")
-"""A line's end, a gap, a word, or a character of a writing that has no gaps (Chinese, Japanese, Korean)."""
+_PARTS = re.compile(r"\n|[^\S\n]+|[^\s\u2e80-\ua4cf\uf900-\ufaff\uff00-\uffef]+|\S")
+"""A line's end, a gap, a word, or a character of a writing that has no gaps (Chinese, Japanese)."""
 
 _HUGS = "\u3001\u3002\u300d\u300f\uff01\uff0c\uff0e\uff1a\uff1b\uff1f\uff09"
 """Marks that stand at no line's beginning."""
@@ -50,4 +50,6 @@ class Wrapping:
             self._gap, self._column, size = "", 0, cell_len(word)
         self._write(self._gap + word)
         self._gap = ""
-        self._column = self._column + size if self._column + size <= self._width else (self._column + size) % self._width
+        self._column = (
+            self._column + size if self._column + size <= self._width else (self._column + size) % self._width
+        )
