@@ -133,7 +133,7 @@ class OpenAICompatibleModel:
                     yield pieces
             if reading.done:
                 await remote.drain(chunks)
-        pieces = self._finish(reading, response)
+        pieces = self._finish(prompt, reading, response)
         fitting.taken()
         _tell(prompt, reading)
         if pieces:
@@ -152,15 +152,16 @@ class OpenAICompatibleModel:
         except (TimeoutError, httpx2.HTTPError):
             return b""
 
-    def _finish(self, reading: Reading, response: httpx2.Response) -> list[str]:
+    def _finish(self, prompt: Prompt, reading: Reading, response: httpx2.Response) -> list[str]:
         try:
             pieces = reading.finish()
         finally:
             if reading.foreign:
                 self._report_foreign(response, reading.foreign)
         self._begins_in_thought = reading.began_in_thought
-        if reading.reason != "stop" and reading.reason:
+        if reading.reason not in ("", "stop"):
             chat.report_cut(self._name, self._address, reading.reason)
+            prompt.tell(reading.reason)
         return pieces
 
     def _report_foreign(self, response: httpx2.Response, words: str) -> None:
