@@ -1,6 +1,7 @@
 """Streams as servers really send them: what is odd but clear is understood, and what is broken off is void."""
 
 import json
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnav
 from tertulia.providers.base import Prompt, Sign, Turn
 from tertulia.providers.models.fallback import FallbackModel
 from tertulia.providers.models.openai_compatible import OpenAICompatibleModel, open_client
+from tertulia.providers.models.reading import Reading
 from tertulia.providers.models.scripted import ScriptedModel
 
 KEY = "sk-a-very-secret-key"
@@ -285,3 +287,46 @@ async def test_a_choice_is_found_in_a_content_of_parts():
     content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": '"yes"'}]
     async with served(sends(json.dumps({"choices": [{"message": {"content": content}}]}).encode())) as (model, _):
         assert await model.choose(Prompt("Any", "", [Turn("user", "Hi")]), {"enum": ["yes"]}) == "yes"
+
+
+# --- Odd lines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"\xef\xbb\xbf" + HELLO + STOP + DONE,
+        b'data: {"choices":\ndata: [{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\n' + DONE,
+        b'data: {\r\ndata: "choices": [{"delta": {"content": "Hello"}}]\r\ndata: }\r\n\r\n' + DONE,
+        data({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}) + DONE,
+        HELLO + data({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}) + DONE,
+        event("He\0llo") + event("\0") + STOP + DONE,
+    ],
+    ids=["byte order mark", "two lines", "three lines", "one event", "the whole again", "NUL"],
+)
+@pytest.mark.parametrize("each", [0, 1, 7])
+async def test_events_are_read_as_their_standard_has_them(lines: bytes, each: int):
+    async with served(replies(done=lines, each=each)) as (model, _):
+        assert await reply(model) == "Hello"
+
+
+async def test_data_that_no_line_completes_is_broken():
+    async with served(streams(HELLO, b'data: {"choices": [\n\n', STOP, DONE)) as (model, _):
+        with pytest.raises(ModelMisbehaved, match="not JSON"):
+            await reply(model)
+
+
+async def test_a_piece_of_plain_text_costs_few_calls():
+    reading = Reading(60)
+    reading.feed(HELLO)
+    calls: list[str] = []
+    sys.setprofile(lambda _frame, kind, _argument: calls.append(kind) if kind in ("call", "c_call") else None)
+    try:
+        for _ in range(100):
+            reading.feed(event_of_a_word)
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 100 * 30
+
+
+event_of_a_word = event(" word")
