@@ -174,10 +174,9 @@ def test_a_body_of_20_mb_reaches_the_server(behind: Behind, caller: httpx2.Clien
     assert (answer.status_code, answer.json()) == (400, {"detail": "recorded_message: it is longer than 120 seconds."})
 
 
-def test_a_body_of_a_stranger_has_the_answer_of_the_server(behind: Behind) -> None:
-    with behind.client() as client:
-        answer = client.post("/conversation/", params={"response_format": "text"}, content=bytes(LARGE))
-    assert (answer.status_code, list(answer.json())) == (401, ["detail"])
+def test_a_refusal_of_a_large_body_is_the_server_s_own(behind: Behind, caller: httpx2.Client) -> None:
+    answer = caller.post("/conversation/", params={"response_format": "text"}, content=bytes(LARGE))
+    assert (answer.status_code, list(answer.json())) == (413, ["detail"])
 
 
 def test_an_address_of_a_client_is_its_own_and_no_header_changes_it(behind: Behind) -> None:
