@@ -289,6 +289,20 @@ async def test_a_choice_is_found_in_a_content_of_parts():
         assert await model.choose(Prompt("Any", "", [Turn("user", "Hi")]), {"enum": ["yes"]}) == "yes"
 
 
+async def test_a_model_whose_thoughts_were_spoken_once_is_held_back_from_then_on():
+    pieces = ("I should greet. ", "They are new.", "</think>", "Hello.")
+
+    def refuse(sign: Sign) -> None:
+        if sign == "taken-back":
+            raise ModelMisbehaved("it was heard")
+
+    spoken = Prompt("EngageUser", "Be brief.", [Turn("user", "Hi")], tell=refuse)
+    async with served(replies(*pieces, each=80)) as (model, _):
+        with pytest.raises(ModelMisbehaved):
+            _ = [piece async for piece in model.stream(spoken)]
+        assert [piece async for piece in model.stream(spoken)] == ["Hello."]
+
+
 # --- Odd lines -------------------------------------------------------------------------------------------------------
 
 

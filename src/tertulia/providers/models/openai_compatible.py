@@ -117,7 +117,7 @@ class OpenAICompatibleModel:
             async for chunk in chunks:
                 pieces = reading.feed(chunk)
                 if reading.taken_back or not pieces:
-                    _tell(prompt, reading)
+                    self._tell(prompt, reading)
                 if pieces:
                     yield pieces
                 if reading.done or reading.reason:
@@ -127,7 +127,7 @@ class OpenAICompatibleModel:
             while more and not reading.done:
                 chunk = await self._after_the_end(chunks, whole=not pieces)
                 pieces = reading.feed(chunk)
-                _tell(prompt, reading)
+                self._tell(prompt, reading)
                 more = bool(chunk)
                 if pieces:
                     yield pieces
@@ -135,7 +135,7 @@ class OpenAICompatibleModel:
                 await remote.drain(chunks)
         pieces = self._finish(prompt, reading, response)
         fitting.taken()
-        _tell(prompt, reading)
+        self._tell(prompt, reading)
         if pieces:
             yield pieces
 
@@ -151,6 +151,16 @@ class OpenAICompatibleModel:
                 return await anext(chunks, b"")
         except (TimeoutError, httpx2.HTTPError):
             return b""
+
+    def _tell(self, prompt: Prompt, reading: Reading) -> None:
+        """Pass on the signs of a reply."""
+        progress, reading.progress = reading.progress, False
+        if reading.taken_back:
+            reading.taken_back = False
+            self._begins_in_thought = True  # the prompt's own may refuse to take anything back, and end the reply
+            prompt.tell("taken-back")
+        elif progress:
+            prompt.tell("alive")
 
     def _finish(self, prompt: Prompt, reading: Reading, response: httpx2.Response) -> list[str]:
         try:
@@ -320,16 +330,6 @@ VENDOR = Vendor(
     "any server that speaks OpenAI's chat completions",
     lambda settings: bool(settings.openai.api_key.get_secret_value()),
 )
-
-
-def _tell(prompt: Prompt, reading: Reading) -> None:
-    """Pass on the signs of a reply."""
-    if reading.taken_back:
-        reading.taken_back = False
-        prompt.tell("taken-back")
-    elif reading.progress:
-        prompt.tell("alive")
-    reading.progress = False
 
 
 def _guess(fitting: Fitting, refusal: _Refusal) -> None:

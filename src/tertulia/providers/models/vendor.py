@@ -65,6 +65,8 @@ class VendorModel:
         self._stall_s = stall_s
         self._window = window or Window()
         self._params = Params(model.model_name, _PARAMS)
+        self._begins_in_thought = False
+        """Whether its thoughts have no opening tag, as its last reply has shown."""
 
     async def start(self) -> None:
         """Open the vendor's connections."""
@@ -112,13 +114,14 @@ class VendorModel:
 
     async def _pieces(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Read a reply. Returns its pieces without thoughts, which are signs of life."""
-        thoughts = ThoughtFilter()
+        thoughts = ThoughtFilter(begins_in_thought=self._begins_in_thought)
         visible = False
         async with aclosing(self._events(prompt)) as events:
             async for event in events:
                 piece = thoughts.feed(_text(event))
                 if thoughts.taken_back:
                     thoughts.taken_back = visible = False
+                    self._begins_in_thought = True  # the prompt's own may refuse to take anything back
                     prompt.tell("taken-back")
                 if piece:
                     visible = True
@@ -126,6 +129,7 @@ class VendorModel:
                 else:
                     prompt.tell("alive")
         rest = thoughts.finish()
+        self._begins_in_thought = thoughts.closed_alone
         if rest:
             yield rest
         elif not visible:
