@@ -345,3 +345,22 @@ async def test_a_piece_of_plain_text_costs_few_calls():
 
 
 event_of_a_word = event(" word")
+
+
+ANSWER = '{"choice": "b"}'
+WORSE = {"index": 1, "message": {"content": '{"choice": "a"}'}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        streams(event("<think>a or b?</think>"), event(ANSWER), STOP, DONE),
+        streams(b": hello\n\n", event(ANSWER, "length")),
+        sends(json.dumps({"choices": [WORSE, {"index": 0, "message": {"content": ANSWER}}]}).encode()),
+    ],
+    ids=["a stream", "a stream that was cut short", "another choice first"],
+)
+async def test_a_choice_is_found_in_what_was_not_asked_for(answer: Answer):
+    schema = {"type": "object", "properties": {"choice": {"type": "string"}}, "required": ["choice"]}
+    async with served(answer) as (model, _):
+        assert await model.choose(Prompt("X", "Be brief.", [Turn("user", "Hi")]), schema) == {"choice": "b"}

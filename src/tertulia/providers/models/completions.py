@@ -123,6 +123,11 @@ def words(value: object) -> str:
     return str(value)[:_MAX_WORDS]
 
 
+def ours(completion: Completion) -> Choice | None:
+    """Find the reply among the choices of a whole completion. Returns None if there is none."""
+    return min(completion.choices, key=lambda choice: choice.index, default=None)
+
+
 def finish_reason(choice: Choice) -> End:
     """Read why a reply ends. Returns an empty text if the reply goes on.
 

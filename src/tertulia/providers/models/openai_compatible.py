@@ -35,6 +35,7 @@ CONNECT_S = 10
 _AFTER_THE_END_S = 3
 _MAX_ANSWER_BYTES = 4 << 20
 _MAX_ERROR_BYTES = 16 << 10
+_STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
 _FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
@@ -222,9 +223,12 @@ class OpenAICompatibleModel:
                 content += chunk
                 if len(content) > _MAX_ANSWER_BYTES:
                     raise ModelMisbehaved("the answer is too long")
+        if content.lstrip().startswith(_STREAM_BEGINS):  # a server that always streams
+            reading = Reading(self._stall_s)
+            return "".join([*reading.feed(bytes(content)), *reading.finish()])
         try:
             completion = completions.read(bytes(content))
-            choice = completion.choices[0] if completion and completion.choices else None
+            choice = None if completion is None else completions.ours(completion)
         except ModelError:
             self._report_foreign(response, content[:_MAX_ERROR_BYTES].decode(errors="replace"))
             raise

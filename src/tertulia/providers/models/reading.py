@@ -217,12 +217,12 @@ class Reading:
             return
         self.foreign = whole[:_SHOWN_BYTES].decode(errors="replace")
         completion = completions.read(whole) if whole.startswith(b"{") else None
-        if completion is None or not completion.choices:
+        choice = None if completion is None else completions.ours(completion)
+        if choice is None:
             raise ModelMisbehaved("the server sent no stream")
-        for choice in completion.choices[:1]:
-            self.reason = completions.finish_reason(choice) or "stop"
-            if choice.message is not None and choice.message.content:
-                self._add(self._joined(choice.message.content), pieces)
+        self.reason = completions.finish_reason(choice) or "stop"
+        if choice.message is not None and choice.message.content:
+            self._add(self._joined(choice.message.content).replace("\0", ""), pieces)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._bytes += len(chunk)
