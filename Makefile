@@ -40,7 +40,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@touch $@
 
 run: setup ## Start a server with a demo organization (MODEL=scripted, PORT=8000, DATA=.data)
-	@$(BIN)/tertulia run --data "$(DATA)" --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
+	@trap : INT; $(BIN)/tertulia run --data "$(DATA)" --port $(PORT) $(if $(MODEL),--model "$(MODEL)") || [ $$? -eq 130 ]
 
 demo: setup ## One conversation over the HTTP API, every event shown
 	@$(BIN)/tertulia demo

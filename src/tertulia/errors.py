@@ -10,6 +10,7 @@
     +-- NotFound                  404
     +-- RequestTimeout            408  the request's body stalled
     +-- Conflict                  409  a related operation is running, or the state has moved on
+    |   +-- TurnRunning           409  a turn of the conversation is running; names it
     +-- Gone                      410  it was there, and is not kept any more
     +-- PayloadTooLarge           413
     +-- UnsupportedMedia          415
@@ -99,6 +100,18 @@ class RequestTimeout(TertuliaError):
 
 class Conflict(TertuliaError):
     status = 409
+
+
+class TurnRunning(Conflict):
+    """A turn is in the way. The answer's headers name it as those of its stream do, so that it can be followed."""
+
+    def __init__(self, detail: str, conversation_id: str, interaction_id: str) -> None:
+        super().__init__(detail)
+        self._turn = {"X-Tertulia-Conversation-Id": conversation_id, "X-Tertulia-Interaction-Id": interaction_id}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._turn
 
 
 class Gone(TertuliaError):

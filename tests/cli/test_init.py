@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import func, select
 
-from support.commands import PATIENCE_S, TERTULIA, Command
+from support.commands import PATIENCE_S, TERTULIA, Command, Start
 from tertulia.demo import organization as demo
 from tertulia.demo.organization import KEPT_KEYS
 from tertulia.storage.database import dialect
@@ -34,6 +35,33 @@ def test_a_second_init_finds_everything_and_issues_another_key(command: Command,
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
     assert first["api_key"] != second["api_key"]
     assert first["api_key_id"] != second["api_key_id"]
+
+
+def test_an_empty_organization_has_an_administrator_and_a_key_and_no_demo(
+    start: Start, command: Command, data: Path
+) -> None:
+    done = command("init", "--data", data, "--organization", "acme", "--empty", "--json")
+    made = json.loads(done.stdout)
+    assert made.keys() == FIELDS - {"user_id", "service_id"}
+    url = start("serve", "--data", data, "--port", "0").url
+    keys = {"x-api-key": made["api_key"], "x-api-key-id": made["api_key_id"], "x-user-id": made["admin_user_id"]}
+    with httpx2.Client(base_url=f"{url}/v1/acme", trust_env=False) as client:
+        token = client.post("/user/signin_with_api_key", headers=keys).json()["id_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert client.get("/organization/").json()["org_name"] == "acme"
+        assert [user["user_id"] for user in client.get("/user/").json()["users"]] == [made["admin_user_id"]]
+        assert client.get("/service/").json()["services"] == []
+        assert client.get("/organization/agent").json()["agents"] == []
+    done = command("chat", "--data", data, "--url", url, "--organization", "acme", "--admin")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "There is no active service" in done.stderr
+
+
+def test_a_demo_can_be_made_in_an_empty_organization_later(command: Command, data: Path) -> None:
+    empty = json.loads(command("init", "--data", data, "--empty", "--json").stdout)
+    full = json.loads(command("init", "--data", data, "--json").stdout)
+    assert full.keys() == FIELDS
+    assert full["admin_user_id"] == empty["admin_user_id"]
 
 
 def test_a_secret_key_is_for_its_owner_alone(command: Command, data: Path) -> None:

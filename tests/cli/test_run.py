@@ -3,13 +3,17 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from support.commands import PATIENCE_S, Command, Process, Start
+from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start
+from support.pages import ROOT
+from support.terminal import at_a_terminal
 
 END = "Ctrl-C stops"
 
@@ -82,3 +86,29 @@ def test_a_run_without_weights_says_so_in_one_line_and_the_model_that_repeats_an
     url = next(word for word in running.lines[-1].split() if word.startswith("http"))
     chat = command("chat", "--data", data, "--url", url, stdin="Tea?\n/finish\n")
     assert 'You said: "Tea?"' in chat.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_a_make_run_that_is_interrupted_ends_without_an_error_of_make(data: Path, tmp_path: Path) -> None:
+    variables = [f"BIN={Path(TERTULIA).parent}", f"DATA={data}", "PORT=0", "MODEL=scripted"]
+    with at_a_terminal(["make", "-C", str(ROOT), "-o", "setup", "run", *variables], tmp_path) as terminal:
+        terminal.until("Ctrl-C stops")
+        terminal.interrupt_all()
+        terminal.end()
+    assert "***" not in terminal.shown
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_program_that_is_interrupted_while_it_is_loaded_says_nothing() -> None:
+    script = """if True:
+        import signal, sys
+        from tertulia.cli.__main__ import main
+        class Interrupting:
+            def find_spec(self, name, *_):
+                if name == "tertulia.cli.main":
+                    signal.raise_signal(signal.SIGINT)
+        sys.meta_path.insert(0, Interrupting())
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=PATIENCE_S)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

@@ -1,14 +1,31 @@
 """`tertulia chat`, `finish`, `token`, `demo`, `keys`: a person at a terminal, or a script in their place."""
 
+import asyncio
+import json
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from support.commands import TERTULIA, Command, Process, Start
-from support.terminal import at_a_terminal
+from providers.chat_server import DONE, HEAD, chat_server_beside, chunked, event
+from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start, Starter
+from support.terminal import Terminal, at_a_terminal
 from tertulia import __version__
+from tertulia.demo.content import CONTEXT_GRAPH
+
+GREETING = CONTEXT_GRAPH["states"][0]["actions"][0]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A server whose model waits for `go_on`."""
+
+    url: str
+    go_on: threading.Event
 
 
 @pytest.fixture
@@ -113,6 +130,130 @@ def test_a_person_at_a_terminal_leaves_with_ctrl_c(shared: Path, url: str, tmp_p
         terminal.until("You said: ")
         assert terminal.leave() == 130
         assert "Traceback" not in terminal.shown
+        assert "You have left." in terminal.shown
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_word_is_cut_at_the_edge_of_a_terminal(shared: Path, url: str, tmp_path: Path, columns: int) -> None:
+    command = [TERTULIA, "chat", "--data", str(shared), "--url", url]
+    with at_a_terminal(command, tmp_path, columns=columns) as terminal:
+        terminal.until("you\x1b")
+        begin = next(number for number, line in enumerate(terminal.lines) if line.startswith("Tula "))
+        lines = terminal.lines[begin:-2]
+    assert all(len(line) <= columns for line in lines)
+    assert " ".join(lines) == f"Tula Hello! {GREETING}"
+    assert len(lines) > 1
+
+
+@pytest.fixture
+def held(shared: Path, tmp_path: Path) -> Iterator[Held]:
+    """A server whose model says nothing until it is let."""
+    go_on = threading.Event()
+
+    async def reply(writer: Any) -> None:
+        writer.write(HEAD + b"\r\n")
+        await asyncio.to_thread(go_on.wait, PATIENCE_S)
+        writer.write(chunked(event("A late reply.")) + chunked(DONE) + b"0\r\n\r\n")
+
+    with chat_server_beside(reply) as model:
+        starter = Starter(tmp_path)
+        settings = {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model.url, "TERTULIA_MODEL": "openai:held"}
+        server = starter("serve", "--data", shared, "--port", "0", **settings)
+        yield Held(server.url, go_on)
+        go_on.set()
+        starter.end()
+
+
+def test_a_turn_that_was_left_with_ctrl_c_is_followed_by_the_next_chat(
+    shared: Path, held: Held, tmp_path: Path
+) -> None:
+    chat = [TERTULIA, "chat", "--data", str(shared), "--url", held.url]
+    with at_a_terminal(chat, tmp_path) as terminal:
+        terminal.until("Tula is thinking")
+        bookmarked(terminal, tmp_path)
+        assert terminal.leave() == 130
+        assert "Tula goes on with the reply: the same command shows it." in terminal.shown
+    with at_a_terminal(chat, tmp_path) as terminal:
+        terminal.until("Tula is thinking")
+        held.go_on.set()
+        terminal.until("A late reply.")
+        terminal.until("you\x1b")
+        terminal.type("/finish")
+        assert terminal.end() == 0
+    assert not list((tmp_path / "state" / "tertulia" / "chats").iterdir())
+
+
+def test_a_turn_that_somebody_else_began_is_followed(
+    command: Command, shared: Path, held: Held, tmp_path: Path
+) -> None:
+    there = ("--data", str(shared), "--url", held.url)
+    headers = {"Authorization": f"Bearer {command('token', '--data', shared).stdout.strip()}"}
+    service_id = json.loads(command("services", *there, "--json").stdout)[0]["id"]
+    asked: Any = {"params": {"response_format": "text"}, "json": {"service_id": service_id}}
+    with (
+        httpx2.Client(base_url=f"{held.url}/v1/demo/conversation", headers=headers, trust_env=False) as client,
+        client.stream("POST", "/", **asked) as stream,
+    ):
+        refused = client.post("/", **asked)
+        named = [f"x-tertulia-{name}-id" for name in ("conversation", "interaction")]
+        assert refused.status_code == 409
+        assert [refused.headers[name] for name in named] == [stream.headers[name] for name in named]
+        with at_a_terminal([TERTULIA, "chat", *there], tmp_path) as terminal:
+            bookmarked(terminal, tmp_path)
+            held.go_on.set()
+            terminal.until("A late reply.")
+            terminal.until("you\x1b")
+            terminal.type("/finish")
+            assert terminal.end() == 0
+
+
+def bookmarked(terminal: Terminal, folder: Path) -> None:
+    """Wait until a chat at a terminal knows which turn it waits for."""
+    while not list((folder / "state").rglob("*.json")):
+        terminal.read()
+
+
+def test_a_reply_that_was_left_is_shown_also_if_the_conversation_was_finished_meanwhile(
+    command: Command, shared: Path, url: str, tmp_path: Path
+) -> None:
+    there = ("--data", str(shared), "--url", url)
+    with at_a_terminal([TERTULIA, "chat", *there], tmp_path) as terminal:
+        terminal.until("you\x1b")
+        terminal.type("Recommend a poem, please.")
+        terminal.until("You said: ")
+        terminal.leave()
+    assert command("finish", *there).returncode == 0
+    with at_a_terminal([TERTULIA, "chat", *there], tmp_path) as terminal:
+        terminal.until("you\x1b")
+        terminal.type("Are you there?")
+        terminal.until('You said: "Are you there?"')
+
+
+def test_services_are_listed_and_found_by_name(command: Command, shared: Path, url: str) -> None:
+    there = ("--data", shared, "--url", url)
+    told = json.loads(command("services", *there, "--json").stdout)
+    assert [(service["name"], service["is_active"]) for service in told] == [("Reading circle", True)]
+    assert command("services", *there).stdout == f"{told[0]['id']}  Reading circle\n"
+    for name in ("Reading circle", "reading CIRCLE", told[0]["id"]):
+        done = command("chat", *there, "--service", name, stdin="/finish\n")
+        assert done.stdout.startswith("Reading circle at")
+
+
+def test_a_service_that_is_not_there_is_one_line_that_says_where_to_look(
+    command: Command, shared: Path, url: str
+) -> None:
+    done = command("chat", "--data", shared, "--url", url, "--service", "Chess club")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "tertulia: There is no active service Chess club: `tertulia services` lists them.\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--admin",)])
+def test_each_reply_begins_with_the_agent_s_name(
+    command: Command, shared: Path, url: str, options: tuple[str, ...]
+) -> None:
+    stdin = "Recommend a poem, please.\n/finish\n"
+    done = command("chat", "--data", shared, "--url", url, *options, stdin=stdin)
+    assert done.stdout.count("\nTula ") == 2
 
 
 def test_a_demo_shows_every_event_and_ends_well(program: Command) -> None:
@@ -133,5 +274,18 @@ def test_a_version_is_printed(program: Command) -> None:
 def test_help_names_every_command(command: Command) -> None:
     done = command("--help")
     assert done.returncode == 0
-    commands = ("run", "serve", "init", "chat", "finish", "token", "demo", "migrate", "keys", "jobs", "maintenance")
+    commands = (
+        "run",
+        "serve",
+        "init",
+        "chat",
+        "services",
+        "finish",
+        "token",
+        "demo",
+        "migrate",
+        "keys",
+        "jobs",
+        "maintenance",
+    )
     assert all(f"\n│ {name} " in done.stdout for name in commands)

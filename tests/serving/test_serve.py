@@ -1,5 +1,6 @@
 """`tertulia serve`, and what signs in there."""
 
+import json
 import socket
 import time
 from pathlib import Path
@@ -132,9 +133,26 @@ KUBERNETES = {
 
 
 @pytest.mark.usefixtures("made")
+def test_start_and_stop_are_lines_of_the_log_and_the_model_is_named(start: Start, data: Path, tmp_path: Path) -> None:
+    server = start("serve", "--data", data, "--port", "0")
+    assert server.stop() == 0
+    first, *lines = (tmp_path / "log").read_text().splitlines()
+    assert first == "Model: scripted (the model that repeats); TERTULIA_MODEL names another one."
+    process = server.process.pid
+    told = [(line["event"], line["process"]) for line in map(json.loads, lines) if "process" in line]
+    assert told == [(event, process) for event in ("server started", "server stops", "server stopped")]
+
+
+@pytest.mark.usefixtures("made")
 def test_variables_of_kubernetes_services_are_no_settings(command: Command, data: Path) -> None:
     done = command("token", "--data", data, **KUBERNETES)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("made")
+def test_variables_of_kubernetes_services_do_not_stop_a_server(start: Start, data: Path) -> None:
+    server = start("serve", "--data", data, "--port", "0", **KUBERNETES)
+    assert server.url.startswith("http://127.0.0.1:")
 
 
 def test_host_port_and_workers_are_settings_and_options_go_before_them(start: Start, data: Path, made: object) -> None:

@@ -108,6 +108,27 @@ def test_a_worker_that_is_killed_before_it_answers_ends_nobody(supervise: Superv
     assert served.process.poll() is None
 
 
+def test_start_death_replacement_and_end_of_workers_are_lines_of_the_log(supervise: Supervise) -> None:
+    served = supervise(2)
+    until(lambda: served.ready() == 2)
+    victim = served.workers().pop()
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: served.ready() == 3)
+    left = served.workers()
+    served.process.terminate()
+    served.process.wait(2 * PATIENCE_S)
+
+    def told(event: str, *names: str) -> list[tuple[Any, ...]]:
+        return [tuple(line[name] for name in names) for line in served.log() if line["event"] == event]
+
+    died = "worker died, another one starts"
+    assert told(died, "level", "worker", "status", "answered") == [("warning", victim, -signal.SIGKILL, True)]
+    assert {worker for (worker,) in told("worker started", "worker")} == left | {victim}
+    assert {worker for (worker,) in told("worker ready", "worker")} == left | {victim}
+    assert told("server stops", "signal")[0] == ("SIGTERM",)
+    assert sorted(told("worker ended", "worker", "status")) == sorted((worker, 0) for worker in left)
+
+
 def test_others_are_replaced_while_a_replacement_hangs_and_that_one_has_a_limit(supervise: Supervise) -> None:
     served = supervise(3, start_s=25)
     until(lambda: served.ready() == 3)

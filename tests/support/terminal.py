@@ -2,13 +2,18 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
+import termios
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.commands import PATIENCE_S
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-ln-z]")
 
 
 class Terminal:
@@ -23,10 +28,15 @@ class Terminal:
     def shown(self) -> str:
         return self._shown.decode(errors="replace")
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines that stay on the screen, without colours."""
+        return [line.rpartition("\r")[2] for line in _STEERING.sub("\r", _COLOURS.sub("", self.shown)).split("\r\n")]
+
     def until(self, text: str) -> None:
         try:
             while text not in self.shown:
-                self._read()
+                self.read()
         except OSError:  # it has left
             raise AssertionError(f"{text!r} is not in what the command has shown: {self.shown}") from None
 
@@ -38,25 +48,32 @@ class Terminal:
         self._process.send_signal(signal.SIGINT)
         return self.end()
 
+    def interrupt_all(self) -> None:
+        """Press Ctrl-C where a command has started others: a terminal tells all of them."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def end(self) -> int:
         """Wait until the command has ended, and read what it says last; its exit status."""
         status = self._process.wait(PATIENCE_S)
         try:
             while True:
-                self._read()
+                self.read()
         except OSError:  # it has left
             return status
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Wait until the command shows something more."""
         self._shown += os.read(self._end, 4096)
 
 
 @contextmanager
 def at_a_terminal(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, columns: int = 80
 ) -> Generator[Terminal]:
-    """Run a command at a terminal of its own, in a folder."""
+    """Run a command at a terminal of its own, in a folder, in which it keeps its state too."""
+    environment = {**(environment or os.environ), "XDG_STATE_HOME": str(folder / "state")}
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, columns))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment, start_new_session=True
     )

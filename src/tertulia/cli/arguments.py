@@ -16,6 +16,7 @@ Data = Annotated[
 Host = Annotated[
     str | None, typer.Option(help="The address to listen on; TERTULIA_HOST, else 127.0.0.1", show_default=False)
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON")]
 Language = Annotated[str, typer.Option(metavar="CODE", help="The language, ISO 639-3")]
 Organization = Annotated[str, typer.Option(metavar="ID", help="The organization")]
 Port = Annotated[

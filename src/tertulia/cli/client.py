@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,23 +20,43 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from tertulia.cli.arguments import DEFAULT_URL
 from tertulia.cli.failure import MISUSED, CommandFailed
-from tertulia.cli.installation import IssuedToken, issue_token
+from tertulia.cli.installation import IssuedToken, find_agent_name, issue_token
 from tertulia.cli.options import load_settings
 
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn of a conversation, as its stream's headers name it."""
+
+    conversation_id: str
+    interaction_id: str
+
+
+Begun = Callable[[Turn], None]
 
 TIMEOUT = httpx2.Timeout(10, read=300)
 RENEW_S = 300
 """So many seconds before a token expires, another one is fetched."""
 CLOSING_S = 1
 """How long a call waits for the server's goodbye, which stands behind all that nobody listens to any more."""
+SERVICES_AT_ONCE = 20
+CONFLICT = 409
+
+
+def _ignore(_turn: Turn) -> None:
+    pass
 
 
 class ApiError(CommandFailed):
     """The server's refusal, in its own words."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, turn: Turn | None = None) -> None:
         super().__init__(f"HTTP {status}: {detail}")
+        self.http_status = status
+        self.turn = turn
+        """The turn that is in the way, if one is."""
 
 
 class Api:
@@ -43,10 +64,10 @@ class Api:
 
     def __init__(self, url: str, organization: str, token: Callable[[], str]) -> None:
         self.url = url
-        self._base_url = f"{url}/v1/{organization}"
+        self.base_url = f"{url}/v1/{organization}"
         self._token = token
         # A proxy of the environment is for other hosts than this one.
-        self._http = httpx2.Client(base_url=self._base_url, timeout=TIMEOUT, trust_env=not _is_loopback(url))
+        self._http = httpx2.Client(base_url=self.base_url, timeout=TIMEOUT, trust_env=not _is_loopback(url))
 
     def get(self, path: str, **query: Any) -> Any:
         with self._request("GET", path, params=query) as response:
@@ -56,21 +77,39 @@ class Api:
         with self._request("POST", path):
             pass
 
-    def stream(self, path: str, **request: Any) -> Iterator[Event]:
-        """Events of a POST, each as it comes."""
-        with self._request("POST", path, **request) as response:
+    def create(self, service_id: str, begun: Begun = _ignore) -> Iterator[Event]:
+        """Begin a conversation; the agent speaks first. `begun` is told the turn once the server has taken it."""
+        query = {"response_format": "text"}
+        return self._stream("POST", "/conversation/", begun, params=query, json={"service_id": service_id})
+
+    def interact(self, conversation_id: str, text: str, begun: Begun = _ignore) -> Iterator[Event]:
+        """Say something in a conversation. `begun` is told the turn once the server has taken it."""
+        formats = {"request_format": "text", "response_format": "text"}
+        parts = {"initial_message_type": (None, "user-message"), "recorded_message": (None, text)}
+        return self._stream("POST", f"/conversation/{conversation_id}/interact", begun, params=formats, files=parts)
+
+    def follow(self, turn: Turn) -> Iterator[Event]:
+        """Read the events of a turn from its beginning, also those still to come."""
+        path = f"/conversation/{turn.conversation_id}/interaction/{turn.interaction_id}/stream"
+        return self._stream("GET", path, _ignore)
+
+    def _stream(self, method: str, path: str, begun: Begun, **request: Any) -> Iterator[Event]:
+        with self._request(method, path, **request) as response:
+            if (turn := _turn_of(response)) is not None:
+                begun(turn)
             for line in response.iter_lines():
                 yield json.loads(line)
 
-    def create(self, service_id: str) -> Iterator[Event]:
-        """Begin a conversation; the agent speaks first."""
-        return self.stream("/conversation/", params={"response_format": "text"}, json={"service_id": service_id})
-
-    def interact(self, conversation_id: str, text: str) -> Iterator[Event]:
-        """Say something in a conversation."""
-        formats = {"request_format": "text", "response_format": "text"}
-        parts = {"initial_message_type": (None, "user-message"), "recorded_message": (None, text)}
-        return self.stream(f"/conversation/{conversation_id}/interact", params=formats, files=parts)
+    def list_services(self) -> list[dict[str, Any]]:
+        """List every service that the user sees, page by page."""
+        services: list[dict[str, Any]] = []
+        query: dict[str, Any] = {"limit": SERVICES_AT_ONCE}
+        while True:
+            page = self.get("/service/", **query)
+            services += page["services"]
+            if not page["has_more"]:
+                return services
+            query["continuation_token"] = page["continuation_token"]
 
     def finish(self, conversation_id: str) -> None:
         self.post(f"/conversation/{conversation_id}/finish/")
@@ -79,10 +118,23 @@ class Api:
         """A user's unfinished conversations."""
         return self.get("/conversation/", user_id=user_id, is_finished=False, **narrow)["conversations"]
 
+    def find_agent_name(self, agent_id: str, version: int | None) -> str | None:
+        """Ask for the name of an agent, in a version or else its latest one. Returns None if it is refused."""
+        wanted = "latest" if version is None else str(version)
+        try:
+            versions = self.get(f"/organization/agent/{agent_id}/version", version=wanted)["agent_versions"]
+        except ApiError:
+            return None
+        return str(versions[0]["identity"]["name"]) if versions else None
+
+    def is_finished(self, conversation_id: str) -> bool:
+        """Ask if a conversation is over. Returns False also while its first turn runs."""
+        return any(each["is_finished"] for each in self.get("/conversation/", id=conversation_id)["conversations"])
+
     @asynccontextmanager
     async def talk(self) -> AsyncGenerator[ClientConnection]:
         """A live conversation in which the agent speaks."""
-        address = f"{self._base_url.replace('http', 'ws', 1)}/conversation/converse_realtime?response_format=voice"
+        address = f"{self.base_url.replace('http', 'ws', 1)}/conversation/converse_realtime?response_format=voice"
         headers = {"Authorization": f"Bearer {await asyncio.to_thread(self._token)}"}
         try:
             connection = await connect_websocket(
@@ -95,7 +147,7 @@ class Api:
             body = (error.response.body or b"").decode(errors="replace")
             raise ApiError(error.response.status_code, _detail(body) or error.response.reason_phrase) from error
         except (WebSocketException, OSError) as error:
-            raise CommandFailed(f"Cannot talk with {self.url}: {error}.") from error
+            raise CommandFailed(f"Cannot talk with {self.url}: {_reason(error)}.") from error
         async with connection:
             yield connection
 
@@ -106,12 +158,14 @@ class Api:
             with self._http.stream(method, path, headers=headers, **request) as response:
                 _raise_for_status(response)
                 yield response
-        except httpx2.ConnectError as error:
-            raise CommandFailed(f"There is no server at {self.url}: start one with `tertulia run`.") from error
         except httpx2.HTTPError as error:
-            raise CommandFailed(f"The connection to {self.url} broke: {type(error).__name__}.") from error
+            raise _no_answer(self.url, error) from error
         except json.JSONDecodeError as error:
             raise CommandFailed(f"{self.url} does not answer as Tertulia does.") from error
+
+
+def _unknown(_agent_id: str, _version: int | None) -> str | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +174,15 @@ class Session:
 
     api: Api
     user_id: str
+    find_agent_name: Callable[[str, int | None], str | None] = _unknown
+    """Looks for the name of an agent, in a version or else its latest one; None if the caller may not know it."""
 
 
 class KeySignIn:
     """Tokens of a user for an API key, asked of the server, each used until it is about to expire."""
 
     def __init__(self, url: str, organization: str, headers: dict[str, str]) -> None:
+        self._server = url
         self._url = f"{url}/v1/{organization}/user/signin_with_api_key"
         self._headers = headers
         self._trust_env = not _is_loopback(url)
@@ -145,13 +202,14 @@ class KeySignIn:
         try:
             return httpx2.post(self._url, headers=self._headers, timeout=TIMEOUT, trust_env=self._trust_env)
         except httpx2.HTTPError as error:
-            raise CommandFailed(f"Cannot sign in at {self._url}: {type(error).__name__}.") from error
+            raise _no_answer(self._server, error) from error
 
 
 def sign_in(url: str, organization: str, user_id: str, key_id: str, key: str) -> Session:
     """A session of a user by an API key."""
     headers = {"x-api-key": key, "x-api-key-id": key_id, "x-user-id": user_id}
-    return Session(Api(url, organization, KeySignIn(url, organization, headers)), user_id)
+    api = Api(url, organization, KeySignIn(url, organization, headers))
+    return Session(api, user_id, api.find_agent_name)
 
 
 def connect(url: str | None, data: Path | None, organization: str, user_id: str | None, *, admin: bool) -> Session:
@@ -167,7 +225,8 @@ def connect(url: str | None, data: Path | None, organization: str, user_id: str 
         return issue_token(settings, organization, user_id, administrator=admin)
 
     user_id = issue().user_id
-    return Session(Api(_origin(url or DEFAULT_URL), organization, lambda: issue().token), user_id)
+    api = Api(_origin(url or DEFAULT_URL), organization, lambda: issue().token)
+    return Session(api, user_id, partial(find_agent_name, settings, organization))
 
 
 _KEY_SETTINGS = ("API_KEY", "API_KEY_ID", "BASE_URL", "ORGANIZATION_ID", "USER_ID")
@@ -188,11 +247,32 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def _no_answer(url: str, error: httpx2.HTTPError) -> CommandFailed:
+    """Say why a server gave no answer, and what to do about it. Returns the failure of the command."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return CommandFailed(f"There is no server at {url}: start one with `tertulia run`.")
+    if isinstance(error, httpx2.TimeoutException):
+        return CommandFailed(f"{url} has not answered in time: look at its log, then run the same command again.")
+    return CommandFailed(f"The connection to {url} broke: run the same command again, it goes on where it was.")
+
+
+def _reason(error: Exception) -> str:
+    """Read what went wrong with a connection. Returns it in words."""
+    return error.strerror or "there is no server" if isinstance(error, OSError) else str(error)
+
+
 def _raise_for_status(response: httpx2.Response) -> None:
     if response.is_success:
         return
     text = response.read().decode(errors="replace")
-    raise ApiError(response.status_code, _detail(text) or response.reason_phrase)
+    turn = _turn_of(response) if response.status_code == CONFLICT else None
+    raise ApiError(response.status_code, _detail(text) or response.reason_phrase, turn)
+
+
+def _turn_of(response: httpx2.Response) -> Turn | None:
+    """Read which turn a response is about. Returns None if it is about none."""
+    ids = [response.headers.get(f"x-tertulia-{name}-id") for name in ("conversation", "interaction")]
+    return Turn(ids[0], ids[1]) if ids[0] and ids[1] else None
 
 
 def _detail(text: str) -> str:

@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
@@ -12,14 +13,19 @@ from tertulia.auth.secrets import SecretBox, create_key_file
 from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import organization as demo
-from tertulia.demo.organization import Demo
+from tertulia.demo.organization import Demo, Founded
+from tertulia.errors import NotFound
 from tertulia.settings import Settings
 from tertulia.storage import clusters as directory
 from tertulia.storage import job as jobs
-from tertulia.storage import maintenance, migrations, user
+from tertulia.storage import maintenance, migrations, user, versioned
+from tertulia.storage.agent import AGENT
 from tertulia.storage.clusters import Clusters
 from tertulia.storage.database import dialect
 from tertulia.storage.job import Job
+from tertulia.storage.library import get_agent_body
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,24 @@ def migrate(settings: Settings) -> None:
 
 
 def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
-    """Migrate, then make the demo organization where it is not there, in a cluster; a new API key each time.
+    """Migrate, then make the demo organization if it is not there, in a cluster; a new API key each time.
+
+    Raises:
+        CommandFailed: as `make_organization`.
+    """
+    return _make(settings, org_id, cluster, demo.bootstrap)
+
+
+def make_organization(settings: Settings, org_id: str, cluster: str | None) -> Founded:
+    """Migrate, then make an organization with an administrator if it is not there; a new API key each time.
 
     Raises:
         CommandFailed: there is no such cluster, the organization is in another, or its identifier is not one.
     """
+    return _make(settings, org_id, cluster, demo.found)
+
+
+def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[Connection, str], T]) -> T:
     if not _ORGANIZATION_ID.fullmatch(org_id):
         raise CommandFailed(f"{org_id!r} is no identifier: use letters, digits and hyphens.", MISUSED)
     if cluster is not None and cluster not in settings.cluster_urls:
@@ -58,7 +77,7 @@ def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
         raise CommandFailed(f"There is no storage cluster {cluster}; the settings name {known}.", MISUSED)
     migrate(settings)
     with _open_clusters(settings) as clusters:
-        return asyncio.run(_make_demo(clusters, org_id, cluster))
+        return asyncio.run(_make_in(clusters, org_id, cluster, unit))
 
 
 def issue_token(settings: Settings, org_id: str, user_id: str | None, *, administrator: bool) -> IssuedToken:
@@ -66,6 +85,15 @@ def issue_token(settings: Settings, org_id: str, user_id: str | None, *, adminis
     box = _open_box(settings)
     with _open_clusters(settings) as clusters:
         return asyncio.run(_issue_token(clusters, box, org_id, user_id, administrator=administrator))
+
+
+def find_agent_name(settings: Settings, org_id: str, agent_id: str, version: int | None) -> str | None:
+    """Look for the name of an agent, in a version or else its latest one. Returns None if there is none."""
+    with _open_clusters(settings) as clusters:
+        try:
+            return asyncio.run(_find_agent_name(clusters, org_id, agent_id, version))
+        except NotFound:
+            return None
 
 
 def rotate_signing_key(settings: Settings) -> None:
@@ -102,11 +130,11 @@ def revive_jobs(settings: Settings, job_id: str | None) -> int:
         return sum(asyncio.run(clusters.open(name).write(jobs.revive_jobs, job_id)) for name in settings.cluster_urls)
 
 
-async def _make_demo(clusters: Clusters, org_id: str, cluster: str | None) -> Demo:
+async def _make_in(clusters: Clusters, org_id: str, cluster: str | None, unit: Callable[[Connection, str], T]) -> T:
     holder = await clusters.default.write(_claim, org_id, cluster)
     if cluster is not None and holder != cluster:
         raise CommandFailed(f"The organization {org_id} is in the storage cluster {holder}.", MISUSED)
-    return await clusters.open(holder).write(demo.bootstrap, org_id)
+    return await clusters.open(holder).write(unit, org_id)
 
 
 async def _issue_token(
@@ -122,6 +150,16 @@ async def _issue_token(
         raise CommandFailed(f"The organization {org_id} has no user {user_id}.")
     token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
     return IssuedToken(user_id, token)
+
+
+async def _find_agent_name(clusters: Clusters, org_id: str, agent_id: str, version: int | None) -> str | None:
+    database = await clusters.locate(org_id, None)
+    if version is None:
+        version = (await database.read(versioned.get, AGENT, org_id, agent_id)).latest_version
+    if version is None:
+        return None
+    body = await database.read(get_agent_body, (agent_id, version))
+    return str(body["identity"]["name"])
 
 
 def _set_maintenance(connection: Connection, on: bool) -> None:

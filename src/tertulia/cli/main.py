@@ -15,6 +15,7 @@ from tertulia.cli.arguments import (
     Admin,
     Data,
     Host,
+    Json,
     Language,
     Organization,
     Port,
@@ -144,13 +145,15 @@ def init(
         str | None,
         typer.Option(metavar="NAME", help="The storage cluster of a new organization", show_default="default"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON")] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Nothing but an administrator: no demo")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Make the database and the demo organization where they are not there, and a new API key."""
+    """Make the database and an organization with the demo if they are not there, and a new API key."""
     from tertulia.cli import installation
     from tertulia.cli.options import load_settings
 
-    made = asdict(installation.make_demo(load_settings(data), organization, cluster))
+    make = installation.make_organization if empty else installation.make_demo
+    made = asdict(make(load_settings(data), organization, cluster))
     if as_json:
         print(json.dumps(made))
         return
@@ -167,7 +170,10 @@ def chat_(
     user: User = None,
     admin: Admin = False,
     service: Annotated[
-        str | None, typer.Option(metavar="ID", help="The service; else the demo's, else the first", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The service, by its name or id; else the demo's, else the first", show_default=False
+        ),
     ] = None,
     by_voice: Annotated[bool, typer.Option("--voice", help="By microphone and loudspeaker")] = False,
 ) -> None:
@@ -180,7 +186,23 @@ def chat_(
     if by_voice:
         voice_chat.run(_out(), session, chosen)
         return
-    chat.Chat(_out(), session, chosen, actions=admin).run()
+    chat.Chat(_out(), session, chosen, chat.name_agent(session, chosen), actions=admin).run()
+
+
+@app.command()
+def services(
+    url: Url = None,
+    data: Data = None,
+    organization: Organization = ORGANIZATION,
+    user: User = None,
+    admin: Admin = False,
+    as_json: Json = False,
+) -> None:
+    """List the services that a user can talk with: id, name."""
+    from tertulia.cli import chat
+    from tertulia.cli.client import connect
+
+    chat.list_services(_out(), connect(url, data, organization, user, admin=admin), as_json=as_json)
 
 
 @app.command()

@@ -21,10 +21,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tertulia.audio.pcm import RATE, duration_ms
-from tertulia.cli.chat import recall, say, write
+from tertulia.cli.chat import recall
 from tertulia.cli.client import ApiError, Event, Session
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.sound import open_sound
+from tertulia.cli.transcript import Transcript, wrapping
 
 HELP = "Ctrl-C or /quit hangs up and leaves the conversation open, /finish ends it; what you type is a message too."
 HINT = "Use headphones: whatever the microphone hears interrupts the agent."
@@ -64,8 +65,8 @@ def run(console: Console, session: Session, service: dict[str, Any]) -> None:
 async def _run(console: Console, session: Session, service: dict[str, Any]) -> None:
     with open_sound() as device:
         console.print(f"[bold]{service['name']}[/] at {session.api.url}. [dim]{HELP}\n{HINT}[/]")
-        conversation_id = await asyncio.to_thread(recall, console, session, service, "/finish ends it")
-        await VoiceChat(console, session, device).run(service["id"], conversation_id, typed_lines())
+        recalled = await asyncio.to_thread(recall, console, session, service, "/finish ends it")
+        await VoiceChat(console, session, device).run(service["id"], recalled.conversation_id, typed_lines())
 
 
 class VoiceChat:
@@ -75,7 +76,7 @@ class VoiceChat:
         self._console = console
         self._session = session
         self._device = device
-        self._speech = Speech(device, lambda text: write(console, text, end=""))
+        self._speech = Speech(device, wrapping(console).feed)
         self._typed: deque[str] = deque()
         """What was typed and not yet taken up by the server: it stands on the terminal already."""
         self._begun = False
@@ -178,7 +179,7 @@ class VoiceChat:
         if self._typed and self._typed[0] == text:
             self._typed.popleft()
         else:
-            say(self._console, "you", text)
+            Transcript(self._console, "").say("you", text)
 
     def _refuse(self, message: Event, *, again: bool) -> None:
         error = ApiError(message["http_error_code"], message["error_description"])

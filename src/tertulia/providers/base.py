@@ -2,15 +2,20 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from tertulia.audio import pcm
 
 Role = Literal["user", "assistant"]
 
-Sign = Literal["alive", "taken-back"]
+Cut = Literal["length", "content_filter"]
+"""Why a reply ends before its model was done: no room was left for it, or a filter of the vendor stopped it."""
+
+CUTS: frozenset[str] = frozenset(get_args(Cut))
+
+Sign = Literal["alive", "taken-back"] | Cut
 """News of a reply beside its text. `alive`: the model thinks, or another one is asked. `taken-back`: all text that was
-given out so far was a thought, and is no part of the reply."""
+given out so far was a thought, and is no part of the reply. A cut: this is all of the reply, and it is not whole."""
 
 
 def _ignore(_sign: Sign) -> None:

@@ -32,8 +32,9 @@ class Bounds:
     """The most requests that wait for the answer to one before them; the connection ends after these."""
     rest_bytes: int = 64 * 1024
     """The most of an answered request's body that is read on, so that its connection can be used again."""
-    linger_bytes: int = 4 << 20
-    """The most that is thrown away of what a refused client still sends, so that the refusal reaches it."""
+    linger_bytes: int = 64 << 20
+    """The most that is thrown away of what a refused client still sends, so that the refusal reaches it. A proxy that
+    cannot send a whole body has no ear for the refusal, and says 502."""
     linger_s: float = 2.0
     """The longest time for that."""
     answer_stall_s: float = 60.0

@@ -62,6 +62,14 @@ def test_the_message_is_a_field_or_a_file(user: httpx2.Client, conversation_id: 
     assert json.loads(answer.text.splitlines()[0])["user_message"] == "Grüße 👋"
 
 
+def test_a_part_that_is_not_known_is_named_in_a_warning(user: httpx2.Client, conversation_id: str) -> None:
+    answer = interact(user, conversation_id, "Hello", mesage=["Hallo"], initial_messge_type=["skip"])
+    assert answer.status_code == 200
+    assert sorted(answer.headers.get_list("x-tertulia-warning")) == [
+        f"{name}: this field is not known and was ignored." for name in ("initial_messge_type", "mesage")
+    ]
+
+
 def test_a_skip_lets_the_agent_go_on(stage: Stage, user: httpx2.Client, conversation_id: str) -> None:
     stage.play(Puppet("One more thing."))
     events = go_on(user, conversation_id, "", type="skip")

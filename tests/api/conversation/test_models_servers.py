@@ -5,7 +5,17 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from providers.chat_server import Answer, ChatServer, chat_server_beside, in_room, replies, sends
+from providers.chat_server import (
+    DONE,
+    Answer,
+    ChatServer,
+    chat_server_beside,
+    event,
+    in_room,
+    replies,
+    sends,
+    streams,
+)
 from support.samples import action, graph, make_service
 from support.server import Serve, Server
 from support.talk import begin, create, finish, go_on, id_of, lines, messages, types
@@ -73,6 +83,25 @@ def test_a_reply_that_its_provider_broke_off_leaves_nothing(
     answers(chat, replies("Half a", done=b'data: {"choices":[{"delta":{},"finish_reason":"network_error"}]}\n\n'))
     assert types(go_on(user, conversation_id, "How are you?"))[-1] == "error"
     assert [message["message"] for message in messages(user, conversation_id)] == ["Hello."]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("length", "length"), ("SAFETY", "content_filter"), ("content_filter", "content_filter")]
+)
+def test_a_reply_that_was_cut_short_is_kept_and_its_insights_say_so(
+    server: Server, chat: ChatServer, service_id: str, reason: str, told: str
+) -> None:
+    answers(chat, streams(event("Half a sentence"), event("", reason), DONE))
+    events = begin(server.as_admin, service_id)
+    assert events[-1]["full_message"] == "Half a sentence"
+    answers(chat, replies("A whole one."))
+    again = go_on(server.as_admin, id_of(events), "Go on.")
+    seen = [
+        server.as_admin.get(f"/conversation/{id_of(events)}/interaction/{turn[-1]['interaction_id']}/insights").json()
+        for turn in (events, again)
+    ]
+    assert [insights["reply_cut_short"] for insights in seen] == [told, None]
+    finish(server.as_admin, id_of(events))
 
 
 def test_a_conversation_goes_on_however_long_it_gets(user: httpx2.Client, chat: ChatServer, service_id: str) -> None:

@@ -94,6 +94,20 @@ def test_a_wrong_query_is_told_field_by_field(stage: Stage):
     }
 
 
+def test_fields_that_are_not_known_are_named_in_the_next_message(stage: Stage, connected: Connect):
+    service_id = stage.service()
+    with connected() as opened:
+        opened.send("extend-timeout", secnods=60)
+        begun = opened.start(service_id, srevice="x", tags={"any": "tag"})
+        opened.send("new-text-message", text="Hello", message_type="user-message")
+        answered = opened.until("interaction-complete")
+    assert begun[0]["type"] == "server.conversation-created"
+    assert begun[0]["warnings"] == [
+        f"{name}: this field is not known and was ignored." for name in ("secnods", "srevice")
+    ]
+    assert not [message for message in begun[1:] + answered if "warnings" in message]
+
+
 def test_who_connects_too_often_has_to_wait(serve: Serve):
     server = serve(rate_limits="contract")
     token = server.sign_in(server.demo.user_id)

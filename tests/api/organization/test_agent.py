@@ -268,3 +268,12 @@ def test_a_user_may_not_change_agents(as_admin: httpx2.Client, as_user: httpx2.C
     assert as_user.post(f"/organization/agent/{agent_id}/", json={}).status_code == 403
     assert as_user.delete(f"/organization/agent/{agent_id}/").status_code == 403
     assert as_user.delete(f"/organization/agent/{new_id()}/").status_code == 404
+
+
+def test_a_version_with_the_values_of_the_one_before_is_made_and_warned_of(as_admin: httpx2.Client) -> None:
+    agent_id = make_agent(as_admin)
+    again = as_admin.post(f"/organization/agent/{agent_id}/", json={"behaviors": AGENT["behaviors"]})
+    assert again.json()["version"] == 2
+    assert again.headers.get_list("x-tertulia-warning") == ["This version is the same as the one before."]
+    other = as_admin.post(f"/organization/agent/{agent_id}/", json={"behaviors": ["Be kind."]})
+    assert "x-tertulia-warning" not in other.headers

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.samples import GRAPHS, a_name, action, make_graph, make_service, reflection, short_graph, tool_spec
+from support.samples import GRAPHS, a_name, action, make_graph, make_service, reflection, short_graph, to, tool_spec
 from tertulia.ids import new_id
 
 
@@ -176,3 +176,40 @@ def test_a_user_may_not_change_graphs(as_admin: httpx2.Client, as_user: httpx2.C
     assert as_user.post(GRAPHS, json={"state_machine_name": a_name()}).status_code == 403
     assert as_user.post(f"{GRAPHS}/{graph_id}/", json=short_graph()).status_code == 403
     assert as_user.delete(f"{GRAPHS}/{graph_id}/").status_code == 403
+
+
+# --- Warnings --------------------------------------------------------------------------------------------------------
+
+
+def warnings_of(answer: httpx2.Response) -> list[str]:
+    assert answer.status_code == 201, answer.text
+    return answer.headers.get_list("x-tertulia-warning")
+
+
+@pytest.mark.parametrize("query", [{}, {"dry_run": True}])
+def test_states_that_nothing_leads_to_are_warned_of_also_where_nothing_is_made(
+    as_admin: httpx2.Client, query: dict[str, Any]
+) -> None:
+    body = short_graph(action("lost", exit_conditions=[to("end")]), action("alone"))
+    assert warnings_of(send(as_admin, body, **query)) == ["Nothing leads from the initial states to: lost, alone."]
+
+
+def test_a_terminal_state_that_cannot_be_reached_is_warned_of(as_admin: httpx2.Client) -> None:
+    body = short_graph(action("other"))
+    body["states"][0]["exit_conditions"] = [to("other")]
+    assert warnings_of(send(as_admin, body)) == [
+        "The terminal state end cannot be reached: no conversation ends by itself."
+    ]
+
+
+def test_nothing_is_warned_of_where_every_state_is_reached(as_admin: httpx2.Client) -> None:
+    assert warnings_of(send(as_admin, short_graph())) == []
+
+
+def test_a_version_that_is_the_same_as_the_one_before_is_made_and_warned_of(as_admin: httpx2.Client) -> None:
+    graph_id = make_graph(as_admin, short_graph())
+    again = as_admin.post(f"{GRAPHS}/{graph_id}/", json=short_graph())
+    assert again.json()["version"] == 2
+    assert warnings_of(again) == ["This version is the same as the one before."]
+    other = as_admin.post(f"{GRAPHS}/{graph_id}/", json=short_graph(description="Another one."))
+    assert warnings_of(other) == []

@@ -1,6 +1,7 @@
 """Streams as servers really send them: what is odd but clear is understood, and what is broken off is void."""
 
 import json
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnav
 from tertulia.providers.base import Prompt, Sign, Turn
 from tertulia.providers.models.fallback import FallbackModel
 from tertulia.providers.models.openai_compatible import OpenAICompatibleModel, open_client
+from tertulia.providers.models.reading import Reading
 from tertulia.providers.models.scripted import ScriptedModel
 
 KEY = "sk-a-very-secret-key"
@@ -285,3 +287,80 @@ async def test_a_choice_is_found_in_a_content_of_parts():
     content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": '"yes"'}]
     async with served(sends(json.dumps({"choices": [{"message": {"content": content}}]}).encode())) as (model, _):
         assert await model.choose(Prompt("Any", "", [Turn("user", "Hi")]), {"enum": ["yes"]}) == "yes"
+
+
+async def test_a_model_whose_thoughts_were_spoken_once_is_held_back_from_then_on():
+    pieces = ("I should greet. ", "They are new.", "</think>", "Hello.")
+
+    def refuse(sign: Sign) -> None:
+        if sign == "taken-back":
+            raise ModelMisbehaved("it was heard")
+
+    spoken = Prompt("EngageUser", "Be brief.", [Turn("user", "Hi")], tell=refuse)
+    async with served(replies(*pieces, each=80)) as (model, _):
+        with pytest.raises(ModelMisbehaved):
+            _ = [piece async for piece in model.stream(spoken)]
+        assert [piece async for piece in model.stream(spoken)] == ["Hello."]
+
+
+# --- Odd lines -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"\xef\xbb\xbf" + HELLO + STOP + DONE,
+        b'data: {"choices":\ndata: [{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\n' + DONE,
+        b'data: {\r\ndata: "choices": [{"delta": {"content": "Hello"}}]\r\ndata: }\r\n\r\n' + DONE,
+        data({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}) + DONE,
+        HELLO + data({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}) + DONE,
+        event("He\0llo") + event("\0") + STOP + DONE,
+    ],
+    ids=["byte order mark", "two lines", "three lines", "one event", "the whole again", "NUL"],
+)
+@pytest.mark.parametrize("each", [0, 1, 7])
+async def test_events_are_read_as_their_standard_has_them(lines: bytes, each: int):
+    async with served(replies(done=lines, each=each)) as (model, _):
+        assert await reply(model) == "Hello"
+
+
+async def test_data_that_no_line_completes_is_broken():
+    async with served(streams(HELLO, b'data: {"choices": [\n\n', STOP, DONE)) as (model, _):
+        with pytest.raises(ModelMisbehaved) as raised:
+            await reply(model)
+    assert "not JSON" in raised.value.reason
+
+
+async def test_a_piece_of_plain_text_costs_few_calls():
+    reading = Reading(60)
+    reading.feed(HELLO)
+    calls: list[str] = []
+    sys.setprofile(lambda _frame, kind, _argument: calls.append(kind) if kind in ("call", "c_call") else None)
+    try:
+        for _ in range(100):
+            reading.feed(event_of_a_word)
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 100 * 30
+
+
+event_of_a_word = event(" word")
+
+
+ANSWER = '{"choice": "b"}'
+WORSE = {"index": 1, "message": {"content": '{"choice": "a"}'}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        streams(event("<think>a or b?</think>"), event(ANSWER), STOP, DONE),
+        streams(b": hello\n\n", event(ANSWER, "length")),
+        sends(json.dumps({"choices": [WORSE, {"index": 0, "message": {"content": ANSWER}}]}).encode()),
+    ],
+    ids=["a stream", "a stream that was cut short", "another choice first"],
+)
+async def test_a_choice_is_found_in_what_was_not_asked_for(answer: Answer):
+    schema = {"type": "object", "properties": {"choice": {"type": "string"}}, "required": ["choice"]}
+    async with served(answer) as (model, _):
+        assert await model.choose(Prompt("X", "Be brief.", [Turn("user", "Hi")]), schema) == {"choice": "b"}

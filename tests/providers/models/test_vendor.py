@@ -12,7 +12,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel as FakeModel
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import Prompt, Turn
+from tertulia.providers.base import Prompt, Sign, Turn
 from tertulia.providers.models.vendor import VendorModel
 
 PROMPT = Prompt("EngageUser", "Be brief.", [Turn("user", "Hello"), Turn("assistant", "Yes?"), Turn("user", "Bye")])
@@ -133,3 +133,19 @@ async def test_an_answer_of_another_form_is_asked_for_once_more():
     model, _ = answering(words, tool_call(choice="other"))
     with pytest.raises(ModelMisbehaved):
         await model.choose(PROMPT, SCHEMA)
+
+
+async def test_a_vendor_s_model_whose_thoughts_were_spoken_once_is_held_back_from_then_on():
+    async def stream(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
+        for piece in ("I should greet.", "</thinking>", "Hello."):
+            yield piece
+
+    def refuse(sign: Sign) -> None:
+        if sign == "taken-back":
+            raise ModelMisbehaved("it was heard")
+
+    model = VendorModel(FunctionModel(stream_function=stream), 5)
+    spoken = Prompt("EngageUser", PROMPT.system, PROMPT.turns, tell=refuse)
+    with pytest.raises(ModelMisbehaved):
+        _ = [piece async for piece in model.stream(spoken)]
+    assert [piece async for piece in model.stream(spoken)] == ["Hello."]

@@ -16,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from tertulia import problems
 from tertulia.api.http.deps import find_runtime
 from tertulia.api.http.types import MAX_TEXT, Text
+from tertulia.api.http.warnings import unknown, warn
 from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import parse_audio_config
 from tertulia.engine.agent.scene import ExternalEvent, Incoming
@@ -86,7 +87,7 @@ class InteractForm(BaseModel):
 
 
 async def read_interact_form(request: Request) -> InteractForm:
-    """Read the body of an interaction. Return its form.
+    """Read the body of an interaction, and warn of parts that mean nothing here. Return its form.
 
     Raises:
         Unprocessable: it is not multipart, or a part is wrong.
@@ -103,6 +104,8 @@ async def read_interact_form(request: Request) -> InteractForm:
         parts = await _decoded(form, spoken=spoken, most_text=limits.body_bytes)
     finally:
         await form.close()
+    for name in sorted(parts.keys() - InteractForm.model_fields.keys()):
+        warn(request, unknown(name))
     try:
         return InteractForm.model_validate(parts)
     except ValidationError as error:

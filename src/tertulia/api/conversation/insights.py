@@ -1,6 +1,6 @@
 """Insights into an interaction, and suggestions for a user: after one, or to begin a conversation."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends
 from pydantic import BaseModel, Field
@@ -54,6 +54,8 @@ class InteractionInsights(BaseModel):
     triggered_dynamic_behavior_set_version_info: VersionInfo | None
     select_next_action_tool_call_logs: list[list[ToolCallLog]]
     engage_user_tool_call_logs: list[list[ToolCallLog]]
+    reply_cut_short: Literal["length", "content_filter"] | None = None
+    """An extension: the model had no room left for the reply, or its vendor's filter stopped it."""
 
 
 @router.get(

@@ -24,6 +24,7 @@ from tertulia.api.http.deps import Caller, find_caller, forget_actor
 from tertulia.api.http.errors import answer
 from tertulia.api.http.rate_limit import count
 from tertulia.api.http.routing import contract_router, refuse_nul
+from tertulia.api.http.warnings import MOST, unknown, with_warnings
 from tertulia.audio import require_codecs
 from tertulia.auth.credentials import SUBPROTOCOL
 from tertulia.engine.agent.scene import Incoming
@@ -169,6 +170,8 @@ class _Socket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        self._warnings: list[str] = []
+        """Warnings that the next message to the client carries."""
 
     async def receive(self) -> AnyClientMessage:
         message = await self._websocket.receive()
@@ -179,9 +182,16 @@ class _Socket:
             raise SessionClosed(UNSUPPORTED, "messages are JSON, as text")
         if len(text) > MESSAGE_BYTES:
             raise SessionClosed(TOO_BIG, f"a message is longer than {MESSAGE_BYTES} bytes")
-        return live_messages.decode(text)
+        received = live_messages.decode(text)
+        for name in live_messages.unknown_fields(text, received)[:MOST]:
+            if len(self._warnings) <= MOST and unknown(name) not in self._warnings:
+                self._warnings.append(unknown(name))
+        return received
 
     async def send(self, message: bytes) -> None:
+        if self._warnings:
+            told, self._warnings = self._warnings, []
+            message = with_warnings(message, told)
         try:
             async with asyncio.timeout(READER_STALL_S):
                 await self._websocket.send_text(message.decode())

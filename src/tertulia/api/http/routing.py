@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 from tertulia.api.http import bodies
 from tertulia.api.http.bodies import BodyReader
 from tertulia.api.http.deps import find_claims, find_runtime, needs_caller
-from tertulia.api.http.warnings import warn
+from tertulia.api.http.warnings import unknown, warn
 from tertulia.errors import Unprocessable, UnsupportedMedia
 
 PREFIX = "/v1/{organization}"
@@ -115,7 +115,7 @@ class ContractRequest(Request):
         """Have the response name the fields of the body that mean nothing here."""
         if self._read is not None:
             for name in bodies.unknown_fields(*self._read):
-                warn(self, f"{name}: this field is not known and was ignored.")
+                warn(self, unknown(name))
 
 
 def refuse_nul(request: HTTPConnection) -> None:

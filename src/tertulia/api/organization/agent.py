@@ -14,7 +14,7 @@ from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Language, ObjectId, Text, Text256, Texts, UserInfo, VersionNumber
 from tertulia.api.http.versions import CreatedVersion, version_range
-from tertulia.api.http.warnings import warn
+from tertulia.api.http.warnings import REPEATS, warn
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.speech.voices import warning_of
@@ -142,9 +142,11 @@ async def create_agent_version(
         if text := await warning_of(runtime.conversations.voices, body.voice_config.voice_id):
             warn(request, text)
     changes = body.model_dump(mode="json", exclude_none=True)
-    made = await organization.database.write(_create_version, actor, agent_id, changes, version)
+    made, repeats = await organization.database.write(_create_version, actor, agent_id, changes, version)
     if not changes:
         warn(request, "This version is the same as the one before: no field was given.")
+    elif repeats:
+        warn(request, REPEATS)
     return CreatedVersion(version=made.number, created_at=made.created_at)
 
 
@@ -178,7 +180,8 @@ def _require_create_version(connection: Connection, actor: Actor, agent_id: str)
 
 def _create_version(
     connection: Connection, actor: Actor, agent_id: str, changes: Mapping[str, Any], expected: int | None
-) -> Version:
+) -> tuple[Version, bool]:
+    """Create the next version. Return it, and True if it is the same as the one before."""
     agent = versioned.lock(connection, AGENT, actor.org_id, agent_id)
     actor.require(Permission.ORGANIZATION_CREATE_AGENT_VERSION, agent.attributes)
     latest = versioned.find_version(connection, AGENT, agent.org_id, agent.id, agent.latest_version)
@@ -186,7 +189,8 @@ def _create_version(
     missing = [field for field in REQUIRED if field not in body]
     if missing:
         raise BadRequest(f"The first version of an agent needs every field; missing: {', '.join(missing)}.")
-    return versioned.create_version(connection, AGENT, agent, body, actor.author, expected)
+    made = versioned.create_version(connection, AGENT, agent, body, actor.author, expected)
+    return made, latest is not None and latest.body == body
 
 
 def _delete(connection: Connection, actor: Actor, agent_id: str) -> None:

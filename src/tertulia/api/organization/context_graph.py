@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
@@ -13,10 +13,11 @@ from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import ObjectId, Text256, UserInfo, VersionNumber
 from tertulia.api.http.versions import CreatedVersion, version_range
+from tertulia.api.http.warnings import REPEATS, warn
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.graph.context_graph import ContextGraph
-from tertulia.engine.graph.rules import external_problems, problems, tool_ids
+from tertulia.engine.graph.rules import external_problems, problems, tool_ids, warnings
 from tertulia.errors import NotFound, Unprocessable
 from tertulia.storage import context_graph as context_graphs
 from tertulia.storage import versioned
@@ -98,6 +99,7 @@ async def get_context_graphs(
     dependencies=[Depends(rate_limit(10))],
 )
 async def create_context_graph_version(
+    request: Request,
     organization: Organization,
     actor: CurrentActor,
     service_hierarchical_state_machine_id: ObjectId,
@@ -107,11 +109,15 @@ async def create_context_graph_version(
 ) -> CreatedVersion | Response:
     """Create the next version of a context graph, or with `dry_run` only check that it could be created."""
     await organization.database.read(_check_version, actor, service_hierarchical_state_machine_id, body)
+    for text in warnings(body):
+        warn(request, text)
     if dry_run:
         return Response(status_code=201)
-    made = await organization.database.write(
+    made, repeats = await organization.database.write(
         _create_version, actor, service_hierarchical_state_machine_id, body, version
     )
+    if repeats:
+        warn(request, REPEATS)
     return CreatedVersion(version=made.number, created_at=made.created_at)
 
 
@@ -149,13 +155,15 @@ async def get_context_graph_versions(
 
 def _create_version(
     connection: Connection, actor: Actor, graph_id: str, body: ContextGraph, expected: int | None
-) -> Version:
+) -> tuple[Version, bool]:
+    """Create the next version. Return it, and True if it is the same as the one before."""
     graph = versioned.lock(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
     actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
     context_graphs.require_usable(connection, actor.org_id, body.references.values())
-    return versioned.create_version(
-        connection, CONTEXT_GRAPH, graph, body.model_dump(mode="json"), actor.author, expected
-    )
+    sent = body.model_dump(mode="json")
+    latest = versioned.find_version(connection, CONTEXT_GRAPH, graph.org_id, graph.id, graph.latest_version)
+    made = versioned.create_version(connection, CONTEXT_GRAPH, graph, sent, actor.author, expected)
+    return made, latest is not None and latest.body == sent
 
 
 def _check_version(connection: Connection, actor: Actor, graph_id: str, body: ContextGraph) -> None:

@@ -20,7 +20,7 @@ from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
-from tertulia.providers.base import HEARING_PATIENCE, Sign
+from tertulia.providers.base import CUTS, HEARING_PATIENCE, Sign
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
@@ -102,7 +102,13 @@ def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign]
     talk = prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
     question = prompt.engage_user(scene, outcome.position.top.graph, state, outcome.action, talk)
     model, question = model_for(models, scene.llm_model_preferences, question)
-    return model.stream(replace(question, tell=tell))
+
+    def note(sign: Sign) -> None:
+        if sign in CUTS:
+            outcome.reply_cut_short = sign
+        tell(sign)
+
+    return model.stream(replace(question, tell=note))
 
 
 async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:

@@ -126,6 +126,8 @@ class Outcome:
     action: str = ""
     objective: str = ""
     full_message: str = ""
+    reply_cut_short: str | None = None
+    """Why the reply is not whole: `length` or `content_filter`; None if it is."""
     finished: bool = False
 
     def next_time(self, at_least: datetime | None = None) -> datetime:
@@ -173,4 +175,5 @@ class Outcome:
             "triggered_dynamic_behavior_set_version_info": None,
             "select_next_action_tool_call_logs": [],
             "engage_user_tool_call_logs": [],
+            "reply_cut_short": self.reply_cut_short,
         }

@@ -104,6 +104,10 @@ class VadModeSwitched(ServerMessage, frozen=True, gc=False, tag="server.vad-mode
     vad_mode_on: bool
 
 
+_KNOWN = {
+    str(kind.__struct_config__.tag): {"type", *kind.__struct_encode_fields__} for kind in ClientMessage.__subclasses__()
+}
+_names = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _decoder = msgspec.json.Decoder(AnyClientMessage)
 _encoder = msgspec.json.Encoder()
 
@@ -124,6 +128,12 @@ def decode(text: str) -> AnyClientMessage:
         raise Unprocessable(f"{error}.", ()) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadRequest("The message is not valid JSON.") from error
+
+
+def unknown_fields(text: str, message: AnyClientMessage) -> list[str]:
+    """Compare a decoded message with its text. Return the names of the fields that mean nothing here."""
+    known = _KNOWN[str(message.__struct_config__.tag)]
+    return [name for name in _names.decode(text) if name not in known]
 
 
 def _has_nul(value: object) -> bool:

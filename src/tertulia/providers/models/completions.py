@@ -7,11 +7,12 @@ of a reply.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelUnavailable, PromptTooLong
+from tertulia.providers.base import Cut
 from tertulia.providers.models.window import is_too_long
 
 _MAX_WORDS = 2_000
@@ -46,6 +47,10 @@ _FILTERED = frozenset(
         "spii",
     }
 )
+
+
+End = Literal["", "stop"] | Cut
+"""Why a reply ends; empty: it goes on."""
 
 
 class Delta(msgspec.Struct, gc=False):
@@ -118,8 +123,13 @@ def words(value: object) -> str:
     return str(value)[:_MAX_WORDS]
 
 
-def finish_reason(choice: Choice) -> str:
-    """Read why a reply ends. Returns `stop`, `length` or `content_filter`; an empty text if the reply goes on.
+def ours(completion: Completion) -> Choice | None:
+    """Find the reply among the choices of a whole completion. Returns None if there is none."""
+    return min(completion.choices, key=lambda choice: choice.index, default=None)
+
+
+def finish_reason(choice: Choice) -> End:
+    """Read why a reply ends. Returns an empty text if the reply goes on.
 
     Raises:
         ModelUnavailable: the reply was broken off.
@@ -144,7 +154,7 @@ def join_halves(text: str) -> tuple[str, str]:
 def _read_odd(data: bytes) -> Completion | None:
     """Decode what has not the ordinary form."""
     try:
-        value: object = json.loads(data.decode())
+        value: object = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ModelMisbehaved("the server sent bytes that are not UTF-8") from None
     except (ValueError, RecursionError):

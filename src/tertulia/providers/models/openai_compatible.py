@@ -35,6 +35,7 @@ CONNECT_S = 10
 _AFTER_THE_END_S = 3
 _MAX_ANSWER_BYTES = 4 << 20
 _MAX_ERROR_BYTES = 16 << 10
+_STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
 _FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
@@ -117,7 +118,7 @@ class OpenAICompatibleModel:
             async for chunk in chunks:
                 pieces = reading.feed(chunk)
                 if reading.taken_back or not pieces:
-                    _tell(prompt, reading)
+                    self._tell(prompt, reading)
                 if pieces:
                     yield pieces
                 if reading.done or reading.reason:
@@ -127,15 +128,15 @@ class OpenAICompatibleModel:
             while more and not reading.done:
                 chunk = await self._after_the_end(chunks, whole=not pieces)
                 pieces = reading.feed(chunk)
-                _tell(prompt, reading)
+                self._tell(prompt, reading)
                 more = bool(chunk)
                 if pieces:
                     yield pieces
             if reading.done:
                 await remote.drain(chunks)
-        pieces = self._finish(reading, response)
+        pieces = self._finish(prompt, reading, response)
         fitting.taken()
-        _tell(prompt, reading)
+        self._tell(prompt, reading)
         if pieces:
             yield pieces
 
@@ -152,15 +153,26 @@ class OpenAICompatibleModel:
         except (TimeoutError, httpx2.HTTPError):
             return b""
 
-    def _finish(self, reading: Reading, response: httpx2.Response) -> list[str]:
+    def _tell(self, prompt: Prompt, reading: Reading) -> None:
+        """Pass on the signs of a reply."""
+        progress, reading.progress = reading.progress, False
+        if reading.taken_back:
+            reading.taken_back = False
+            self._begins_in_thought = True  # the prompt's own may refuse to take anything back, and end the reply
+            prompt.tell("taken-back")
+        elif progress:
+            prompt.tell("alive")
+
+    def _finish(self, prompt: Prompt, reading: Reading, response: httpx2.Response) -> list[str]:
         try:
             pieces = reading.finish()
         finally:
             if reading.foreign:
                 self._report_foreign(response, reading.foreign)
         self._begins_in_thought = reading.began_in_thought
-        if reading.reason != "stop" and reading.reason:
+        if reading.reason not in ("", "stop"):
             chat.report_cut(self._name, self._address, reading.reason)
+            prompt.tell(reading.reason)
         return pieces
 
     def _report_foreign(self, response: httpx2.Response, words: str) -> None:
@@ -211,9 +223,12 @@ class OpenAICompatibleModel:
                 content += chunk
                 if len(content) > _MAX_ANSWER_BYTES:
                     raise ModelMisbehaved("the answer is too long")
+        if content.lstrip().startswith(_STREAM_BEGINS):  # a server that always streams
+            reading = Reading(self._stall_s)
+            return "".join([*reading.feed(bytes(content)), *reading.finish()])
         try:
             completion = completions.read(bytes(content))
-            choice = completion.choices[0] if completion and completion.choices else None
+            choice = None if completion is None else completions.ours(completion)
         except ModelError:
             self._report_foreign(response, content[:_MAX_ERROR_BYTES].decode(errors="replace"))
             raise
@@ -319,16 +334,6 @@ VENDOR = Vendor(
     "any server that speaks OpenAI's chat completions",
     lambda settings: bool(settings.openai.api_key.get_secret_value()),
 )
-
-
-def _tell(prompt: Prompt, reading: Reading) -> None:
-    """Pass on the signs of a reply."""
-    if reading.taken_back:
-        reading.taken_back = False
-        prompt.tell("taken-back")
-    elif reading.progress:
-        prompt.tell("alive")
-    reading.progress = False
 
 
 def _guess(fitting: Fitting, refusal: _Refusal) -> None:

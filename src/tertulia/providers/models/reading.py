@@ -7,9 +7,9 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from tertulia.errors import ModelMisbehaved, ModelTimeout, ModelUnavailable, PromptTooLong
+from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnavailable, PromptTooLong
 from tertulia.providers.models import completions
-from tertulia.providers.models.completions import Choice
+from tertulia.providers.models.completions import Choice, End
 from tertulia.providers.models.thoughts import ThoughtFilter
 
 _MAX_LINE_BYTES = 1 << 20
@@ -19,6 +19,7 @@ _MAX_STRAY_BYTES = 4 << 20
 _SHOWN_BYTES = 4096
 _HALF = re.compile("[\ud800-\udfff]")
 _BLANK = (b"", b"\r")
+_BOM = b"\xef\xbb\xbf"
 _PINGS = frozenset({b"heartbeat", b"keep-alive", b"keepalive", b"ping"})
 
 
@@ -31,8 +32,8 @@ class Reading:
     def __init__(self, stall_s: float, *, begins_in_thought: bool = False) -> None:
         self.done = False
         """Whether `[DONE]` has come."""
-        self.reason = ""
-        """Why the reply ends, once it says so: `stop`, `length` or `content_filter`."""
+        self.reason: End = ""
+        """Why the reply ends, once it says so."""
         self.progress = False
         """Whether the model has written or thought. Whoever reads it resets it."""
         self.taken_back = False
@@ -41,9 +42,13 @@ class Reading:
         """What a server sent that did not stream; empty if it did."""
         self._thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
         self._rest = bytearray()
+        self._under_way = False
+        """Whether a line has come."""
         self._stray = bytearray()
         """Lines that are no event's, from a server that did not stream."""
         self._event = b""
+        self._open: tuple[bytes, ModelError] | None = None
+        """Data that is no JSON yet, and the error that it is if no further line of the same event completes it."""
         self._half = ""
         """The first half of a surrogate pair."""
         self._bytes = 0
@@ -67,13 +72,11 @@ class Reading:
         """
         pieces: list[str] = []
         for line in self._lines(chunk):
-            if line.startswith(b"data: {") and not self._event:  # as nearly all are
-                completion = completions.read(line[6:])
-                if completion is not None and completion.choices:
-                    self._take(completion.choices, pieces)
+            if line.startswith(b"data: {") and not self._event and self._open is None:  # as nearly all are
+                self._read_object(line[6:], pieces)
             elif line.startswith(b"data:"):
                 self._read_data(line[5:].strip(), pieces)
-            elif self._event or line not in _BLANK:
+            elif self._event or self._open or line not in _BLANK:
                 self._read_other(line.strip())
             if self.done:
                 break
@@ -86,6 +89,7 @@ class Reading:
             ModelError: the reply has not ended as it should, or has no text.
         """
         pieces: list[str] = []
+        self._end_event()
         if not self._begun and not self.done:
             self._read_whole(pieces)
         if not (self.done or self.reason):
@@ -102,6 +106,8 @@ class Reading:
         return pieces
 
     def _read_data(self, data: bytes, pieces: list[str]) -> None:
+        if self._open is not None:
+            data, self._open = self._open[0] + b"\n" + data, None
         if not data.startswith(b"{"):
             self._read_foreign(data)
             return
@@ -111,7 +117,16 @@ class Reading:
                 raise completions.failure(data.decode(errors="replace"))
             if event in _PINGS:
                 return
-        completion = completions.read(data)
+        self._read_object(data, pieces)
+
+    def _read_object(self, data: bytes, pieces: list[str]) -> None:
+        try:
+            completion = completions.read(data)
+        except ModelMisbehaved as error:
+            if len(data) > _MAX_LINE_BYTES:
+                raise
+            self._open = data, error
+            return
         if completion is not None and completion.choices:
             self._take(completion.choices, pieces)
 
@@ -123,9 +138,14 @@ class Reading:
                 completions.check(choice.error)
             if choice.index != 0:
                 continue
-            if choice.delta is not None and (text := choice.delta.content):
+            delta = choice.delta
+            if delta is None and not self._chars:  # the whole reply, as some servers send it in one event
+                delta = choice.message
+            if delta is not None and (text := delta.content):
                 if self._half or not text.isascii():
                     text = self._joined(text)
+                if "\0" in text:  # which no database keeps
+                    text = text.replace("\0", "")
                 self._chars += len(text)
                 visible = self._thoughts.feed(text)
                 if visible is text and self._visible:  # as nearly all are
@@ -168,6 +188,7 @@ class Reading:
 
     def _read_other(self, line: bytes) -> None:
         if not line:
+            self._end_event()
             if self._event == b"error":
                 raise completions.failure("no words")
             self._event = b""
@@ -180,23 +201,28 @@ class Reading:
             if len(self._stray) > _MAX_STRAY_BYTES:
                 raise ModelMisbehaved("the answer is too long")
 
+    def _end_event(self) -> None:
+        """Raise the error of data that no line has completed."""
+        if self._open is not None:
+            raise self._open[1]
+
     def _read_whole(self, pieces: list[str]) -> None:
         """Read an answer of a server that did not stream it: a whole completion is understood.
 
         Raises:
             ModelError: the answer is something else.
         """
-        whole = bytes(self._stray + self._rest).strip()
+        whole = bytes(self._stray + self._rest).strip().removeprefix(_BOM)
         if not whole:
             return
         self.foreign = whole[:_SHOWN_BYTES].decode(errors="replace")
         completion = completions.read(whole) if whole.startswith(b"{") else None
-        if completion is None or not completion.choices:
+        choice = None if completion is None else completions.ours(completion)
+        if choice is None:
             raise ModelMisbehaved("the server sent no stream")
-        for choice in completion.choices[:1]:
-            self.reason = completions.finish_reason(choice) or "stop"
-            if choice.message is not None and choice.message.content:
-                self._add(self._joined(choice.message.content), pieces)
+        self.reason = completions.finish_reason(choice) or "stop"
+        if choice.message is not None and choice.message.content:
+            self._add(self._joined(choice.message.content).replace("\0", ""), pieces)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._bytes += len(chunk)
@@ -205,6 +231,9 @@ class Reading:
             lines[0] = bytes(self._rest) + lines[0]
             self._rest.clear()
         rest = lines.pop()
+        if lines and not self._under_way:
+            self._under_way = True
+            lines[0] = lines[0].removeprefix(_BOM)
         if rest:
             self._rest += rest
         if len(self._rest) > _MAX_LINE_BYTES or self._bytes > _MAX_STREAM_BYTES:

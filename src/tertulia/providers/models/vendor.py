@@ -52,7 +52,6 @@ _PARAMS: Known = {
 }
 _REFUSED = (vendor_errors.ModelRequestRejectedError, vendor_errors.UserError)
 _LATE = (vendor_errors.ModelTimeoutError, vendor_errors.ModelRequestTimeout, TimeoutError)
-_CUT = frozenset({"length", "content_filter"})
 
 
 class VendorModel:
@@ -66,6 +65,8 @@ class VendorModel:
         self._stall_s = stall_s
         self._window = window or Window()
         self._params = Params(model.model_name, _PARAMS)
+        self._begins_in_thought = False
+        """Whether its thoughts have no opening tag, as its last reply has shown."""
 
     async def start(self) -> None:
         """Open the vendor's connections."""
@@ -113,13 +114,14 @@ class VendorModel:
 
     async def _pieces(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Read a reply. Returns its pieces without thoughts, which are signs of life."""
-        thoughts = ThoughtFilter()
+        thoughts = ThoughtFilter(begins_in_thought=self._begins_in_thought)
         visible = False
         async with aclosing(self._events(prompt)) as events:
             async for event in events:
                 piece = thoughts.feed(_text(event))
                 if thoughts.taken_back:
                     thoughts.taken_back = visible = False
+                    self._begins_in_thought = True  # the prompt's own may refuse to take anything back
                     prompt.tell("taken-back")
                 if piece:
                     visible = True
@@ -127,6 +129,7 @@ class VendorModel:
                 else:
                     prompt.tell("alive")
         rest = thoughts.finish()
+        self._begins_in_thought = thoughts.closed_alone
         if rest:
             yield rest
         elif not visible:
@@ -143,15 +146,16 @@ class VendorModel:
                 async with asyncio.timeout(self._stall_s):
                     event = await anext(events, None)
                 if event is None:
-                    self._judge_end(response.finish_reason)
+                    self._judge_end(prompt, response.finish_reason)
                     return
                 yield event
 
-    def _judge_end(self, reason: str | None) -> None:
+    def _judge_end(self, prompt: Prompt, reason: str | None) -> None:
         if reason == "error":
             raise ModelUnavailable("the reply was broken off")
-        if reason in _CUT:
+        if reason == "length" or reason == "content_filter":  # noqa: PLR1714 - narrows the type
             chat.report_cut(self._model.model_name, self._model.system, reason)
+            prompt.tell(reason)
 
     async def _ask(self, fitting: Fitting, form: ModelRequestParameters) -> ModelResponse:
         """Ask for a whole answer. Returns it; a prompt that is too long is asked again without its oldest turns."""
@@ -171,7 +175,7 @@ class VendorModel:
                 fitting.shorten(failure)
                 fitting.prompt.tell("alive")
             else:
-                self._judge_end(response.finish_reason)
+                self._judge_end(fitting.prompt, response.finish_reason)
                 fitting.taken()
                 return response
 
@@ -216,7 +220,7 @@ def _text(event: object) -> str:
     """Read the text that an event adds to the reply. Returns an empty text for a thought."""
     match event:
         case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
-            return text
+            return text.replace("\0", "")  # which no database keeps
         case _:
             return ""
 

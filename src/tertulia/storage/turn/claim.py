@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
-from tertulia.errors import BadRequest, Conflict, NotFound
+from tertulia.errors import BadRequest, Conflict, NotFound, TurnRunning
 from tertulia.events import VersionInfo
 from tertulia.storage.conversation import Conversation, UserProfile
 from tertulia.storage.database.prepared import Prepared, insert
@@ -185,7 +185,8 @@ def _clear_the_way(connection: Connection, opening: Opening) -> bool:
         if earlier["is_finished"]:
             returning = True
         elif is_live(earlier["lease_expires_at"]):
-            raise Conflict("The user has an unfinished conversation of this service, and its turn is running.")
+            text = "The user has an unfinished conversation of this service, and its turn is running."
+            raise TurnRunning(text, earlier["id"], earlier["lease_interaction_id"])
         elif earlier["num_interactions"]:
             raise BadRequest(
                 f"The user has an unfinished conversation of this service: {earlier['id']}. Finish it first."

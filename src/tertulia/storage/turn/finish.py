@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.errors import Conflict
+from tertulia.errors import Conflict, TurnRunning
 from tertulia.storage.conversation import Conversation
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.idempotency import free_keys
@@ -12,11 +12,12 @@ from tertulia.storage.turn.lease import FREE, is_live
 
 
 def refuse_unless_idle(conversation: Conversation) -> None:
-    """Raise Conflict when a conversation is finished, or a turn of it is running."""
+    """Raise Conflict when a conversation is finished, TurnRunning when a turn of it is running."""
     if conversation.is_finished:
         raise Conflict("The conversation is finished.")
-    if is_live(conversation.lease.expires_at):
-        raise Conflict("Another operation on this conversation is running.")
+    lease = conversation.lease
+    if is_live(lease.expires_at) and lease.interaction_id is not None:
+        raise TurnRunning("Another operation on this conversation is running.", conversation.id, lease.interaction_id)
 
 
 def finish(connection: Connection, conversation: Conversation) -> None:
