@@ -3,6 +3,7 @@
     TertuliaError                 500
     +-- BadRequest                400  well-formed, but not possible now
     |   +-- NothingHeard          400  there is no speech in a recording
+    |   +-- StorageFull           400  conversations hold as many bytes as they may
     +-- Unauthorized              401  who are you?
     +-- Forbidden                 403  you may not
     +-- NotFound                  404
@@ -60,6 +61,10 @@ class BadRequest(TertuliaError):
 
 class NothingHeard(BadRequest):
     """There is no speech in a recording."""
+
+
+class StorageFull(BadRequest):
+    """There is no room for another turn: the quota of a user or an organization is used up."""
 
 
 class Unauthorized(TertuliaError):

@@ -8,11 +8,12 @@ from tertulia.storage.tables.conversation import (
     idempotency_keys,
     interactions,
     messages,
+    recording_parts,
     recordings,
     streams,
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
-from tertulia.storage.tables.organization import api_keys, erasures, organizations, roles, users
+from tertulia.storage.tables.organization import api_keys, erasures, organization_usage, organizations, roles, users
 from tertulia.storage.tables.service import services, version_sets
 
 __all__ = [
@@ -29,7 +30,9 @@ __all__ = [
     "maintenance",
     "messages",
     "metadata",
+    "organization_usage",
     "organizations",
+    "recording_parts",
     "recordings",
     "roles",
     "services",
