@@ -5,6 +5,7 @@
     |   +-- BadRecording          400  a recording is empty, too long, or has no sound
     |   |   +-- NothingHeard      400  there is no speech in it
     |   +-- CodecsMissing         400  the server's extra `voice` is not installed
+    |   +-- StorageFull           400  conversations hold as many bytes as they may
     +-- Unauthorized              401  who are you?
     +-- Forbidden                 403  you may not
     +-- NotFound                  404
@@ -76,6 +77,10 @@ class CodecsMissing(BadRequest):
 
     def __init__(self, detail: str = "This server has no codecs: its extra `voice` is not installed.") -> None:
         super().__init__(detail)
+
+
+class StorageFull(BadRequest):
+    """There is no room for another turn: the quota of a user or an organization is used up."""
 
 
 class Unauthorized(TertuliaError):

@@ -140,6 +140,7 @@ def _head(kind: type[Event] | type[Action]) -> bytes:
 _ACTION = _head(CurrentAgentAction)
 _FILLER = _ACTION + b',"action":' + _head(ActionTooLong)
 _PIECE = _head(NewMessage)
+_MESSAGE = b',"message":"'
 _COMPLETE = _head(InteractionComplete)
 
 
@@ -156,6 +157,18 @@ def is_filler(line: bytes) -> bool:
 def is_piece(line: bytes) -> bool:
     """Return True for an encoded piece of the reply."""
     return line.startswith(_PIECE)
+
+
+def text_of_piece(line: bytes, message_id: str) -> tuple[int, int]:
+    """Find the text of an encoded piece of a message, sound in base64 say. Return its first byte and its end.
+
+    Both are 0 if the line is no such piece, or its text has a quote or an escape.
+    """
+    if not line.startswith(_PIECE + _MESSAGE) or b'"message_id":"%b"' % message_id.encode() not in line:
+        return 0, 0
+    start = len(_PIECE + _MESSAGE)
+    end = line.index(b'"', start)
+    return (0, 0) if b"\\" in line[start:end] else (start, end)
 
 
 def is_complete(line: bytes) -> bool:

@@ -102,6 +102,8 @@ class LimitSettings(Group):
 
     body_bytes: Annotated[int, Field(ge=1024)] = 2_000_000
     """The largest request body; 413 beyond."""
+    bodies_bytes: Annotated[int, Field(ge=1024)] = 256_000_000
+    """The bodies of all requests that a process works on, together; 503 for the one that finds no room."""
     body_stall_s: Annotated[float, Field(gt=0, le=600)] = 20
     """A body that pauses for so many seconds is answered with 408."""
     body_s: Annotated[float, Field(gt=0, le=3600)] = 180
@@ -110,6 +112,10 @@ class LimitSettings(Group):
     """The largest body of a spoken message; 413 beyond."""
     audio_s: Annotated[float, Field(gt=0, le=3600)] = 120
     """The longest spoken message, in seconds; 400 beyond."""
+    user_stored_bytes: Annotated[int, Field(ge=0)] = 0
+    """The most bytes of text and sound that a user's conversations hold; the next turn is 400. 0: no bound."""
+    organization_stored_bytes: Annotated[int, Field(ge=0)] = 0
+    """As `user_stored_bytes`, for all users of an organization together."""
 
 
 class RelaySettings(Group):

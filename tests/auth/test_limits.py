@@ -78,13 +78,13 @@ def test_a_refused_request_has_a_standing_too(limiter: Limiter) -> None:
 
 
 def test_who_has_every_place_waits_until_one_is_free(limiter: Limiter) -> None:
-    with limiter.place(1, "me"):
-        with pytest.raises(TooManyRequests), limiter.place(1, "me"):
+    with limiter.place(1, "No more.", "me"):
+        with pytest.raises(TooManyRequests), limiter.place(1, "No more.", "me"):
             pytest.fail("there was another place")
-        with limiter.place(1, "them"):
+        with limiter.place(1, "No more.", "them"):
             pass
 
-    with limiter.place(1, "me"):
+    with limiter.place(1, "No more.", "me"):
         pass
 
 

@@ -29,6 +29,7 @@ from tertulia.storage.turn import claim as claims
 from tertulia.storage.turn import finish, settle, stream, sweep
 from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import IdempotencyTicket, begin_once
+from tertulia.storage.turn.outline import Outline
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, delete_user, insert_user, lock_user
@@ -262,7 +263,7 @@ def _check(scene: Scene, results: dict[str, object], *, expired: bool) -> None:
     if "look_up" in results:
         void = "abandon" in results or expired
         assert results["look_up"] in [
-            RecordedStream(BODY),
+            RecordedStream(Outline(BODY)),
             RunningElsewhere(scene.owner),
             *([NotFound] if void else []),
         ]

@@ -31,6 +31,7 @@ from tertulia.storage.turn import claim as claims
 from tertulia.storage.turn import finish, settle, stream, sweep
 from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
+from tertulia.storage.turn.outline import Outline
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening, Settlement
 from tertulia.storage.user import NewUser, insert_user
@@ -212,7 +213,7 @@ class Protocol(RuleBasedStateMachine):
         asked = (worker, stream.find_stream, some.conversation.id, some.claim.interaction_id)
         if some.settlement is not None:
             if _kept(some) > self.world.now:
-                assert self.world.run(*asked) == RecordedStream(_body(some.claim))
+                assert self.world.run(*asked) == RecordedStream(Outline(_body(some.claim)))
             else:
                 self._refused(Gone, *asked)
         elif some.holds and self._is_live(some.conversation):

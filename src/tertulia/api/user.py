@@ -1,6 +1,7 @@
 """Users: sign in, invite, list, update, delete, and show the knowledge of agents."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,12 +20,12 @@ from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.permissions import Permission
 from tertulia.background.erasing import erase_user
 from tertulia.background.jobs import Work
-from tertulia.errors import Forbidden
+from tertulia.errors import Forbidden, TertuliaError
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
 from tertulia.storage import user as users
 from tertulia.storage.database.paging import Sort, Window
-from tertulia.storage.job import Job
+from tertulia.storage.job import Job, StaleJob
 from tertulia.storage.user import NewUser, User, UserChanges, UserFilter
 
 router = contract_router("/user", "User")
@@ -280,7 +281,8 @@ def _refuse_widening(actor: Actor, user: User, changes: UserChanges) -> None:
 async def delete_user(organization: Organization, actor: CurrentActor, requested_user_id: str) -> None:
     """Delete a user with all their conversations."""
     erasure = await organization.database.write(_delete, actor, requested_user_id)
-    await erase_user(Work(organization.database, erasure))
+    with suppress(TertuliaError, StaleJob):  # the user is gone; what fails here is done again as the job
+        await erase_user(Work(organization.database, erasure))
 
 
 def _delete(connection: Connection, actor: Actor, user_id: str) -> Job:

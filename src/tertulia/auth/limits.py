@@ -109,14 +109,14 @@ class Limiter:
         return Allowance(item.amount, remaining, math.ceil(self._today() + left_s), wait)
 
     @contextmanager
-    def place(self, most: int, *who: str) -> Generator[None]:
+    def place(self, most: int, refusal: str, *who: str) -> Generator[None]:
         """Take one of the places that somebody may have at once, while the block runs.
 
         Raises:
-            TooManyRequests: all are taken.
+            TooManyRequests: all are taken; `refusal` says so.
         """
         if self._places[who] >= most:
-            raise TooManyRequests(f"There are {most} live conversations of this user already.", 1)
+            raise TooManyRequests(refusal, 1)
         self._places[who] += 1
         try:
             yield

@@ -15,7 +15,8 @@ from tertulia.events import MessageType, VersionInfo
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns
-from tertulia.storage.database.tags import tag_condition
+from tertulia.storage.database.shapes import among
+from tertulia.storage.database.tags import tag_conditions
 from tertulia.storage.tables import conversations, messages, roles, users
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
@@ -301,10 +302,10 @@ def list_conversations(
 
 def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [
-        conversations.c[name].in_(values)
+        among(conversations.c[name], values)
         for name in ("id", "user_id", "service_id")
         if (values := getattr(narrow, name))
     ]
     if narrow.is_finished is not None:
         conditions.append(conversations.c.is_finished.is_(narrow.is_finished))
-    return [*conditions, *(tag_condition(conversations.c.tags, key, value) for key, value in narrow.tag)]
+    return [*conditions, *tag_conditions(conversations.c.tags, narrow.tag)]

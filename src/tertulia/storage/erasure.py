@@ -5,13 +5,16 @@ gone. Its content goes afterwards, some rows and a few megabytes at a time, and 
 """
 
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.storage.database.shapes import among
 from tertulia.storage.job import Job, enqueue_taken
+from tertulia.storage.recording import delete_recordings
 from tertulia.storage.tables import (
     conversations,
     idempotency_keys,
@@ -49,8 +52,8 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
     theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
     ids = sa.select(conversations.c.id).where(theirs)
     return (
-        _remove_large(connection, recordings, recordings.c.message_id, ids)
-        or _remove_large(connection, streams, streams.c.interaction_id, ids)
+        _remove_recordings(connection, ids)
+        or _remove_streams(connection, ids)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
@@ -63,25 +66,39 @@ def erase_rest(connection: Connection, org_id: str, user_id: str) -> None:
     connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
 
 
-def _remove_large(connection: Connection, table: Table, key: ColumnElement[str], ids: sa.Select[tuple[str]]) -> bool:
-    """Remove rows with a `body` up to the bytes of a portion. Return True if there were any."""
-    size = sa.func.length(table.c.body)
-    found = connection.execute(sa.select(key, size).where(table.c.conversation_id.in_(ids)).limit(PORTION_ROWS)).all()
+def _remove_recordings(connection: Connection, ids: sa.Select[tuple[str]]) -> bool:
+    """Remove recordings up to the bytes of a portion. Return True if there were any."""
+    size = sa.func.coalesce(recordings.c.size, sa.func.length(recordings.c.body))
+    query = sa.select(recordings.c.message_id, size).where(recordings.c.conversation_id.in_(ids))
+    chosen = _portion(connection, query)
+    delete_recordings(connection, chosen)
+    return bool(chosen)
+
+
+def _remove_streams(connection: Connection, ids: sa.Select[tuple[str]]) -> bool:
+    """Remove streams up to the bytes of a portion. Return True if there were any."""
+    query = sa.select(streams.c.interaction_id, sa.func.length(streams.c.body))
+    chosen = _portion(connection, query.where(streams.c.conversation_id.in_(ids)))
+    if chosen:
+        connection.execute(sa.delete(streams).where(among(streams.c.interaction_id, chosen)))
+    return bool(chosen)
+
+
+def _portion(connection: Connection, query: sa.Select[Any, Any]) -> list[str]:
+    """Choose rows, of which a query gives key and size, up to the bytes of a portion. Return their keys."""
     chosen: list[str] = []
     room = PORTION_BYTES
-    for row_key, row_bytes in found:
-        room -= row_bytes
+    for row in connection.execute(query.limit(PORTION_ROWS)):
+        room -= row[1]
         if chosen and room < 0:
             break
-        chosen.append(row_key)
-    if chosen:
-        connection.execute(sa.delete(table).where(key.in_(chosen)))
-    return bool(chosen)
+        chosen.append(row[0])
+    return chosen
 
 
 def _remove_some(connection: Connection, table: Table, which: ColumnElement[bool]) -> bool:
     """Remove as many rows as a portion has. Return True if there were any."""
     found = connection.execute(sa.select(table.c.id).where(which).limit(PORTION_ROWS)).scalars().all()
     if found:
-        connection.execute(sa.delete(table).where(table.c.id.in_(found)))
+        connection.execute(sa.delete(table).where(among(table.c.id, found)))
     return bool(found)

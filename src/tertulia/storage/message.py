@@ -15,6 +15,7 @@ from tertulia.storage.conversation import COLUMNS as CONVERSATION_COLUMNS
 from tertulia.storage.conversation import Conversation, ListedConversation
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import conversations, interactions, messages, users
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {**CONVERSATION_COLUMNS, "message_type": messages.c.message_type}
@@ -80,7 +81,7 @@ def list_messages(
     `visible` may name columns of the conversation and of its owner.
     """
     conditions = [
-        messages.c[name].in_(values)
+        among(messages.c[name], values)
         for name in ("id", "message_type", "interaction_id")
         if (values := getattr(narrow, name))
     ]

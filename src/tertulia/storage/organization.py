@@ -11,6 +11,7 @@ from tertulia import clock
 from tertulia.errors import NotFound
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.tables import organizations
+from tertulia.storage.usage import insert_usage
 
 DEFAULT_PREFERENCES: Mapping[str, Any] = {
     "enable_response_recommendation": False,
@@ -54,6 +55,7 @@ def insert_organization(
         "created_at": clock.now(),
     }
     connection.execute(sa.insert(organizations), row)
+    insert_usage(connection, org_id)
 
 
 def find_organization(connection: Connection, org_id: str) -> Organization | None:

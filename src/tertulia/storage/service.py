@@ -17,7 +17,8 @@ from tertulia.storage.agent import AGENT, Agent
 from tertulia.storage.context_graph import CONTEXT_GRAPH, ContextGraph
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row
-from tertulia.storage.database.tags import tag_condition
+from tertulia.storage.database.shapes import among
+from tertulia.storage.database.tags import tag_conditions
 from tertulia.storage.tables import organizations, services, version_sets
 
 
@@ -124,10 +125,10 @@ def list_services(
     """Fetch a page of services, the oldest first unless sorted otherwise. Return those that are `visible`."""
     conditions = [services.c.org_id == org_id, visible]
     if narrow.id:
-        conditions.append(services.c.id.in_(narrow.id))
+        conditions.append(among(services.c.id, narrow.id))
     if narrow.is_active is not None:
         conditions.append(services.c.is_active.is_(narrow.is_active))
-    conditions += [tag_condition(services.c.tags, key, value) for key, value in narrow.tags]
+    conditions += tag_conditions(services.c.tags, narrow.tags)
     sortable = {"name": services.c.name, "is_active": services.c.is_active}
     query = (
         sa.select(*columns(Service, services))
@@ -139,7 +140,7 @@ def list_services(
 
 def list_version_sets(connection: Connection, service_ids: Sequence[str]) -> dict[str, dict[str, VersionSet]]:
     """Fetch the version sets of services. Return them by service and name."""
-    query = sa.select(version_sets).where(version_sets.c.service_id.in_(service_ids)).order_by(version_sets.c.name)
+    query = sa.select(version_sets).where(among(version_sets.c.service_id, service_ids)).order_by(version_sets.c.name)
     found: dict[str, dict[str, VersionSet]] = {service_id: {} for service_id in service_ids}
     for row in connection.execute(query):
         found[row.service_id][row.name] = VersionSet(

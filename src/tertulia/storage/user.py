@@ -16,10 +16,12 @@ from tertulia.ids import new_id
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import PreparedSelect
 from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.shapes import among
 from tertulia.storage.erasure import add_erasure
 from tertulia.storage.job import Job
 from tertulia.storage.role import Role
 from tertulia.storage.tables import conversations, roles, users
+from tertulia.storage.usage import give_back_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +224,9 @@ def list_users(
     """Fetch a page of users, the oldest first unless sorted otherwise. Return those that are `visible`."""
     query = _USERS.where(users.c.org_id == org_id, visible)
     if narrow.user_id:
-        query = query.where(users.c.id.in_(narrow.user_id))
+        query = query.where(among(users.c.id, narrow.user_id))
     if narrow.email:
-        query = query.where(users.c.email.in_([email.lower() for email in narrow.email]))
+        query = query.where(among(users.c.email, [email.lower() for email in narrow.email]))
     ordered = query.order_by(*ordering(sort, SORTABLE, users.c.created_at, users.c.id))
     return fetch_page(connection, ordered, window, User)
 
@@ -242,6 +244,7 @@ def delete_user(connection: Connection, user: User) -> Job:
         Conflict: a turn of one of their conversations is running.
     """
     _refuse_while_turns_run(connection, user)
+    give_back_all(connection, user.org_id, user.id)
     connection.execute(sa.delete(users).where(users.c.id == user.id))
     return add_erasure(connection, user.org_id, user.id)
 

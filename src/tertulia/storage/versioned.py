@@ -20,6 +20,7 @@ from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.ids import new_id
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import services
 
 MAX_NUMBER = 2**31 - 1
@@ -155,7 +156,7 @@ def list_(
     if narrow.deprecated is not None:
         query = query.where(things.deprecated.is_(narrow.deprecated))
     if narrow.id:
-        query = query.where(things.id.in_(narrow.id))
+        query = query.where(among(things.id, narrow.id))
     return fetch_page(connection, query.order_by(things.created_at, things.id), window, kind.row)
 
 

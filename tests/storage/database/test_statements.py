@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import ceil
 from typing import Any
 
 import httpx2
@@ -11,6 +12,8 @@ from sqlalchemy import Pool, event
 
 from support import spoken, talk
 from support.server import Serve, Server
+from tertulia.audio.pcm import RATE, wav
+from tertulia.storage.turn.parts import PART_BYTES
 
 pytestmark = pytest.mark.both_databases
 
@@ -79,7 +82,7 @@ def test_a_create_sends_a_fixed_number_of_statements(heard: Heard, server: Serve
         heard[:] = before
 
     create()
-    assert count(heard, create) == {"SELECT": 3, "INSERT": 4, "UPDATE": 2}
+    assert count(heard, create) == {"SELECT": 3, "INSERT": 4, "UPDATE": 3}
 
 
 def test_a_turn_sends_as_many_statements_late_in_a_conversation_as_early(
@@ -94,7 +97,7 @@ def test_a_turn_sends_as_many_statements_late_in_a_conversation_as_early(
     for _ in range(30 - 1 - REPEATS):
         interact()
     late = count(heard, interact)
-    assert early == late == {"SELECT": 3, "INSERT": 4, "UPDATE": 3}
+    assert early == late == {"SELECT": 3, "INSERT": 4, "UPDATE": 4}
 
 
 def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
@@ -107,4 +110,9 @@ def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
         answer = spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice")
         assert answer.status_code == 200
 
-    assert count(heard, interact) == {"SELECT": 4, "INSERT": 6, "UPDATE": 3}
+    def sound(kept: bytes) -> int:
+        return ceil(len(kept) / PART_BYTES)
+
+    replies = talk.lines(spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice"))
+    parts = sound(wav(recording, RATE)) + sound(wav(spoken.sound(replies), RATE))
+    assert count(heard, interact) == {"SELECT": 4, "INSERT": 6 + parts, "UPDATE": 4}

@@ -117,7 +117,9 @@ async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery
     limiter, claims = found.runtime.limiter, found.claims
     if limiter is not None:
         count(websocket.scope, limiter, SESSIONS_A_MINUTE, "converse_realtime", claims.org_id, claims.user_id)
-        places.enter_context(limiter.place(SESSIONS_AT_ONCE, "converse_realtime", claims.org_id, claims.user_id))
+        refusal = f"There are {SESSIONS_AT_ONCE} live conversations of this user already."
+        who = "converse_realtime", claims.org_id, claims.user_id
+        places.enter_context(limiter.place(SESSIONS_AT_ONCE, refusal, *who))
     query = _read_query(websocket)
     caller = _LiveCaller(websocket, found, action_filter(query.action_pattern))
     if query.spoken == "mp3":

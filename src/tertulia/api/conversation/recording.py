@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-import re
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -14,21 +14,32 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.api.conversation.paths import ConversationPath, MessagePath
-from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
-from tertulia.api.http.rate_limit import rate_limit
+from tertulia.api.conversation.portions import RecordingResponse, part_of
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, OrganizationScope
+from tertulia.api.http.rate_limit import count, rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.auth.actor import Actor
+from tertulia.auth.limits import Limiter
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, Forbidden, Gone, NotFound
 from tertulia.storage import message as messages
 from tertulia.storage import recording as recordings
 from tertulia.storage.conversation import get_conversation
+from tertulia.storage.recording import StoredRecording
 from tertulia.storage.turn.values import ContentType
 
 router = contract_router("/conversation", "Conversation")
 
 SHORT = timedelta(minutes=15)
 LONG = timedelta(hours=12)
+
+READS_A_MINUTE = 120
+"""Requests for one recording in a minute, whoever has its link: a player asks for many ranges."""
+
+READERS = 8
+"""Readers of one recording at once."""
+
+_OPERATION = "get-message-recording"
 
 
 class MessageSource(BaseModel):
@@ -78,7 +89,7 @@ def _get_content_type(connection: Connection, actor: Actor, conversation_id: str
 
 @router.get(
     "/{conversation_id}/messages/{message_id}/recording",
-    operation_id="get-message-recording",
+    operation_id=_OPERATION,
     response_class=Response,
     responses={
         200: {"content": {"audio/wav": {}, "audio/mpeg": {}}},
@@ -94,49 +105,45 @@ async def get_message_recording(
     expires: Annotated[int, Query(description="As the link has it: seconds since 1970.")],
     signature: Annotated[str, Query(description="As the link has it.")],
 ) -> Response:
-    """Return the recording that a link leads to. 403 when the link was changed, 410 when it has expired."""
+    """Return the recording that a link leads to, or the range of it that is asked for.
+
+    403 when the link was changed, 410 when it has expired.
+    """
     key = runtime.secret_box.derive("recordings")
     right = _sign(key, organization.org_id, conversation_id, message_id, expires)
     if not hmac.compare_digest(right.encode(), signature.encode()):
         raise Forbidden("This link is not one of ours.")
     if expires < clock.now().timestamp():
         raise Gone("This link has expired.")
-    found = await organization.database.read(recordings.get_recording, organization.org_id, conversation_id, message_id)
-    return _part(found.body, found.content_type, request.headers.get("range"))
+    place = _place(request, runtime.limiter, message_id)
+    recording = await _find_recording(organization, conversation_id, message_id)
+    return RecordingResponse(organization.database, recording, part_of(recording, request.headers), place)
+
+
+def _place(request: Request, limiter: Limiter | None, message_id: str) -> AbstractContextManager[None]:
+    """Count a request for a recording. Return its place among the readers, to be taken.
+
+    Raises:
+        TooManyRequests: the recording is asked for too often.
+    """
+    if limiter is None:
+        return nullcontext()
+    count(request.scope, limiter, READS_A_MINUTE, _OPERATION, message_id)
+    return limiter.place(READERS, f"There are {READERS} readers of this recording already.", _OPERATION, message_id)
+
+
+async def _find_recording(organization: OrganizationScope, conversation_id: str, message_id: str) -> StoredRecording:
+    where = (organization.org_id, conversation_id, message_id)
+    recording = await organization.database.read(recordings.find_recording, *where)
+    if recording is None:
+        await organization.database.write(recordings.split_whole, message_id)
+        recording = await organization.database.read(recordings.find_recording, *where)
+    if recording is None:  # it cannot be whole again
+        raise NotFound("There is no recording of this message.")
+    return recording
 
 
 def _sign(key: bytes, org_id: str, conversation_id: str, message_id: str, expires: int) -> str:
     """Sign the target of a link, and its end. Return the signature, HMAC-SHA-256 in hexadecimal."""
     signed = "\n".join([org_id, conversation_id, message_id, str(expires)])
     return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
-
-
-_HEADERS = {
-    "Accept-Ranges": "bytes",
-    "Cache-Control": "private",
-    "Content-Disposition": "inline",
-    "X-Content-Type-Options": "nosniff",
-}
-
-_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
-
-
-def _part(body: bytes, content_type: str, wanted: str | None) -> Response:
-    """Answer with a body, or the one range of it that is asked for. Return the response.
-
-    RFC 9110, section 14; other ranges count as none.
-    """
-    found = _RANGE.fullmatch((wanted or "").strip())
-    if found is None or not (found["first"] or found["last"]):
-        return Response(body, 200, _HEADERS, content_type)
-    size = len(body)
-    if found["first"]:
-        first, last = int(found["first"]), min(int(found["last"] or size), size - 1)
-        if found["last"] and int(found["last"]) < first:
-            return Response(body, 200, _HEADERS, content_type)
-    else:
-        first, last = max(0, size - int(found["last"])), size - 1
-    if first > last:
-        return Response(b"", 416, {**_HEADERS, "Content-Range": f"bytes */{size}"})
-    place = {"Content-Range": f"bytes {first}-{last}/{size}"}
-    return Response(body[first : last + 1], 206, {**_HEADERS, **place}, content_type)

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tertulia.api.http import warnings
 from tertulia.api.http.errors import answer
 from tertulia.api.http.rate_limit import tell_allowance
-from tertulia.errors import PayloadTooLarge, RequestTimeout
+from tertulia.errors import PayloadTooLarge, RequestTimeout, Unavailable
 from tertulia.settings import LimitSettings
 
 REQUEST_ID = "x-request-id"
@@ -155,11 +155,15 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 
 
 class BodyLimits:
-    """Bounds a request's body: 413 if it is too large, 408 if it pauses or takes too long. Speech may be larger."""
+    """Bounds a request's body: 413 if it is too large, 408 if it pauses or takes too long. Speech may be larger.
+
+    All bodies together are bounded too: 503 for the one that finds no room.
+    """
 
     def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
         self.app = app
         self.limits = limits
+        self._room = _Room(limits.bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -170,7 +174,11 @@ class BodyLimits:
         if announced.isdecimal() and int(announced) > most:
             await answer(_too_large(most))(scope, receive, send)
             return
-        await self.app(scope, _Body(receive, self.limits, most).receive, send)
+        body = _Body(receive, self.limits, most, self._room)
+        try:
+            await self.app(scope, body.receive, send)
+        finally:
+            body.release()
 
 
 def _is_spoken(scope: Scope) -> bool:
@@ -185,10 +193,21 @@ def _too_large(most: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The request body is larger than {most} bytes.")
 
 
+class _Room:
+    """The room for the bodies of all requests that a process works on; `left` is in bytes."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+
 class _Body:
     """A body that is being received."""
 
-    def __init__(self, receive: Receive, limits: LimitSettings, most: int) -> None:
+    def __init__(self, receive: Receive, limits: LimitSettings, most: int, room: _Room) -> None:
+        self._room = room
+        self._held = 0
         self._receive = receive
         self._limits = limits
         self._most = most
@@ -207,7 +226,17 @@ class _Body:
         except TimeoutError as error:
             raise RequestTimeout("The request body did not arrive in time.") from error
         self._complete = message["type"] != "http.request" or not message.get("more_body", False)
-        self._size += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._size += size
         if self._size > self._most:
             raise _too_large(self._most)
+        if size > self._room.left:
+            raise Unavailable("The server has as many requests in its memory as it can.", retry_after=2)
+        self._room.left -= size
+        self._held += size
         return message
+
+    def release(self) -> None:
+        """Give the room of the body back."""
+        self._room.left += self._held
+        self._held = 0

@@ -37,6 +37,7 @@ from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
 from tertulia.storage.turn.settle import abandon
 from tertulia.storage.turn.values import Claim, Lease, Message, Opening
+from tertulia.storage.usage import Quotas, refuse_when_full
 
 CLOCK_SKEW = timedelta(seconds=5)
 """The most by which a caller's clock may be ahead of ours: an event so little in the future counts as past."""
@@ -70,6 +71,7 @@ class Conversations:
         self._library = Library()
         self._settings = settings
         self.history = HistoryBounds(settings.turn.history, settings.turn.history_chars)
+        self._quotas = Quotas(settings.limit.user_stored_bytes, settings.limit.organization_stored_bytes)
         attempts = max(len(settings.model), len(settings.voice))
         self._runner = Runner(settings.turn, models, voices, self._library, attempts)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
@@ -121,11 +123,13 @@ class Conversations:
         Raises:
             NotFound, BadRequest, Conflict: see storage.turn.claim.claim_new; and whatever the gate raises.
             BadRequest: the graph has states that the engine cannot run, or the reply cannot be spoken.
+            StorageFull: the user's conversations, or the organization's, hold as many bytes as they may.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
         """
 
         def claim(connection: Connection, lease: Lease) -> Claim:
+            refuse_when_full(connection, self._quotas, opening.org_id, opening.user_id)
             return claim_new(connection, opening, lease)
 
         with self._runner.admitted():
@@ -156,6 +160,7 @@ class Conversations:
             NotFound, Conflict: see storage.turn.claim.claim_existing; and whatever the gate raises.
             BadRequest: the external events do not fit into the conversation, the reply cannot be spoken, or there is no
                 speech in the message.
+            StorageFull: as in `start`.
             TranscriptionFailed, or what `incoming.decode` raises: the message cannot be heard.
             Unprocessable: the ticket's key was used for another request.
             Unavailable: there can be no new turn now.
@@ -164,6 +169,7 @@ class Conversations:
         def claim(connection: Connection, lease: Lease) -> Claim:
             conversation = get_conversation(connection, org_id, conversation_id)
             gate.admit(conversation)
+            refuse_when_full(connection, self._quotas, org_id, conversation.owner.user_id)
             claimed = claim_existing(connection, conversation, lease, self.history)
             check_external_events(incoming, claimed.last_message_time)
             return claimed

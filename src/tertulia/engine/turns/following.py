@@ -13,12 +13,13 @@ import structlog
 
 from tertulia import clock, events
 from tertulia.engine.turns import relay
-from tertulia.engine.turns.log import EventLog, RecordedLog, Stream, without_first
+from tertulia.engine.turns.log import EventLog, RecordedLog, Stream
 from tertulia.engine.turns.relay import Relay, RemoteTurn
 from tertulia.engine.turns.runner import Runner
 from tertulia.errors import Conflict, Gone, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
 from tertulia.storage.database.units import Database
+from tertulia.storage.recording import read_range
 from tertulia.storage.turn import worker
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere, find_stream
 from tertulia.storage.turn.sweep import end_expired
@@ -88,7 +89,7 @@ class Following:
             return turn.log
         found = await database.read(find_stream, conversation_id, interaction_id)
         if isinstance(found, RecordedStream):
-            return RecordedLog(found.body)
+            return RecordedLog(found.outline, partial(database.read, read_range))
         address = await self._address(found)
         if address is None:
             return None
@@ -189,7 +190,10 @@ async def _rest_of_silent(database: Database, conversation_id: str, interaction_
             except NotFound:
                 await database.write(end_expired, conversation_id, interaction_id)
                 continue
-            return without_first(found.body, after) if isinstance(found, RecordedStream) else None
+            if isinstance(found, RunningElsewhere):
+                return None
+            rest = RecordedLog(found.outline, partial(database.read, read_range))
+            return b"".join([lines async for lines in rest.follow(after)])
     except Gone:
         return b""
     except Unavailable:

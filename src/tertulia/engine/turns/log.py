@@ -6,13 +6,15 @@ Lines are numbered from 1; a reader that has had `after` of them reads on from t
 import asyncio
 import zlib
 from bisect import bisect_right
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tertulia import events
 from tertulia.errors import ModelMisbehaved
 from tertulia.events import Event
+from tertulia.storage.turn.outline import Cut, Outline, fill
 
 CHUNK_BYTES = 1 << 16
 """A piece of a recorded log, as a reader is given it."""
@@ -153,16 +155,44 @@ class TurnLog:
                 await self.changed()
 
 
-class RecordedLog:
-    """The log of a turn that has ended, read from its recorded body."""
+ReadSound = Callable[[str, int, int], Awaitable[bytes]]
+"""Reads the recording of a message, from its first to its last byte."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
+
+class RecordedLog:
+    """The log of a turn that has ended, read from its outline; `read` reads its sound, portion by portion."""
+
+    def __init__(self, outline: Outline, read: ReadSound) -> None:
+        self._outline = outline
+        self._read = read
 
     async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        body = without_first(self._body, after)
-        for position in range(0, len(body), CHUNK_BYTES):
-            yield body[position : position + CHUNK_BYTES]
+        lines = self._outline.lines
+        begins = len(lines) - len(without_first(lines, after))
+        cuts = deque(cut for cut in self._outline.cuts if cut.at > begins)
+        while begins < len(lines):
+            ends, portion = _take_portion(lines, begins, cuts)
+            yield await self._filled(begins, ends, portion)
+            begins = ends
+
+    async def _filled(self, begins: int, ends: int, cuts: Sequence[Cut]) -> bytes:
+        lines = self._outline.lines[begins:ends]
+        if not cuts or self._outline.message_id is None:
+            return lines
+        first, last = cuts[0].first, cuts[-1].first + cuts[-1].size - 1
+        return fill(lines, begins, cuts, await self._read(self._outline.message_id, first, last))
+
+
+def _take_portion(lines: bytes, begins: int, cuts: deque[Cut]) -> tuple[int, list[Cut]]:
+    """Take whole lines that are a piece for a reader. Return their end and their cuts, which leave `cuts`."""
+    ends, size, taken = begins, 0, list[Cut]()
+    while ends < len(lines) and size < CHUNK_BYTES:
+        line_begins, ends = ends, lines.index(b"\n", ends) + 1
+        size += ends - line_begins
+        while cuts and cuts[0].at < ends:
+            size += cuts[0].size
+            taken.append(cuts.popleft())
+    return ends, taken
 
 
 def without_first(body: bytes, lines: int) -> bytes:

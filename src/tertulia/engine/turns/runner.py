@@ -29,9 +29,9 @@ from tertulia.settings import TurnSettings
 from tertulia.storage.conversation import UserProfile
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn.settle import abandon, settle
-from tertulia.storage.turn.stream import compress
+from tertulia.storage.turn.stream import pack
 from tertulia.storage.turn.sweep import renew
-from tertulia.storage.turn.values import Claim, Lease, Settlement
+from tertulia.storage.turn.values import Claim, Lease, PackedStream, Settlement
 
 SUPERVISION_S = 1.0
 """Seconds between two looks at the running turns."""
@@ -177,9 +177,9 @@ class Runner:
                 )
             )
             if speaking is None:
-                stream = turn.log.body + complete
-            else:  # it is large: neither the event loop nor the database's writer is to wait until it is compressed
-                stream = await asyncio.to_thread(lambda: compress(turn.log.body + complete))
+                stream: bytes | PackedStream = turn.log.body + complete
+            else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
+                stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
             settlement = self._settlement(outcome, stream)
             await turn.database.write(settle, turn.claim, settlement)
             turn.end(Status.SETTLED, complete)
@@ -237,7 +237,7 @@ class Runner:
                 return False
             await asyncio.sleep(SUPERVISION_S)
 
-    def _settlement(self, outcome: Outcome, stream: bytes) -> Settlement:
+    def _settlement(self, outcome: Outcome, stream: bytes | PackedStream) -> Settlement:
         return Settlement(
             created_at=outcome.began,
             messages=outcome.messages,

@@ -8,12 +8,13 @@ from tertulia.storage.tables.conversation import (
     idempotency_keys,
     interactions,
     messages,
+    recording_parts,
     recordings,
     streams,
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
 from tertulia.storage.tables.job import jobs
-from tertulia.storage.tables.organization import api_keys, organizations, roles, users
+from tertulia.storage.tables.organization import api_keys, organization_usage, organizations, roles, users
 from tertulia.storage.tables.service import services, version_sets
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "maintenance",
     "messages",
     "metadata",
+    "organization_usage",
     "organizations",
+    "recording_parts",
     "recordings",
     "roles",
     "services",

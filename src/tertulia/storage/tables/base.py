@@ -32,6 +32,11 @@ def number(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, sa.Integer, nullable=nullable)
 
 
+def size(name: str) -> Column[int]:
+    """Make a column of bytes in number, which may be many. Return it."""
+    return Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
 def flag(name: str) -> Column[bool]:
     """Make a column of yes or no. Return it."""
     return Column(name, sa.Boolean, nullable=False)
@@ -45,3 +50,8 @@ def document(name: str, *, nullable: bool = False) -> Column[object]:
 def key(name: str = "id") -> Column[str]:
     """Make a column of text that is the primary key, or part of it. Return it."""
     return Column(name, sa.Text, primary_key=True)
+
+
+def number_key(name: str) -> Column[int]:
+    """Make a column of integers that is part of the primary key. Return it."""
+    return Column(name, sa.Integer, primary_key=True, autoincrement=False)

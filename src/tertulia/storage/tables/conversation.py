@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKeyConstraint, Index, Table, UniqueConstraint
 
-from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
+from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, number_key, text
 
 conversations = Table(
     "conversations",
@@ -79,7 +79,8 @@ messages = Table(
     ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
 )
 
-# What a settled turn streamed, byte for byte, for as long as it can be replayed.
+# What a settled turn streamed, byte for byte, for as long as it can be replayed; the sound of a spoken one is in its
+# recording alone.
 streams = Table(
     "streams",
     metadata,
@@ -87,6 +88,7 @@ streams = Table(
     key("interaction_id"),
     text("conversation_id"),
     Column("body", sa.LargeBinary, nullable=False),  # NDJSON, compressed by zlib
+    document("sound", nullable=True),  # where the sound belongs: see storage/turn/outline.py
     moment("expires_at"),
     Index(None, "conversation_id"),
     Index(None, "expires_at"),
@@ -101,10 +103,27 @@ recordings = Table(
     key("message_id"),
     text("conversation_id"),
     text("content_type"),  # audio/wav or audio/mpeg
-    Column("body", sa.LargeBinary, nullable=False),
+    number("size", nullable=True),  # in bytes; null while all of it is in `body`
+    Column("body", sa.LargeBinary, nullable=False),  # a whole one, of a version before recordings had parts; else empty
     moment("created_at"),
     Index(None, "conversation_id"),
     ForeignKeyConstraint(["conversation_id"], ["conversations.id"]),
+)
+Index(
+    "ix_recordings_whole",
+    recordings.c.message_id,
+    sqlite_where=sa.text("size IS NULL"),
+    postgresql_where=sa.text("size IS NULL"),
+)
+
+recording_parts = Table(
+    "recording_parts",
+    metadata,
+    text("org_id"),
+    key("message_id"),
+    number_key("number"),  # from 0; see storage/recording.py
+    Column("body", sa.LargeBinary, nullable=False),
+    ForeignKeyConstraint(["message_id"], ["recordings.message_id"]),
 )
 
 # Which turn a caller's key began; the row of a void turn says nothing.

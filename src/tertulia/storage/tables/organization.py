@@ -2,7 +2,7 @@
 
 from sqlalchemy import ForeignKeyConstraint, Index, Table, UniqueConstraint
 
-from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
+from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, number_key, size, text
 
 organizations = Table(
     "organizations",
@@ -12,6 +12,15 @@ organizations = Table(
     text("tenant_id"),
     document("default_user_preferences"),
     moment("created_at"),
+)
+
+# The bytes that the users of an organization have together, in shards: turns would wait for each other at one row.
+organization_usage = Table(
+    "organization_usage",
+    metadata,
+    key("org_id"),
+    number_key("shard"),
+    size("stored_bytes"),
 )
 
 roles = Table(
@@ -46,6 +55,7 @@ users = Table(
     number("num_conversations"),
     number("num_messages"),
     moment("last_message_time", nullable=True),
+    size("stored_bytes"),  # of what was said in their conversations: text and sound
     moment("created_at"),
     UniqueConstraint("org_id", "email"),
     Index(None, "role_id"),

@@ -11,8 +11,10 @@ from tertulia.storage.database.prepared import Prepared, insert
 from tertulia.storage.tables import conversations, interactions, messages, recordings, streams, users
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE
-from tertulia.storage.turn.stream import compress
-from tertulia.storage.turn.values import Claim, Message, Recording, Settlement
+from tertulia.storage.turn.parts import insert_parts
+from tertulia.storage.turn.stream import pack
+from tertulia.storage.turn.values import Claim, Message, PackedStream, Recording, Settlement
+from tertulia.storage.usage import add_to_organization
 
 _SETTLE = Prepared(
     sa.update(conversations)
@@ -35,6 +37,7 @@ _COUNT = Prepared(
     .values(
         num_conversations=users.c.num_conversations + bindparam("b_conversations"),
         num_messages=users.c.num_messages + bindparam("b_messages"),
+        stored_bytes=users.c.stored_bytes + bindparam("b_bytes"),
         last_message_time=bindparam("b_last_message_time"),
     )
 )
@@ -46,14 +49,18 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     Raises:
         Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
     """
-    if not _COUNT.run(connection, _counts(claim, made)):  # the user first: see the order of locks in __init__
+    counts = _counts(claim, made)
+    if not _COUNT.run(connection, counts):  # the user first: see the order of locks in __init__
         raise Conflict("The user has been deleted.")
     if not _SETTLE.run(connection, _changes(claim, made)):
         raise Conflict("The turn took too long, and another has the conversation now.")
     _INSERT_INTERACTION.run(connection, _interaction_row(claim, made))
     _INSERT_MESSAGE.run_many(connection, [_message_row(claim, message) for message in made.messages])
-    _INSERT_RECORDING.run_many(connection, [_recording_row(claim, made, recording) for recording in made.recordings])
+    for recording in made.recordings:
+        _INSERT_RECORDING.run(connection, _recording_row(claim, made, recording))
+        insert_parts(connection, claim.org_id, recording.message_id, recording.body)
     _INSERT_STREAM.run(connection, _stream_row(claim, made))
+    add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
 
 
 _INSERT_STREAM = insert(streams)
@@ -67,6 +74,8 @@ def _counts(claim: Claim, made: Settlement) -> dict[str, Any]:
         "b_id": claim.user_id,
         "b_conversations": int(claim.num_interactions == 0),
         "b_messages": sum(message.message_type in ("user-message", "agent-message") for message in made.messages),
+        "b_bytes": sum(len(message.content.encode()) for message in made.messages)
+        + sum(len(recording.body) for recording in made.recordings),
         "b_last_message_time": made.messages[-1].created_at,
     }
 
@@ -97,11 +106,13 @@ def _interaction_row(claim: Claim, made: Settlement) -> dict[str, Any]:
 
 
 def _stream_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+    packed = made.stream if isinstance(made.stream, PackedStream) else pack(made.stream)
     return {
         "org_id": claim.org_id,
         "interaction_id": claim.interaction_id,
         "conversation_id": claim.conversation_id,
-        "body": compress(made.stream),
+        "body": packed.body,
+        "sound": packed.sound,
         "expires_at": made.stream_expires_at,
     }
 
@@ -126,7 +137,8 @@ def _recording_row(claim: Claim, made: Settlement, recording: Recording) -> dict
         "message_id": recording.message_id,
         "conversation_id": claim.conversation_id,
         "content_type": recording.content_type,
-        "body": recording.body,
+        "size": len(recording.body),
+        "body": b"",
         "created_at": made.created_at,
     }
 

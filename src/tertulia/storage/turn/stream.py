@@ -1,6 +1,7 @@
 """Streams of settled turns, kept so that they can be replayed for a while."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,8 +10,11 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import Gone, NotFound
+from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import conversations, interactions, streams
 from tertulia.storage.turn.lease import is_live
+from tertulia.storage.turn.outline import Outline, outline
+from tertulia.storage.turn.values import PackedStream, Recording
 
 PURGED_AT_ONCE = 100
 """Streams that one transaction purges; others wait for it."""
@@ -18,9 +22,9 @@ PURGED_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class RecordedStream:
-    """The whole NDJSON body of a settled turn."""
+    """The events of a settled turn."""
 
-    body: bytes
+    outline: Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +34,17 @@ class RunningElsewhere:
     owner: str
 
 
-class Compressed(bytes):
-    """A body as it is stored."""
-
-
-def compress(body: bytes) -> Compressed:
-    """Compress a body. Return it as it is stored; one that is compressed already is returned as it is."""
-    return body if isinstance(body, Compressed) else Compressed(zlib.compress(body, 1))
+def pack(stream: bytes, recordings: Sequence[Recording] = ()) -> PackedStream:
+    """Pack the body of a stream, without the sound that is in the last of its turn's recordings. Return it."""
+    without = outline(stream, recordings[-1]) if recordings else Outline(stream)
+    return PackedStream(zlib.compress(without.lines, 1), without.sound)
 
 
 # One statement: between two, a running turn may settle, and would be found in neither.
 _WHERE = (
     sa.select(
         streams.c.body,
+        streams.c.sound,
         streams.c.expires_at,
         interactions.c.id.label("settled"),
         conversations.c.lease_owner,
@@ -70,7 +72,7 @@ def find_stream(connection: Connection, conversation_id: str, interaction_id: st
     """
     row = connection.execute(_WHERE, {"conversation_id": conversation_id, "interaction_id": interaction_id}).first()
     if row is not None and row.body is not None and row.expires_at > clock.now():
-        return RecordedStream(zlib.decompress(row.body))
+        return RecordedStream(Outline.of(zlib.decompress(row.body), row.sound))
     if row is not None and row.settled is not None:
         raise Gone("The events of this interaction are not kept any more; its messages are.")
     if row is None or row.lease_interaction_id != interaction_id or not is_live(row.lease_expires_at):
@@ -83,5 +85,5 @@ def purge_streams(connection: Connection, now: datetime) -> bool:
     expired = sa.select(streams.c.interaction_id).where(streams.c.expires_at <= now).limit(PURGED_AT_ONCE)
     ids = connection.execute(expired).scalars().all()
     if ids:
-        connection.execute(sa.delete(streams).where(streams.c.interaction_id.in_(ids)))
+        connection.execute(sa.delete(streams).where(among(streams.c.interaction_id, ids)))
     return len(ids) == PURGED_AT_ONCE

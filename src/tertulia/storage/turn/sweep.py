@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE
@@ -26,7 +27,7 @@ def renew(connection: Connection, owner: str, expires_at: datetime, running: Seq
         connection.execute(renewed)
         return
     for first in range(0, len(running), RENEWED_AT_ONCE):
-        connection.execute(renewed.where(conversations.c.id.in_(running[first : first + RENEWED_AT_ONCE])))
+        connection.execute(renewed.where(among(conversations.c.id, running[first : first + RENEWED_AT_ONCE])))
 
 
 def sweep(connection: Connection, now: datetime) -> int:

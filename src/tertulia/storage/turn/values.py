@@ -92,14 +92,22 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedStream:
+    """A stream as it is stored: compressed lines, and where their sound belongs."""
+
+    body: bytes
+    sound: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """The work of a turn, to be committed as one; `stream` is its NDJSON body."""
+    """The work of a turn, to be committed as one; `stream` is its NDJSON body, packed already if it is large."""
 
     created_at: datetime
     messages: Sequence[Message]
     position: list[list[Any]]
     insights: Mapping[str, Any]
     finished: bool
-    stream: bytes
+    stream: bytes | PackedStream
     stream_expires_at: datetime
     recordings: Sequence[Recording] = ()

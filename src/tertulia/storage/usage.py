@@ -1,0 +1,77 @@
+"""Usage: the bytes of what was said, text and sound, that the conversations of a user and an organization hold.
+
+A user's bytes are in the user's row, which every turn changes anyhow. An organization's are in shards, of which each
+user has one: turns of many users do not wait for one row. A unit locks the shard last, after the user.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
+
+from tertulia.errors import StorageFull
+from tertulia.storage.database.prepared import Prepared
+from tertulia.storage.tables import organization_usage, users
+
+SHARDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """The most bytes that conversations may hold; 0: there is no bound."""
+
+    of_user: int = 0
+    of_organization: int = 0
+
+
+def insert_usage(connection: Connection, org_id: str) -> None:
+    """Insert the shards of a new organization."""
+    rows = [{"org_id": org_id, "shard": shard, "stored_bytes": 0} for shard in range(SHARDS)]
+    connection.execute(sa.insert(organization_usage), rows)
+
+
+_ADD = Prepared(
+    sa.update(organization_usage)
+    .where(organization_usage.c.org_id == bindparam("b_org_id"), organization_usage.c.shard == bindparam("b_shard"))
+    .values(stored_bytes=organization_usage.c.stored_bytes + bindparam("b_bytes"))
+)
+_OF_USER = Prepared(sa.select(users.c.stored_bytes).where(users.c.id == bindparam("user_id")))
+_OF_ORGANIZATION = Prepared(
+    sa.select(sa.func.sum(organization_usage.c.stored_bytes).label("stored_bytes")).where(
+        organization_usage.c.org_id == bindparam("org_id")
+    )
+)
+
+
+def add_to_organization(connection: Connection, org_id: str, user_id: str, stored_bytes: int) -> None:
+    """Count bytes of a user for their organization; negative ones give room back."""
+    shard = zlib.crc32(user_id.encode()) % SHARDS
+    _ADD.run(connection, {"b_org_id": org_id, "b_shard": shard, "b_bytes": stored_bytes})
+
+
+def give_back_all(connection: Connection, org_id: str, user_id: str) -> None:
+    """Give the bytes of a user back, who is locked and about to be removed."""
+    row = _OF_USER.first(connection, {"user_id": user_id})
+    if row is not None:
+        add_to_organization(connection, org_id, user_id, -row["stored_bytes"])
+
+
+def refuse_when_full(connection: Connection, quotas: Quotas, org_id: str, user_id: str) -> None:
+    """Refuse a turn for which there is no room.
+
+    Raises:
+        StorageFull: the user's conversations, or the organization's, hold as much as they may.
+    """
+    if quotas.of_user:
+        row = _OF_USER.first(connection, {"user_id": user_id})
+        _compare("the user", row["stored_bytes"] if row else 0, quotas.of_user)
+    if quotas.of_organization:
+        row = _OF_ORGANIZATION.first(connection, {"org_id": org_id})
+        _compare("the organization", int(row["stored_bytes"] or 0) if row else 0, quotas.of_organization)
+
+
+def _compare(whose: str, stored: int, most: int) -> None:
+    if stored >= most:
+        raise StorageFull(f"The conversations of {whose} hold {stored} bytes, and {most} is the most they may.")
