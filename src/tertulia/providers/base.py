@@ -26,11 +26,29 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a choice: a name that is the only one of its kind in the choice, and the text that describes it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A question with a few answers, by their keys, and the rules to choose by."""
+
+    options: Mapping[str, Option]
+    rules: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A question to a model: who it is (`system`), what was said (`turns`), and the question of this step.
 
     `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
-    own parameters from the version set (`temperature`, ...). `tell` is called with each sign of a reply, before the
+    own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt that are rules
+    for the model, and that a reply never tells; `choice` is the question's matter if it is a choice, for a model that
+    asks it in a form of its own. `tell` is called with each sign of a reply, before the
     next piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has
     only its end to read.
     """
@@ -40,6 +58,8 @@ class Prompt:
     turns: Sequence[Turn]
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     question: str = ""
+    instructions: Sequence[str] = ()
+    choice: Choice | None = None
     tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
 
     @property
