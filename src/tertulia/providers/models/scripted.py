@@ -22,9 +22,11 @@ from tertulia.settings import Settings
 MATTER = "Now: "
 """How the line of a prompt begins that says what to do in this message."""
 
+DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")
+"""The text that a prompt has in the place of a message that nobody sent."""
+
 _QUOTED_WORDS = 8
 _READ_CHARS = 2_000  # of a message: enough to choose by, and a long one costs no more
-_DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")  # what a prompt has in the place of a message that nobody sent
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _SUFFIXES = ("ings", "ing", "ed", "es", "s", "e")
 _FILLER_TEXT = (
@@ -115,7 +117,7 @@ def _filler(count: int) -> list[str]:
 def _last_message(prompt: Prompt) -> str:
     for turn in reversed(prompt.turns):
         if turn.role == "user":
-            return "" if _DIRECTION.fullmatch(turn.content) else turn.content[:_READ_CHARS]
+            return "" if DIRECTION.fullmatch(turn.content) else turn.content[:_READ_CHARS]
     return ""
 
 
