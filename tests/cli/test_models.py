@@ -1,10 +1,15 @@
 """The models that `tertulia serve` is given: it says which one speaks, and ends if that one cannot."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from support.commands import Command, Start
+from tertulia.cli import models
+from tertulia.providers import weights
+from tertulia.settings import Settings
 
 NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
 
@@ -38,3 +43,26 @@ def test_serve_without_settings_says_which_model_speaks(start: Start, data: Path
     assert (
         "Model: scripted (the model that repeats); TERTULIA_MODEL names another one." in (tmp_path / "log").read_text()
     )
+
+
+@pytest.mark.parametrize(("model", "is_said"), [("local", True), ("local:small", False)])
+def test_a_machine_with_little_memory_is_told_that_the_smaller_model_speaks(
+    model: str, is_said: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("xllamacpp", exc_type=ImportError)
+    asked: list[str] = []
+
+    def fetch(wanted: weights.Weights, _models: Path, _progress: weights.Progress) -> Path:
+        asked.append(wanted.name)
+        raise weights.WeightsUnavailable("No network")
+
+    for name in ("TERTULIA_MODEL", "TERTULIA_VOICE"):  # which `prepare` sets, and the test puts back
+        monkeypatch.setenv(name, "scripted")
+    monkeypatch.setattr(weights, "fetch", fetch)
+    monkeypatch.setattr(weights, "memory", lambda: 2 << 30)
+    said = io.StringIO()
+    settings = Settings(model=(model,), voice=("scripted",), data=tmp_path)
+    models.prepare(Console(file=said, width=200), settings, models.FALLBACK)
+    line = "qwen2.5-coder-1.5b would need 4 GB of memory: qwen2.5-coder-0.5b speaks, which is smaller."
+    assert (line in said.getvalue()) is is_said
+    assert asked == ["qwen2.5-coder-0.5b"]

@@ -123,6 +123,8 @@ def _fetch(console: Console, settings: Settings, model: str) -> None:
     require_machine()
     if not _has("xllamacpp"):
         raise WeightsUnavailable("A local model needs the extra `local`.")
+    if not name and (lacking := weights.shortage(weights.folder(settings.data))):
+        _say(console, f"{weights.QWEN_15B.name} would need {lacking}: {wanted.name} speaks, which is smaller.")
     _fetch_missing(console, settings, wanted)
 
 

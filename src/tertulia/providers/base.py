@@ -1,5 +1,6 @@
 """The engine's side of a language model, of a voice, and of a transcriber: the protocols that providers follow."""
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
@@ -7,6 +8,9 @@ from typing import Any, Literal, Protocol, get_args
 from tertulia.audio import pcm
 
 Role = Literal["user", "assistant"]
+
+DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")
+"""The text that a prompt has in the place of a message that nobody sent."""
 
 Cut = Literal["length", "content_filter"]
 """Why a reply ends before its model was done: no room was left for it, or a filter of the vendor stopped it."""
@@ -31,11 +35,29 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a choice: a name that is the only one of its kind in the choice, and the text that describes it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A question with a few answers, by their keys, and the rules to choose by."""
+
+    options: Mapping[str, Option]
+    rules: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A question to a model: who it is (`system`), what was said (`turns`), and the question of this step.
 
     `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
-    own parameters from the version set (`temperature`, ...). `tell` is called with each sign of a reply, before the
+    own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt that are rules
+    for the model, and that a reply never tells; `choice` is the question's matter if it is a choice, for a model that
+    asks it in a form of its own. `tell` is called with each sign of a reply, before the
     next piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has
     only its end to read.
     """
@@ -45,6 +67,8 @@ class Prompt:
     turns: Sequence[Turn]
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     question: str = ""
+    instructions: Sequence[str] = ()
+    choice: Choice | None = None
     tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
 
     @property

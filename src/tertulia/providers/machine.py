@@ -18,7 +18,7 @@ def require_machine() -> None:
     Raises:
         WeightsUnavailable: it is known that something is missing.
     """
-    # By default a thread that waits spins: beside other busy programs two threads took fifteen times as long as one.
+    # By default a thread that waits spins, which takes the processor from the thread that it waits for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when the library is loaded, below
     missing = _missing_features()
     if missing:

@@ -204,9 +204,15 @@ def named(name: str, models: Path) -> Weights:
 
 def default(models: Path) -> Weights:
     """Choose the model that `local` means. Returns the better one if the machine's memory and disk allow it."""
+    return QWEN_05B if shortage(models) else QWEN_15B
+
+
+def shortage(models: Path) -> str:
+    """Say what this machine lacks for the better model. Returns nothing if it lacks nothing."""
     if memory() < _NEEDED_MEMORY:
-        return QWEN_05B
-    return QWEN_15B if QWEN_15B.path(models).is_file() or not _missing_space(models, QWEN_15B) else QWEN_05B
+        return f"{_NEEDED_MEMORY >> 30} GB of memory"
+    missing = 0 if QWEN_15B.path(models).is_file() else _missing_space(models, QWEN_15B)
+    return f"{missing >> 20} MB of disk space" if missing else ""
 
 
 def memory() -> int:

@@ -30,10 +30,8 @@ PORTION_ROWS = 200
 PORTION_BYTES = 4 << 20
 """Bytes of sound and streams that one transaction removes at most, but for a larger one that goes alone."""
 
-
 ERASE_USER = "erase-user"
 """The kind of job that removes the rest of a deleted user."""
-
 
 HEAD_START = timedelta(minutes=5)
 """The time after which the job of a request that has not ended it is taken by others."""

@@ -1,5 +1,6 @@
 """What a model is asked: the beginning of a prompt stays, its end is the question of the step."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,7 +35,7 @@ def scene(*states: str, timezone: str = "America/Bogota") -> Scene:
     frames = [Frame(version, state) for version, state in zip((ROOT, OTHER), states, strict=False)]
     person = Person("Ana Test", "spa", timezone, ["Ana likes tea"])
     graphs = {ROOT: OUTER, OTHER: INNER}
-    return Scene(Agent.model_validate(AGENT), graphs, Position(tuple(frames)), person, (), None, {})
+    return Scene(Agent.model_validate(AGENT), graphs, Position(tuple(frames)), person, (), None, {}, began=BEGAN)
 
 
 def steps(at: Scene, messages: list[Message]) -> list[Prompt]:
@@ -104,8 +105,49 @@ def test_times_are_of_the_users_zone_and_say_how_far_it_is_from_utc() -> None:
     assert talk.turns[0].content == "(Event at 2026-07-01 07:30-05:00: The bell rings)"
     assert prompt.said([event], "UTC").turns[0].content.startswith("(Event at 2026-07-01 12:30+00:00:")
     speaking = steps(scene("start", timezone="Asia/Kathmandu"), [event])[-1]
-    assert "+05:45" in speaking.question
+    assert "The conversation began on Wednesday, 2026-07-01 17:45+05:45." in speaking.system
     assert "2026-07-01 18:15+05:45" in speaking.turns[0].content
+
+
+def test_a_reply_is_told_the_time_again_when_the_conversation_has_lasted_a_while() -> None:
+    begun = replace(scene("start"), history=[message("agent-message", "Welcome")])
+    soon = replace(begun, began=BEGAN + timedelta(minutes=9))
+    later = replace(begun, began=BEGAN + timedelta(minutes=40))
+    said = [message("user-message", "Hello")]
+    assert "2026-07-01" not in steps(soon, said)[-1].question
+    assert "For the user it is Wednesday, 2026-07-01 07:40-05:00." in steps(later, said)[-1].question
+    assert steps(soon, said)[-1].system == steps(later, said)[-1].system
+
+
+def test_a_reply_knows_which_parts_of_its_prompt_are_rules() -> None:
+    *choices, reply = steps(scene("start"), [message("user-message", "Hello")])
+    assert {"Be brief.", "Guideline of the outer graph"} <= {*reply.instructions}
+    assert not any("Made for a test." in rule or "tea" in rule for rule in reply.instructions)
+    assert not any(asked.instructions for asked in choices)
+
+
+def test_a_choice_names_its_options_by_the_states_that_they_lead_to() -> None:
+    action, decision, _reply = steps(scene("start"), [message("user-message", "Hello")])
+    assert action.choice is not None
+    assert decision.choice is not None
+    assert {key: (option.name, option.text) for key, option in action.choice.options.items()} == {
+        "exit-1": ("d", "Leave"),
+        "action-1": ("start", "Speak"),
+    }
+    assert [option.name for option in decision.choice.options.values()] == ["start", "end"]
+
+
+def test_no_note_that_asks_for_a_choice_names_a_key_to_copy() -> None:
+    for asked in steps(scene("start"), [message("user-message", "Hello")])[:2]:
+        assert asked.question.count("exit-1") == 1
+
+
+def test_options_that_lead_to_the_same_state_have_names_of_their_own() -> None:
+    start = _state(parsed(action("start", "end", "end", actions=2), action("end")), "start", ActionState)
+    keys = ("action-1", "action-2", "exit-1", "exit-2")
+    asked = prompt.select_next_action(scene("start"), ROOT, start, prompt.said([], "UTC"), dict.fromkeys(keys, "Go"))
+    assert asked.choice is not None
+    assert len({option.name for option in asked.choice.options.values()}) == len(keys)
 
 
 def test_in_another_graph_its_own_general_guidelines_are_in_the_question() -> None:

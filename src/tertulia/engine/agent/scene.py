@@ -104,6 +104,7 @@ class Scene:
     llm_model_preferences: Mapping[str, Any]
     number: int = 0
     speaking: Speaking | None = None
+    began: datetime = field(default_factory=clock.now)
 
     @property
     def language(self) -> str:

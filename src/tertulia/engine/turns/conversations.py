@@ -260,7 +260,8 @@ class Conversations:
         """Suggest answers that the user might give now. Return them. Raises ModelError."""
         agent = await self._library.agent(database, conversation.agent)
         graphs = await self._library.graphs(database, conversation.graph)
-        setting = Setting(agent, graphs[conversation.graph], person_of(conversation.profile))
+        began = history[0].created_at if history else clock.now()
+        setting = Setting(agent, graphs[conversation.graph], person_of(conversation.profile), began)
         models = self._models.of(conversation.org_id)
         return await suggestions.recommend_responses(
             models, conversation.llm_model_preferences, setting, history, context

@@ -8,25 +8,28 @@ its slot: a step costs its question, and a turn what was said since the last one
 """
 
 import asyncio
-import json
+import math
 import os
+import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import structlog
 import xllamacpp  # pyright: ignore[reportMissingTypeStubs]
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import Prompt
-from tertulia.providers.models import chat
+from tertulia.providers.base import DIRECTION, Choice, Prompt
+from tertulia.providers.models import chat, judging
+from tertulia.providers.models.secrecy import SecrecyGuard
+from tertulia.providers.models.thoughts import ThoughtFilter
 from tertulia.providers.models.window import Window
 
 PARALLEL = 2
@@ -34,19 +37,23 @@ PARALLEL = 2
 
 _CONTEXT_TOKENS = 4096  # of one request: a processor takes half a minute to read so many
 _BATCH_TOKENS = 256  # read between two signs of life, at which a request can be stopped
-_SLOTS = 4  # conversations whose prompts are remembered
+_SLOTS = 3  # conversations whose prompts are remembered; the slot after them is for choices
 _REUSED_TOKENS = 16  # a stretch that is as long as this is not read again, though what stood before it is gone
 _PARAMS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop", "temperature", "top_k", "top_p")
 _REPLY = {
-    "temperature": 0.4,
+    "temperature": 0.3,
     "top_p": 0.9,
     "max_tokens": 400,
-    # A long stretch of the prompt is not said again word for word: no echo of the user, and no telling of instructions.
-    "dry_multiplier": 0.8,
-    "dry_allowed_length": 6,
-    "dry_penalty_last_n": 4096,
+    "repeat_penalty": 1.05,
+    "stop": ["[Note", "\nUser:"],
 }
+_ENOUGH_CHARS = 400
+"""A reply ends with the sentence that makes it longer than this, unless its length was set."""
 _CHOICE = {"temperature": 0, "max_tokens": 400}
+_DEFLECT = "[Note. Say in one short sentence that you keep that to yourself. Ask what else the user would like.]"
+_DEFLECTION = "I keep that to myself."
+_TEMPLATE = re.compile(r"template|jinja|roles? must", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d)]*\s*\Z")
 _END = ""  # no piece is empty
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -85,6 +92,8 @@ class LocalModel:
         self._requests: set[_Request] = set()
         self._slots = _Slots(_SLOTS)
         self._window = Window(_CONTEXT_TOKENS)
+        self._joins_notes = False
+        """True if the model's template takes no system message but the first: notes stand below the user's message."""
 
     async def start(self) -> None:
         await self._loaded()
@@ -96,33 +105,66 @@ class LocalModel:
         self._server = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        spoken = False
-        async with aclosing(self._speak(prompt, _REPLY)) as pieces:
+        reply = _Reply(prompt)
+        async with aclosing(self._reply(prompt, reply)) as pieces:
             async for piece in pieces:
-                spoken = True
                 yield piece
-        if not spoken:
+        if reply.told:
+            _log.info("A model's reply began to tell its instructions, and was ended.", file=self._path.name)
+            reply = _Reply(prompt)
+            async with aclosing(self._reply(replace(prompt, question=_DEFLECT), reply)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if not reply.given:
+                yield _DEFLECTION
+        elif not reply.given:
             raise ModelMisbehaved("an empty reply")
 
-    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        begun, form = _form(schema)
-        options = {**_CHOICE, **form}
-        text = "".join([piece async for piece in self._speak(prompt, options, begun)])
-        return chat.answer(begun + text, schema)
+    async def _reply(self, prompt: Prompt, reply: "_Reply") -> AsyncGenerator[str]:
+        """Read a reply to its end, or until it has to end. Yields what of it may be said."""
+        async with aclosing(self._speak(prompt, _REPLY)) as pieces:
+            async for piece in pieces:
+                if text := reply.feed(piece):
+                    yield text
+                if reply.is_over:
+                    return
+        if text := reply.finish():
+            yield text
 
-    async def _speak(self, prompt: Prompt, options: Mapping[str, Any], begun: str = "") -> AsyncGenerator[str]:
-        """Go on with an answer that has begun. Yields its pieces."""
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if prompt.choice is not None:
+            return {next(iter(schema["properties"])): await self._judge(prompt, prompt.choice)}
+        options = {**_CHOICE, "response_format": _json(schema)}
+        return chat.answer("".join([piece async for piece in self._speak(prompt, options)]), schema)
+
+    async def _judge(self, prompt: Prompt, choice: Choice) -> str:
+        """Ask for the option that fits what was said last. Returns its key."""
+        keys = {option.name: key for key, option in choice.options.items()}
+        options = {**_CHOICE, "grammar": judging.grammar(keys), "id_slot": _SLOTS}
+        body = _body(judging.messages(choice, prompt.turns), prompt.params, options)
+        answer = "".join([piece async for piece in self._pieces(body)])
+        if answer not in keys:
+            raise ModelMisbehaved("a choice of none of the options")
+        return keys[answer]
+
+    async def _speak(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncGenerator[str]:
+        """Ask for an answer. Yields its pieces."""
         fitting = self._window.fit(prompt)
         with self._slots.taken(prompt.system) as slot:
             while True:
                 try:
-                    body = _body(fitting.prompt, {**options, "id_slot": slot}, begun)
+                    messages = chat.messages(fitting.prompt) if self._joins_notes else _messages(fitting.prompt)
+                    body = _body(messages, prompt.params, {**options, "id_slot": slot})
                     async with aclosing(self._pieces(body)) as pieces:
                         async for piece in pieces:
                             yield piece
                     return
                 except _TooLong as refusal:
                     fitting.shorten(refusal)
+                except _WrongOrder:
+                    if self._joins_notes:
+                        raise
+                    self._joins_notes = True
 
     async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[str]:
         server = await self._loaded()
@@ -155,8 +197,52 @@ class LocalModel:
             return server
 
 
+class _Reply:
+    """A reply's text on its way to the user: without thoughts and instructions, and of a fitting length."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.given = False
+        self._tell = prompt.tell
+        self._thoughts = ThoughtFilter()
+        self._guard = SecrecyGuard(prompt.instructions)
+        self._enough = math.inf if "max_tokens" in prompt.params else _ENOUGH_CHARS
+        self._said = ""
+
+    @property
+    def told(self) -> bool:
+        """True once the reply began to tell the model's instructions."""
+        return self._guard.told
+
+    @property
+    def is_over(self) -> bool:
+        """True if the reply ends here, though its model would go on."""
+        return self.told or (len(self._said) > self._enough and _SENTENCE_END.search(self._said) is not None)
+
+    def feed(self, piece: str) -> str:
+        """Take more of the reply. Returns what of it, and of what was held, may be said by now."""
+        return self._give(self._thoughts.feed(piece))
+
+    def finish(self) -> str:
+        """End the reply. Returns the rest that may be said."""
+        return self._give(self._thoughts.finish()) + self._guard.finish()
+
+    def _give(self, text: str) -> str:
+        if self._thoughts.taken_back:
+            self._thoughts.taken_back = False
+            self._said = ""
+            self._tell("taken-back")
+        text = self._guard.feed(text)
+        self._said += text
+        self.given = self.given or bool(text.strip())
+        return text
+
+
 class _TooLong(ModelRefused):
     """The prompt does not fit into the model's context."""
+
+
+class _WrongOrder(ModelRefused):
+    """The model's template does not take messages of these roles in this order."""
 
 
 class _Request:
@@ -234,8 +320,8 @@ def _load(path: Path) -> Server:
     """
     params = _llama.CommonParams()
     params.model.path = str(path)
-    params.n_parallel = _SLOTS
-    params.n_ctx = _SLOTS * _CONTEXT_TOKENS
+    params.n_parallel = _SLOTS + 1
+    params.n_ctx = (_SLOTS + 1) * _CONTEXT_TOKENS
     params.n_batch = _BATCH_TOKENS
     params.n_cache_reuse = _REUSED_TOKENS
     params.verbosity = -1
@@ -261,29 +347,32 @@ def _megabytes(path: Path) -> int:
     return path.stat().st_size // 1_000_000 if path.is_file() else 0
 
 
-def _form(schema: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Say how an answer of a schema is written. Returns its beginning, and the options that allow no other rest.
-
-    A choice of one key is begun for the model, which saves it most of the tokens.
-    """
-    properties = cast("Mapping[str, Any]", schema.get("properties", {}))
-    if len(properties) == 1:
-        ((name, value),) = properties.items()
-        keys: list[Any] = value.get("enum", [])
-        if keys and all(isinstance(key, str) for key in keys):
-            rests = " | ".join(json.dumps(json.dumps(key)[1:] + "}") for key in keys)
-            return f'{{"{name}": "', {"grammar": f"root ::= {rests}"}
-    return "", {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
+def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
-def _body(prompt: Prompt, options: Mapping[str, Any], begun: str) -> dict[str, Any]:
-    params = {name: prompt.params[name] for name in _PARAMS if name in prompt.params}
-    messages = chat.messages(prompt) + ([{"role": "assistant", "content": begun}] if begun else [])
+def _body(
+    messages: Sequence[Mapping[str, str]], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    params = {name: given[name] for name in _PARAMS if name in given}
     return {**options, **params, "messages": messages, "stream": True, "return_progress": True}
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    """Write a prompt with its question as a message of its own, before the user's last one. Returns the messages.
+
+    So a small model answers the user, and not the note.
+    """
+    *before, last = chat.messages(replace(prompt, question=""))
+    if not prompt.question or DIRECTION.fullmatch(last["content"]):
+        return chat.messages(prompt)
+    return [*before, {"role": "system", "content": prompt.question}, last]
 
 
 def _failure(error: Mapping[str, Any]) -> ModelError:
     reason = str(error.get("message", ""))
     if error.get("type") == "exceed_context_size_error":
         return _TooLong(reason)
+    if _TEMPLATE.search(reason):
+        return _WrongOrder(reason)
     return ModelRefused(reason) if error.get("code") == 400 else ModelUnavailable(reason)

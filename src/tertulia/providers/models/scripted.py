@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from tertulia.errors import ModelUnavailable
-from tertulia.providers.base import Prompt
+from tertulia.providers.base import DIRECTION, Prompt
 from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.settings import Settings
@@ -24,7 +24,6 @@ MATTER = "Now: "
 
 _QUOTED_WORDS = 8
 _READ_CHARS = 2_000  # of a message: enough to choose by, and a long one costs no more
-_DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")  # what a prompt has in the place of a message that nobody sent
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _SUFFIXES = ("ings", "ing", "ed", "es", "s", "e")
 _FILLER_TEXT = (
@@ -115,7 +114,7 @@ def _filler(count: int) -> list[str]:
 def _last_message(prompt: Prompt) -> str:
     for turn in reversed(prompt.turns):
         if turn.role == "user":
-            return "" if _DIRECTION.fullmatch(turn.content) else turn.content[:_READ_CHARS]
+            return "" if DIRECTION.fullmatch(turn.content) else turn.content[:_READ_CHARS]
     return ""
 
 
