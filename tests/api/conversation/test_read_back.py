@@ -34,7 +34,7 @@ def test_conversations_are_listed_newest_first_and_paged(stage: Stage, user: htt
 
 def test_conversations_are_filtered(stage: Stage, user: httpx2.Client) -> None:
     service = stage.service()
-    first = id_of(begin(user, service, tags={"channel": "web: chat", "pilot": None}))
+    first = id_of(begin(user, service, tags={"channel": "web: chat", "pilot": None, "a\tb": "c", "d\ne": None}))
     finish(user, first)
     second = id_of(begin(user, service))
 
@@ -47,7 +47,7 @@ def test_conversations_are_filtered(stage: Stage, user: httpx2.Client) -> None:
     assert set(found(service_id=service)) == {first, second}
     assert found(service_id=UNKNOWN) == []
     assert found(user_id="nobody") == []
-    for tag in ("channel:web: chat", "channel:*", "pilot:", "pilot:*"):
+    for tag in ("channel:web: chat", "channel:*", "pilot:", "pilot:*", "a\tb:c", "a\tb:*", "d\ne:"):
         assert found(tag=tag) == [first], tag
     for tag in ("channel:", "channel:web", "pilot:x", "other:*"):
         assert found(tag=tag) == [], tag
@@ -145,6 +145,7 @@ def test_insights_tell_how_the_agent_came_to_its_message(stage: Stage) -> None:
         "current_state_objective": "Objective of talk",
         "working_memory": [],
         "reflections": [],
+        "reply_cut_short": None,
         "triggered_dynamic_behavior_set_version_info": None,
         "select_next_action_tool_call_logs": [],
         "engage_user_tool_call_logs": [],

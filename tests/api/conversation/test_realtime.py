@@ -484,3 +484,36 @@ def test_a_message_that_is_too_long_ends_the_session(connected: Connect):
     with connected() as opened:
         opened.connection.send(json.dumps({"type": "client.new-text-message", "text": "a" * realtime.MESSAGE_BYTES}))
         assert opened.closed()[0] == 1009
+
+
+def test_an_event_that_waits_while_the_conversation_goes_on_elsewhere_is_told_with_the_next_message(
+    stage: Stage, connected: Connect
+) -> None:
+    user = stage.user()
+    conversation = talk.id_of(talk.begin(user, stage.service()))
+    with connected(user) as session:
+        session.send("continue-conversation", conversation_id=conversation)
+        session.until("conversation-created")
+        session.happen("The parcel has arrived.")
+        talk.go_on(user, conversation, "Hello from another tab")
+        session.say("Where is my parcel?")
+        session.until("interaction-complete")
+
+    told = [message["message"] for message in talk.messages(user, conversation, sort_by="+created_at")]
+    assert told.index("Hello from another tab") < told.index("The parcel has arrived.")
+    assert told.index("The parcel has arrived.") == told.index("Where is my parcel?") - 1
+
+
+def test_a_message_is_as_long_as_over_http_and_no_longer(stage: Stage, connected: Connect) -> None:
+    user = stage.user()
+    conversation = talk.id_of(talk.begin(user, stage.service()))
+    with connected(user) as session:
+        session.send("continue-conversation", conversation_id=conversation)
+        session.until("conversation-created")
+        session.say("x" * 100_001)
+        refused = session.receive()
+        session.say("x" * 100_000)
+        session.until("interaction-complete")
+
+    assert (refused["type"], refused["http_error_code"]) == ("server.error", 400)
+    assert "100000" in refused["error_description"]

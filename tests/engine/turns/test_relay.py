@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tertulia.engine.turns.relay import Relay
+from tertulia.engine.turns.relay import Relay, follow_at
+from tertulia.errors import Unavailable
 
 ASKED = b'{"request":{"verb":"cancel","interaction_id":"a","after":0,"at":%d},"signature":"%s"}\n'
 
@@ -25,3 +26,15 @@ async def test_what_is_not_signed_gets_no_answer_and_breaks_nothing(
     writer.close()
     await relay.close()
     assert broken == []
+
+
+@pytest.mark.parametrize("words", [b"\xff\xfe\xff\n", b"x" * 100_000 + b"\n", b"yes indeed\n", b""])
+async def test_a_stranger_at_the_port_of_a_dead_worker_is_unavailable(words: bytes) -> None:
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(words)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable):
+            await follow_at(f"127.0.0.1:{port}", b"key", "a" * 24, 0)

@@ -45,3 +45,16 @@ async def test_a_page_of_long_texts_has_fewer_rows_and_none_is_lost(
         seen += found.items
         token = found.continuation_token
     assert seen == ["a", "b", "c"]
+
+
+async def test_the_texts_within_documents_count(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "PAGE_CHARACTERS", 500)
+    documents = [{"states": [{"name": letter * 400}, {letter * 200: None}]} for letter in "abc"]
+
+    def fetch(connection: Connection) -> Page[object]:
+        texts = sa.union_all(*(sa.select(sa.literal(one, sa.JSON).label("document")) for one in documents)).subquery()
+        return fetch_page(connection, sa.select(texts.c.document), Window(3), lambda document: document)
+
+    found = await database.read(fetch)
+
+    assert (list(found.items), found.has_more) == (documents[:1], True)

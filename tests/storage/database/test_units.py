@@ -1,5 +1,9 @@
 """Units of work: the state that a read sees, and a PostgreSQL that refuses or has vanished."""
 
+import asyncio
+import threading
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -7,7 +11,7 @@ from sqlalchemy.engine import Connection
 from support.postgres import Postgres
 from tertulia.errors import Unavailable
 from tertulia.storage import organization
-from tertulia.storage.database import dialect
+from tertulia.storage.database import dialect, units
 from tertulia.storage.database.units import Database, open_database
 from tertulia.storage.tables import organizations
 
@@ -48,3 +52,48 @@ def test_a_vanished_host_is_given_up_soon_and_the_url_has_the_last_word() -> Non
     query = dialect.create_engine("postgresql://u:p@host/name?connect_timeout=3&sslmode=require", 1).url.query
     assert (query["connect_timeout"], query["sslmode"]) == ("3", "require")
     assert int(str(query["tcp_user_timeout"])) <= 30_000
+
+
+async def test_a_unit_that_finds_no_connection_is_unavailable_to_a_task_that_was_cancelled_before(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "QUEUE_S", 0.05)
+    database = open_database(postgres_server.create(), 1)
+    busy, held = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        busy.set()
+        held.wait()
+
+    async def undo() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with pytest.raises(Unavailable):
+                await database.write(lambda _: None)
+
+    holding = asyncio.create_task(database.write(hold))
+    await asyncio.to_thread(busy.wait)
+    undoing = asyncio.create_task(undo())
+    await asyncio.sleep(0)
+    undoing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await undoing
+    held.set()
+    await holding
+    database.close()
+
+
+async def test_a_file_that_cannot_be_looked_at_is_unavailable(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    database = open_database(f"sqlite:///{folder / 'test.db'}", 2)
+    await database.read(lambda connection: connection.execute(sa.text("SELECT 1")).scalar_one())
+    folder.rename(tmp_path / "moved")
+    folder.write_text("")
+
+    with pytest.raises(Unavailable):
+        await database.read(lambda _: None)
+    with pytest.raises(Unavailable):
+        await database.write(lambda _: None)
+    database.close()

@@ -3,6 +3,8 @@
 Each function acts as the caller, who is confirmed in the unit that reads or writes: their role may have changed.
 """
 
+from dataclasses import replace
+
 from sqlalchemy.engine import Connection
 
 from tertulia.api.conversation.gate import ActorGate, require_finish, require_interact
@@ -11,7 +13,7 @@ from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.turns.conversations import PLAIN, TurnOptions
-from tertulia.engine.turns.log import Stream
+from tertulia.engine.turns.log import LogWithoutActions, Stream
 from tertulia.engine.turns.turn import ActionFilter
 from tertulia.errors import Conflict
 from tertulia.storage.conversation import get_conversation
@@ -32,7 +34,8 @@ async def start(
     async def work(actor: Actor) -> Stream:
         actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, opening.attributes)
         gate = ActorGate(actor, matches)
-        return await caller.runtime.conversations.start(caller.database, gate, opening, incoming, options)
+        stream = await caller.runtime.conversations.start(caller.database, gate, opening, incoming, options)
+        return await _as_seen_now(caller, actor, stream)
 
     return await caller.act(work)
 
@@ -49,11 +52,21 @@ async def interact(
 
     async def work(actor: Actor) -> Stream:
         gate = ActorGate(actor, matches)
-        return await caller.runtime.conversations.interact(
+        stream = await caller.runtime.conversations.interact(
             caller.database, gate, actor.org_id, conversation_id, incoming, options
         )
+        return await _as_seen_now(caller, actor, stream)
 
     return await caller.act(work)
+
+
+async def _as_seen_now(caller: Caller, actor: Actor, stream: Stream) -> Stream:
+    """Leave out of a replay the actions that the caller may not see any more. Return the stream."""
+    if not stream.replayed:
+        return stream
+    conversation = await caller.database.read(get_conversation, actor.org_id, stream.conversation_id)
+    may_see = actor.may(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation.attributes)
+    return stream if may_see else replace(stream, log=LogWithoutActions(stream.log))
 
 
 async def resume(caller: Caller, conversation_id: str) -> None:

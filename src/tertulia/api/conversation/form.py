@@ -15,11 +15,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tertulia import problems
 from tertulia.api.http.deps import find_runtime
-from tertulia.api.http.types import MAX_TEXT, Text
+from tertulia.api.http.types import Text
 from tertulia.api.http.warnings import unknown, warn
 from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import parse_audio_config
-from tertulia.engine.agent.scene import ExternalEvent, Incoming
+from tertulia.engine.agent.scene import MAX_TEXT, ExternalEvent, Incoming
 from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable, in_field
 from tertulia.settings import LimitSettings
 

@@ -23,7 +23,7 @@ from tertulia.api.conversation.opening import CreateConversation
 from tertulia.api.http.deps import Caller, find_caller, forget_actor
 from tertulia.api.http.errors import answer
 from tertulia.api.http.rate_limit import count
-from tertulia.api.http.routing import contract_router, refuse_nul
+from tertulia.api.http.routing import contract_router, refuse_nul_in_path, refuse_query
 from tertulia.api.http.warnings import MOST, unknown, with_warnings
 from tertulia.audio import require_codecs
 from tertulia.auth.credentials import SUBPROTOCOL
@@ -112,7 +112,8 @@ async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery
         Unprocessable: the query is wrong.
         CodecsMissing: the server has no codec for the format.
     """
-    refuse_nul(websocket)
+    refuse_nul_in_path(websocket)
+    refuse_query(websocket)
     found = await find_caller(websocket)
     limiter, claims = found.runtime.limiter, found.claims
     if limiter is not None:

@@ -1,14 +1,11 @@
 """Coming back to a turn, and ending it: extensions of the contract."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Query
 from sqlalchemy.engine import Connection
 
-from tertulia import events
 from tertulia.api.conversation.gate import require_interact
 from tertulia.api.conversation.paths import ConversationPath, InteractionPath
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
@@ -18,7 +15,7 @@ from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import MAX_INTEGER
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.turns.log import EventLog
+from tertulia.engine.turns.log import LogWithoutActions
 from tertulia.storage.conversation import Conversation, get_conversation
 
 router = contract_router("/conversation", "Conversation")
@@ -46,23 +43,7 @@ async def follow_interaction(
     whole_after = after if sees_actions else 0  # a caller who sees no actions has not counted them
     following = runtime.conversations.following
     stream = await following.follow(organization.database, conversation_id, interaction_id, whole_after)
-    return NDJSONResponse(stream if sees_actions else replace(stream, log=_WithoutActions(stream.log)), 200, after)
-
-
-class _WithoutActions:
-    """A log without the agent's actions, for a caller who may not see them, whoever began the turn."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-
-    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        skip = after
-        async with aclosing(self._log.follow()) as chunks:
-            async for chunk in chunks:
-                lines = [line for line in chunk.splitlines(keepends=True) if not events.is_action(line)]
-                kept, skip = lines[skip:], max(0, skip - len(lines))
-                if kept:
-                    yield b"".join(kept)
+    return NDJSONResponse(stream if sees_actions else replace(stream, log=LogWithoutActions(stream.log)), 200, after)
 
 
 @router.post(

@@ -53,11 +53,12 @@ class ContractRoute(APIRoute):
         knows_caller = any(needs_caller(each.call) for each in self.dependant.dependencies)
 
         async def handle_contract_request(request: Request) -> Response:
-            refuse_nul(request)
-            refuse_repeats(request)
+            refuse_nul_in_path(request)
             if not knows_caller:
+                refuse_query(request)
                 return await handle_within_bounds(request)
             claims = await find_claims(request)  # the framework reads the body before it asks
+            refuse_query(request)
             runtime = await find_runtime(request)
             async with runtime.shares.place((claims.org_id, claims.user_id)):
                 return await handle_within_bounds(request)
@@ -118,16 +119,16 @@ class ContractRequest(Request):
                 warn(self, unknown(name))
 
 
-def refuse_nul(request: HTTPConnection) -> None:
-    """Raise Unprocessable if an address has a NUL, which not every database can keep."""
+def refuse_nul_in_path(request: HTTPConnection) -> None:
+    """Raise Unprocessable if a path has a NUL, which not every database can be asked for."""
     if _NUL in request.scope["path"]:
         raise Unprocessable("The character NUL is not allowed in a path.", ("path",))
+
+
+def refuse_query(request: HTTPConnection) -> None:
+    """Raise Unprocessable if a query has a NUL, or gives a parameter too often."""
     if "%00" in request.scope["query_string"].decode("latin-1"):
         raise Unprocessable("The character NUL is not allowed in a query.", ("query",))
-
-
-def refuse_repeats(request: HTTPConnection) -> None:
-    """Raise Unprocessable if a parameter of the query is given too often."""
     if request.scope["query_string"].count(b"&") < MOST_REPEATS:
         return
     name, count = Counter(name for name, _ in request.query_params.multi_items()).most_common(1)[0]

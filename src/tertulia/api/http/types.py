@@ -11,11 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 
 from tertulia import languages
 from tertulia.api.http.bodies import is_deeper, is_larger
+from tertulia.engine.agent.scene import MAX_TEXT
 from tertulia.ids import OBJECT_ID_PATTERN
 
 MAX_INTEGER = 2**31 - 1
-MAX_TEXT = 100_000
-"""Characters of a message, a description, an instruction."""
 
 ObjectId = Annotated[str, StringConstraints(pattern=OBJECT_ID_PATTERN)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]

@@ -65,12 +65,18 @@ class Person:
     additional_context: Sequence[str]
 
 
+MAX_TEXT = 100_000
+"""Characters of a message, a description, an instruction."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExternalEvent:
     """Something that happened outside the conversation, before the message that it comes with."""
 
     content: str
     happened_at: datetime
+    is_timed_here: bool = False
+    """True if this server noted the time, so that a later message before the event is no mistake of the caller's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tertulia import clock, events
-from tertulia.engine.agent.scene import ExternalEvent, Incoming
+from tertulia.engine.agent.scene import MAX_TEXT, ExternalEvent, Incoming
 from tertulia.engine.live import messages as wire
 from tertulia.engine.live.listening import Began, Listener
 from tertulia.engine.live.messages import AnyClientMessage
@@ -200,6 +200,8 @@ class Session:
         text = message.text.strip()
         if not text:
             raise BadRequest("text: the message is blank.")
+        if len(text) > MAX_TEXT:
+            raise BadRequest(f"text: the message has more than {MAX_TEXT} characters.")
         if message.message_type == "user-message":
             self._put(_Say(Incoming("user-message", text)))
             self._interrupt()
@@ -209,7 +211,7 @@ class Session:
         waiting = sum(len(event.content.encode()) for event in self._events)
         if waiting + len(text.encode()) > self._limits.body_bytes:
             raise TooManyRequests(f"{waiting} bytes of external events wait already.", 1)
-        self._events.append(ExternalEvent(text, clock.now()))
+        self._events.append(ExternalEvent(text, clock.now(), is_timed_here=True))
         self._touch()
         self._wait_for_message()
 

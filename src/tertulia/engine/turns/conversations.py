@@ -301,6 +301,8 @@ def check_external_events(incoming: Incoming, last_message_time: datetime | None
     earliest = last_message_time or clock.EPOCH
     latest = clock.now() + CLOCK_SKEW
     for event in incoming.external_events:
+        if event.is_timed_here:
+            continue
         if event.happened_at > latest:
             raise BadRequest("external_event_message_timestamp: an external event is not in the past.")
         if event.happened_at < earliest:

@@ -8,6 +8,7 @@ import zlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -193,6 +194,22 @@ def _take_portion(lines: bytes, begins: int, cuts: deque[Cut]) -> tuple[int, lis
             size += cuts[0].size
             taken.append(cuts.popleft())
     return ends, taken
+
+
+class LogWithoutActions:
+    """A log without the agent's actions, for a caller who may not see them, whoever began the turn."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        skip = after
+        async with aclosing(self._log.follow()) as chunks:
+            async for chunk in chunks:
+                lines = [line for line in chunk.splitlines(keepends=True) if not events.is_action(line)]
+                kept, skip = lines[skip:], max(0, skip - len(lines))
+                if kept:
+                    yield b"".join(kept)
 
 
 def without_first(body: bytes, lines: int) -> bytes:

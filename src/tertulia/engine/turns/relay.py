@@ -58,12 +58,19 @@ END = b"\0"
 CANCELLED = "The interaction was cancelled."
 
 
+_WORDS: dict[Status, Word] = {Status.SETTLED: "late", Status.VOID: "yes"}
+
+
 async def cancel(turn: Turn) -> Word:
-    """End a turn that runs here. Return "yes" if nothing of it remains, "late" if it was committed all the same."""
+    """End a turn that runs here.
+
+    Return "yes" if nothing of it remains, "late" if it was committed all the same, "unknown" if the database does not
+    answer.
+    """
     if not turn.stop(Conflict(CANCELLED)):
         return "late"
     await turn.ended()
-    return "late" if turn.status is Status.SETTLED else "yes"
+    return _WORDS.get(turn.status, "unknown")
 
 
 class Relay:
@@ -182,7 +189,7 @@ async def _ask(
             await _send(writer, msgspec.json.encode(_Signed(request, request.signature(key))) + b"\n")
             line = (await reader.readline()).decode().strip()
         return reader, writer, msgspec.convert(line, Word)
-    except (OSError, TimeoutError, msgspec.ValidationError) as error:
+    except (OSError, TimeoutError, ValueError) as error:  # whoever answers may be no worker any more
         if writer is not None:
             with suppress(OSError):
                 writer.close()

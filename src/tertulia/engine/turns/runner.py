@@ -185,10 +185,7 @@ class Runner:
             turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
             turn.fail(error)
-            if await self._abandon(turn, certain=not complete):
-                turn.end(Status.SETTLED, complete)
-            else:
-                turn.end(Status.VOID, events.encode(_error_event(turn.error or error, turn.claim)))
+            await self._give_up(turn, turn.error or error, complete)
         finally:
             del self._running[turn.claim.interaction_id]
             turn.log.close()
@@ -222,20 +219,39 @@ class Runner:
             speaking=speaking,
         )
 
-    async def _abandon(self, turn: Turn, *, certain: bool) -> bool:
-        """Leave nothing of a turn. Return True if it is settled after all.
+    async def _give_up(self, turn: Turn, error: BaseException, complete: bytes) -> None:
+        """Leave nothing of a turn, and tell why. If a commit was under way, the turn may turn out to be settled.
 
-        If that is not `certain`, for a commit was under way, the database is asked again until the lease has ended.
+        A reader does not wait for a database that is away, unless the turn may be committed.
         """
-        latest = asyncio.get_running_loop().time() + (0 if certain else self._settings.lease_s)
-        while True:
-            try:
-                return await turn.database.write(abandon, turn.claim)
-            except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
-                log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
-            if self.closing or asyncio.get_running_loop().time() >= latest:
-                return False
+        outcome = await self._abandon(turn)
+        if outcome is None and not complete:
+            turn.end(Status.STOPPED, events.encode(_error_event(error, turn.claim)))
+            turn.log.close()
+            turn.status = await self._insist(turn) or Status.STOPPED
+            return
+        outcome = outcome or await self._insist(turn) or Status.VOID
+        last = complete if outcome is Status.SETTLED else events.encode(_error_event(error, turn.claim))
+        turn.end(outcome, last)
+
+    async def _insist(self, turn: Turn) -> Status | None:
+        """Abandon a turn as soon as the database answers. Return its outcome; None if its lease ended before that."""
+        latest = asyncio.get_running_loop().time() + self._settings.lease_s
+        while not self.closing and asyncio.get_running_loop().time() < latest:
             await asyncio.sleep(SUPERVISION_S)
+            outcome = await self._abandon(turn)
+            if outcome is not None:
+                return outcome
+        return None
+
+    async def _abandon(self, turn: Turn) -> Status | None:
+        """Leave nothing of a turn. Return its outcome, VOID or SETTLED; None if the database does not answer."""
+        try:
+            is_settled = await turn.database.write(abandon, turn.claim)
+        except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
+            log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
+            return None
+        return Status.SETTLED if is_settled else Status.VOID
 
     def _settlement(self, outcome: Outcome, stream: bytes | PackedStream) -> Settlement:
         return Settlement(

@@ -106,7 +106,7 @@ class Turn:
         """Wait until there is a line. Raises the error of a void turn if that is its only line."""
         while not self.log.count and not self.log.closed:
             await self.log.changed()
-        if self.status is Status.VOID and self.log.count <= 1 and isinstance(self.error, Exception):
+        if self.status in {Status.STOPPED, Status.VOID} and self.log.count <= 1 and isinstance(self.error, Exception):
             raise self.error
 
     async def ended(self) -> None:

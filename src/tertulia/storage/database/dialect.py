@@ -68,7 +68,7 @@ class json_kind(FunctionElement[str]):  # noqa: N801 - named as SQL functions ar
 @compiles(json_kind, "sqlite")
 def _json_kind_sqlite(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
     column, key = element.clauses
-    return f"json_type({compiler.process(column, **kw)}, '$.\"' || {compiler.process(key, **kw)} || '\"')"
+    return f"json_type({compiler.process(column, **kw)}, '$.' || json_quote({compiler.process(key, **kw)}))"
 
 
 @compiles(json_kind, "postgresql")
@@ -87,7 +87,7 @@ class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions ar
 @compiles(json_text, "sqlite")
 def _json_text_sqlite(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
     column, key = element.clauses
-    return f"json_extract({compiler.process(column, **kw)}, '$.\"' || {compiler.process(key, **kw)} || '\"')"
+    return f"json_extract({compiler.process(column, **kw)}, '$.' || json_quote({compiler.process(key, **kw)}))"
 
 
 @compiles(json_text, "postgresql")

@@ -81,6 +81,8 @@ class DatabaseFile:
             found = Path(f"{self._path}{ending}").stat()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise _unavailable(f"the database's file cannot be looked at: {error.strerror}") from error
         return found.st_dev, found.st_ino
 
 

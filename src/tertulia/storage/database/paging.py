@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Select
 from sqlalchemy.engine import Connection
@@ -53,8 +53,20 @@ def fetch_page(connection: Connection, query: Select[Any], window: Window, row: 
             if len(rows) == window.limit or characters > PAGE_CHARACTERS:
                 return Page(rows, has_more=True, continuation_token=window.offset + len(rows))
             rows.append(row(*values))
-            characters += sum(len(value) for value in values if isinstance(value, str))
+            characters += sum(map(_count_characters, values))
     return Page(rows, has_more=False, continuation_token=None)
+
+
+def _count_characters(value: object) -> int:
+    """Count the characters of a value as JSON has them, about. Return the number."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return sum(len(key) + _count_characters(item) + 1 for key, item in items)
+    if isinstance(value, list):
+        return sum(_count_characters(item) + 1 for item in cast("list[object]", value))
+    return 1
 
 
 def ordering(

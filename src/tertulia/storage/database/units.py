@@ -139,12 +139,17 @@ class PostgresDatabase:
     async def _run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         submitted = self._threads.submit(work)
-        patience = loop.call_later(QUEUE_S, submitted.cancel)  # of use while it waits for a thread
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = submitted.cancel()  # False once a thread has begun
+
+        patience = loop.call_later(QUEUE_S, give_up)
         try:
             return await asyncio.wrap_future(submitted, loop=loop)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if not is_late:
                 raise
             log.error("database unavailable", reason="no connection was free in time")
             raise Unavailable("The database cannot be reached.", retry_after=2) from None
