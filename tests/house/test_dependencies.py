@@ -1,4 +1,4 @@
-"""What the code imports is declared, what is declared is used, and both locks pin it alike."""
+"""Imports are declared, declarations are used, and both locks pin them alike."""
 
 import re
 import sys
