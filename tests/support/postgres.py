@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -104,13 +103,17 @@ def _serve(
 ) -> Generator[Postgres]:
     data, port = folder / "data", _free_port(host)
     environment = {"LC_ALL": "C", "PATH": os.environ.get("PATH", ""), "HOME": str(folder)}
-    as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    options: dict[str, Any] = {"cwd": folder, "env": environment, "stderr": subprocess.STDOUT, **as_user}
+    uid, gid, groups = (user.pw_uid, user.pw_gid, ()) if user else (None, None, None)
     made = subprocess.run(
         [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"],
         check=False,
+        cwd=folder,
+        env=environment,
         stdout=subprocess.PIPE,
-        **options,
+        stderr=subprocess.STDOUT,
+        user=uid,
+        group=gid,
+        extra_groups=groups,
     )
     if made.returncode:
         raise RuntimeError(f"initdb failed: {made.stdout.decode()}")
@@ -129,7 +132,16 @@ def _serve(
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
     def launch() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([binaries / "postgres", "-D", data, *arguments], stdout=log, **options)
+        return subprocess.Popen(
+            [binaries / "postgres", "-D", data, *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            user=uid,
+            group=gid,
+            extra_groups=groups,
+        )
 
     server = Postgres(host, port, launch, folder / "log")
     try:
