@@ -31,13 +31,13 @@ def refusal(operation: Operation) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def own(tertulia: Server, as_user: httpx2.Client) -> Targets:
-    """What is the demo user's."""
+    """One of everything, the demo user's."""
     return make_targets(tertulia, as_user, tertulia.demo.user_id)
 
 
 @pytest.fixture(scope="module")
 def theirs(tertulia: Server, as_admin: httpx2.Client) -> Targets:
-    """What is an administrator's."""
+    """One of everything, an administrator's."""
     return make_targets(tertulia, as_admin, tertulia.demo.admin_user_id)
 
 
@@ -86,7 +86,7 @@ def test_false_credentials_are_refused_by_every_operation(tertulia: Server) -> N
         {"Authorization": token},
         {"Authorization": f"Bearer {token}x"},
         {"Authorization": f"Bearer {forged}"},
-        {"Authorization": f"Bearer {jwt.encode(claims, None, algorithm='none')}"},
+        {"Authorization": f"Bearer {jwt.encode(claims, '', algorithm='none')}"},
         {"Authorization": f"Bearer {tertulia.demo.api_key}"},
         {"Authorization": f"Digest {token}"},
         {"Authorization": f"Bearer {token}", "X-ORG-ID": "other"},

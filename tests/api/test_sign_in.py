@@ -1,4 +1,4 @@
-"""Who is asking: signing in, and every way to show a token."""
+"""Signing in, and every way to show a token."""
 
 import base64
 from datetime import datetime, timedelta

@@ -1,6 +1,7 @@
 """Deleting a user removes all they said; not while an agent is speaking with them."""
 
 from datetime import timedelta
+from typing import Any
 
 import httpx2
 import pytest
@@ -54,7 +55,7 @@ def test_a_user_is_not_deleted_while_an_agent_speaks_with_them(stage: Stage) -> 
     puppet.hold()
     user = stage.user()
 
-    request = {"params": {"response_format": "text"}, "json": {"service_id": stage.service()}}
+    request: dict[str, Any] = {"params": {"response_format": "text"}, "json": {"service_id": stage.service()}}
 
     with user.stream("POST", "/conversation/", **request) as stream:
         answer = delete(stage, user)

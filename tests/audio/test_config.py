@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig, parse_audio_config
@@ -15,7 +17,7 @@ def test_a_file_needs_its_type_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("rate", "width"), [(4000, 2), (44_100, 4), (16_000, 2)])
-def test_samples_need_their_form(rate: int, width: int) -> None:
+def test_samples_need_their_form(rate: int, width: Literal[2, 4]) -> None:
     config = parse_audio_config(PCM % (rate, 1, width), AT)
     assert config == PcmAudioConfig(type="pcm", frame_rate=rate, n_channels=1, sample_width=width)
 

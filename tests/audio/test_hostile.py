@@ -21,7 +21,7 @@ MEGABYTE = 1_000_000
 
 
 def run(*program: str) -> Any:
-    """What a program prints as JSON, and that it ends well and says nothing else."""
+    """Run a program, which ends well and says nothing else. Return the JSON that it prints."""
     command = [sys.executable, "-X", "faulthandler", "-m", *program]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Where a request may show its token."""
+"""The places in which a request may show its token."""
 
 import base64
 

@@ -1,7 +1,7 @@
 """The places of a user: how one who asks for everything leaves room for the others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -53,7 +53,7 @@ async def test_requests_of_a_user_are_worked_on_in_their_order() -> None:
 
 
 @asynccontextmanager
-async def held(shares: Shares) -> AsyncIterator[None]:
+async def held(shares: Shares) -> AsyncGenerator[None]:
     async with shares.place(GREEDY):
         yield
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from support.commands import PATIENCE_S, TERTULIA, Command, Start
 from tertulia.demo import organization as demo
-from tertulia.demo.organization import KEPT_KEYS
+from tertulia.demo.organization import KEPT_KEYS, Demo
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import api_keys
 
@@ -119,9 +119,12 @@ def test_a_new_organization_goes_to_the_cluster_that_is_named_and_stays_there(
 
 def test_a_key_of_long_ago_makes_room(database_url: str, tmp_path: Path) -> None:
     engine = dialect.create_engine(database_url, 1)
-    for _ in range(KEPT_KEYS + 3):
+
+    def bootstrap() -> Demo:
         with engine.begin() as connection:
-            newest = demo.bootstrap(connection)
+            return demo.bootstrap(connection)
+
+    *_, newest = (bootstrap() for _ in range(KEPT_KEYS + 3))
     with engine.begin() as connection:
         kept = connection.execute(select(func.count()).select_from(api_keys)).scalar_one()
         ids = connection.execute(select(api_keys.c.key_id)).scalars().all()

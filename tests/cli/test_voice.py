@@ -79,7 +79,7 @@ def refusing() -> Iterator[str]:
 
         do_POST = do_GET  # noqa: N815 - so they are named
 
-        def log_message(self, *_args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name is the base's
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:

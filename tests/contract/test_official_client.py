@@ -11,12 +11,15 @@ from xml.etree import ElementTree
 
 import pytest
 from amigo_sdk import AmigoClient, AsyncAmigoClient, errors
-from amigo_sdk.generated import model
+from amigo_sdk.generated import model as generated
 
 from support import official, samples
 from support.server import Serve, Server
 
 SUITE = "tests/integration"
+
+model: Any = generated
+"""The client's models; their types would have every field given, those with a default too."""
 
 PASSING = 40
 """How many integration tests the client has."""
@@ -123,7 +126,7 @@ async def test_the_asynchronous_client_makes_a_service_and_talks_with_it(mapped:
             model.ServiceCreateServiceRequest.model_validate(samples.service(agent.id, graph.id))
         )
         await client.services.upsert_version_set(service.id, "test", VERSION_SET)
-        events = [
+        events: list[Any] = [
             event.root
             async for event in await client.conversations.create_conversation(
                 model.ConversationCreateConversationRequest(service_id=service.id, service_version_set_name="test"),
@@ -137,6 +140,7 @@ async def test_the_asynchronous_client_makes_a_service_and_talks_with_it(mapped:
     assert second.version == 2
     assert insights.current_state_name == "start"
     info = found.conversations[0].version_set_info
+    assert info is not None
     assert (info.name, info.agent_version_info) == ("test", (agent.id, 1))
 
 

@@ -86,7 +86,7 @@ def _differences_of_answers(ours: Operation, theirs: Operation) -> Iterator[str]
 
 
 def _parameters(operation: Operation) -> dict[tuple[str, str], bool]:
-    """Whether each is required."""
+    """List the parameters of an operation. Return for each if it is required."""
     return {
         (parameter["in"], parameter["name"].lower()): parameter.get("required", False)
         for _, parameter in operation.parameters()

@@ -69,7 +69,7 @@ class Behind:
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[HeldModel]:
+def model() -> HeldModel:
     return HeldModel()
 
 

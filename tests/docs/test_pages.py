@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -49,7 +50,7 @@ def test_the_make_targets_of_a_page_exist(page: Path):
 
 @every_page
 def test_the_commands_of_a_page_exist(page: Path):
-    group = typer.main.get_command(commands)
+    group: Any = typer.main.get_command(commands)
     assert set(_TERTULIA.findall(shown(page))) <= set(group.commands)
 
 

@@ -124,7 +124,7 @@ class Installation:
         return int(float(text.split("\ntertulia_open_streams ")[1].split()[0]))
 
     def faults(self) -> list[str]:
-        """What is half there; nothing, in a database that is whole and has no turn running."""
+        """List what is half there. Return nothing if the database is whole and no turn is running."""
         with self.engine.connect() as connection:
             return [f"{name}: {rows}" for name, query in HALVES.items() if (rows := connection.execute(query).all())]
 
@@ -171,7 +171,7 @@ HALVES = {
 
 @dataclass
 class Answer:
-    """What has arrived of an answer; status 0 where the server died before it began."""
+    """An answer as far as it has arrived; its status is 0 if the server died before it began."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -201,7 +201,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user wants; sent again with its key until it is done."""
+    """A user's request, sent again with its key until it is done."""
 
     conversation_id: str | None
     text: str
@@ -276,7 +276,7 @@ class User:
 
 
 def check_whole(user: User, answer: Answer) -> None:
-    """What was acknowledged is all there: its words, and its stream byte for byte."""
+    """Check that all that was acknowledged is there: its words, and its stream byte for byte."""
     complete = answer.lines[-1]
     said = [one for one in user.messages(answer.conversation_id) if one["interaction_id"] == complete["interaction_id"]]
     assert [one["message_type"] for one in said] == ["user-message", "agent-message"]

@@ -78,7 +78,7 @@ def _conversation_for(what: str, user: User, last: Answer) -> str | None:
 
 
 def _outcome(user: User, request: Request, first: Answer) -> Answer:
-    """What has become of a request that was answered so far; it is sent again until it is done."""
+    """Send a request that was answered so far again until it is done. Return its answer."""
     done, took = user.insist(request)
     assert took < LOCKED_S
     _check_retry(user, first, done)

@@ -1,4 +1,4 @@
-"""What is around the server fails: the database, the disk, the model, the readers, the clock.
+"""Failures around the server: of the database, the disk, the model, the readers, the clock.
 
 Nothing that was acknowledged is lost, nobody is locked out for long, and everything works again by itself.
 """
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -58,7 +58,7 @@ def insist(request: Callable[[], httpx2.Response], within_s: float = FREE_S) -> 
 
 
 @contextmanager
-def created(client: httpx2.Client, service_id: str) -> Iterator[Iterator[bytes]]:
+def created(client: httpx2.Client, service_id: str) -> Generator[Iterator[bytes]]:
     """A create whose stream is being read; its first piece has come."""
     body = {"service_id": service_id, "initial_message": "Hello"}
     with client.stream("POST", "/conversation/", params={"response_format": "text"}, json=body) as response:
@@ -149,7 +149,7 @@ def test_the_files_may_not_grow_and_then_may_again(alone: Callable[..., Installa
     there = alone(TERTULIA_SCRIPTED_DELAY_MS="50")
 
     @contextmanager
-    def full() -> Iterator[None]:
+    def full() -> Generator[None]:
         limits = resource.prlimit(there.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         yield
         resource.prlimit(there.pid, resource.RLIMIT_FSIZE, limits)
@@ -166,7 +166,7 @@ def test_the_disk_is_full_and_has_room_again(tmp_path: Path, alone: Callable[...
         pytest.skip("this machine lets nobody mount a small disk here")
 
     @contextmanager
-    def full() -> Iterator[None]:
+    def full() -> Generator[None]:
         ballast = disk / "ballast"
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:
@@ -223,7 +223,7 @@ def _until(done: Callable[[], bool], within_s: float = 60.0) -> None:
 
 
 @contextmanager
-def model_server(*answers: ChatAnswer) -> Iterator[str]:
+def model_server(*answers: ChatAnswer) -> Generator[str]:
     """A model's server on an event loop of its own; its address."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -417,7 +417,7 @@ def test_a_dead_lease_from_before_the_clock_was_set_back_ends_soon(short: Stage,
 
 
 def _die_in_a_turn(server: Server, user_id: str, service_id: str) -> None:
-    """What a process leaves that died within a turn."""
+    """Leave what a process leaves that died within a turn."""
     opening = Opening(server.demo.organization_id, user_id, service_id, "release", {}, False)
     lease = Lease(new_id(), new_id(), clock.now() + timedelta(seconds=LEASE_S))
     engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -43,10 +43,11 @@ BODY = b"the events of a turn\n"
 class Watched(psycopg.Cursor[Any]):
     """Says when a statement is about to be run."""
 
-    before: Callable[[], None] = staticmethod(lambda: None)
+    before: ClassVar[list[Callable[[], None]]] = []
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
-        type(self).before()
+        for call in self.before:
+            call()
         return super().execute(*args, **kwargs)
 
 
@@ -166,8 +167,7 @@ def _set_up(world: World, *, turns_before: int) -> Scene:
 
 
 def _attempt(scene: Scene, worker: int, name: str) -> object:
-    """What a unit answers, or its refusal; a retry that something is in the way of is tried once more, as the engine
-    does."""
+    """Run a unit, a retry that meets an obstacle once more, as the engine does. Return its answer or its refusal."""
     try:
         return scene.world.run(worker, getattr(scene, name))
     except (BadRequest, Conflict) as error:
@@ -194,11 +194,11 @@ def _interleave(scene: Scene, first: str, second: str, at: int) -> tuple[object,
         count += 1
 
     with ThreadPoolExecutor(1) as pool:
-        Watched.before = staticmethod(before)
+        Watched.before.append(before)
         try:
             result = _attempt(scene, 0, first)
         finally:
-            Watched.before = staticmethod(lambda: None)
+            Watched.before.clear()
         return result, begun[0].result() if begun else None, bool(begun)
 
 
@@ -274,7 +274,7 @@ def _check(scene: Scene, results: dict[str, object], *, expired: bool) -> None:
 
 
 def _read(connection: Connection, claim: Claim) -> tuple[dict[str, Any], bool, bool]:
-    """What is half there; whether the turn is settled; whether it still has its conversation."""
+    """Read what is half there, if the turn is settled, and if it still has its conversation."""
     halves = {name: rows for name, query in HALVES.items() if (rows := connection.execute(query).all())}
     settled = sa.select(interactions.c.id).where(interactions.c.id == claim.interaction_id)
     holds = sa.select(conversations.c.id).where(conversations.c.lease_interaction_id == claim.interaction_id)

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ class Running:
 
 
 @contextmanager
-def opened(client: httpx2.Client, path: str, method: str = "GET", **request: Any) -> Iterator[Running]:
+def opened(client: httpx2.Client, path: str, method: str = "GET", **request: Any) -> Generator[Running]:
     with client.stream(method, path, **request) as response:
         yield Running(response, response.iter_raw())
 

@@ -1,6 +1,6 @@
 """A database with a service, and two workers that run units of storage on it, at a time that a test sets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,7 +38,7 @@ class World:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[World]:
+def opened(url: str) -> Generator[World]:
     engine = dialect.create_engine(url, 4)
     with engine.connect() as first, engine.connect() as second:
         with first.begin():

@@ -1,8 +1,9 @@
-"""What the code imports is declared, what is declared is used, and both locks pin it alike."""
+"""Imports are declared, declarations are used, and both locks pin them alike."""
 
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -44,6 +45,7 @@ OWNERS = packages_distributions()
 """Distributions by the modules that they bring; reading all their metadata takes a second."""
 
 
+@cache
 def imported(folder: str) -> dict[str, str]:
     """Find the distributions that a folder imports. Returns for each a file that does."""
     found: dict[str, str] = {}

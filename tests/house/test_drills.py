@@ -42,7 +42,7 @@ def test_every_usual_change_has_its_row() -> None:
 
 @pytest.mark.parametrize("drill", DRILLS)
 def test_the_files_and_folders_of_a_row_exist(drill: str) -> None:
-    missing = [name for name in DRILLS[drill] if not any(path.exists() for path in candidates(name))]
+    files = [name for name in DRILLS[drill] if "." in name or "/" in name]
 
-    assert DRILLS[drill]
-    assert missing == []
+    assert files
+    assert [name for name in files if not any(path.exists() for path in candidates(name))] == []

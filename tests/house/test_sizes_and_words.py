@@ -28,7 +28,8 @@ def test_no_docstring_begins_without_its_subject() -> None:
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [
         (path, text.splitlines()[0])
-        for path, module in modules("src").items()
+        for folder in ("src", "tests")
+        for path, module in modules(folder).items()
         for node in ast.walk(module)
         if isinstance(node, kinds) and (text := ast.get_docstring(node)) and text.split()[0] in HEADLESS
     ]

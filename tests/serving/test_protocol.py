@@ -1,4 +1,4 @@
-"""What a connection may send, keep and leave unread, whoever it belongs to."""
+"""Connections: as much as they may send, keep and leave unread, whoever they belong to."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""How `tertulia serve` stops: turns that run are worth waiting for, within the time of grace."""
+"""The end of `tertulia serve`: turns that run are worth waiting for, within the time of grace."""
 
 import json
 import signal

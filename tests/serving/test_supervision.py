@@ -40,7 +40,7 @@ class Supervised:
         return None
 
     def ready(self) -> int:
-        """How many workers have become ready so far."""
+        """Count the workers that have become ready so far."""
         return sum(line["event"] == "worker ready" for line in self.log())
 
     def log(self) -> list[dict[str, Any]]:

@@ -11,11 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi.routing import APIRoute
 
+from operations import BY_ID, OPERATIONS
 from support.commands import PATIENCE_S, Command, Process, Starter, run_here
-from tertulia.app import create_app
-from tertulia.settings import Settings
+from support.targets import nowhere
 
 pytestmark = pytest.mark.heavy
 
@@ -143,17 +142,6 @@ def test_metrics_of_both_workers_add_up_at_each(pair: Pair) -> None:
     _until(lambda: [_counted(client) for client in clients] == [before + 5] * 2)
 
 
-def _operations() -> list[tuple[str, str]]:
-    """Every operation of an organization, with a path that is valid."""
-    routes = [route for route in create_app(Settings()).routes if isinstance(route, APIRoute)]
-    return [
-        (method, re.sub(r"\{\w+\}", "000000000000000000000000", route.path.replace("{organization}", "demo")))
-        for route in routes
-        if route.path.startswith("/v1/{organization}")
-        for method in route.methods
-    ]
-
-
 @pytest.fixture
 def maintenance(pair: Pair) -> Iterator[Callable[[str], int]]:
     """`tertulia maintenance on|off`; it is off afterwards."""
@@ -176,12 +164,12 @@ def test_maintenance_is_503_for_every_operation_at_each_worker_and_turns_go_on(
     stream = pair.begin(0)
     assert [maintenance("on"), maintenance("on")] == [0, 0]
     _until(lambda: statuses("/v1/demo/service/") == [503, 503])
-    refused: list[Any] = []
-    for method, path in _operations():
-        answer = clients[0].request(method, path, content=b"nonsense" if method in {"POST", "PUT"} else None)
-        refused.append((answer.status_code, answer.json()["detail"], answer.headers.get("Retry-After")))
-    assert len(refused) > 30
-    assert set(refused) == {(503, "The service is under maintenance.", "30")}
+    refused: dict[str, Any] = {}
+    for one in OPERATIONS:
+        content = b"nonsense" if one.json or one.form else None
+        answer = clients[0].request(one.method, "/v1/demo" + one.at(nowhere(one)), content=content)
+        refused[one.id] = (answer.status_code, answer.json()["detail"], answer.headers.get("Retry-After"))
+    assert refused == dict.fromkeys(BY_ID, (503, "The service is under maintenance.", "30"))
     assert statuses("/readyz") == [200, 200]
     assert json.loads(list(stream.iter_lines())[-1])["type"] == "interaction-complete"
     assert maintenance("off") == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tertulia.errors import NotFound
-from tertulia.settings import Settings
+from tertulia.settings import DatabaseSettings, Settings
 from tertulia.storage import clusters as module
 from tertulia.storage import organization
 from tertulia.storage.clusters import Clusters, put_entry
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.both_databases
 async def clusters(new_database: Callable[[], str], tmp_path: Path) -> AsyncIterator[Clusters]:
     """Two clusters: `listed` is in the directory and in `eu`; `new` is in `eu`, and the directory does not know it."""
     settings = Settings(
-        data=tmp_path, database={"url": new_database(), "pool_size": 2}, clusters={"eu": new_database()}
+        data=tmp_path, database=DatabaseSettings(url=new_database(), pool_size=2), clusters={"eu": new_database()}
     )
     opened = Clusters(settings)
     await opened.default.write(put_entry, "listed", "eu")

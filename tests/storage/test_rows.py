@@ -27,7 +27,7 @@ def filled(row: type) -> Any:
 
 
 def _filling(kind: Any, name: str) -> Any:
-    return filled(kind) if is_dataclass(kind) else name
+    return filled(kind) if isinstance(kind, type) and is_dataclass(kind) else name
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,12 @@ def raw_rows(path: Path) -> Iterator[int]:
     """Lines that name the class of such a row; outside storage, also those that make one."""
     outside = STORAGE not in path.parents
     for node in ast.walk(ast.parse(path.read_text())):
-        named = isinstance(node, ast.Name) and node.id in RAW
-        imported = isinstance(node, ast.ImportFrom) and any(alias.name in RAW for alias in node.names)
-        made = isinstance(node, ast.Attribute) and node.attr in {"execute", "mappings"} and outside
-        if named or imported or made:
-            yield node.lineno
+        match node:
+            case ast.Name(id=name) if name in RAW:
+                yield node.lineno
+            case ast.ImportFrom(names=names) if any(alias.name in RAW for alias in names):
+                yield node.lineno
+            case ast.Attribute(attr="execute" | "mappings") if outside:
+                yield node.lineno
+            case _:
+                pass

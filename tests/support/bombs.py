@@ -137,7 +137,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 def cost(kind: str, body: bytes) -> dict[str, object]:
-    """What came of a body, the seconds of CPU it took, and the bytes by which memory grew at most meanwhile."""
+    """Decode a body. Return what came of it, the seconds of CPU, and the bytes by which memory grew at most."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, began = psutil.Process().memory_info().rss, time.process_time()
     try:

@@ -48,7 +48,7 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where it answers, as the last line says."""
+        """Read the address at which it answers from the last line."""
         return self.lines[-1].split()[-1]
 
     def read_until(self, text: str) -> None:

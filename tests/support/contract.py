@@ -62,8 +62,8 @@ class Document:
             schema = node
         return schema
 
-    def problems(self, where: Iterable[str], value: object) -> list[str]:
-        """What is wrong with a value by the schema at a place of the document."""
+    def problems(self, where: Iterable[str], value: Any) -> list[str]:
+        """List what is wrong with a value by the schema at a place of the document."""
         pointer = "/".join(part.replace("~", "~0").replace("/", "~1") for part in where)
         schema = {"$ref": f"document:#/{pointer}"}
         validator = Draft202012Validator(schema, registry=self._registry, format_checker=_formats)

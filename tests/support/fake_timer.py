@@ -35,7 +35,7 @@ class FakeTimer:
 
     @property
     def waiting(self) -> int:
-        """How many calls are still to come."""
+        """Count the calls that are still to come."""
         return sum(not call.cancelled for call in self.calls)
 
     async def advance(self, seconds: float) -> None:

@@ -47,7 +47,7 @@ class Live:
         return message
 
     def until(self, kind: str, refusing: bool = True) -> list[Message]:
-        """What comes, up to a message of a kind. An error ends the test, unless it is what is waited for."""
+        """Receive up to a message of a kind. Return all; an error ends the test, unless it is waited for."""
         messages = [self.receive()]
         while messages[-1]["type"] != f"server.{kind}":
             assert messages[-1]["type"] != "server.error" or not refusing, messages[-1]
@@ -91,7 +91,7 @@ def live(server: Server, token: str, query: str = "response_format=text", **opti
 
 
 def patiently(find: Callable[[], T]) -> T:
-    """What is found, as soon as it is true."""
+    """Look again and again. Return what is found, as soon as it is true."""
     latest = time.monotonic() + PATIENCE_S
     while not (found := find()):
         assert time.monotonic() < latest, "it does not come true"

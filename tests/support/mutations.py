@@ -44,7 +44,7 @@ def originals() -> list[tuple[bytes, Config]]:
         ],
     }
     made: list[tuple[bytes, Config]] = [
-        (body, FileAudioConfig(type=kind)) for kind, bodies in files.items() for body in bodies
+        (body, FileAudioConfig.model_validate({"type": kind})) for kind, bodies in files.items() for body in bodies
     ]
     bare = sounds.tone(16_000, 0.1)
     return [*made, (bare, _PCM), (bare, _WIDE_PCM), (files["wav"][0], _PCM)]
@@ -131,7 +131,7 @@ def mend_pages(body: bytearray) -> None:
 
 
 def attempt(body: bytes, config: Config) -> str:
-    """What comes of decoding a body."""
+    """Decode a body. Return the name of what comes of it."""
     try:
         decode(body, config, _MAX_S)
     except (UnreadableRecording, BadRecording) as error:

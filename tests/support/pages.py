@@ -37,7 +37,7 @@ def prose(text: str) -> str:
 
 
 def codes(text: str) -> list[str]:
-    """What is set as code within a line."""
+    """Find what is set as code within a line."""
     return _CODE.findall(text)
 
 
@@ -50,7 +50,7 @@ def rows(text: str) -> Iterator[list[str]]:
 
 
 def sections(text: str, level: int) -> dict[str, str]:
-    """What stands below each heading of a level, down to the next heading of that level or above."""
+    """Split a page at the headings of a level, and of those above. Return what stands below each heading."""
     found: dict[str, str] = {}
     title = ""
     for line in text.splitlines():

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 
 import psycopg
@@ -21,7 +22,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 
 
 @contextmanager
-def running(postgres: Postgres, connections: int) -> Iterator[str]:
+def running(postgres: Postgres, connections: int) -> Generator[str]:
     """Run one with so many connections to each database. Yields the URL before a database's name."""
     folder = Path(tempfile.mkdtemp(prefix="tertulia-pgbouncer-"))
     folder.chmod(0o755)
@@ -35,7 +36,7 @@ def running(postgres: Postgres, connections: int) -> Iterator[str]:
     )
     assert PROGRAM is not None
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, str(configuration)], stdout=log, stderr=log, **_another_user())
+        process = _launch([PROGRAM, str(configuration)], log)
     url = f"postgres://postgres@127.0.0.1:{port}"
     try:
         _wait(process, f"{url}/pgbouncer", folder / "log")
@@ -46,12 +47,11 @@ def running(postgres: Postgres, connections: int) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _another_user() -> dict[str, object]:
-    """PgBouncer refuses to be root."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+def _launch(command: list[str], log: BufferedWriter) -> "subprocess.Popen[bytes]":
+    """Start it as another user if we are root, which it refuses to be. Return the process."""
+    nobody = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    uid, gid, groups = (nobody.pw_uid, nobody.pw_gid, ()) if nobody else (None, None, None)
+    return subprocess.Popen(command, stdout=log, stderr=log, user=uid, group=gid, extra_groups=groups)
 
 
 def _free_port() -> int:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,7 +81,7 @@ class Postgres:
 
 
 @contextmanager
-def running(host: str = "127.0.0.1", parent: str = _TEMPORARY, *, durable: bool = False) -> Iterator[Postgres]:
+def running(host: str = "127.0.0.1", parent: str = _TEMPORARY, *, durable: bool = False) -> Generator[Postgres]:
     """A server for as long as the block lasts; unless it is `durable`, it waits for no disk."""
     folder = Path(tempfile.mkdtemp(prefix="tertulia-postgres-", dir=parent))
     user = _other_user()
@@ -100,13 +100,20 @@ _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 def _serve(
     folder: Path, binaries: Path, user: pwd.struct_passwd | None, host: str, more: dict[str, str]
-) -> Iterator[Postgres]:
+) -> Generator[Postgres]:
     data, port = folder / "data", _free_port(host)
     environment = {"LC_ALL": "C", "PATH": os.environ.get("PATH", ""), "HOME": str(folder)}
-    as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-    options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **as_user}
+    uid, gid, groups = (user.pw_uid, user.pw_gid, ()) if user else (None, None, None)
     made = subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"], check=False, **options
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"],
+        check=False,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        user=uid,
+        group=gid,
+        extra_groups=groups,
     )
     if made.returncode:
         raise RuntimeError(f"initdb failed: {made.stdout.decode()}")
@@ -125,7 +132,16 @@ def _serve(
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
     def launch() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([binaries / "postgres", "-D", data, *arguments], **{**options, "stdout": log})
+        return subprocess.Popen(
+            [binaries / "postgres", "-D", data, *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            user=uid,
+            group=gid,
+            extra_groups=groups,
+        )
 
     server = Postgres(host, port, launch, folder / "log")
     try:

@@ -115,4 +115,4 @@ def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices 
 
 def settings_of(**changes: Any) -> Settings:
     """Settings for a test: no rate limits, hardly any logs."""
-    return Settings(**{"rate_limits": "off", "log_level": "error", **changes})
+    return Settings.model_validate({"rate_limits": "off", "log_level": "error", **changes})

@@ -5,6 +5,7 @@ import io
 import math
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import av
 
@@ -35,7 +36,7 @@ def file_of(pcm: bytes, rate: int, layout: str, container: str, codec: str, **op
     """Mono PCM, the same in each channel, as a file that FFmpeg writes."""
     out = io.BytesIO()
     with av.open(out, "w", format=container, container_options={"fflags": "+bitexact"}) as file:
-        stream = file.add_stream(codec, rate=rate, layout=layout, options=options)
+        stream: Any = file.add_stream(codec, rate=rate, layout=layout, options=options)
         channels = len(av.AudioLayout(layout).channels)
         frame = av.AudioFrame("s16", layout, len(pcm) // 2)
         frame.sample_rate, frame.pts = rate, 0
@@ -103,7 +104,7 @@ def mp4(seconds: float = 1, codec: str = "aac", flags: str = "") -> bytes:
     out = io.BytesIO()
     options = {"fflags": "+bitexact", **({"movflags": flags, "frag_duration": "300000"} if flags else {})}
     with av.open(out, "w", format="mp4", container_options=options) as file:
-        stream = file.add_stream(codec, rate=48_000, layout="mono")
+        stream: Any = file.add_stream(codec, rate=48_000, layout="mono")
         frame = frame_of(tone(48_000, seconds), 48_000)
         frame.pts = 0
         for packet in (*stream.encode(frame), *stream.encode(None)):

@@ -27,7 +27,7 @@ def sound(events: list[Event]) -> bytes:
 
 
 def characters(events: list[Event]) -> list[tuple[int, str]]:
-    """When each character of a reply sounds, in milliseconds."""
+    """List the characters of a reply. Return them with the milliseconds at which they sound."""
     return [(ms, char) for piece in pieces(events) for ms, char in piece["transcript_alignment"] or ()]
 
 
@@ -36,7 +36,7 @@ def text(events: list[Event]) -> str:
 
 
 def heard(pcm: bytes, rate: int = RATE) -> str:
-    """What the scripted transcriber hears."""
+    """Have the scripted transcriber listen. Return what it hears."""
     return asyncio.run(ScriptedTranscriber().transcribe(_at_hearing_rate(pcm, rate), "eng", ())).text
 
 

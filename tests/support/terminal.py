@@ -17,7 +17,7 @@ _STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-ln-z]")
 
 
 class Terminal:
-    """What a command shows is read as a test waits for it."""
+    """A terminal; a test waits for what a command shows on it."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", end: int) -> None:
         self._process = process

@@ -1,6 +1,7 @@
 """Creating a conversation: who speaks first, what streams, what is refused."""
 
 import json
+from typing import Any
 
 import httpx2
 import pytest
@@ -86,7 +87,7 @@ def test_the_user_or_an_event_may_speak_first(stage: Stage, kind: str | None, st
 def test_a_piece_leaves_the_server_before_the_model_makes_the_next_one(stage: Stage) -> None:
     puppet = stage.play(Puppet("one", "two", "three"))
     puppet.hold()
-    request = {"params": {"response_format": "text"}, "json": {"service_id": stage.service()}}
+    request: dict[str, Any] = {"params": {"response_format": "text"}, "json": {"service_id": stage.service()}}
     with stage.user().stream("POST", "/conversation/", **request) as answer:
         assert answer.status_code == 201
         arriving = answer.iter_lines()
@@ -100,7 +101,7 @@ def test_a_piece_leaves_the_server_before_the_model_makes_the_next_one(stage: St
 
 def test_a_slow_models_pieces_arrive_one_by_one(serve: Serve) -> None:
     server = serve(scripted={"pieces": 5, "delay_ms": 60})
-    request = {"params": {"response_format": "text"}, "json": {"service_id": server.demo.service_id}}
+    request: dict[str, Any] = {"params": {"response_format": "text"}, "json": {"service_id": server.demo.service_id}}
     with server.as_user.stream("POST", "/conversation/", **request) as answer:
         chunks = [chunk for chunk in answer.iter_raw() if b'"new-message"' in chunk]
     assert len(chunks) == 5  # the last comes together with the piece that says stop
@@ -161,7 +162,7 @@ def test_while_a_conversation_is_being_created_another_is_a_conflict(stage: Stag
     puppet = stage.play(Puppet())
     puppet.hold()
     user, service = stage.user(), stage.service()
-    request = {"params": {"response_format": "text"}, "json": {"service_id": service}}
+    request: dict[str, Any] = {"params": {"response_format": "text"}, "json": {"service_id": service}}
     with user.stream("POST", "/conversation/", **request) as answer:
         assert puppet.asked.wait(PATIENCE_S)
         assert create(user, service).status_code == 409
@@ -388,7 +389,7 @@ def test_a_turn_goes_on_when_its_client_leaves(stage: Stage) -> None:
     puppet = stage.play(Puppet())
     puppet.hold()
     user, service = stage.user(), stage.service()
-    request = {"params": {"response_format": "text"}, "json": {"service_id": service}}
+    request: dict[str, Any] = {"params": {"response_format": "text"}, "json": {"service_id": service}}
     with user.stream("POST", "/conversation/", **request) as answer:
         conversation_id = json.loads(next(answer.iter_lines()))["conversation_id"]
         assert puppet.asked.wait(PATIENCE_S)

@@ -35,12 +35,11 @@ def shown(stage: Stage, user: httpx2.Client, conversation_id: str, text: str) ->
 def test_of_many_messages_the_newest_are_shown(stage: Stage, user: httpx2.Client) -> None:
     stage.play(Puppet("Hello."))
     conversation_id = id_of(begin(user, stage.service(), initial_message="Message 0"))
-    for number in range(1, 10):
-        past = shown(stage, user, conversation_id, f"Message {number}")
-        assert len(past) <= MESSAGES + 1  # with the line that says that the conversation begins
-        assert past[-1].startswith("Answer to" if number > 1 else "Hello")
-    assert "Message 8" in past
-    assert "Message 0" not in past
+    turns = [shown(stage, user, conversation_id, f"Message {number}") for number in range(1, 10)]
+    assert max(map(len, turns)) <= MESSAGES + 1  # with the line that says that the conversation begins
+    assert [past[-1].partition(" ")[0] for past in turns] == ["Hello.", *["Answer"] * 8]
+    assert "Message 8" in turns[-1]
+    assert "Message 0" not in turns[-1]
 
 
 def test_the_first_message_that_is_shown_stays_for_some_turns(stage: Stage, user: httpx2.Client) -> None:

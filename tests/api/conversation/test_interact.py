@@ -250,7 +250,7 @@ def test_somebody_elses_conversation_is_forbidden(stage: Stage, conversation_id:
 def test_two_sends_at_once_do_not_mix(stage: Stage, user: httpx2.Client, conversation_id: str) -> None:
     puppet = stage.play(Puppet())
     puppet.hold()
-    request = {
+    request: dict[str, Any] = {
         "params": {"request_format": "text", "response_format": "text"},
         "files": [("initial_message_type", (None, "user-message")), ("recorded_message", (None, "First"))],
     }

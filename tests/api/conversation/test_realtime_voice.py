@@ -295,7 +295,7 @@ def test_who_speaks_silences_the_agent_and_history_has_what_was_heard(
     assert LONG.startswith(full_message)
     assert LONG[len(full_message)] in " ,"
     heard_at_most_ms = duration_ms(sound(before), RATE)
-    characters = [char for message in before for ms, char in message.get("transcript_alignment") or ()]
+    characters = [char for message in before for _ms, char in message.get("transcript_alignment") or ()]
     assert 0 < len(full_message) <= len(characters)
     assert len(full_message) * 40 <= heard_at_most_ms
     assert said_in(user, created["conversation_id"]) == [("voice", full_message)]

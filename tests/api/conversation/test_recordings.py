@@ -36,7 +36,7 @@ def reply(user: httpx2.Client, service_id: str) -> list[talk.Event]:
     return talk.lines(talk.create(user, service_id, {"response_format": "voice"}))
 
 
-def source(client: httpx2.Client, conversation_id: str, message_id: str, **query: object) -> httpx2.Response:
+def source(client: httpx2.Client, conversation_id: str, message_id: str, **query: bool) -> httpx2.Response:
     return client.get(f"/conversation/{conversation_id}/messages/{message_id}/source", params=query)
 
 
@@ -49,7 +49,7 @@ def link(user: httpx2.Client, reply: list[talk.Event]) -> str:
 
 
 def get(link: str, **headers: str) -> httpx2.Response:
-    """What anybody gets who has a link."""
+    """Follow a link, as anybody may. Return the answer."""
     return httpx2.get(link, headers=headers, trust_env=False)
 
 

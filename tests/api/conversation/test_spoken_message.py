@@ -126,7 +126,7 @@ def stage_of(
 
 
 def untouched(user: httpx2.Client, conversation_id: str) -> bool:
-    """Whether a conversation has but its first message, and goes on."""
+    """Tell if a conversation has but its first message, and goes on."""
     return len(talk.messages(user, conversation_id)) == 1 and bool(talk.go_on(user, conversation_id))
 
 

@@ -162,7 +162,7 @@ def test_the_model_knows_whether_its_reply_will_be_spoken(stage: Stage, service_
 def test_the_first_sentence_sounds_before_the_model_has_finished(stage: Stage, service_id: str) -> None:
     puppet = stage.play(Puppet("Good evening. W", "hat do you read?"))
     puppet.hold()
-    request = {"params": VOICE, "json": {"service_id": service_id}}
+    request: dict[str, Any] = {"params": VOICE, "json": {"service_id": service_id}}
 
     with stage.user().stream("POST", "/conversation/", **request) as answer:
         lines = answer.iter_lines()

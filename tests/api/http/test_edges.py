@@ -1,4 +1,4 @@
-"""What every endpoint owes a caller who does something odd, and what operators ask."""
+"""Odd requests, to which every endpoint owes an answer, and the questions of operators."""
 
 import re
 import socket

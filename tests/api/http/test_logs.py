@@ -1,4 +1,4 @@
-"""What is logged, and what never is."""
+"""Logs: lines that must be there, and words that never are."""
 
 import socket
 

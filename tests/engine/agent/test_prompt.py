@@ -1,21 +1,19 @@
-"""What a model is asked: the beginning of a prompt stays, its end is the question of the step."""
+"""Prompts: their beginning stays, their end is the question of the step."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from support.random_graphs import parsed
+from support.random_graphs import OTHER, ROOT, parsed
 from support.samples import AGENT, action, decision
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.scene import Agent, Person, Scene
-from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Frame, Position
+from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Frame, Graphs, Position
 from tertulia.events import MessageType
 from tertulia.ids import new_id
 from tertulia.providers.base import Prompt
 from tertulia.storage.turn.values import Message
 
-ROOT = ("a" * 24, 1)
-OTHER = ("b" * 24, 3)
 INNER = parsed(action("start", "end"), action("end"), global_action_guidelines=["Guideline of the inner graph"])
 OUTER = parsed(
     action("start", "d", actions=2),
@@ -34,7 +32,7 @@ def scene(*states: str, timezone: str = "America/Bogota") -> Scene:
     """A conversation in the outer graph, or with two states in the inner one."""
     frames = [Frame(version, state) for version, state in zip((ROOT, OTHER), states, strict=False)]
     person = Person("Ana Test", "spa", timezone, ["Ana likes tea"])
-    graphs = {ROOT: OUTER, OTHER: INNER}
+    graphs: Graphs = {ROOT: OUTER, OTHER: INNER}
     return Scene(Agent.model_validate(AGENT), graphs, Position(tuple(frames)), person, (), None, {}, began=BEGAN)
 
 

@@ -1,8 +1,9 @@
-"""What is heard of a client's sound, however it is cut."""
+"""Listening to a client's sound, however it is cut."""
 
 import array
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,7 @@ def heard(pieces: Sequence[bytes], config: PcmAudioConfig = MICROPHONE, longest_
 def test_utterances_are_heard_with_a_little_around_them():
     started, first, _, second = heard([SOUND])
     assert started == "started"
+    assert isinstance(first, bytes)
     for utterance, spoken_ms in ((first, 500), (second, 1000)):
         assert isinstance(utterance, bytes)
         assert duration_ms(utterance, HEARING_RATE) == pytest.approx(spoken_ms + BEFORE_MS + AFTER_MS, abs=80)
@@ -49,7 +51,7 @@ def test_it_is_the_same_however_the_sound_is_cut(cuts: list[int]):
 
 
 @pytest.mark.parametrize(("rate", "width"), [(8000, 2), (44_100, 2), (24_000, 4), (16_000, 4)])
-def test_samples_of_other_forms_are_heard_alike(rate: int, width: int):
+def test_samples_of_other_forms_are_heard_alike(rate: int, width: Literal[2, 4]):
     samples = bytes(2 * rate) + sounds.tone(rate, 0.5) + bytes(2 * rate)
     if width == 4:
         samples = b"".join(b"\0\0" + samples[at : at + 2] for at in range(0, len(samples), 2))

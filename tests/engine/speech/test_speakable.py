@@ -1,4 +1,4 @@
-"""What a voice says of a written text."""
+"""Written texts, as a voice says them."""
 
 # ruff: noqa: RUF001, SIM905 - other dashes and signs are meant; words read better in a line than in a list
 import unicodedata
@@ -16,8 +16,11 @@ MARKS = (
     "a@b.org &amp; &lt; &#0; 😀 \u200d \ufe0f \x00 \ud800 \u202e ¿ é न ् 你 — – … ° km 1/2 + = ~ \\"
 ).split(" ")
 SPACES = [" ", "  ", "\n", "\t", "\r\n", "\u00a0", "---\n", "\n- ", "|--|\n"]
-SHAPES = "a [ ]( ](a(b) < <a <!-- &a _ ` | 1 1, 1. 1/ 1: a@ a. a- - 😀 \u200d https://a/. www. [^ ](a".split(" ")
-SHAPES += [*"1- 0-0 PIN call,1 code:1 Tel. 1.234 1,2 AB".split(" "), "PIN ", "1 000 ", "call is ", "1 or ", "12, "]
+SHAPES = [
+    *"a [ ]( ](a(b) < <a <!-- &a _ ` | 1 1, 1. 1/ 1: a@ a. a- - 😀 \u200d https://a/. www. [^ ](a".split(" "),
+    *"1- 0-0 PIN call,1 code:1 Tel. 1.234 1,2 AB".split(" "),
+    *("PIN ", "1 000 ", "call is ", "1 or ", "12, "),
+]
 MARKUP = st.lists(st.sampled_from([*MARKS, *SPACES])).map("".join)
 WRITTEN = MARKUP | st.text()
 

@@ -1,4 +1,4 @@
-"""What a stranger can say to a worker."""
+"""Messages of strangers to a worker."""
 
 import asyncio
 from typing import Any

@@ -29,7 +29,7 @@ async def served(*answers: Answer, stall_s: float = 5) -> AsyncGenerator[tuple[O
 
 
 async def reply(model: OpenAICompatibleModel, signs: list[Sign] | None = None) -> str:
-    """What is committed of a reply: all pieces since the last that was taken back."""
+    """Read a reply. Return what is committed of it: all pieces since the last that was taken back."""
     pieces: list[str] = []
 
     def tell(sign: Sign) -> None:

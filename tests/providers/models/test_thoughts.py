@@ -26,7 +26,7 @@ TEXTS = st.lists(st.sampled_from([*MARKS, "\n", " ", "a", "Hi", "<", "</", "thin
 
 
 def visible(*pieces: str, begins_in_thought: bool = False) -> str:
-    """What a reader keeps of a reply that comes in these pieces."""
+    """Read a reply that comes in these pieces. Return what a reader keeps of it."""
     thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
     kept = ""
     for piece in pieces:

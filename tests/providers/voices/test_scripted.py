@@ -85,7 +85,7 @@ async def test_other_sound_is_described():
 
 
 async def test_a_recording_takes_little_more_memory_than_it_has_bytes():
-    pcm = random.Random(1).randbytes(10 * HEARING_RATE * 2)
+    pcm = random.Random(1).randbytes(5 * HEARING_RATE * 2)
     await ScriptedTranscriber().transcribe(pcm[:HEARING_RATE], "eng", ())
     tracemalloc.start()
     try:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
 from support import postgres
 from support.postgres import Postgres
@@ -199,7 +200,7 @@ def test_a_migration_has_as_long_as_it_needs(own_server: Postgres, monkeypatch: 
         with engine.begin() as connection:
             dialect.lock_schema(connection)
             connection.execute(sa.text("SELECT pg_sleep(1)"))
-        with engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
+        with engine.connect() as connection, pytest.raises(OperationalError):
             connection.execute(sa.text("SELECT pg_sleep(1)"))
     finally:
         engine.dispose()

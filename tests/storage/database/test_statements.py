@@ -1,4 +1,4 @@
-"""How many statements a turn sends to the database: a fixed number, however long the conversation is."""
+"""The statements that a turn sends to the database: a fixed number, however long the conversation is."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,7 +35,8 @@ def heard() -> Iterator[Heard]:
     class Cursor(psycopg.Cursor[Any]):
         def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             statements.append(query if isinstance(query, str) else bytes(query).decode())
-            return super().execute(query, *args, **kwargs)
+            execute: Any = super().execute  # it has a form for each kind of query
+            return execute(query, *args, **kwargs)
 
     def listen(connection: Any, _record: object) -> None:
         if isinstance(connection, psycopg.Connection):

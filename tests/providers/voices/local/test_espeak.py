@@ -92,7 +92,7 @@ async def test_a_text_cannot_change_how_it_or_the_next_one_sounds(voice: EspeakV
 
 
 def measured(pcm: bytes) -> tuple[int, int]:
-    """How long and how loud it is, somewhat: no two readings of a text are the same."""
+    """Measure length and loudness, roughly: no two readings of a text are the same."""
     samples = array.array("h", pcm)
     return len(samples), max(samples)
 

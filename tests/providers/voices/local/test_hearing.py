@@ -1,4 +1,4 @@
-"""What hears speech in this process: Whisper itself, over what the local voices say."""
+"""Hearing speech in this process: Whisper itself, over what the local voices say."""
 
 import asyncio
 import re
@@ -54,7 +54,7 @@ async def english(weights_of: GetWeights) -> AsyncIterator[LocalTranscriber]:
 
 
 async def recorded(voice: LocalVoice, text: str, language: str = "eng") -> tuple[bytes, list[Word]]:
-    """What a voice says, as it is heard, and when its words sound."""
+    """Have a voice say a text. Return its sound, as it is heard, and the times of its words."""
     resampler = Resampler(voice.rate, HEARING_RATE)
     pcm = b""
     words: list[Word] = []

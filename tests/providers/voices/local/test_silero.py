@@ -1,4 +1,4 @@
-"""Where speech is: Silero itself, over a voice's speech, silence and noise."""
+"""Speech and where it is: Silero itself, over a voice's speech, silence and noise."""
 
 import gc
 import threading
