@@ -3,6 +3,7 @@
 from rich.cells import cell_len
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from tertulia.cli.show import printable
 from tertulia.cli.wrapping import Wrapping
@@ -20,7 +21,7 @@ class Transcript:
     def wait(self) -> None:
         """Show that the agent is at work, until it says something. On what is no terminal nothing is shown."""
         if self._console.is_terminal and self._status is None:
-            self._status = self._console.status(f"[dim]{self.agent_name} is thinking[/]", spinner_style="dim")
+            self._status = self._console.status(Text(f"{self.agent_name} is thinking", "dim"), spinner_style="dim")
             self._status.start()
 
     def settle(self) -> None:
@@ -48,7 +49,7 @@ class Transcript:
         self.settle()
 
     def _begin(self, name: str) -> Wrapping:
-        self._console.print(f"\n[bold]{name}[/] ", end="", highlight=False)
+        self._console.print(Text.assemble("\n", (name, "bold"), " "), end="")
         return wrapping(self._console, cell_len(name) + 1)
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -64,7 +65,7 @@ def run(console: Console, session: Session, service: dict[str, Any]) -> None:
 
 async def _run(console: Console, session: Session, service: dict[str, Any]) -> None:
     with open_sound() as device:
-        console.print(f"[bold]{service['name']}[/] at {session.api.url}. [dim]{HELP}\n{HINT}[/]")
+        console.print(f"[bold]{escape(service['name'])}[/] at {session.api.url}. [dim]{HELP}\n{HINT}[/]")
         recalled = await asyncio.to_thread(recall, console, session, service, "/finish ends it")
         await VoiceChat(console, session, device).run(service["id"], recalled.conversation_id, typed_lines())
 
