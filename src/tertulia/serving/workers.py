@@ -164,7 +164,7 @@ class Workers:
         worker.process.join()
         worker.news.close()
         self._running.remove(worker)
-        multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType]
+        multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType] - it has no types
         pid, status = worker.process.pid, worker.process.exitcode
         if self._told or self._failed:
             _log.info("worker ended", worker=pid, status=status)
