@@ -9,15 +9,20 @@
     +-- Unauthorized              401  who are you?
     +-- Forbidden                 403  you may not
     +-- NotFound                  404
+    +-- MethodNotAllowed          405  no operation of this path has the method
     +-- RequestTimeout            408  the request's body stalled
     +-- Conflict                  409  a related operation is running, or the state has moved on
     |   +-- TurnRunning           409  a turn of the conversation is running; names it
+    |   +-- KeyTaken              409  another request with the same Idempotency-Key begins at this moment
     +-- Gone                      410  it was there, and is not kept any more
     +-- PayloadTooLarge           413
     +-- UnsupportedMedia          415
     |   +-- UnreadableRecording   415  a recording cannot be decoded, or is not of the format that it is said to be
     +-- Unprocessable             422  a field is wrong; names it
     +-- TooManyRequests           429
+    +-- InternalError             500  nobody foresaw it; the log has the rest
+    +-- BrokenGraph               500  a graph leads to a place that is not there
+    +-- LostInGraph               500  a turn finds no action state
     +-- Unavailable               503  try again later
     +-- TurnTooLong               503  a whole turn took too long; `error` event of a stream
     +-- ModelError                500  a language model failed; `error` event of a stream
@@ -33,7 +38,7 @@
 The text goes to the caller as it is: it never holds a model's own words, a key, a path or a stack trace.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -99,6 +104,20 @@ class NotFound(TertuliaError):
     status = 404
 
 
+class MethodNotAllowed(TertuliaError):
+    """A method that no operation of a path has; `allowed` are those that there are."""
+
+    status = 405
+
+    def __init__(self, detail: str, allowed: Iterable[str]) -> None:
+        super().__init__(detail)
+        self.allowed = sorted(allowed)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": ", ".join(self.allowed)}
+
+
 class RequestTimeout(TertuliaError):
     status = 408
 
@@ -117,6 +136,10 @@ class TurnRunning(Conflict):
     @property
     def headers(self) -> dict[str, str]:
         return self._turn
+
+
+class KeyTaken(Conflict):
+    """Another request with the same Idempotency-Key, which begins at this moment."""
 
 
 class Gone(TertuliaError):
@@ -198,6 +221,21 @@ class TooManyRequests(TertuliaError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class InternalError(TertuliaError):
+    """An error that nobody foresaw. The log has the rest."""
+
+    def __init__(self, detail: str = "Internal error.") -> None:
+        super().__init__(detail)
+
+
+class BrokenGraph(TertuliaError):
+    """A graph that leads to a place that is not there, although it was accepted."""
+
+
+class LostInGraph(TertuliaError):
+    """A turn that finds no action state: its graph was stored before circles were refused."""
 
 
 class Unavailable(TertuliaError):

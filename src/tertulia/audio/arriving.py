@@ -140,7 +140,7 @@ def _wave_head(body: bytes) -> WaveHead | None:
 
 
 def _form_of(content_type: str, usual_rate: int) -> WaveForm | None:
-    """The form that a header tells; None if a WAV file is to tell it."""
+    """Read the form of sound from a header. Return it, or None if a WAV file tells it."""
     kind, *parts = (part.strip() for part in content_type.lower().split(";"))
     if kind in _WAVE:
         return None

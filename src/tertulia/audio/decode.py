@@ -137,7 +137,7 @@ class _Stream:
 
 
 def _hear(body: bytes, kind: Kind, sound: _Sound) -> bytes:
-    """The samples of a file, as far as it goes."""
+    """Decode a file as far as it goes. Return its samples."""
     name = NAMES[kind]
     try:
         if kind == "ogg":
@@ -188,7 +188,7 @@ def _until_damage(packets: Iterator[Any]) -> Iterator[Any]:
 
 
 def _decode(codec: Any, packets: Iterator[Any], sound: _Sound) -> None:
-    """All packets that can be decoded. Some are often broken; if all are, the last one's error is raised."""
+    """Decode packets into `sound`, and pass broken ones over. Raise the last one's error if all are broken."""
     failure, heard = None, False
     for number, packet in enumerate(packets):
         if number == sound.most_packets:
@@ -246,7 +246,7 @@ def _bare(body: bytes, config: PcmAudioConfig, max_s: float) -> Recorded:
 
 
 def _upper_halves(pcm: bytes) -> bytes:
-    """32-bit samples as 16-bit ones."""
+    """Halve 32-bit samples. Return 16-bit ones."""
     out = bytearray(len(pcm) // 2)
     out[0::2], out[1::2] = pcm[2::4], pcm[3::4]
     return bytes(out)

@@ -40,7 +40,7 @@ class Encoder:
         return bytes(out)
 
     def finish(self) -> bytes:
-        """The rest. Nothing may be fed after it."""
+        """End the sound. Return the rest of the file; nothing may be fed after that."""
         if self._encode is None:
             return b""
         rest = bytes(self._waiting[: len(self._waiting) // SAMPLE_BYTES * SAMPLE_BYTES])

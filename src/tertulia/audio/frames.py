@@ -29,7 +29,7 @@ def _is_tag(header: bytes) -> bool:
 
 
 def flac_frames(body: bytes) -> bytes | None:
-    """A FLAC file (RFC 9639) with its first metadata block, which tells the form of the sound, and no other."""
+    """Strip a FLAC file (RFC 9639) of all metadata but the first block, which tells the form. Return the file."""
     start = body.find(b"fLaC", after_tags(body)) + 4
     info = body[start + 4 : start + 4 + _STREAMINFO]
     for _ in range(_MOST_BLOCKS):
@@ -43,7 +43,7 @@ def flac_frames(body: bytes) -> bytes | None:
 
 
 def mp3_frames(body: bytes) -> bytes | None:
-    """An MP3 file from the first MPEG Layer III frame that another one, or the end, follows."""
+    """Find the first MPEG Layer III frame that another one, or the end, follows. Return the file from there."""
     start = after_tags(body)
     for place in range(start, min(start + _MP3_SEARCH, len(body) - 3)):
         if body[place] == 0xFF and (length := mp3_frame_length(body[place : place + 4])):

@@ -93,7 +93,7 @@ def read_mp4(body: bytes, most: int) -> PacketFile:
 
 
 def _packets(file: _File, track: _Track, usual: int, top: list[_Box], most: int) -> Iterator[bytes]:
-    """The packets in their order, those of the table first; what is not in the body any more is left out."""
+    """Yield the packets in their order, those of the table first. Packets beyond the body are left out."""
     left = len(file.body)
     for start, size in _places(file, track, usual, top):
         most -= 1
@@ -137,7 +137,7 @@ def _track(file: _File, box: _Box) -> _Track | None:
 
 
 def _aac_head(file: _File, entry: _Box) -> bytes:
-    """The AudioSpecificConfig of an entry; empty if its coding is another one."""
+    """Return the AudioSpecificConfig of an entry; empty if the coding is not AAC."""
     box = file.within(entry, b"esds") or file.within(entry, b"wave", b"esds")
     if box is None:
         return b""
@@ -160,7 +160,7 @@ def _aac_head(file: _File, entry: _Box) -> bytes:
 
 
 def _descriptor(file: _File, place: int, end: int, wanted: int) -> tuple[int, int] | None:
-    """The content of a descriptor: its tag, then its length in up to four times seven bits."""
+    """Find the content of a descriptor behind its tag and its length, of one to four bytes. Return both its ends."""
     if file.number(place, end, 1) != wanted:
         return None
     length = 0
@@ -172,7 +172,7 @@ def _descriptor(file: _File, place: int, end: int, wanted: int) -> tuple[int, in
 
 
 def _opus_head(file: _File, box: _Box | None) -> bytes:
-    """The head of an Ogg file from the box of an MP4 file, whose numbers have their high bytes first."""
+    """Make the head of an Ogg file from the box of an MP4 file, whose numbers are big-endian. Return it."""
     if box is None or box.end - box.start < 11:
         return b""
     _version, channels, skip, rate, gain, family = struct.unpack_from(">BBHIhB", file.body, box.start)

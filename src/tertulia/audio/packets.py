@@ -40,7 +40,7 @@ def read_ogg(body: bytes, most: int) -> PacketFile:
 
 
 def _laced(packet: bytes) -> bytes:
-    """A packet's length, as Ogg writes lengths."""
+    """Write a packet's length as Ogg does. Return the bytes."""
     return b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255])
 
 
@@ -92,7 +92,7 @@ _LACING = 0x06
 
 
 def read_webm(body: bytes, most: int) -> PacketFile:
-    """The first track of Opus, from at most so many elements."""
+    """Read the first track of Opus from at most `most` elements. Return its packets."""
     elements = _elements(body, most)
     number, head = _opus_track(elements)
     return PacketFile("opus", head, _webm_packets(elements, number))
@@ -125,7 +125,7 @@ def _webm_packets(elements: Iterator[tuple[int, bytes]], number: int) -> Iterato
 
 
 def _elements(body: bytes, most: int) -> Iterator[tuple[int, bytes]]:
-    """All elements in their order. One that holds others is empty here, and those follow: their ends do not matter."""
+    """Yield all elements in their order. An element that holds others is empty, and those follow it."""
     place = 0
     for _ in range(most):
         if place >= len(body):
@@ -147,7 +147,7 @@ def _elements(body: bytes, most: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _number(body: bytes, place: int) -> tuple[int, int] | None:
-    """A number of 1 to 8 bytes, whose first 1 bit tells their count, and where it ends."""
+    """Read a number of 1 to 8 bytes, whose first 1 bit tells their count. Return the number and its end."""
     width = _width(body[place]) if place < len(body) else 9
     if place + width > len(body):
         return None

@@ -18,7 +18,7 @@ def duration_ms(pcm: bytes, rate: int) -> float:
 
 
 def wav(pcm: bytes, rate: int) -> bytes:
-    """Samples as a WAV file."""
+    """Make a WAV file of samples. Return it."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)

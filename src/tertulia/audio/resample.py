@@ -80,7 +80,7 @@ class Resampler:
         return out
 
     def finish(self) -> bytes:
-        """The rest, so that the length is right to the sample. Nothing may be fed after it."""
+        """End the sound. Return the rest, so that the length is right to the sample; nothing may be fed after that."""
         missing = round(self._heard * self._rate_out / self._rate_in) - self._given
         silence = bytes(int(self._rate_in * _TAIL_S) * SAMPLE_BYTES)
         return self._convert(silence)[: missing * SAMPLE_BYTES] if missing else b""
@@ -118,7 +118,7 @@ def sample_mixdown(form: WaveForm, rate_out: int) -> tuple[Callable[[bytes], byt
 
 
 def frame_of(pcm: bytes, rate: int) -> av.AudioFrame:
-    """Whole 16-bit mono samples, at least one, as FFmpeg takes them."""
+    """Make a frame of FFmpeg from 16-bit mono samples, at least one. Return it."""
     frame = av.AudioFrame("s16", "mono", len(pcm) // SAMPLE_BYTES)
     frame.sample_rate = rate
     frame.planes[0].update(pcm)

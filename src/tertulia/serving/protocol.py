@@ -176,7 +176,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._begin(http_version)
 
     def _problem(self) -> tuple[int, str] | None:
-        """The status and the reason with which a head is refused, if it is."""
+        """Check a head. Return the status and the reason of its refusal, or None if nothing is wrong."""
         if self._head_bytes > self._bounds.head_bytes:
             return 431, f"The headers are larger than {self._bounds.head_bytes} bytes."
         if len(self.headers) > self._bounds.head_fields:

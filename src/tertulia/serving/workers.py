@@ -28,7 +28,7 @@ START_S = 120.0
 """The longest time from a worker's beginning until it answers; then it is killed, and another one started."""
 
 FAILED_STARTS = 3
-"""So many starts that fail one after the other, while no worker answers, show that none can start."""
+"""Starts that fail one after the other, while no worker answers, after which the server gives up."""
 
 LONGEST_PAUSE_S = 5.0
 """The longest pause before a start after others that failed."""
@@ -48,7 +48,7 @@ class _Worker:
 
     @property
     def failed(self) -> bool:
-        """True if it ended by itself before it answered. A kill says nothing about the next start."""
+        """True if the worker ended by itself before it answered. A kill says nothing about the next start."""
         return not self.is_ready and (self.was_late or self.process.exitcode not in _KILLED)
 
 
@@ -57,7 +57,7 @@ _KILLED = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """The workers as each of them knows the others, by two pipes that nobody writes to."""
+    """A group of workers as each member knows the others: by the ends of two pipes that carry no data."""
 
     running: Connection
     """Of the first pipe, the end that each worker holds while it has turns, and the parent until it is told to stop."""
@@ -70,7 +70,7 @@ class WorkerGroup:
         self.running.close()
 
     def is_idle(self) -> bool:
-        """Return True if nothing runs anywhere. Nobody waits for a worker that was told to stop by itself."""
+        """Return True if nothing runs anywhere, or if this worker alone was told to stop."""
         return self.idle.poll() or not self.stopping.poll()
 
 
@@ -164,7 +164,7 @@ class Workers:
         worker.process.join()
         worker.news.close()
         self._running.remove(worker)
-        multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType]
+        multiprocess.mark_process_dead(worker.process.pid)  # pyright: ignore[reportUnknownMemberType] - it has no types
         pid, status = worker.process.pid, worker.process.exitcode
         if self._told or self._failed:
             _log.info("worker ended", worker=pid, status=status)
@@ -200,7 +200,7 @@ class Workers:
 
 
 def work(app: str, listener: socket.socket, teller: Connection, group: WorkerGroup) -> None:
-    """Serve as a worker. SIGINT is not for it: a terminal sends that to all, and the parent passes it on as SIGTERM."""
+    """Serve as a worker. SIGINT, which a terminal sends to all, is ignored: the parent passes it on as SIGTERM."""
     memory.start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from support.random_graphs import ROOT, accepted_graphs, accepted_pairs, parsed
 from support.samples import AGENT, action, annotation, decision
-from tertulia.engine.agent.navigation import MOST_STEPS, LostInGraph, navigate
+from tertulia.engine.agent.navigation import MOST_STEPS, navigate
 from tertulia.engine.agent.scene import Agent, Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, Graphs, Position
+from tertulia.errors import LostInGraph
 from tertulia.events import ActionSelected, StateTransitioned
 from tertulia.providers.base import LanguageModel, Prompt
 

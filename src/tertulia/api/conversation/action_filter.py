@@ -6,8 +6,6 @@ Groups capture nothing. The types are ASCII, so that one character is one byte: 
 for one that no type has.
 """
 
-from functools import lru_cache
-
 import re2
 
 from tertulia.engine.turns.turn import ActionFilter
@@ -53,7 +51,6 @@ def _everything(_action_type: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=64)
 def _compiled(pattern: str) -> ActionFilter:
     single_bytes = "".join(character if character.isascii() else _ELSEWHERE for character in pattern)
     try:

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 import msgspec
 import structlog
 from fastapi import WebSocket
-from fastapi.responses import JSONResponse
 from prometheus_client import Gauge
 from pydantic import BaseModel, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -36,7 +35,7 @@ from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import TurnOptions
 from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.turn import ActionFilter
-from tertulia.errors import TertuliaError, Unprocessable, in_field
+from tertulia.errors import InternalError, TertuliaError, Unprocessable, in_field
 from tertulia.providers.base import Detector
 from tertulia.settings import Settings
 from tertulia.storage.user import find_role_id
@@ -96,7 +95,7 @@ async def converse_realtime(websocket: WebSocket) -> None:
             return
         except Exception as error:  # noqa: BLE001 - nobody else answers
             _log.error("live session refused", exc_info=error)
-            await websocket.send_denial_response(JSONResponse({"detail": "Internal error."}, 500))
+            await websocket.send_denial_response(answer(InternalError()))
             return
         await websocket.accept(_chosen_subprotocol(websocket))
         with OPEN_SESSIONS.track_inprogress():

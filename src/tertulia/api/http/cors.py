@@ -7,8 +7,11 @@ Preflight requests are answered here, before credentials are read and limits are
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tertulia.api.http.errors import answer
+from tertulia.errors import Forbidden
 
 EXPOSED = (
     "Idempotent-Replayed",
@@ -66,7 +69,9 @@ def _preflight(headers: Headers, *, allowed: bool) -> Response:
     """Answer a browser that asks before it sends a request. Return the response."""
     vary = {"Vary": "Origin, Access-Control-Request-Headers"}
     if not allowed:
-        return JSONResponse({"detail": "Pages of this origin may not call this server."}, 403, vary)
+        refused = answer(Forbidden("Pages of this origin may not call this server."))
+        refused.headers.update(vary)
+        return refused
     return Response(
         status_code=204,
         headers={

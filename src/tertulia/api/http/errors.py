@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from tertulia import problems
 from tertulia.api.http.routing import BROKEN_BODY
-from tertulia.errors import ModelError, TertuliaError, Unprocessable
+from tertulia.errors import MethodNotAllowed, ModelError, NotFound, TertuliaError, Unprocessable
 
 _log = structlog.get_logger(__name__)
 
@@ -49,18 +49,18 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    """An error of the framework; it wraps ours when reading a body raised one."""
+    """Answer an error of the framework, which wraps ours if reading a body raised one. Return the response."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     if isinstance(error.__cause__, TertuliaError):
         return answer(error.__cause__)
-    headers = _allow(request) if error.status_code == 405 else error.headers
-    return JSONResponse({"detail": error.detail}, error.status_code, headers)
+    if error.status_code == NotFound.status:
+        return answer(NotFound(error.detail))
+    if error.status_code == MethodNotAllowed.status:
+        return answer(MethodNotAllowed(error.detail, _methods_of(request)))
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
-def _allow(request: Request) -> dict[str, str]:
-    """Every method of a path: each operation is a route of its own, and the framework names the first one's only."""
+def _methods_of(request: Request) -> set[str]:
+    """Collect the methods of a request's path. Return them all; the framework names those of the first route only."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
-    methods = {
-        name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods or ()
-    }
-    return {"Allow": ", ".join(sorted(methods))}
+    return {name for route in routes if route.path_regex.match(request.scope["path"]) for name in route.methods or ()}

@@ -14,13 +14,12 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tertulia.api.http import warnings
 from tertulia.api.http.errors import answer
 from tertulia.api.http.rate_limit import tell_allowance
-from tertulia.errors import PayloadTooLarge, RequestTimeout, Unavailable
+from tertulia.errors import InternalError, PayloadTooLarge, RequestTimeout, Unavailable
 from tertulia.settings import LimitSettings
 
 REQUEST_ID = "x-request-id"
@@ -121,7 +120,7 @@ class LastResort:
             _log.error("request failed", exc_info=error)
             if begun:  # to break the connection is all that is left
                 raise
-            await JSONResponse({"detail": "Internal error."}, 500)(scope, receive, send)
+            await answer(InternalError())(scope, receive, send)
 
 
 class _Response:

@@ -15,14 +15,10 @@ from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop, State
 from tertulia.engine.speech.fillers import Fillers, begun
-from tertulia.errors import ModelMisbehaved, TertuliaError
+from tertulia.errors import LostInGraph, ModelMisbehaved
 
 MOST_STEPS = 50
 """Changes of state in one turn after which the next action state speaks, whatever exits it has."""
-
-
-class LostInGraph(TertuliaError):
-    """A turn that finds no action state: its graph was stored before circles were refused."""
 
 
 async def navigate(

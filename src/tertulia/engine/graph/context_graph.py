@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tertulia.errors import TertuliaError
+from tertulia.errors import BrokenGraph
 from tertulia.events import VersionInfo
 from tertulia.ids import OBJECT_ID_PATTERN
 
@@ -182,10 +182,6 @@ class Transition:
 
     position: Position
     hops: tuple[Hop, ...]
-
-
-class BrokenGraph(TertuliaError):
-    """A graph leads to a place that is not there, although it was accepted."""
 
 
 def start(graph: VersionInfo, graphs: Graphs, *, returning: bool) -> Position:

@@ -48,7 +48,7 @@ class Endpointer:
     """The utterances of one stream, each a SpeechStarted and then a SpeechEnded, one after the other."""
 
     def __init__(self, frame_ms: int, longest_ms: float) -> None:
-        """`longest_ms`: an utterance that becomes so long is ended; what follows is another one."""
+        """Begin to listen. An utterance that reaches `longest_ms` milliseconds is ended, and another one follows."""
         self._shortest = math.ceil(SHORTEST_MS / frame_ms)
         self._silence = math.ceil(SILENCE_MS / frame_ms)
         self._before = math.ceil(BEFORE_MS / frame_ms)

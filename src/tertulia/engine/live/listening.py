@@ -22,27 +22,27 @@ if TYPE_CHECKING:  # it needs an extra
 AudioConfig = FileAudioConfig | PcmAudioConfig
 
 MICROPHONE = PcmAudioConfig(type="pcm", frame_rate=HEARING_RATE, n_channels=1, sample_width=2)
-"""What a client's sound is taken for, where it does not say."""
+"""The form of a client's sound if the client names none."""
 
 SLICE_MS = 200
-"""Of a stream that comes faster than it was spoken, so much is searched for speech at once."""
+"""Milliseconds of sound that are searched for speech at once, if a stream comes faster than it was spoken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The user begins to speak."""
+    """The beginning of the user's speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoke:
-    """The user has spoken, in so many bytes; `decode` is as in `Incoming`."""
+    """The end of the user's speech, of `size` bytes; `decode` is as in `Incoming`."""
 
     decode: "Callable[[], Recorded]"
     size: int
 
 
 class Listener:
-    """Listens to one client: outside VAD mode to utterances that the client ends, in VAD mode to a stream."""
+    """The ear of a session: outside VAD mode for utterances that the client ends, in VAD mode for a stream."""
 
     def __init__(self, detector: Callable[[], Detector], limits: LimitSettings) -> None:
         self._make_detector = detector
@@ -57,12 +57,12 @@ class Listener:
         return self._utterance is not None or (self._stream is not None and self._stream.hears)
 
     def switch(self, *, vad_mode_on: bool) -> None:
-        """Listen in a mode from now on; what was being said is forgotten."""
+        """Listen in another mode from now on. Forget speech that has not ended."""
         self.vad_mode_on = vad_mode_on
         self._utterance = self._stream = None
 
     async def take(self, message: NewAudioMessage) -> AsyncGenerator[Began | Spoke, None]:
-        """The speech that begins, and that ends, in the next piece of sound.
+        """Take the next piece of sound. Yield the speech that begins and ends in it.
 
         Raises:
             BadRequest, Unprocessable: the message cannot be taken.
@@ -99,7 +99,7 @@ class Listener:
                 yield self._spoke(utterance.body, utterance.config)
 
     def _tune(self, config: AudioConfig | None) -> "SoundStream":
-        """The stream that a piece belongs to; another config begins another one."""
+        """Find the stream that a piece belongs to. Return it; another config begins another stream."""
         if self._stream is None or (config is not None and config != self._stream.config):
             if self._stream is not None and self._stream.hears:
                 raise BadRequest("audio_config: it cannot change while somebody speaks.")
@@ -167,7 +167,7 @@ class SoundStream:
         return (sound[start : start + size] for start in range(0, len(sound), size))
 
     def feed(self, sound: bytes) -> Iterator[SpeechStarted | bytes]:
-        """The speech that starts in the next piece of sound, and the utterances that end in it: PCM at HEARING_RATE."""
+        """Search the next piece of sound. Yield starts of speech, and whole utterances as PCM at HEARING_RATE."""
         pcm = self._convert(sound)
         self._pcm += pcm
         for likelihood in self._detector.feed(pcm):
@@ -179,7 +179,7 @@ class SoundStream:
         self._forget()
 
     def finish(self) -> bytes | None:
-        """End the utterance that somebody is in the middle of, for nothing follows for now; it, if there is one."""
+        """End the utterance that is being spoken. Return it, or None if nobody speaks."""
         mark = self._endpointer.finish()
         return None if mark is None else self._cut(mark.begins, mark.ends)
 

@@ -113,7 +113,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(text: str) -> AnyClientMessage:
-    """A client's message.
+    """Decode a client's message. Return it.
 
     Raises:
         BadRequest: it is not JSON.
@@ -144,12 +144,12 @@ def _has_nul(value: object) -> bool:
 
 
 def encode(message: ServerMessage) -> bytes:
-    """A message as JSON."""
+    """Encode a message as JSON. Return the bytes."""
     return _encoder.encode(message)
 
 
 def told(line: bytes) -> bytes:
-    """A turn's event, encoded, as the message that tells it: all but the name stays as it is."""
+    """Make a message of a turn's encoded event. Return it; nothing but the name differs."""
     return events.prefixed(line, b"server.")
 
 

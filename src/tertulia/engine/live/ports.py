@@ -58,7 +58,13 @@ class Connection(Protocol):
     """The way to the client and back."""
 
     async def receive(self) -> AnyClientMessage:
-        """The next message. Raises TertuliaError for one that is wrong, ClientGone, and SessionClosed."""
+        """Wait for the next message. Return it.
+
+        Raises:
+            TertuliaError: the message is wrong.
+            ClientGone: the client has left.
+            SessionClosed: the session has to end.
+        """
         ...
 
     async def send(self, message: bytes) -> None:

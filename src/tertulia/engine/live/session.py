@@ -235,7 +235,7 @@ class Session:
             self._touch()
 
     def _interrupt(self) -> None:
-        """The user has something to say: the agent falls silent, and has said what was heard."""
+        """Silence the agent, because the user begins to speak. Keep what the user has heard of the reply."""
         if self._playback is not None:
             self._playback.interrupt()
 
@@ -341,7 +341,7 @@ class Session:
         return complete
 
     def _with_events(self, incoming: Incoming | None, taken: list[ExternalEvent]) -> Incoming | None:
-        """A message and the events before it: those that happened during a turn are told as having followed it."""
+        """Add events to a message. Return it, or None of neither; events of a turn are told as having followed it."""
         happened = [replace(event, happened_at=max(event.happened_at, self._turn_ended)) for event in taken]
         if incoming is not None:
             return replace(incoming, external_events=happened)
@@ -372,7 +372,7 @@ class Session:
         return complete
 
     def _told(self, line: bytes) -> bytes:
-        """An event as a message. Of a reply that was interrupted no sound is sent any more, only its end."""
+        """Make a message of an event. Return it; of an interrupted reply nothing but the end is sent."""
         interrupted = self._playback is not None and self._playback.interrupted
         if interrupted and events.is_filler(line):
             return b""

@@ -43,7 +43,7 @@ class Alignment:
         return self._return(sounded_ms, math.inf)
 
     def finish(self, duration_ms: float) -> list[tuple[float, str]]:
-        """The rest of the characters, spread over what is left of the sound, evenly by how much is said of each."""
+        """Place the rest of the characters in the rest of the sound, evenly. Return their times."""
         duration_ms = max(0.0, duration_ms)
         self._place(self._length, duration_ms)
         self._timed.extend((duration_ms, char) for char in self._written[self._placed :])

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def begun(step: Coroutine[Any, Any, T]) -> AsyncGenerator[asyncio.Task[T]]:
-    """A step as a task, which ends with the block."""
+    """Run a step as a task, which ends with the block. Yield the task."""
     task = asyncio.create_task(step)
     try:
         yield task
@@ -59,7 +59,7 @@ class Fillers:
             return None if step.done() else events.ActionTooLong(speech.result(), started)
 
     async def _spoken(self, text: str) -> str:
-        """A filler as a WAV file in base64; its text where it cannot be spoken."""
+        """Speak a filler. Return a WAV file in base64, or the text if no voice can speak it."""
         try:
             pcm = await self._pcm(text)
         except Exception as error:  # noqa: BLE001 - whatever it is, the turn goes on

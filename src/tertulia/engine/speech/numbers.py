@@ -97,7 +97,7 @@ _N = rf"(?:(?:{_GROUPED})(?![.,]?[0-9])|(?:[0-9]{{1,3}}(?:,[0-9]{{3}})++(?![0-9]
 
 
 def cardinal(number: int) -> str:
-    """A number from 0 to below 10**18."""
+    """Write a number from 0 to below 10**18 in words. Return them."""
     if number < 20:
         return _ONES[number]
     if number < 100:
@@ -119,7 +119,7 @@ def ordinal(number: int) -> str:
 
 
 def year(number: int) -> str:
-    """A number as a year is said: nineteen ninety-nine, two thousand nine, twenty twenty-six."""
+    """Write a number as a year is said. Return the words: nineteen ninety-nine, two thousand nine."""
     century, rest = divmod(number, 100)
     if not 11 <= century < 100 or (century % 10 == 0 and rest < 10):
         return cardinal(number)
@@ -148,7 +148,7 @@ def _from_european(written: str) -> str:
 
 
 def number(written: str) -> str:
-    """A number that stands alone: a quantity, a year, or digits that are a name (`0049`, `5551234`)."""
+    """Write a number that stands alone: a quantity, a year, or a name in digits (`0049`). Return the words."""
     if written.isdigit():
         if len(written) == 4 and 1100 <= int(written) < 2100:
             return year(int(written))

@@ -27,7 +27,7 @@ class Timer(Protocol):
     """A clock that calls back; an event loop is one."""
 
     def time(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return seconds since some moment; the time never goes back."""
         ...
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
@@ -107,7 +107,7 @@ class Playback:
 
     @asynccontextmanager
     async def attended(self) -> AsyncGenerator[None]:
-        """A block that ends as soon as the listener speaks, whatever it waits for then.
+        """Run a block, and end it as soon as the listener speaks.
 
         Raises:
             Interrupted: the listener has spoken, before or meanwhile.

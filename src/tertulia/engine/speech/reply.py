@@ -85,7 +85,7 @@ async def speak(
 
 
 def _attended(playback: Playback | None) -> AbstractAsyncContextManager[None]:
-    """A block that ends as soon as a listener speaks, however long the model or the voice would still take."""
+    """Run a block, and end it as soon as the listener speaks, even while a model or a voice is awaited."""
     return nullcontext() if playback is None else playback.attended()
 
 
@@ -154,15 +154,15 @@ class _Message:
         return events.NewMessage(sound, self.ended, self._number, self._id, characters or None)
 
     def end(self) -> events.NewMessage:
-        """The last piece: the rest of the sound and of the characters, if there is any."""
+        """End the reply. Return the last piece: the rest of the sound and of the characters, if there is any."""
         self.ended = True
         return self._piece(self._encoder.finish())
 
     async def heard(self, alive: Alive, *, to_the_end: bool = False) -> None:
-        """Let a piece leave. Where there is a listener, until they are not far behind, or have heard all of it.
+        """Let a piece leave. Return when the listener, if there is one, is not far behind, or has heard all of it.
 
         Raises:
-            Interrupted: they spoke.
+            Interrupted: the listener spoke.
         """
         playback = self._speaking.playback
         if playback is None:
@@ -185,7 +185,7 @@ class _Message:
         return without_part(heard, more[0][1] if more else "").rstrip()
 
     def recording(self) -> bytes:
-        """The sound as a file, as long as it was sent or heard; empty where there is none."""
+        """Return the sound that was sent or heard as a file; empty if there is none."""
         sound = b"".join(self._sound)
         is_mp3 = self._speaking.audio_format == "mp3"
         if self._heard_ms is not None:
@@ -195,7 +195,7 @@ class _Message:
 
 
 def _cut(sound: Sound) -> Generator[Sound]:
-    """The same in short pieces, the first of which leaves before the rest is encoded."""
+    """Cut sound into short pieces. Yield them, the first before the rest is encoded."""
     size = round(PIECE_MS * RATE / 1000) * SAMPLE_BYTES
     yield Sound(sound.pcm[:size], sound.words)
     for at in range(size, len(sound.pcm), size):
@@ -277,7 +277,7 @@ class _Ahead:
             self._whole.put_nowait(sentence)
 
     async def next(self) -> str | None:
-        """The next sentence, once it is whole; None after the last. Raises what the model has failed with."""
+        """Wait for the next whole sentence. Return it, or None after the last; raise the error of the model, if any."""
         sentence = await self._whole.get()
         self.check()
         return sentence

@@ -53,7 +53,7 @@ class Sentences:
         self._judged = 0
 
     def add(self, piece: str) -> list[str]:
-        """The sentences that are whole now that `piece` has come."""
+        """Add a piece of text. Return the sentences that it completes."""
         text, at, whole = self._text + piece, 0, list[str]()
         while True:
             at = self._begin(text, at)

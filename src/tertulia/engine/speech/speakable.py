@@ -64,7 +64,7 @@ def speakable(written: str, language: str) -> Speakable:
 
 
 def _name(digits: str, language: str) -> str:
-    """Digits that are a name, one by one; the groups that they were written in are apart."""
+    """Say digits that are a name one by one. Return the text; written groups stay apart."""
     groups = re.findall("[0-9]+", digits)
     if language == "eng":
         said = ", ".join(numbers.spelled(group) for group in groups)
@@ -91,7 +91,7 @@ class _Spoken:
         self._said.append((start, end, text))
 
     def speakable(self) -> Speakable:
-        """All of it, without a space at the end; empty where it has neither letters nor digits."""
+        """Return the whole text, without a space at its end; empty if it has neither letters nor digits."""
         if not any(char.isalnum() for _, _, text in self._said for char in text):
             self._said = [(start, end, "") for start, end, _ in self._said]
         for n in reversed(range(len(self._said))):
@@ -128,7 +128,7 @@ def _gap(_found: re.Match[str]) -> str:
 
 
 def _cell(found: re.Match[str]) -> str:
-    """Cells of a table are a list."""
+    """Join the cells of a table as a list. Return the text."""
     text, start, end = found.string, found.start(), found.end()
     is_edge = text[start - 1 : start] in {"", "\n"} or text[end : end + 1] in {"", "\n"}
     return "" if is_edge else ", "
@@ -142,7 +142,7 @@ def _dash(found: re.Match[str]) -> str:
 
 
 def _entity(found: re.Match[str]) -> str:
-    """A character that is written as an HTML entity, where it is one that can be said."""
+    """Read an HTML entity. Return its character, or a space if it cannot be said."""
     char = html.unescape(found[0])
     return char if len(char) == 1 and (char.isalnum() or char in "'\"’“”$€£%+=…") else " "
 
@@ -246,7 +246,7 @@ _ENGLISH_SAYINGS: dict[str, Say] = {
 
 
 def _compiled(kinds: Mapping[str, tuple[str, Say]]) -> tuple[re.Pattern[str], dict[str, Say]]:
-    """One pattern whose outer groups are the kinds; an underscore keeps their names from those within."""
+    """Compile one pattern of all kinds. Return it; its outer groups are the kinds."""
     pattern = "|".join(f"(?P<{name}_>{pattern})" for name, (pattern, _) in kinds.items())
     return re.compile(pattern, re.MULTILINE), {f"{name}_": say for name, (_, say) in kinds.items()}
 

@@ -23,7 +23,7 @@ from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
-from tertulia.errors import ModelError, TertuliaError, Unavailable
+from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
 from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage.conversation import UserProfile
@@ -280,4 +280,4 @@ def _error_event(error: BaseException, claim: Claim) -> events.Error:
         log.warning("turn void", conversation_id=claim.conversation_id, error=type(error).__name__, reason=reason)
         return events.Error(error.status, error.detail)
     log.error("turn failed", conversation_id=claim.conversation_id, exc_info=error)
-    return events.Error(500, "Internal error.")
+    return events.Error(InternalError.status, InternalError().detail)

@@ -6,7 +6,7 @@ minItems, maxItems, minLength, maxLength, minimum, maximum. Others are passed on
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 Schema = Mapping[str, Any]
 
@@ -58,9 +58,9 @@ def strict(schema: Schema) -> dict[str, Any]:
 
 def _inside_fits(value: object, schema: Schema) -> bool:
     if isinstance(value, dict):
-        return _object_fits(value, schema)  # pyright: ignore[reportUnknownArgumentType]
+        return _object_fits(cast("dict[str, Any]", value), schema)
     if isinstance(value, list):
-        items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        items = cast("list[Any]", value)
         return _within(len(items), schema, "minItems", "maxItems") and all(
             fits(item, schema.get("items", {})) for item in items
         )

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -65,18 +66,6 @@ class json_kind(FunctionElement[str]):  # noqa: N801 - named as SQL functions ar
     type = sa.String()
 
 
-@compiles(json_kind, "sqlite")
-def _json_kind_sqlite(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
-    column, key = element.clauses
-    return f"json_type({compiler.process(column, **kw)}, '$.' || json_quote({compiler.process(key, **kw)}))"
-
-
-@compiles(json_kind, "postgresql")
-def _json_kind_postgresql(element: json_kind, compiler: SQLCompiler, **kw: Any) -> str:
-    column, key = element.clauses
-    return f"jsonb_typeof({compiler.process(column, **kw)} -> CAST({compiler.process(key, **kw)} AS TEXT))"
-
-
 class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
     """The text under a key of a JSON object."""
 
@@ -84,16 +73,24 @@ class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions ar
     type = sa.String()
 
 
-@compiles(json_text, "sqlite")
-def _json_text_sqlite(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
-    column, key = element.clauses
-    return f"json_extract({compiler.process(column, **kw)}, '$.' || json_quote({compiler.process(key, **kw)}))"
+_FORMS = {
+    (json_kind, "sqlite"): "json_type({column}, '$.' || json_quote({key}))",
+    (json_kind, "postgresql"): "jsonb_typeof({column} -> CAST({key} AS TEXT))",
+    (json_text, "sqlite"): "json_extract({column}, '$.' || json_quote({key}))",
+    (json_text, "postgresql"): "({column} ->> CAST({key} AS TEXT))",
+}
 
 
-@compiles(json_text, "postgresql")
-def _json_text_postgresql(element: json_text, compiler: SQLCompiler, **kw: Any) -> str:
-    column, key = element.clauses
-    return f"({compiler.process(column, **kw)} ->> CAST({compiler.process(key, **kw)} AS TEXT))"
+def _compiler(form: str) -> Callable[..., str]:
+    def compiled(element: FunctionElement[str], compiler: SQLCompiler, **kw: Any) -> str:
+        column, key = (compiler.process(clause, **kw) for clause in element.clauses)
+        return form.format(column=column, key=key)
+
+    return compiled
+
+
+for (_function, _dialect), _form in _FORMS.items():
+    compiles(_function, _dialect)(_compiler(_form))
 
 
 def is_sqlite(url: str) -> bool:

@@ -1,31 +1,7 @@
 """Agents and their versions."""
 
-import sqlalchemy as sa
-from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
+from tertulia.storage.tables.versioned import named_things, versions_of
 
-from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
+agents = named_things("agents")
 
-agents = Table(
-    "agents",
-    metadata,
-    key(),
-    text("org_id"),
-    text("name"),
-    flag("deprecated"),
-    number("latest_version", nullable=True),
-    moment("created_at"),
-    UniqueConstraint("org_id", "name"),
-)
-
-agent_versions = Table(
-    "agent_versions",
-    metadata,
-    text("org_id"),
-    key("agent_id"),
-    Column("version", sa.Integer, primary_key=True),
-    document("body"),
-    text("creator_org_id"),
-    text("creator_user_id"),
-    moment("created_at"),
-    ForeignKeyConstraint(["agent_id"], ["agents.id"]),
-)
+agent_versions = versions_of(agents, "agent")

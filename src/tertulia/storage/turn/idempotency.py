@@ -15,15 +15,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
-from tertulia.errors import Conflict, Unprocessable
+from tertulia.errors import KeyTaken, Unprocessable
 from tertulia.storage.tables import conversations, idempotency_keys, interactions
 from tertulia.storage.turn.lease import is_live
 
 _TAKEN = "Another request with this Idempotency-Key has just begun."
-
-
-class KeyTaken(Conflict):
-    """Another request with the key begins at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
