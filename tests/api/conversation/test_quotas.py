@@ -6,7 +6,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from support import graphs, spoken, talk
+from support import samples, spoken, talk
 from support.puppet import Puppet
 from support.server import Server
 from support.stage import Stage, Switch
@@ -95,7 +95,7 @@ def test_what_was_sent_before_is_replayed_though_there_is_no_room_now(of_user: S
 
 def test_sound_takes_room_too(of_user: Stage) -> None:
     user = of_user.user()
-    service_id = of_user.service(agent_id=graphs.make_agent(of_user.admin, voice_config={"voice_id": "default"}))
+    service_id = of_user.service(agent_id=samples.make_agent(of_user.admin, voice_config={"voice_id": "default"}))
     conversation_id = talk.id_of(talk.begin(user, service_id))
     said = wav(spoken.said("Is there a book about tea?"), RATE)
     assert spoken.send(user, conversation_id, said, spoken.BARE).status_code == 200

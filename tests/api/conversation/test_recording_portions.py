@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from starlette.datastructures import Headers
 
-from support import graphs, spoken, talk
+from support import samples, spoken, talk
 from support.stage import Stage
 from tertulia.api.conversation import portions
 from tertulia.api.conversation.portions import PORTION_BYTES, RecordingResponse, part_of
@@ -35,7 +35,7 @@ LONG = spoken.said("one two three four five six seven eight nine ten. " * 8)
 
 @pytest.fixture(scope="module")
 def service_id(_stage: Stage) -> str:
-    return _stage.service(agent_id=graphs.make_agent(_stage.admin, voice_config={"voice_id": "default"}))
+    return _stage.service(agent_id=samples.make_agent(_stage.admin, voice_config={"voice_id": "default"}))
 
 
 @pytest.fixture
