@@ -154,6 +154,21 @@ async def test_an_expired_token_that_is_seen_first_now_is_told_so_too(
         await tokens.verify(token)
 
 
+@pytest.mark.parametrize("jump", [timedelta(minutes=59), timedelta(days=1)])
+async def test_a_token_holds_when_the_clock_is_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    now = clock.now
+    with monkeypatch.context() as ahead:
+        ahead.setattr(clock, "now", lambda: now() + jump)
+        await database.write(start_over)
+        token, _ = await Tokens(database, BOX).issue("demo", "me")
+
+    claims = await Tokens(database, BOX).verify(token)
+
+    assert (claims.org_id, claims.user_id) == ("demo", "me")
+
+
 async def test_forged_tokens_are_refused(database: Database) -> None:
     tokens = Tokens(database, BOX)
     token, _ = await tokens.issue("demo", "u1")

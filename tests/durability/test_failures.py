@@ -99,6 +99,64 @@ def test_the_database_goes_and_comes_back(tmp_path: Path) -> None:
         server.stop()
 
 
+class Writer:
+    """A user who writes numbers, one after the other, and notes which of them are acknowledged."""
+
+    def __init__(self, user: httpx2.Client, conversation_id: str) -> None:
+        self.user = user
+        self.conversation_id = conversation_id
+        self.acknowledged: list[str] = []
+        self.refused = 0
+
+    def write(self, stop: threading.Event) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            self._send(f"Number {number}")
+
+    def _send(self, text: str) -> None:
+        answer = talk.interact(self.user, self.conversation_id, text)
+        if answer.status_code != 200:
+            assert answer.status_code in {409, 503}, answer.text
+            self.refused += 1
+            time.sleep(0.05)
+        elif (last := talk.lines(answer)[-1])["type"] == "interaction-complete":
+            self.acknowledged.append(text)
+        else:
+            assert (last["type"], last["http_error_code"]) == ("error", 503)
+            self.refused += 1
+
+    def stored(self) -> list[str]:
+        found = talk.messages(self.user, self.conversation_id)
+        return [each["message"] for each in found if each["message_type"] == "user-message"]
+
+
+def test_a_restart_of_postgres_under_load_loses_nothing_and_is_over_in_seconds(tmp_path: Path) -> None:
+    switch = Switch()
+    with postgres.running() as database:
+        settings = settings_of(
+            data=tmp_path, database={"url": database.create(), "pool_size": 4}, turn={"lease_s": 5 * LEASE_S}
+        )
+        server = start(settings, installing.make_demo(settings, "demo", None), Models(switch))
+        stage = Stage(server, switch)
+        service, users = stage.service(), [stage.user() for _ in range(6)]
+        writers = [Writer(user, talk.id_of(talk.begin(user, service))) for user in users]
+        stop = threading.Event()
+        with ThreadPoolExecutor(len(writers)) as pool:
+            writing = [pool.submit(writer.write, stop) for writer in writers]
+            _until(lambda: all(len(writer.acknowledged) > 2 for writer in writers))
+            database.stop()
+            _until(lambda: all(writer.refused for writer in writers))
+            database.start()
+            before = [len(writer.acknowledged) for writer in writers]
+            _until(lambda: all(len(each.acknowledged) > had for each, had in zip(writers, before, strict=True)), 30)
+            stop.set()
+            for each in writing:
+                each.result()
+        assert [writer.stored() for writer in writers] == [writer.acknowledged for writer in writers]
+        server.stop()
+
+
 def test_a_commit_whose_answer_is_lost_is_acknowledged_all_the_same(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

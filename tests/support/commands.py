@@ -74,7 +74,7 @@ class Process:
     def workers(self) -> list[psutil.Process]:
         """The processes that serve, where it has started several."""
         children = psutil.Process(self.process.pid).children()
-        return [child for child in children if _is_worker(child)]
+        return [child for child in children if is_worker(child)]
 
     def client_of(self, worker: psutil.Process | None, **headers: str) -> httpx2.Client:
         """A client whose one connection ends at this worker: the others stand still while it is made. It is kept."""
@@ -91,7 +91,7 @@ class Process:
         return client
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def is_worker(process: psutil.Process) -> bool:
     try:
         return "spawn_main" in " ".join(process.cmdline())
     except psutil.Error:  # it has ended

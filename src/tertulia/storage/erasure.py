@@ -4,6 +4,7 @@ A user goes out of sight in one short transaction, which leaves a job behind: no
 gone. Its content goes afterwards, some rows and a few megabytes at a time, and the job with the last of it.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,12 +15,12 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.storage.database.shapes import among
 from tertulia.storage.job import Job, enqueue_taken
-from tertulia.storage.recording import delete_recordings
 from tertulia.storage.tables import (
     conversations,
     idempotency_keys,
     interactions,
     messages,
+    recording_parts,
     recordings,
     streams,
 )
@@ -62,6 +63,14 @@ def erase_rest(connection: Connection, org_id: str, user_id: str) -> None:
     """Remove what little is left of a user without conversations."""
     keys = idempotency_keys.c
     connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
+
+
+def delete_recordings(connection: Connection, message_ids: Sequence[str]) -> None:
+    """Remove recordings with their sound."""
+    if not message_ids:
+        return
+    connection.execute(sa.delete(recording_parts).where(among(recording_parts.c.message_id, message_ids)))
+    connection.execute(sa.delete(recordings).where(among(recordings.c.message_id, message_ids)))
 
 
 def _remove_recordings(connection: Connection, ids: sa.Select[tuple[str]]) -> bool:

@@ -1,6 +1,5 @@
 """Recordings of spoken messages, as they are read, portion by portion, and removed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -9,7 +8,6 @@ from sqlalchemy.engine import Connection
 
 from tertulia.errors import NotFound
 from tertulia.storage.database.prepared import Prepared
-from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import recording_parts, recordings
 from tertulia.storage.turn.parts import PART_BYTES, insert_parts
 from tertulia.storage.turn.values import ContentType
@@ -72,14 +70,6 @@ def read_range(connection: Connection, message_id: str, first: int, last: int) -
     if len(found) != last + 1 - first:
         raise _missing(message_id)
     return found
-
-
-def delete_recordings(connection: Connection, message_ids: Sequence[str]) -> None:
-    """Remove recordings with their sound."""
-    if not message_ids:
-        return
-    connection.execute(sa.delete(recording_parts).where(among(recording_parts.c.message_id, message_ids)))
-    connection.execute(sa.delete(recordings).where(among(recordings.c.message_id, message_ids)))
 
 
 def split_next(connection: Connection) -> bool:

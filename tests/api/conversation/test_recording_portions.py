@@ -19,6 +19,7 @@ from tertulia.api.conversation.recording import READERS, READS_A_MINUTE
 from tertulia.audio.pcm import RATE, wav
 from tertulia.auth.limits import Limiter
 from tertulia.errors import TooManyRequests
+from tertulia.storage import erasure
 from tertulia.storage import recording as recordings
 from tertulia.storage.database import dialect
 from tertulia.storage.database.units import Database, open_database
@@ -133,16 +134,16 @@ async def receive() -> Any:
     await asyncio.Event().wait()
 
 
-class Counted:
-    """A database that counts the bytes that are read."""
+class Portions:
+    """Reads a recording, and counts the bytes that were read."""
 
-    def __init__(self, database: Database) -> None:
-        self.engine = database.engine
+    def __init__(self, database: Database, message_id: str) -> None:
         self.bytes = 0
         self._database = database
+        self._message_id = message_id
 
-    async def read(self, *arguments: Any) -> Any:
-        found = await self._database.read(*arguments)
+    async def read(self, first: int, last: int) -> bytes:
+        found = await self._database.read(recordings.read_range, self._message_id, first, last)
         self.bytes += len(found)
         return found
 
@@ -156,10 +157,10 @@ def stored(database: Database, message_id: str) -> StoredRecording:
 async def test_a_reader_who_takes_nothing_costs_one_portion_and_no_connection(
     kept: tuple[str, str], database: Database
 ) -> None:
-    recording, counted = stored(database, kept[0]), Counted(database)
+    recording, counted = stored(database, kept[0]), Portions(database, kept[0])
     readers = [Reader(0) for _ in range(60)]
     part = part_of(recording, Headers({}))
-    reading: list[Any] = [RecordingResponse(counted, recording, part, nullcontext()) for _ in readers]  # type: ignore[arg-type]
+    reading = [RecordingResponse(recording, part, counted.read, nullcontext()) for _ in readers]
     tasks = [
         asyncio.create_task(response({}, receive, reader.send))
         for response, reader in zip(reading, readers, strict=True)
@@ -176,10 +177,10 @@ async def test_a_reader_who_takes_nothing_costs_one_portion_and_no_connection(
 
 
 async def test_one_byte_is_read_as_one_byte(kept: tuple[str, str], database: Database) -> None:
-    recording, counted, reader = stored(database, kept[0]), Counted(database), Reader(9)
+    recording, counted, reader = stored(database, kept[0]), Portions(database, kept[0]), Reader(9)
     part = part_of(recording, Headers({"range": "bytes=-1"}))
 
-    await RecordingResponse(counted, recording, part, nullcontext())({}, receive, reader.send)  # type: ignore[arg-type]
+    await RecordingResponse(recording, part, counted.read, nullcontext())({}, receive, reader.send)
 
     assert counted.bytes == len(b"".join(reader.got)) == 1
 
@@ -189,27 +190,26 @@ async def test_a_reader_who_takes_nothing_is_cut_off(
 ) -> None:
     monkeypatch.setattr(portions, "READER_STALL_S", 0.01)
     recording, reader = stored(database, kept[0]), Reader(1)
+    part, portions_of = part_of(recording, Headers({})), Portions(database, kept[0])
 
     with pytest.raises(TimeoutError):
-        await RecordingResponse(database, recording, part_of(recording, Headers({})), nullcontext())(
-            {}, receive, reader.send
-        )
+        await RecordingResponse(recording, part, portions_of.read, nullcontext())({}, receive, reader.send)
     assert len(reader.got) == 1
 
 
 async def test_a_recording_has_so_many_readers_at_once(kept: tuple[str, str], database: Database) -> None:
     recording, limiter = stored(database, kept[0]), Limiter()
-    part = part_of(recording, Headers({}))
+    part, read = part_of(recording, Headers({})), Portions(database, kept[0]).read
     late = Reader(9)
     with ExitStack() as others:
         for _ in range(READERS):
             others.enter_context(limiter.place(READERS, "No more.", "recording"))
         place = limiter.place(READERS, "No more.", "recording")
         with pytest.raises(TooManyRequests):
-            await RecordingResponse(database, recording, part, place)({}, receive, late.send)
+            await RecordingResponse(recording, part, read, place)({}, receive, late.send)
         assert late.got == []
     place = limiter.place(READERS, "No more.", "recording")
-    await RecordingResponse(database, recording, part, place)({}, receive, Reader(999).send)
+    await RecordingResponse(recording, part, read, place)({}, receive, Reader(999).send)
 
 
 def test_a_recording_is_asked_for_so_often_a_minute(stage: Stage, serve: Any, kept: tuple[str, str]) -> None:
@@ -263,7 +263,7 @@ def test_a_replay_of_a_removed_recording_does_not_pretend(
     path = f"/conversation/{talk.id_of(events)}/interaction/{events[-1]['interaction_id']}/stream"
     with engine.begin() as connection:
         dialect.begin_write(connection)
-        recordings.delete_recordings(connection, [events[-1]["message_id"]])
+        erasure.delete_recordings(connection, [events[-1]["message_id"]])
 
     with pytest.raises(httpx2.TransportError):
         user.get(path)

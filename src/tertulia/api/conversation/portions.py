@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -10,14 +10,16 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tertulia.storage.database.units import Database
-from tertulia.storage.recording import StoredRecording, read_range
+from tertulia.storage.recording import StoredRecording
 
 PORTION_BYTES = 1 << 16
 """The bytes of a recording that are in memory for one reader."""
 
 READER_STALL_S = 60.0
 """Seconds after which a reader who takes nothing of a recording is cut off."""
+
+ReadRange = Callable[[int, int], Awaitable[bytes]]
+"""Reads a recording from its first to its last byte, both included."""
 
 _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 
@@ -60,16 +62,16 @@ def etag(recording: StoredRecording) -> str:
 class RecordingResponse(Response):
     """A response that reads a part of a recording from the database while its reader takes it.
 
-    No transaction is open while a reader takes a portion. `place` is the reader's place among those of the recording.
+    `read` reads a portion; no transaction is open while the reader takes it. `place` is the reader's place among those
+    of the recording.
     """
 
     def __init__(
-        self, database: Database, recording: StoredRecording, part: Part, place: AbstractContextManager[None]
+        self, recording: StoredRecording, part: Part, read: ReadRange, place: AbstractContextManager[None]
     ) -> None:
         self.status_code = part.status
         self.background = None
-        self._database = database
-        self._message_id = recording.message_id
+        self._read = read
         self._part = part
         self._place = place
         self.init_headers(
@@ -97,7 +99,7 @@ class RecordingResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             for first in range(self._part.first, self._part.last + 1, PORTION_BYTES):
                 last = min(first + PORTION_BYTES - 1, self._part.last)
-                portion = await self._database.read(read_range, self._message_id, first, last)
+                portion = await self._read(first, last)
                 async with asyncio.timeout(READER_STALL_S):
                     await send({"type": "http.response.body", "body": portion, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

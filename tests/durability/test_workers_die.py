@@ -1,0 +1,230 @@
+"""Workers are killed and frozen at random moments under load, on SQLite and on two hosts of one PostgreSQL.
+
+The others answer at once. What was acknowledged is there whole and once; nothing is half there; nobody is locked out.
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from durability.lives import LEASE_S, PATIENCE_S, Answer, Installation, Request, User, check_whole
+from durability.test_crash import SEED
+from support.commands import TERTULIA, is_worker
+from support.server import settings_of
+from tertulia.storage.tables import interactions
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
+
+MOMENTS = ceil(int(os.environ.get("DURABILITY_MOMENTS", "40")) / 8)
+"""How often a worker is killed or frozen; a few moments suffice for each change."""
+
+ANSWER_S = 5.0
+"""The longest time that nobody answers after a kill."""
+
+FROZEN_S = LEASE_S + 1.0
+FREEZES = 0.3
+"""The part of the moments at which a worker is frozen for longer than its lease, and not killed."""
+
+CLIENTS = 6
+TURNS_BETWEEN = 8
+MOMENT_S = 0.03
+START_S = 90.0
+"""The longest time of a start on a busy machine."""
+
+
+class Hosts(Installation):
+    """An installation that several processes serve: the workers of one host, or hosts with a process each."""
+
+    def __init__(self, folder: Path, database_url: str, *, hosts: int, workers: int) -> None:
+        self._ports = [_free_port() for _ in range(hosts)]
+        super().__init__(settings_of(data=folder, database={"url": database_url, "pool_size": 4}))
+        self._command = [str(TERTULIA), "serve", "--data", str(folder), "--workers", str(workers), "--port"]
+        self._log = (folder / "log").open("ab")
+        self._hosts = [self._serve(port) for port in self._ports]
+        self._workers = workers
+        self.lives = hosts
+
+    @property
+    def url(self) -> str:
+        """The address of one of the hosts, as a load balancer chooses it."""
+        return f"http://127.0.0.1:{random.choice(self._ports)}"
+
+    @url.setter
+    def url(self, _url: str) -> None:
+        """Nobody chooses it."""
+
+    def _serve(self, port: int) -> psutil.Process:
+        environment = {**os.environ, **self.environment}
+        made = subprocess.Popen([*self._command, str(port)], env=environment, stdout=self._log, stderr=self._log)
+        return psutil.Process(made.pid)
+
+    def victims(self) -> list[psutil.Process]:
+        """The processes that serve, once all of them do."""
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            found = self._serving()
+            if len(found) == len(self._hosts) * self._workers:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"only {len(self._serving())} processes serve")
+
+    def _serving(self) -> list[psutil.Process]:
+        if self._workers == 1:
+            return [host for host in self._hosts if self._is_up(host)]
+        return [each for host in self._hosts for each in host.children() if is_worker(each) and self._is_up(each)]
+
+    def _is_up(self, process: psutil.Process) -> bool:
+        """True once the process listens to other workers, which it does last."""
+        try:
+            listening = {
+                each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN
+            }
+        except psutil.Error:
+            return False
+        return bool(listening - set(self._ports))
+
+    def strike(self, victim: psutil.Process) -> None:
+        """Kill a process; one that no parent replaces is started again, as a service manager would."""
+        victim.kill()
+        self.lives += 1
+        if victim in self._hosts:
+            victim.wait(PATIENCE_S)
+            at = self._hosts.index(victim)
+            self._hosts[at] = self._serve(self._ports[at])
+
+    def silence_s(self) -> float:
+        """Wait until somebody answers. Returns how long that took, in seconds."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < PATIENCE_S:
+            for port in self._ports:
+                with suppress(httpx2.TransportError):
+                    answer = httpx2.get(f"http://127.0.0.1:{port}/healthz", timeout=1.0, trust_env=False)
+                    if answer.status_code == 200:
+                        return time.monotonic() - begun
+        raise AssertionError("nobody answers")
+
+    def close(self) -> None:
+        for host in self._hosts:
+            host.send_signal(signal.SIGTERM)
+        for host in self._hosts:
+            host.wait(PATIENCE_S)
+        self._log.close()
+        self.engine.dispose()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def hosts(new_database: Callable[[], str], database_kind: str, tmp_path: Path) -> Iterator[Hosts]:
+    shape = {"hosts": 1, "workers": 2} if database_kind == "sqlite" else {"hosts": 2, "workers": 1}
+    made = Hosts(tmp_path, new_database(), **shape)
+    made.victims()
+    yield made
+    made.close()
+
+
+class Client:
+    """Creates, goes on and finishes, and sends again with its key what is not done, at whichever host."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+        self._last: Answer | None = None
+        self.done: list[Answer] = []
+
+    def live(self, stop: threading.Event, settled: threading.Semaphore) -> None:
+        while not stop.is_set():
+            if self._last is not None and len(self.done) % 4 == 0:
+                self._finish(self._last)
+                self._last = None
+            self._last = self._insist(Request(self._last and self._last.conversation_id, "Hello"))
+            self.done.append(self._last)
+            settled.release()
+
+    def _insist(self, request: Request) -> Answer:
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            answer = self._user.send(request)
+            if answer.is_acknowledged:
+                return answer
+            if answer.whole and not answer.lines:
+                assert answer.status in {409, 503}, (answer.status, answer.body)
+            time.sleep(0.02)
+        raise AssertionError("locked out")
+
+    def _finish(self, last: Answer) -> None:
+        until = time.monotonic() + START_S
+        while self._user.finish(last.conversation_id) not in {204, 409}:  # 409: its answer was lost
+            assert time.monotonic() < until, "locked out"
+            time.sleep(0.02)
+
+    def check(self) -> None:
+        for answer in self.done:
+            check_whole(self._user, answer)
+
+
+def test_nothing_acknowledged_is_lost_and_somebody_always_answers(hosts: Hosts) -> None:
+    print(f"DURABILITY_SEED={SEED}")
+    chance = random.Random(SEED)
+    clients = [Client(hosts.user()) for _ in range(CLIENTS)]
+    settled, stop = threading.Semaphore(0), threading.Event()
+    problems: list[BaseException] = []
+    threads = [threading.Thread(target=_watched, args=(client, stop, settled, problems)) for client in clients]
+    for thread in threads:
+        thread.start()
+    try:
+        silences = [_strike(hosts, chance, settled) for _ in range(MOMENTS)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert problems == []
+    hosts.victims()
+    done = sum(len(client.done) for client in clients)
+    print(f"{done} turns over {hosts.lives} lives and {MOMENTS} moments; the longest silence: {max(silences):.2f} s")
+    for client in clients:
+        client.check()
+    assert hosts.faults() == []
+    assert hosts.count(interactions) == done, "a key was carried out twice"
+    assert max(silences) < ANSWER_S
+
+
+def _watched(
+    client: Client, stop: threading.Event, settled: threading.Semaphore, problems: list[BaseException]
+) -> None:
+    try:
+        client.live(stop, settled)
+    except BaseException as problem:  # noqa: BLE001 - shown where the test can see it
+        problems.append(problem)
+
+
+def _strike(hosts: Hosts, chance: random.Random, settled: threading.Semaphore) -> float:
+    """Kill or freeze a process a moment after some turns. Return for how long nobody answered."""
+    victim = chance.choice(hosts.victims())
+    for _ in range(chance.randrange(1, TURNS_BETWEEN)):
+        assert settled.acquire(timeout=START_S), "no turn is settled any more"
+    time.sleep(chance.uniform(0, MOMENT_S))
+    if chance.random() >= FREEZES:
+        hosts.strike(victim)
+        return hosts.silence_s()
+    victim.suspend()
+    try:
+        silence_s = hosts.silence_s()
+        time.sleep(FROZEN_S)
+    finally:
+        victim.resume()
+    return silence_s
