@@ -78,50 +78,49 @@ def _action(
 # A small model compares the user's message with the texts of exits and actions: exits say what people say, in their
 # words, and actions are short. The model that repeats takes the exit that shares a word with the message.
 _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
-_BOOK: Final = "The person wants you to recommend a book, novel or story, or talks about one."
-_EVENING: Final = "The person asks when or where the meetings are, what they cost, or how to join."
+_BOOK: Final = "The person wants you to recommend a book, novel or story, or talks about one"
 
 _GREET: Final = _action(
     "greet",
     "Make the person feel welcome.",
-    "Welcome the person.",
-    [_exit("The person asks for a book, a novel or a story, asks a question, or wants something.", "request"), _BYE],
-    guidelines=["Ask if they look for a book, or want to know about the meetings."],
+    "Welcome the person, who has said nothing yet.",
+    [_exit("The person has said something, wants a book, novel or poem recommended, or says goodbye.", "books")],
+    guidelines=["Ask what they look for, and name no book yet."],
 )
-
-_REQUEST: Final[dict[str, Any]] = {
-    "type": "decision",
-    "name": "request",
-    "objective": "Find out what the person wants.",
-    "decision_guidelines": [],
-    "exit_conditions": [_exit(f"{_BOOK} Or anything else.", "a_book"), _exit(_EVENING, "meetings")],
-    "tool_call_specs": [],
-    "audio_fillers": [],
-    "audio_filler_triggered_after": 2,
-}
-
-_A_BOOK: Final[dict[str, Any]] = {
-    "type": "annotation",
-    "name": "a_book",
-    "inner_thought": "I recommend only books from our shelf.",
-    "next_state": "books",
-}
 
 _BOOKS: Final = _action(
     "books",
     "Help the person to find a book that they like.",
     "Recommend a book, or talk about it.",
-    [_exit(_EVENING, "meetings"), _BYE],
+    [_exit("The person asks when or where the meetings are, what they cost, or how to join.", "a_guest"), _BYE],
     guidelines=["Answer the person's question first.", "Name one book at a time."],
 )
+
+_A_GUEST: Final[dict[str, Any]] = {
+    "type": "annotation",
+    "name": "a_guest",
+    "inner_thought": "This person may come to a meeting: everybody is welcome.",
+    "next_state": "meetings",
+}
 
 _MEETINGS: Final = _action(
     "meetings",
     "Have the person know all about the meetings.",
     "Tell about the meetings.",
-    [_exit(_BOOK, "books"), _BYE],
+    [_exit(f"{_BOOK}, or says goodbye.", "something_else")],
     guidelines=["Answer the person's question first."],
 )
+
+_SOMETHING_ELSE: Final[dict[str, Any]] = {
+    "type": "decision",
+    "name": "something_else",
+    "objective": "Find out what the person wants now.",
+    "decision_guidelines": [],
+    "exit_conditions": [_exit(f"{_BOOK}.", "books"), _BYE],
+    "tool_call_specs": [],
+    "audio_fillers": [],
+    "audio_filler_triggered_after": 2,
+}
 
 _FAREWELL: Final = _action(
     "farewell",
@@ -133,7 +132,7 @@ _FAREWELL: Final = _action(
 
 CONTEXT_GRAPH: Final[dict[str, Any]] = {
     "description": "A reading circle: recommends books to a person and tells about its meetings.",
-    "states": [_GREET, _REQUEST, _A_BOOK, _BOOKS, _MEETINGS, _FAREWELL],
+    "states": [_GREET, _BOOKS, _A_GUEST, _MEETINGS, _SOMETHING_ELSE, _FAREWELL],
     "new_user_initial_state": "greet",
     "returning_user_initial_state": "greet",
     "terminal_state": "farewell",
