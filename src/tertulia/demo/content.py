@@ -80,18 +80,10 @@ def _action(
 _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
 _BOOK: Final = "The person wants you to recommend a book, novel or story, or talks about one"
 
-_GREET: Final = _action(
-    "greet",
-    "Make the person feel welcome.",
-    "Welcome the person, who has said nothing yet.",
-    [_exit("The person has said something, wants a book, novel or poem recommended, or says goodbye.", "books")],
-    guidelines=["Ask what they look for, and name no book yet."],
-)
-
 _BOOKS: Final = _action(
     "books",
-    "Help the person to find a book that they like.",
-    "Recommend a book, or talk about it.",
+    "Welcome the person, and help them to find a book that they like.",
+    "Ask what the person likes, recommend a book, or talk about it.",
     [_exit("The person asks when or where the meetings are, what they cost, or how to join.", "a_guest"), _BYE],
     guidelines=["Answer the person's question first.", "Name one book at a time."],
 )
@@ -132,9 +124,9 @@ _FAREWELL: Final = _action(
 
 CONTEXT_GRAPH: Final[dict[str, Any]] = {
     "description": "A reading circle: recommends books to a person and tells about its meetings.",
-    "states": [_GREET, _BOOKS, _A_GUEST, _MEETINGS, _SOMETHING_ELSE, _FAREWELL],
-    "new_user_initial_state": "greet",
-    "returning_user_initial_state": "greet",
+    "states": [_BOOKS, _A_GUEST, _MEETINGS, _SOMETHING_ELSE, _FAREWELL],
+    "new_user_initial_state": "books",
+    "returning_user_initial_state": "books",
     "terminal_state": "farewell",
     "references": {},
     "global_intra_state_navigation_guidelines": [],

@@ -119,8 +119,8 @@ def test_a_reply_is_told_the_time_again_when_the_conversation_has_lasted_a_while
 
 def test_a_reply_knows_which_parts_of_its_prompt_are_rules() -> None:
     *choices, reply = steps(scene("start"), [message("user-message", "Hello")])
-    assert {"Be brief.", "Guideline of the outer graph"} <= {*reply.instructions}
-    assert not any("Made for a test." in rule or "tea" in rule for rule in reply.instructions)
+    assert {"Behaviour of the agent.", "Pattern of the agent.", "Guideline of the outer graph"} <= {*reply.instructions}
+    assert not any("Background" in rule or "tea" in rule for rule in reply.instructions)
     assert not any(asked.instructions for asked in choices)
 
 
