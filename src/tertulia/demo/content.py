@@ -83,7 +83,7 @@ _BOOK: Final = "The person wants you to recommend a book, novel or story, or tal
 _BOOKS: Final = _action(
     "books",
     "Welcome the person, and help them to find a book that they like.",
-    "Ask what the person likes, recommend a book, or talk about it.",
+    "Ask which kind of book the person likes, recommend a book of the reading circle, or talk about it.",
     [_exit("The person asks when or where the meetings are, what they cost, or how to join.", "a_guest"), _BYE],
     guidelines=["Answer the person's question first.", "Name one book at a time."],
 )
