@@ -47,7 +47,10 @@ class Llama:
 
 
 def running(llama: Llama, monkeypatch: pytest.MonkeyPatch) -> LocalModel:
-    monkeypatch.setattr(local, "_load", lambda _path: llama)
+    def load(_path: Path) -> Llama:
+        return llama
+
+    monkeypatch.setattr(local, "_load", load)
     return LocalModel(Path("model.gguf"), 60)
 
 
