@@ -1,8 +1,8 @@
 """The form in which a small model makes a choice: a short question of its own about what was said last.
 
 The options have the names of states, which say something, where letters and numbers do not. With Qwen2.5-Coder 1.5B, a
-note with numbered keys below the whole prompt was answered rightly in 4 and 5 of 10 cases, letters in 5 to 8, and this
-form in 8 and more; it also reads less.
+note with numbered keys below the whole prompt was answered rightly in 4 and 5 of 10 cases, letters in 5 to 8 by the
+wording, and this form in 8 of 10; it also reads less. A harder set was answered rightly in 16 of 22 cases.
 """
 
 import json
