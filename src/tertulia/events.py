@@ -14,6 +14,9 @@ from typing import Literal
 
 import msgspec
 
+MAX_TEXT = 100_000
+"""Characters of a message, a description, an instruction."""
+
 VersionInfo = tuple[str, int]
 """The identifier of a context graph (or agent) and the number of its version."""
 

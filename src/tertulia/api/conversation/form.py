@@ -19,8 +19,9 @@ from tertulia.api.http.types import Text
 from tertulia.api.http.warnings import unknown, warn
 from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import parse_audio_config
-from tertulia.engine.agent.scene import MAX_TEXT, ExternalEvent, Incoming
+from tertulia.engine.agent.scene import ExternalEvent, Incoming
 from tertulia.errors import BadRequest, PayloadTooLarge, Unprocessable, in_field
+from tertulia.events import MAX_TEXT
 from tertulia.settings import LimitSettings
 
 if TYPE_CHECKING:  # it needs an extra

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 
 from tertulia import languages
 from tertulia.api.http.bodies import is_deeper, is_larger
-from tertulia.engine.agent.scene import MAX_TEXT
+from tertulia.events import MAX_TEXT
 from tertulia.ids import OBJECT_ID_PATTERN
 
 MAX_INTEGER = 2**31 - 1

@@ -65,10 +65,6 @@ class Person:
     additional_context: Sequence[str]
 
 
-MAX_TEXT = 100_000
-"""Characters of a message, a description, an instruction."""
-
-
 @dataclass(frozen=True, slots=True)
 class ExternalEvent:
     """Something that happened outside the conversation, before the message that it comes with."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tertulia import clock, events
-from tertulia.engine.agent.scene import MAX_TEXT, ExternalEvent, Incoming
+from tertulia.engine.agent.scene import ExternalEvent, Incoming
 from tertulia.engine.live import messages as wire
 from tertulia.engine.live.listening import Began, Listener
 from tertulia.engine.live.messages import AnyClientMessage
@@ -42,6 +42,7 @@ from tertulia.errors import (
     Unauthorized,
     Unavailable,
 )
+from tertulia.events import MAX_TEXT
 from tertulia.settings import LimitSettings
 
 MOST_WAITING = 8
