@@ -92,7 +92,8 @@ class OpenAICompatibleModel:
                     raise
                 fitting.shorten(refusal)
             except _Refusal as refusal:
-                _guess(fitting, refusal)
+                if not fitting.repeat(refusal.error):
+                    _guess(fitting, refusal)
             except Exception as error:
                 raise chat.unexpected(error) from error
             prompt.tell("alive")
@@ -135,7 +136,7 @@ class OpenAICompatibleModel:
             if reading.done:
                 await remote.drain(chunks)
         pieces = self._finish(prompt, reading, response)
-        fitting.taken()
+        fitting.accept()
         self._tell(prompt, reading)
         if pieces:
             yield pieces
@@ -195,7 +196,7 @@ class OpenAICompatibleModel:
             except _Refusal as refusal:
                 _guess(fitting, refusal)
             else:
-                fitting.taken()
+                fitting.accept()
                 self._begins_in_thought = self._begins_in_thought or chat.begins_in_thought(text)
                 return text
             fitting.prompt.tell("alive")

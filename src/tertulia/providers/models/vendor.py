@@ -93,7 +93,7 @@ class VendorModel:
                 fitting.shorten(failure)
                 prompt.tell("alive")
             else:
-                fitting.taken()
+                fitting.accept()
                 return
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
@@ -176,7 +176,7 @@ class VendorModel:
                 fitting.prompt.tell("alive")
             else:
                 self._judge_end(fitting.prompt, response.finish_reason)
-                fitting.taken()
+                fitting.accept()
                 return response
 
     def _settings(self, prompt: Prompt) -> ModelSettings:
