@@ -35,6 +35,7 @@ _BROKEN_OFF = frozenset(
     }
 )
 _TOO_LONG = frozenset({"length", "max_length", "max_output_tokens", "max_tokens", "model_length"})
+_THOUGHTS = frozenset({"thinking", "reasoning"})
 _FILTERED = frozenset(
     {
         "blocklist",
@@ -57,6 +58,13 @@ class Delta(msgspec.Struct, gc=False):
     """A message, or what a chunk adds to it."""
 
     content: str | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+    @property
+    def thinks(self) -> bool:
+        """True if a thought came beside the text, under one of the names that servers have for it."""
+        return bool(self.reasoning_content or self.reasoning)
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -181,7 +189,17 @@ def _choice(value: dict[str, Any]) -> Choice:
 
 
 def _delta(value: object) -> Delta | None:
-    return Delta(_text(cast("dict[str, Any]", value).get("content"))) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    delta = cast("dict[str, Any]", value)
+    content = delta.get("content")
+    return Delta(_text(content), delta.get("reasoning_content"), delta.get("reasoning") or _has_thought(content))
+
+
+def _has_thought(content: object) -> bool:
+    """Tell if one of a content's parts is a thought."""
+    parts = _dicts(content) or _dicts([content])
+    return any(part.get("type") in _THOUGHTS and part.get(part["type"]) for part in parts)
 
 
 def _text(content: object) -> str | None:

@@ -39,7 +39,8 @@ _STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
 _FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
-_MAY_BE_LENGTH = frozenset({400, 413, 422, 500})
+_MAY_BE_LENGTH = frozenset({200, 400, 413, 422, 500})
+_BOUNDS = frozenset({"max_completion_tokens", "max_tokens"})
 _PARAMS: Known = {
     **SAMPLING,
     "enable_thinking": is_bool,
@@ -113,8 +114,8 @@ class OpenAICompatibleModel:
     async def _batches(self, fitting: Fitting) -> AsyncGenerator[list[str]]:
         """Read a reply. Returns its pieces as they arrive, several at once if they came together."""
         prompt = fitting.prompt
-        reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
         body = self._body(prompt, stream=True)
+        reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
         async with self._post(body) as response, aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
                 pieces = reading.feed(chunk)
@@ -165,8 +166,17 @@ class OpenAICompatibleModel:
             prompt.tell("alive")
 
     def _finish(self, prompt: Prompt, reading: Reading, response: httpx2.Response) -> list[str]:
+        """End a reply. Return the pieces that were held.
+
+        Raises:
+            ModelError: the reply has not ended as it should; a _Refusal if the prompt may have left no room for it.
+        """
         try:
             pieces = reading.finish()
+        except ModelMisbehaved as error:
+            if reading.had_no_room and _BOUNDS.isdisjoint(prompt.params):
+                raise _Refusal(response.status_code, error) from None
+            raise
         finally:
             if reading.foreign:
                 self._report_foreign(response, reading.foreign)
@@ -291,7 +301,7 @@ class OpenAICompatibleModel:
 
 
 class _Refusal(Exception):
-    """A status that says that the server finds the request wrong: another form or a shorter prompt may do."""
+    """An answer that finds the request wrong, or leaves it empty: another form or a shorter prompt may do."""
 
     def __init__(self, status: int, error: ModelError) -> None:
         super().__init__(error.reason)
