@@ -68,13 +68,10 @@ class VendorModel:
         self._begins_in_thought = False
         """Whether its thoughts have no opening tag, as its last reply has shown."""
 
-    async def start(self) -> None:
-        """Open the vendor's connections."""
-        await self._model.__aenter__()
-
     async def aclose(self) -> None:
         """Give the vendor's connections back."""
-        await self._model.__aexit__(None, None, None)
+        async with self._model:  # whose end closes them; a request opens them without it
+            pass
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Ask for a reply. Returns its pieces; a prompt that is too long is asked again without its oldest turns."""
