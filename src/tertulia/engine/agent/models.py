@@ -39,7 +39,7 @@ class AllModels(Protocol):
 def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) -> tuple[LanguageModel, Prompt]:
     """Choose the model for a prompt's step. Return it, and the prompt with that model's parameters.
 
-    Its text can be stored: NUL and halves of surrogate pairs, which no database takes, are replaced.
+    Its text can be stored: without NUL and halves of surrogate pairs, which no database takes.
 
     Raises:
         ModelMissing: the version set names a model that this server cannot reach.
@@ -76,11 +76,11 @@ class _Storable:
 
 
 def _storable(text: str) -> tuple[str, str]:
-    """Replace the characters that no database takes. Return the text, and a first half of a pair at its end."""
+    """Drop NUL and replace halves of surrogate pairs. Return the text, and a first half at its end, for the next."""
     if _UNSTORED.search(text) is None:
         return text, ""
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-    whole = text[: len(text) - len(half)].replace("\0", "\ufffd")
+    whole = text[: len(text) - len(half)].replace("\0", "")
     return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
 
 

@@ -150,8 +150,6 @@ class Reading:
             if delta is not None and (text := delta.content):
                 if self._half or not text.isascii():
                     text = self._joined(text)
-                if "\0" in text:  # which no database keeps
-                    text = text.replace("\0", "")
                 self._chars += len(text)
                 visible = self._thoughts.feed(text)
                 if visible is text and self._visible:  # as nearly all are
@@ -235,7 +233,7 @@ class Reading:
         if choice.message is not None:
             self._has_thought = choice.message.thinks
         if choice.message is not None and choice.message.content:
-            self._add(self._joined(choice.message.content).replace("\0", ""), pieces)
+            self._add(self._joined(choice.message.content), pieces)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._bytes += len(chunk)

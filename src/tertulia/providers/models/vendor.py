@@ -217,7 +217,7 @@ def _text(event: object) -> str:
     """Read the text that an event adds to the reply. Returns an empty text for a thought."""
     match event:
         case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
-            return text.replace("\0", "")  # which no database keeps
+            return text
         case _:
             return ""
 
