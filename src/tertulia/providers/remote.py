@@ -1,4 +1,4 @@
-"""A vendor's HTTP API as voices use it: whatever goes wrong becomes one kind of error, with a reason for the log."""
+"""A vendor's HTTP API: the client of models and voices, and `Remote`, whose failures are of one kind of error."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -12,9 +12,13 @@ from tertulia.errors import ModelError
 from tertulia.providers.base import ProviderError
 
 CONNECT_S = 10
+"""Seconds that a connection may take to be made."""
+
+MAX_ERROR_BYTES = 16 << 10
+"""What of a refusal's body is read."""
+
 _DRAIN_S = 0.2
 _MAX_ANSWER_BYTES = 8 << 20
-_MAX_ERROR_BYTES = 16 << 10
 _LOGGED_CHARS = 300
 _READ_CHARS = 4096
 
@@ -100,7 +104,7 @@ class Remote:
         """Send a request. Returns the response if the server has accepted it; its body can be read in the block."""
         async with self._ask(method, path, content) as response:
             if response.status_code != 200:
-                raise self.refusal(Answer(response.status_code, await self._body(response, _MAX_ERROR_BYTES)))
+                raise self.refusal(Answer(response.status_code, await self._body(response, MAX_ERROR_BYTES)))
             yield response
 
     async def read(self, method: str, path: str, more_s: float = 0, **content: Any) -> Answer:

@@ -31,10 +31,8 @@ from tertulia.providers.models.reading import Reading
 from tertulia.providers.models.window import Fitting, Window, is_too_long
 from tertulia.settings import Settings
 
-CONNECT_S = 10
 _AFTER_THE_END_S = 3
 _MAX_ANSWER_BYTES = 4 << 20
-_MAX_ERROR_BYTES = 16 << 10
 _STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
@@ -241,7 +239,7 @@ class OpenAICompatibleModel:
             completion = completions.read(bytes(content))
             choice = None if completion is None else completions.ours(completion)
         except ModelError:
-            self._report_foreign(response, content[:_MAX_ERROR_BYTES].decode(errors="replace"))
+            self._report_foreign(response, content[: remote.MAX_ERROR_BYTES].decode(errors="replace"))
             raise
         if choice is None:
             return ""
@@ -265,7 +263,7 @@ class OpenAICompatibleModel:
         response: httpx2.Response | None = None
         try:
             request = self._client.build_request("POST", "chat/completions", content=_encode(body))
-            async with _deadline(CONNECT_S + self._stall_s):
+            async with _deadline(remote.CONNECT_S + self._stall_s):
                 response = await self._client.send(request, stream=True)
             if response.status_code != 200:
                 raise await self._failure(response)
@@ -285,9 +283,9 @@ class OpenAICompatibleModel:
         async with _deadline(self._stall_s), aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
                 content += chunk
-                if len(content) > _MAX_ERROR_BYTES:
+                if len(content) > remote.MAX_ERROR_BYTES:
                     break
-        words = content[:_MAX_ERROR_BYTES].decode(errors="replace")
+        words = content[: remote.MAX_ERROR_BYTES].decode(errors="replace")
         reason = self._safe(f"status {status}: {words}")
         if _says_too_long(status, words):
             return PromptTooLong(reason)

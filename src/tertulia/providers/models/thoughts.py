@@ -206,12 +206,6 @@ class _Code:
         self._ticks += text.count("`")
 
 
-def without_thoughts(text: str) -> str:
-    """Take the thoughts out of a whole text. Returns the rest."""
-    thoughts = ThoughtFilter()
-    return thoughts.feed(text) + thoughts.finish()
-
-
 def _split_thought(text: str) -> tuple[str, str]:
     """Split a thought at a tag that may have begun at its end, with the backtick before it."""
     mentions = [mention.end() for mention in _MENTION.finditer(text)] if "`" in text else []
