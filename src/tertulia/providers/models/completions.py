@@ -88,7 +88,7 @@ _decode = msgspec.json.Decoder(Completion).decode
 
 
 def read(data: bytes) -> Completion | None:
-    """Decode a completion. Returns None for JSON that is none, which streams are full of.
+    """Decode a completion. Return None for JSON that is none, which streams are full of.
 
     Raises:
         ModelMisbehaved: the data is not JSON, or its text is not text.
@@ -123,7 +123,7 @@ def failure(text: str) -> ModelError:
 
 
 def words(value: object) -> str:
-    """Find what an error says. Returns its message if it has one, and its code."""
+    """Find what an error says. Return its message if it has one, and its code."""
     if isinstance(value, Mapping):
         error = cast("Mapping[str, Any]", value)
         told = [error[name] for name in ("message", "detail", "msg", "type", "code") if error.get(name)]
@@ -132,12 +132,12 @@ def words(value: object) -> str:
 
 
 def ours(completion: Completion) -> Choice | None:
-    """Find the reply among the choices of a whole completion. Returns None if there is none."""
+    """Find the reply among the choices of a whole completion. Return None if there is none."""
     return min(completion.choices, key=lambda choice: choice.index, default=None)
 
 
 def finish_reason(choice: Choice) -> End:
-    """Read why a reply ends. Returns an empty text if the reply goes on.
+    """Read why a reply ends. Return an empty text if the reply goes on.
 
     Raises:
         ModelUnavailable: the reply was broken off.
@@ -153,7 +153,7 @@ def finish_reason(choice: Choice) -> End:
 
 
 def join_halves(text: str) -> tuple[str, str]:
-    """Join the halves of surrogate pairs. Returns the text, and a first half at its end that waits for the second."""
+    """Join the halves of surrogate pairs. Return the text, and a first half at its end that waits for the second."""
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     whole = text[: len(text) - len(half)]
     return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half

@@ -75,7 +75,7 @@ class OpenAICompatibleModel:
         """Whether its thoughts have no opening tag, as its last reply or choice has shown."""
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Ask for a reply. Returns its pieces; a prompt that is too long is asked again without its oldest turns."""
+        """Ask for a reply. Return its pieces; a prompt that is too long is asked again without its oldest turns."""
         fitting = self._window.fit(prompt)
         given = False
         while True:
@@ -98,7 +98,7 @@ class OpenAICompatibleModel:
             prompt.tell("alive")
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """Ask for a choice. Returns a value of the schema; an answer that is none is asked for once more."""
+        """Ask for a choice. Return a value of the schema; an answer that is none is asked for once more."""
         fitting = self._window.fit(prompt)
         try:
             try:
@@ -110,7 +110,7 @@ class OpenAICompatibleModel:
             raise chat.unexpected(error) from error
 
     async def _batches(self, fitting: Fitting) -> AsyncGenerator[list[str]]:
-        """Read a reply. Returns its pieces as they arrive, several at once if they came together."""
+        """Read a reply. Return its pieces as they arrive, several at once if they came together."""
         prompt = fitting.prompt
         body = self._body(prompt, stream=True)
         reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
@@ -141,7 +141,7 @@ class OpenAICompatibleModel:
             yield pieces
 
     async def _after_the_end(self, chunks: AsyncGenerator[bytes], *, whole: bool) -> bytes:
-        """Read on after a reason to finish. Returns what comes, and nothing at the end of the stream.
+        """Read on after a reason to finish. Return what comes, and nothing at the end of the stream.
 
         If the reply is `whole` by what was read so far, silence and a cut are an end too.
         """
@@ -195,7 +195,7 @@ class OpenAICompatibleModel:
         )
 
     async def _complete(self, fitting: Fitting, schema: Mapping[str, Any]) -> str:
-        """Ask for a whole answer. Returns its text; if the prompt is too long, its oldest turns are left out."""
+        """Ask for a whole answer. Return its text; if the prompt is too long, its oldest turns are left out."""
         while True:
             try:
                 text = await self._complete_in_form(fitting.prompt, schema)
@@ -210,7 +210,7 @@ class OpenAICompatibleModel:
             fitting.prompt.tell("alive")
 
     async def _complete_in_form(self, prompt: Prompt, schema: Mapping[str, Any]) -> str:
-        """Ask for a whole answer in the strictest form that the server takes. Returns its text."""
+        """Ask for a whole answer in the strictest form that the server takes. Return its text."""
         refusals: list[_Refusal] = []
         for form in self._forms.to_try():
             try:
@@ -255,7 +255,7 @@ class OpenAICompatibleModel:
 
     @asynccontextmanager
     async def _post(self, body: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
-        """Send a request. Returns the response if the server has accepted it, closed at the end of the block.
+        """Send a request. Return the response if the server has accepted it, closed at the end of the block.
 
         Raises:
             ModelError: whatever went wrong, but for a status that another request may avoid: that is a _Refusal.
@@ -308,7 +308,7 @@ class _Refusal(Exception):
 
 
 def open_client(base_url: str, api_key: str, stall_s: float) -> httpx2.AsyncClient:
-    """Open a pool of connections to one server. Returns its client.
+    """Open a pool of connections to one server. Return its client.
 
     Raises:
         ProviderError: the proxy of the environment is none.

@@ -72,7 +72,7 @@ class Reading:
         return self.reason == "length" and not (self._chars or self._has_thought)
 
     def feed(self, chunk: bytes) -> list[str]:
-        """Take what has arrived. Returns the pieces of the reply that it completes.
+        """Take what has arrived. Return the pieces of the reply that it completes.
 
         Raises:
             ModelError: the reply is broken off, or is none.
@@ -90,7 +90,7 @@ class Reading:
         return pieces
 
     def finish(self) -> list[str]:
-        """End the reply. Returns the pieces that were held.
+        """End the reply. Return the pieces that were held.
 
         Raises:
             ModelError: the reply has not ended as it should, or has no text.
