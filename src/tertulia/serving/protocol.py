@@ -21,7 +21,6 @@ WEBSOCKET_FIELDS = 128
 WEBSOCKET_LINE_BYTES = 8000
 """The longest line of a WebSocket's request, for the same reason."""
 
-_WITHOUT_BODY = frozenset({204, 304})
 
 _log = structlog.get_logger(__name__)
 

@@ -194,6 +194,13 @@ def test_responses_are_recommended_after_the_newest_interaction(stage: Stage, us
     assert user.post(path).status_code == 400
 
 
+def test_recommended_responses_hold_only_characters_that_can_be_stored(stage: Stage, user: httpx2.Client) -> None:
+    events = begin(user, stage.service())
+    stage.play(Suggester({"responses": ["a\0b", "c\ud83d", "\ud83d\ude00"]}))
+    path = f"/conversation/{id_of(events)}/interaction/{events[-1]['interaction_id']}/recommend_responses"
+    assert user.post(path).json() == {"recommended_responses": ["ab", "c\ufffd", "\U0001f600"]}
+
+
 def test_a_model_that_recommends_nothing_usable_is_a_plain_error(stage: Stage, user: httpx2.Client) -> None:
     events = begin(user, stage.service())
     stage.play(Suggester("nonsense"))

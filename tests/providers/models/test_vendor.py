@@ -5,15 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import httpx2
 import pytest
 from pydantic_ai import exceptions as vendor_errors
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel as FakeModel
+from pydantic_ai.providers import Provider
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
 from tertulia.providers.base import Prompt, Sign, Turn
+from tertulia.providers.models import vendor
+from tertulia.providers.models.registry import open_models
 from tertulia.providers.models.vendor import VendorModel
+from tertulia.settings import Settings
 
 PROMPT = Prompt("EngageUser", "Be brief.", [Turn("user", "Hello"), Turn("assistant", "Yes?"), Turn("user", "Bye")])
 SCHEMA = {"type": "object", "properties": {"choice": {"enum": ["exit-1"]}}, "required": ["choice"]}
@@ -54,7 +59,6 @@ async def test_a_reply_arrives_in_pieces_and_the_whole_prompt_reaches_the_vendor
 
     prompt = Prompt("EngageUser", PROMPT.system, PROMPT.turns, {"temperature": 0.5, "extra_headers": {"a": "b"}})
     model = VendorModel(FunctionModel(stream_function=stream), 5)
-    await model.start()
     assert [piece async for piece in model.stream(prompt)] == ["Good ", "bye"]
     await model.aclose()
     messages, info = seen[0]
@@ -66,6 +70,52 @@ async def test_a_reply_arrives_in_pieces_and_the_whole_prompt_reaches_the_vendor
         ("user-prompt", "Bye"),
     ]
     assert info.model_settings == {"temperature": 0.5}
+
+
+class OwnProvider(Provider[None]):
+    """A vendor that opens connections of its own, as those of pydantic-ai do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own_http_client = self.connections = httpx2.AsyncClient()
+        self._http_client_factory = httpx2.AsyncClient
+
+    @property
+    def name(self) -> str:
+        return "acme"
+
+    @property
+    def base_url(self) -> str:
+        return ""
+
+    @property
+    def client(self) -> None:
+        return None
+
+
+class OwnModel(FakeModel):
+    def __init__(self, provider: OwnProvider) -> None:
+        super().__init__(custom_output_text="Hello")
+        self._connected = provider
+
+    @property
+    def provider(self) -> Any:
+        return self._connected
+
+
+async def test_the_connections_of_a_vendor_are_closed_with_the_models(monkeypatch: pytest.MonkeyPatch):
+    provider = OwnProvider()
+
+    def infer_model(*_: object) -> OwnModel:
+        return OwnModel(provider)
+
+    monkeypatch.setattr(vendor, "infer_model", infer_model)
+    models = open_models(Settings(model=("acme:large", "acme:small")))
+    await models.start()
+    assert "".join([piece async for piece in models.default.stream(PROMPT)]) == "Hello"
+    assert not provider.connections.is_closed
+    await models.aclose()
+    assert provider.connections.is_closed
 
 
 async def test_a_consumer_that_stops_closes_the_stream():

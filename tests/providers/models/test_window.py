@@ -3,17 +3,18 @@
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.chat_server import Answer, ChatServer, chat_server, in_room, sends, streams
+from providers.chat_server import Answer, ChatServer, chat_server, in_room, replies, sends, streams
 from tertulia.errors import ModelRefused, PromptTooLong
 from tertulia.providers.base import Prompt, Turn
 from tertulia.providers.models.openai_compatible import OpenAICompatibleModel, open_client
-from tertulia.providers.models.window import Window, is_too_long
+from tertulia.providers.models.window import MORE_AGAIN_AFTER, Window, is_too_long
 
 ROOM, REPLY = 12_000, "word " * 300
 SCHEMA = {"type": "object", "properties": {"choice": {"enum": ["exit-1"]}}, "required": ["choice"]}
@@ -103,7 +104,7 @@ async def test_a_conversation_never_becomes_unusable_by_its_length(refusal: Answ
             assert shown[1:] == [{"role": turn.role, "content": turn.content} for turn in turns[-len(shown) + 1 :]]
             assert shown[1]["role"] == "user"
             turns = [*turns, Turn("assistant", REPLY), Turn("user", f"Message {number}")]
-    assert len(server.requests) < 80
+    assert len(server.requests) < (80 if refusal is not REFUSALS["no words"] else 120)
 
 
 async def test_a_window_that_was_learnt_is_kept_and_one_that_was_guessed_wrongly_is_not():
@@ -117,6 +118,90 @@ async def test_a_window_that_was_learnt_is_kept_and_one_that_was_guessed_wrongly
         server.decide = lambda _request: sends(b"no", "400 Bad Request")
         with pytest.raises(ModelRefused):
             await anext(model.stream(Prompt("EngageUser", "", [*long, *long])))
+
+
+def conversation(chars: int) -> Prompt:
+    turns = [Turn("assistant" if number % 2 else "user", "x" * 500) for number in range(chars // 500 // 2 * 2 + 1)]
+    return Prompt("EngageUser", "", turns)
+
+
+def sizes(server: ChatServer) -> list[int]:
+    return [sum(len(message["content"]) for message in request["messages"]) for request in server.requests]
+
+
+async def say(model: OpenAICompatibleModel, prompt: Prompt) -> None:
+    assert "".join([piece async for piece in model.stream(prompt)]) == "Yes."
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "422 Unprocessable Entity", "500 Internal Server Error"])
+@pytest.mark.parametrize("failures", [1, 2, 3])
+async def test_refusals_without_a_reason_make_no_later_conversation_forget(status: str, failures: int):
+    answers = [*[sends(b"no", status)] * failures, replies("Yes.")]
+    async with chat_server(*answers) as server, open_client(server.url, "", 5) as client:
+        model = OpenAICompatibleModel(client, "tiny", 5)
+        await say(model, conversation(40_000))
+        await say(model, conversation(80_000))
+        assert sizes(server)[-1] == sizes(server)[0] + 40_000
+
+
+async def test_an_inner_error_that_has_passed_costs_no_message():
+    answers = sends(b"no", "500 Internal Server Error"), replies("Yes.")
+    async with chat_server(*answers) as server, open_client(server.url, "", 5) as client:
+        await say(OpenAICompatibleModel(client, "tiny", 5), conversation(40_000))
+        assert sizes(server) == [40_500] * 2
+
+
+async def test_a_guess_begins_with_what_was_accepted_before():
+    async with served(in_room(ROOM, "Yes.", sends(b"", "400 Bad Request"))) as (model, server):
+        await say(model, conversation(11_000))
+        await say(model, conversation(80_000))
+        assert sizes(server)[:2] == [11_500, 80_500]
+        assert len(server.requests) == 3
+        assert sizes(server)[-1] > 8_000
+
+
+async def test_a_conversation_of_any_length_is_answered_by_a_server_that_gives_no_reason():
+    async with served(in_room(ROOM, "Yes.", sends(b"", "400 Bad Request"))) as (model, _):
+        await say(model, conversation(360_000))
+
+
+async def test_denser_text_than_was_accepted_before_is_shortened_too():
+    """As servers count tokens, and one prompt has more of them than another one of the same size."""
+
+    def decide(request: dict[str, Any]) -> Answer:
+        tokens = sum(
+            len(message["content"]) // (1 if "1" in message["content"] else 3) for message in request["messages"]
+        )
+        return sends(b"", "400 Bad Request") if tokens > 4_000 else replies("Yes.")
+
+    async with served(decide) as (model, _):
+        await say(model, conversation(11_500))
+        numbers = [replace(turn, content="1" * 500) for turn in conversation(11_000).turns]
+        await say(model, Prompt("EngageUser", "", numbers))
+
+
+async def test_a_server_that_takes_more_by_now_is_sent_more_in_time():
+    prompt = conversation(40_000)
+    async with served(in_room(ROOM, "Yes.", error("context_length_exceeded"))) as (model, server):
+        await say(model, prompt)
+        server.decide = lambda _request: replies("Yes.")
+        for _ in range(MORE_AGAIN_AFTER):
+            await say(model, prompt)
+            assert sizes(server)[-1] <= ROOM
+        for _ in range(2):
+            await say(model, prompt)
+            assert sizes(server)[-1] == 40_500
+
+
+async def test_a_server_that_takes_no_more_by_now_costs_one_refusal_in_time():
+    prompt = conversation(40_000)
+    async with served(in_room(ROOM, "Yes.", error("context_length_exceeded"))) as (model, server):
+        await say(model, prompt)
+        learnt = len(server.requests)
+        for _ in range(2 * MORE_AGAIN_AFTER + 2):
+            await say(model, prompt)
+        assert len(server.requests) - learnt == 2 * MORE_AGAIN_AFTER + 4
+        assert sum(size > ROOM for size in sizes(server)[learnt:]) == 2
 
 
 async def test_one_message_that_is_too_long_alone_is_refused():

@@ -1,11 +1,18 @@
-"""The choice of a model for a step: the version set's preference, else the server's default; never another one."""
+"""The choice of a model for a step: the version set's preference, else the server's default; never another one.
 
+All that a model writes enters the engine here, and is made fit for a database.
+"""
+
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from tertulia.errors import ModelMissing
 from tertulia.providers.base import LanguageModel, Prompt, Sign
+
+_UNSTORED = re.compile("[\0\ud800-\udfff]")
 
 
 class Models(Protocol):
@@ -17,7 +24,7 @@ class Models(Protocol):
         ...
 
     def named(self, llm_name: str) -> LanguageModel | None:
-        """Get the model of a name in a version set. Returns None if this server cannot reach it."""
+        """Get the model of a name in a version set. Return None if this server cannot reach it."""
         ...
 
 
@@ -30,19 +37,63 @@ class AllModels(Protocol):
 
 
 def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) -> tuple[LanguageModel, Prompt]:
-    """Choose the model for a prompt's step. Returns it, and the prompt with that model's parameters.
+    """Choose the model for a prompt's step. Return it, and the prompt with that model's parameters.
+
+    Its text can be stored: without NUL and halves of surrogate pairs, which no database takes.
 
     Raises:
         ModelMissing: the version set names a model that this server cannot reach.
     """
     preference = preferences.get(prompt.interaction)
     if preference is None:
-        return models.default, prompt
+        return _Storable(models.default), prompt
     name = preference["llm_name"]
     named = models.named(name)
     if named is None:
         raise ModelMissing(name)
-    return named, replace(prompt, params=preference.get("params", {}))
+    return _Storable(named), replace(prompt, params=preference.get("params", {}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Storable:
+    model: LanguageModel
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        half = ""
+        async with aclosing(self.model.stream(prompt)) as pieces:
+            async for piece in pieces:
+                if not half and piece.isprintable():  # as nearly all are
+                    yield piece
+                    continue
+                whole, half = _storable(half + piece)
+                if whole:
+                    yield whole
+        if half:
+            yield "\ufffd"
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        return _storable_value(await self.model.choose(prompt, schema))
+
+
+def _storable(text: str) -> tuple[str, str]:
+    """Drop NUL and replace halves of surrogate pairs. Return the text, and a first half at its end, for the next."""
+    if _UNSTORED.search(text) is None:
+        return text, ""
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    whole = text[: len(text) - len(half)].replace("\0", "")
+    return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
+
+
+def _storable_value(value: Any) -> Any:
+    if isinstance(value, str):
+        text, half = _storable(value)
+        return text + "\ufffd" * len(half)
+    if isinstance(value, list):
+        return [_storable_value(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value)
+        return {_storable_value(key): _storable_value(item) for key, item in items.items()}
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +109,7 @@ class AttendedModels:
         return _Attended(self.models.default, self.alive)
 
     def named(self, llm_name: str) -> LanguageModel | None:
-        """Get the model of a name in a version set. Returns None if this server cannot reach it."""
+        """Get the model of a name in a version set. Return None if this server cannot reach it."""
         model = self.models.named(llm_name)
         return None if model is None else _Attended(model, self.alive)
 

@@ -27,13 +27,13 @@ _scan = json.JSONDecoder().raw_decode
 
 
 def messages(prompt: Prompt) -> list[dict[str, str]]:
-    """Write a prompt as chat completions take it. Returns the messages; only the first can be a system message."""
+    """Write a prompt as chat completions take it. Return the messages; only the first can be a system message."""
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     return system + [{"role": turn.role, "content": turn.content} for turn in prompt.asked]
 
 
 def answer(text: str, schema: Mapping[str, Any]) -> Any:
-    """Find the JSON in a model's answer, among thoughts, fences, drafts and remarks. Returns the last value that fits.
+    """Find the JSON in a model's answer, among thoughts, fences, drafts and remarks. Return the last value that fits.
 
     Thoughts are searched if there is none beside them.
 
@@ -63,7 +63,7 @@ def report_cut(model: str, address: str, reason: str) -> None:
 
 
 def unexpected(error: Exception) -> ModelError:
-    """Translate an error that an adapter did not expect. Returns one of ours; the log has the whole."""
+    """Translate an error that an adapter did not expect. Return one of ours; the log has the whole."""
     if isinstance(error, ModelError):
         return error
     _log.error("A model's adapter failed.", exc_info=error)
@@ -71,7 +71,7 @@ def unexpected(error: Exception) -> ModelError:
 
 
 def _last_fitting(text: str, schema: Mapping[str, Any]) -> tuple[Any] | None:
-    """Find the last value of a text that fits, and of several within each other the outermost. Returns it, boxed."""
+    """Find the last value of a text that fits, and of several within each other the outermost. Return it, boxed."""
     whole = _decoded(text.strip(), schema)
     if whole:
         return whole

@@ -35,6 +35,7 @@ _BROKEN_OFF = frozenset(
     }
 )
 _TOO_LONG = frozenset({"length", "max_length", "max_output_tokens", "max_tokens", "model_length"})
+_THOUGHTS = frozenset({"thinking", "reasoning"})
 _FILTERED = frozenset(
     {
         "blocklist",
@@ -57,6 +58,13 @@ class Delta(msgspec.Struct, gc=False):
     """A message, or what a chunk adds to it."""
 
     content: str | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+    @property
+    def thinks(self) -> bool:
+        """True if a thought came beside the text, under one of the names that servers have for it."""
+        return bool(self.reasoning_content or self.reasoning)
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -80,7 +88,7 @@ _decode = msgspec.json.Decoder(Completion).decode
 
 
 def read(data: bytes) -> Completion | None:
-    """Decode a completion. Returns None for JSON that is none, which streams are full of.
+    """Decode a completion. Return None for JSON that is none, which streams are full of.
 
     Raises:
         ModelMisbehaved: the data is not JSON, or its text is not text.
@@ -115,7 +123,7 @@ def failure(text: str) -> ModelError:
 
 
 def words(value: object) -> str:
-    """Find what an error says. Returns its message if it has one, and its code."""
+    """Find what an error says. Return its message if it has one, and its code."""
     if isinstance(value, Mapping):
         error = cast("Mapping[str, Any]", value)
         told = [error[name] for name in ("message", "detail", "msg", "type", "code") if error.get(name)]
@@ -124,12 +132,12 @@ def words(value: object) -> str:
 
 
 def ours(completion: Completion) -> Choice | None:
-    """Find the reply among the choices of a whole completion. Returns None if there is none."""
+    """Find the reply among the choices of a whole completion. Return None if there is none."""
     return min(completion.choices, key=lambda choice: choice.index, default=None)
 
 
 def finish_reason(choice: Choice) -> End:
-    """Read why a reply ends. Returns an empty text if the reply goes on.
+    """Read why a reply ends. Return an empty text if the reply goes on.
 
     Raises:
         ModelUnavailable: the reply was broken off.
@@ -145,7 +153,7 @@ def finish_reason(choice: Choice) -> End:
 
 
 def join_halves(text: str) -> tuple[str, str]:
-    """Join the halves of surrogate pairs. Returns the text, and a first half at its end that waits for the second."""
+    """Join the halves of surrogate pairs. Return the text, and a first half at its end that waits for the second."""
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     whole = text[: len(text) - len(half)]
     return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
@@ -181,7 +189,17 @@ def _choice(value: dict[str, Any]) -> Choice:
 
 
 def _delta(value: object) -> Delta | None:
-    return Delta(_text(cast("dict[str, Any]", value).get("content"))) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    delta = cast("dict[str, Any]", value)
+    content = delta.get("content")
+    return Delta(_text(content), delta.get("reasoning_content"), delta.get("reasoning") or _has_thought(content))
+
+
+def _has_thought(content: object) -> bool:
+    """Tell if one of a content's parts is a thought."""
+    parts = _dicts(content) or _dicts([content])
+    return any(part.get("type") in _THOUGHTS and part.get(part["type"]) for part in parts)
 
 
 def _text(content: object) -> str | None:

@@ -21,7 +21,7 @@ class FallbackModel:
         self._models = models
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Ask one model after another for a reply. Returns the pieces of the first that gives any."""
+        """Ask one model after another for a reply. Return the pieces of the first that gives any."""
         failure: ModelError = ModelMisbehaved("no model is configured")
         for name, model in self._models:
             started = False
@@ -42,7 +42,7 @@ class FallbackModel:
         raise failure
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """Ask one model after another for a choice. Returns the first that satisfies the schema."""
+        """Ask one model after another for a choice. Return the first that satisfies the schema."""
         failure: ModelError = ModelMisbehaved("no model is configured")
         for name, model in self._models:
             try:

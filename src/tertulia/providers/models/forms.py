@@ -44,7 +44,7 @@ class Forms:
 
 
 def formatted(body: Mapping[str, Any], form: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask for an answer of a schema. Returns the request; where the server cannot enforce the schema, words ask for it.
+    """Ask for an answer of a schema. Return the request; where the server cannot enforce the schema, words ask for it.
 
     The words end the last message of the user, for many servers take no system message but the first.
     """

@@ -16,7 +16,7 @@ _TURN_CHARS = 500
 
 
 def messages(choice: Choice, turns: Sequence[Turn]) -> list[dict[str, str]]:
-    """Write the question about the last two turns. Returns its messages."""
+    """Write the question about the last two turns. Return its messages."""
     *before, last = turns
     said = [f'An agent said: "{turn.content[-_TURN_CHARS:]}"' for turn in before[-1:]]
     rules = ["Rules:", *(f"- {rule}" for rule in choice.rules), ""] if choice.rules else []
@@ -35,5 +35,5 @@ def messages(choice: Choice, turns: Sequence[Turn]) -> list[dict[str, str]]:
 
 
 def grammar(names: Iterable[str]) -> str:
-    """Allow one of the names and nothing else. Returns the grammar in llama.cpp's notation, GBNF."""
+    """Allow one of the names and nothing else. Return the grammar in llama.cpp's notation, GBNF."""
     return "root ::= " + " | ".join(json.dumps(name) for name in names)

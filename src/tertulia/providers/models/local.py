@@ -121,7 +121,7 @@ class LocalModel:
             raise ModelMisbehaved("an empty reply")
 
     async def _reply(self, prompt: Prompt, reply: "_Reply") -> AsyncGenerator[str]:
-        """Read a reply to its end, or until it has to end. Yields what of it may be said."""
+        """Read a reply to its end, or until it has to end. Yield what of it may be said."""
         async with aclosing(self._speak(prompt, _REPLY)) as pieces:
             async for piece in pieces:
                 if text := reply.feed(piece):
@@ -138,7 +138,7 @@ class LocalModel:
         return chat.answer("".join([piece async for piece in self._speak(prompt, options)]), schema)
 
     async def _judge(self, prompt: Prompt, choice: Choice) -> str:
-        """Ask for the option that fits what was said last. Returns its key."""
+        """Ask for the option that fits what was said last. Return its key."""
         keys = {option.name: key for key, option in choice.options.items()}
         options = {**_CHOICE, "grammar": judging.grammar(keys), "id_slot": _SLOTS}
         body = _body(judging.messages(choice, prompt.turns), prompt.params, options)
@@ -148,7 +148,7 @@ class LocalModel:
         return keys[answer]
 
     async def _speak(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncGenerator[str]:
-        """Ask for an answer. Yields its pieces."""
+        """Ask for an answer. Yield its pieces."""
         fitting = self._window.fit(prompt)
         with self._slots.taken(prompt.system) as slot:
             while True:
@@ -219,11 +219,11 @@ class _Reply:
         return self.told or (len(self._said) > self._enough and _SENTENCE_END.search(self._said) is not None)
 
     def feed(self, piece: str) -> str:
-        """Take more of the reply. Returns what of it, and of what was held, may be said by now."""
+        """Take more of the reply. Return what of it, and of what was held, may be said by now."""
         return self._give(self._thoughts.feed(piece))
 
     def finish(self) -> str:
-        """End the reply. Returns the rest that may be said."""
+        """End the reply. Return the rest that may be said."""
         return self._give(self._thoughts.finish()) + self._guard.finish()
 
     def _give(self, text: str) -> str:
@@ -265,7 +265,7 @@ class _Request:
         self._put(_END)
 
     def _receive(self, chunk: dict[str, Any]) -> bool:
-        """Take what llama.cpp gives. Returns true if it is to stop."""
+        """Take what llama.cpp gives. Return true if it is to stop."""
         if self.stopped:
             return True
         if "error" in chunk:
@@ -298,7 +298,7 @@ class _Slots:
 
     @contextmanager
     def taken(self, conversation: str) -> Generator[int]:
-        """Take the slot of a conversation, else the one that has rested longest. Yields its number."""
+        """Take the slot of a conversation, else the one that has rested longest. Yield its number."""
         key = hash(conversation)
         mine = (slot for slot, other in self._slots.items() if other == key)
         resting = (slot for slot in self._slots if slot not in self._busy)
@@ -313,7 +313,7 @@ class _Slots:
 
 
 def _load(path: Path) -> Server:
-    """Load weights. Blocks for seconds, and longer while they are on disk alone. Returns the server that runs them.
+    """Load weights. Blocks for seconds, and longer while they are on disk alone. Return the server that runs them.
 
     Raises:
         ModelUnavailable: the file is no model, or the memory is too small.
@@ -359,7 +359,7 @@ def _body(
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:
-    """Write a prompt with its question as a message of its own, before the user's last one. Returns the messages.
+    """Write a prompt with its question as a message of its own, before the user's last one. Return the messages.
 
     So a small model answers the user, and not the note.
     """

@@ -25,7 +25,7 @@ class NamedModels:
         self._counts: dict[str, int] = {}
 
     def get(self, org_id: str, name: str) -> LanguageModel | None:
-        """Get the model of a name. Returns None if the settings cannot reach it."""
+        """Get the model of a name. Return None if the settings cannot reach it."""
         key = (org_id, name)
         if key in self._kept:
             self._kept.move_to_end(key)

@@ -31,15 +31,14 @@ from tertulia.providers.models.reading import Reading
 from tertulia.providers.models.window import Fitting, Window, is_too_long
 from tertulia.settings import Settings
 
-CONNECT_S = 10
 _AFTER_THE_END_S = 3
 _MAX_ANSWER_BYTES = 4 << 20
-_MAX_ERROR_BYTES = 16 << 10
 _STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
 _FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
-_MAY_BE_LENGTH = frozenset({400, 413, 422, 500})
+_MAY_BE_LENGTH = frozenset({200, 400, 413, 422, 500})
+_BOUNDS = frozenset({"max_completion_tokens", "max_tokens"})
 _PARAMS: Known = {
     **SAMPLING,
     "enable_thinking": is_bool,
@@ -76,7 +75,7 @@ class OpenAICompatibleModel:
         """Whether its thoughts have no opening tag, as its last reply or choice has shown."""
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Ask for a reply. Returns its pieces; a prompt that is too long is asked again without its oldest turns."""
+        """Ask for a reply. Return its pieces; a prompt that is too long is asked again without its oldest turns."""
         fitting = self._window.fit(prompt)
         given = False
         while True:
@@ -92,13 +91,14 @@ class OpenAICompatibleModel:
                     raise
                 fitting.shorten(refusal)
             except _Refusal as refusal:
-                _guess(fitting, refusal)
+                if not fitting.repeat(refusal.error):
+                    _guess(fitting, refusal)
             except Exception as error:
                 raise chat.unexpected(error) from error
             prompt.tell("alive")
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """Ask for a choice. Returns a value of the schema; an answer that is none is asked for once more."""
+        """Ask for a choice. Return a value of the schema; an answer that is none is asked for once more."""
         fitting = self._window.fit(prompt)
         try:
             try:
@@ -110,10 +110,10 @@ class OpenAICompatibleModel:
             raise chat.unexpected(error) from error
 
     async def _batches(self, fitting: Fitting) -> AsyncGenerator[list[str]]:
-        """Read a reply. Returns its pieces as they arrive, several at once if they came together."""
+        """Read a reply. Return its pieces as they arrive, several at once if they came together."""
         prompt = fitting.prompt
-        reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
         body = self._body(prompt, stream=True)
+        reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
         async with self._post(body) as response, aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
                 pieces = reading.feed(chunk)
@@ -135,13 +135,13 @@ class OpenAICompatibleModel:
             if reading.done:
                 await remote.drain(chunks)
         pieces = self._finish(prompt, reading, response)
-        fitting.taken()
+        fitting.accept()
         self._tell(prompt, reading)
         if pieces:
             yield pieces
 
     async def _after_the_end(self, chunks: AsyncGenerator[bytes], *, whole: bool) -> bytes:
-        """Read on after a reason to finish. Returns what comes, and nothing at the end of the stream.
+        """Read on after a reason to finish. Return what comes, and nothing at the end of the stream.
 
         If the reply is `whole` by what was read so far, silence and a cut are an end too.
         """
@@ -164,8 +164,17 @@ class OpenAICompatibleModel:
             prompt.tell("alive")
 
     def _finish(self, prompt: Prompt, reading: Reading, response: httpx2.Response) -> list[str]:
+        """End a reply. Return the pieces that were held.
+
+        Raises:
+            ModelError: the reply has not ended as it should; a _Refusal if the prompt may have left no room for it.
+        """
         try:
             pieces = reading.finish()
+        except ModelMisbehaved as error:
+            if reading.had_no_room and _BOUNDS.isdisjoint(prompt.params):
+                raise _Refusal(response.status_code, error) from None
+            raise
         finally:
             if reading.foreign:
                 self._report_foreign(response, reading.foreign)
@@ -186,7 +195,7 @@ class OpenAICompatibleModel:
         )
 
     async def _complete(self, fitting: Fitting, schema: Mapping[str, Any]) -> str:
-        """Ask for a whole answer. Returns its text; if the prompt is too long, its oldest turns are left out."""
+        """Ask for a whole answer. Return its text; if the prompt is too long, its oldest turns are left out."""
         while True:
             try:
                 text = await self._complete_in_form(fitting.prompt, schema)
@@ -195,13 +204,13 @@ class OpenAICompatibleModel:
             except _Refusal as refusal:
                 _guess(fitting, refusal)
             else:
-                fitting.taken()
+                fitting.accept()
                 self._begins_in_thought = self._begins_in_thought or chat.begins_in_thought(text)
                 return text
             fitting.prompt.tell("alive")
 
     async def _complete_in_form(self, prompt: Prompt, schema: Mapping[str, Any]) -> str:
-        """Ask for a whole answer in the strictest form that the server takes. Returns its text."""
+        """Ask for a whole answer in the strictest form that the server takes. Return its text."""
         refusals: list[_Refusal] = []
         for form in self._forms.to_try():
             try:
@@ -230,7 +239,7 @@ class OpenAICompatibleModel:
             completion = completions.read(bytes(content))
             choice = None if completion is None else completions.ours(completion)
         except ModelError:
-            self._report_foreign(response, content[:_MAX_ERROR_BYTES].decode(errors="replace"))
+            self._report_foreign(response, content[: remote.MAX_ERROR_BYTES].decode(errors="replace"))
             raise
         if choice is None:
             return ""
@@ -246,7 +255,7 @@ class OpenAICompatibleModel:
 
     @asynccontextmanager
     async def _post(self, body: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
-        """Send a request. Returns the response if the server has accepted it, closed at the end of the block.
+        """Send a request. Return the response if the server has accepted it, closed at the end of the block.
 
         Raises:
             ModelError: whatever went wrong, but for a status that another request may avoid: that is a _Refusal.
@@ -254,7 +263,7 @@ class OpenAICompatibleModel:
         response: httpx2.Response | None = None
         try:
             request = self._client.build_request("POST", "chat/completions", content=_encode(body))
-            async with _deadline(CONNECT_S + self._stall_s):
+            async with _deadline(remote.CONNECT_S + self._stall_s):
                 response = await self._client.send(request, stream=True)
             if response.status_code != 200:
                 raise await self._failure(response)
@@ -274,9 +283,9 @@ class OpenAICompatibleModel:
         async with _deadline(self._stall_s), aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
                 content += chunk
-                if len(content) > _MAX_ERROR_BYTES:
+                if len(content) > remote.MAX_ERROR_BYTES:
                     break
-        words = content[:_MAX_ERROR_BYTES].decode(errors="replace")
+        words = content[: remote.MAX_ERROR_BYTES].decode(errors="replace")
         reason = self._safe(f"status {status}: {words}")
         if _says_too_long(status, words):
             return PromptTooLong(reason)
@@ -290,7 +299,7 @@ class OpenAICompatibleModel:
 
 
 class _Refusal(Exception):
-    """A status that says that the server finds the request wrong: another form or a shorter prompt may do."""
+    """An answer that finds the request wrong, or leaves it empty: another form or a shorter prompt may do."""
 
     def __init__(self, status: int, error: ModelError) -> None:
         super().__init__(error.reason)
@@ -299,7 +308,7 @@ class _Refusal(Exception):
 
 
 def open_client(base_url: str, api_key: str, stall_s: float) -> httpx2.AsyncClient:
-    """Open a pool of connections to one server. Returns its client.
+    """Open a pool of connections to one server. Return its client.
 
     Raises:
         ProviderError: the proxy of the environment is none.

@@ -67,7 +67,7 @@ class Params:
         self._told: set[str] = set()
 
     def of(self, interaction: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Pick the known parameters of an interaction. Returns them; the log names the others, once."""
+        """Pick the known parameters of an interaction. Return them; the log names the others, once."""
         picked = {name: params[name] for name, fits in self._known.items() if name in params and fits(params[name])}
         if len(picked) < len(params) and interaction not in self._told and len(self._told) < _MOST_NAMED:
             self._told.add(interaction)

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnavailable, PromptTooLong
+from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnavailable
 from tertulia.providers.models import completions
 from tertulia.providers.models.completions import Choice, End
 from tertulia.providers.models.thoughts import ThoughtFilter
@@ -53,6 +53,8 @@ class Reading:
         """The first half of a surrogate pair."""
         self._bytes = 0
         self._chars = 0
+        self._has_thought = False
+        """Whether thoughts came beside the text."""
         self._visible = False
         self._begun = False
         self._stall_s = stall_s
@@ -64,8 +66,13 @@ class Reading:
         """True if the reply began with a thought that had no opening tag."""
         return self._thoughts.closed_alone
 
+    @property
+    def had_no_room(self) -> bool:
+        """True if the reply was cut short before its first word or thought."""
+        return self.reason == "length" and not (self._chars or self._has_thought)
+
     def feed(self, chunk: bytes) -> list[str]:
-        """Take what has arrived. Returns the pieces of the reply that it completes.
+        """Take what has arrived. Return the pieces of the reply that it completes.
 
         Raises:
             ModelError: the reply is broken off, or is none.
@@ -83,7 +90,7 @@ class Reading:
         return pieces
 
     def finish(self) -> list[str]:
-        """End the reply. Returns the pieces that were held.
+        """End the reply. Return the pieces that were held.
 
         Raises:
             ModelError: the reply has not ended as it should, or has no text.
@@ -100,9 +107,8 @@ class Reading:
         rest = self._thoughts.finish(cut=self.reason == "length")
         self._show(rest, pieces)
         if not self._visible:
-            if self.reason == "length" and not self._chars:
-                raise PromptTooLong("an empty reply: there is no room left for one")
-            raise ModelMisbehaved("an empty reply" + (", thoughts alone" if self._chars else ""))
+            thoughts = ", thoughts alone" if self._has_thought or self._chars else ""
+            raise ModelMisbehaved(f"an empty reply{thoughts}{', cut short' if self.reason == 'length' else ''}")
         return pieces
 
     def _read_data(self, data: bytes, pieces: list[str]) -> None:
@@ -144,17 +150,20 @@ class Reading:
             if delta is not None and (text := delta.content):
                 if self._half or not text.isascii():
                     text = self._joined(text)
-                if "\0" in text:  # which no database keeps
-                    text = text.replace("\0", "")
                 self._chars += len(text)
                 visible = self._thoughts.feed(text)
                 if visible is text and self._visible:  # as nearly all are
                     pieces.append(text)
                 else:
                     self._show(visible, pieces)
+            elif delta is not None and delta.thinks:
+                self._has_thought = True
             if choice.finish_reason:
-                reason = completions.finish_reason(choice)
-                self.reason = self.reason if self.reason not in ("", "stop") else reason or self.reason
+                self._note_reason(choice)
+
+    def _note_reason(self, choice: Choice) -> None:
+        reason = completions.finish_reason(choice)
+        self.reason = self.reason if self.reason not in ("", "stop") else reason or self.reason
 
     def _joined(self, text: str) -> str:
         if self._half or _HALF.search(text) is not None:
@@ -221,8 +230,10 @@ class Reading:
         if choice is None:
             raise ModelMisbehaved("the server sent no stream")
         self.reason = completions.finish_reason(choice) or "stop"
+        if choice.message is not None:
+            self._has_thought = choice.message.thinks
         if choice.message is not None and choice.message.content:
-            self._add(self._joined(choice.message.content).replace("\0", ""), pieces)
+            self._add(self._joined(choice.message.content), pieces)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._bytes += len(chunk)

@@ -45,7 +45,7 @@ class Models:
         return OrganizationModels(self, org_id)
 
     def named(self, org_id: str, llm_name: str) -> LanguageModel | None:
-        """Get the model that the contract calls `llm_name`. Returns None if the settings cannot reach it."""
+        """Get the model that the contract calls `llm_name`. Return None if the settings cannot reach it."""
         return self._named.get(org_id, llm_name)
 
     async def start(self) -> None:
@@ -85,12 +85,12 @@ class OrganizationModels:
         return self.models.default
 
     def named(self, llm_name: str) -> LanguageModel | None:
-        """Get the model of a name in a version set. Returns None if this server cannot reach it."""
+        """Get the model of a name in a version set. Return None if this server cannot reach it."""
         return self.models.named(self.org_id, llm_name)
 
 
 def open_models(settings: Settings) -> Models:
-    """Open the models that the settings name. Returns them, without those whose weights are not here: the log says so.
+    """Open the models that the settings name. Return them, without those whose weights are not here: the log says so.
 
     Raises:
         ProviderError: a model cannot be opened, or none is left.
@@ -143,7 +143,7 @@ def _open(spec: str, settings: Settings, lifespan: Lifespan) -> LanguageModel:
 
 
 def _open_named(llm_name: str, settings: Settings, lifespan: Lifespan) -> LanguageModel | None:
-    """Open the contract's `openai_NAME` or `google_NAME`, also written with a colon. Returns None without its key."""
+    """Open the contract's `openai_NAME` or `google_NAME`, also written with a colon. Return None without its key."""
     match = _NAMED.fullmatch(llm_name)
     if match is None:
         return None

@@ -39,12 +39,12 @@ def fits(value: object, schema: Schema) -> bool:
 
 
 def example(schema: Schema, pick: Callable[[Sequence[Any]], Any], texts: Sequence[str]) -> Any:
-    """Make a small value that satisfies a schema. Returns it: `pick` chose from each enum, `texts` are its strings."""
+    """Make a small value that satisfies a schema. Return it: `pick` chose from each enum, `texts` are its strings."""
     return _Example(pick, texts).of(schema)
 
 
 def strict(schema: Schema) -> dict[str, Any]:
-    """Narrow a schema to what strict decoding takes. Returns one that requires every property and allows no other."""
+    """Narrow a schema to what strict decoding takes. Return one that requires every property and allows no other."""
     narrowed = dict(schema)
     if "properties" in schema:
         narrowed["properties"] = {name: strict(item) for name, item in schema["properties"].items()}
@@ -139,5 +139,5 @@ def _within(size: Any, schema: Schema, low: str, high: str) -> bool:
 
 
 def _same(value: object, other: object) -> bool:
-    """Compare two values as JSON does, for which true is not 1. Returns if they are equal."""
+    """Compare two values as JSON does, for which true is not 1. Return if they are equal."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)

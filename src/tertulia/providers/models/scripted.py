@@ -119,7 +119,7 @@ def _last_message(prompt: Prompt) -> str:
 
 
 def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
-    """Choose a key. Returns an exit that the user's last message speaks of, else an action, else the first key."""
+    """Choose a key. Return an exit that the user's last message speaks of, else an action, else the first key."""
     exits = [key for key in keys if str(key).startswith("exit-")]
     actions = [key for key in keys if str(key).startswith("action-")]
     if exits:

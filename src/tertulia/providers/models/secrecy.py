@@ -38,7 +38,7 @@ class SecrecyGuard:
         """The words of the text that were read, and where each begins."""
 
     def feed(self, text: str) -> str:
-        """Take more of the reply. Returns what of it, and of what was held, may be said by now."""
+        """Take more of the reply. Return what of it, and of what was held, may be said by now."""
         self._text += text
         for word in _WORD.finditer(self._text, self._read):
             if word.end() == len(self._text):
@@ -47,7 +47,7 @@ class SecrecyGuard:
         return self._give(len(self._text))
 
     def finish(self) -> str:
-        """End the reply. Returns the rest that may be said."""
+        """End the reply. Return the rest that may be said."""
         for word in _WORD.finditer(self._text, self._read):
             self._take(word)
         rest = "" if self.told else self._text[self._given :]
@@ -67,7 +67,7 @@ class SecrecyGuard:
         return count == LONG or _WITHIN_A_SENTENCE.search(self._text, 0, last[0][1]) is None
 
     def _give(self, end: int) -> str:
-        """Give out the text up to `end`, without the words that may begin an instruction. Returns it."""
+        """Give out the text up to `end`, without the words that may begin an instruction. Return it."""
         if self.told:
             return ""
         for count in range(LONG, 0, -1):
@@ -81,7 +81,7 @@ class SecrecyGuard:
 
 @lru_cache(maxsize=64)
 def _secrets(instructions: tuple[str, ...]) -> tuple[frozenset[Words], frozenset[Words]]:
-    """Cut instructions into the stretches that are not to be told. Returns them, and all their beginnings."""
+    """Cut instructions into the stretches that are not to be told. Return them, and all their beginnings."""
     secrets: set[Words] = set()
     for text in instructions:
         words = tuple(word.casefold() for word in _WORD.findall(text))

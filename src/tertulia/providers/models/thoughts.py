@@ -65,7 +65,7 @@ class ThoughtFilter:
         """Visible text that `_code` has not read yet."""
 
     def feed(self, text: str) -> str:
-        """Take more of the reply. Returns what of it, and of what was held, is visible by now."""
+        """Take more of the reply. Return what of it, and of what was held, is visible by now."""
         if self._plain and not self._held and "<" not in text and "[" not in text:
             self._unread.append(text)
             return text
@@ -74,7 +74,7 @@ class ThoughtFilter:
         return visible
 
     def finish(self, *, cut: bool = False) -> str:
-        """End the reply, which was `cut` short or is whole. Returns the rest that is visible."""
+        """End the reply, which was `cut` short or is whole. Return the rest that is visible."""
         rest = self._work(self._held, last=True)
         opener, thought = self._opener, "".join(self._thought)
         if opener == "":
@@ -98,7 +98,7 @@ class ThoughtFilter:
         return "".join(visible)
 
     def _speak(self, text: str, visible: list[str]) -> str | None:
-        """Read visible text up to the next tag. Returns what follows the tag; None: there is no tag."""
+        """Read visible text up to the next tag. Return what follows the tag; None: there is no tag."""
         tag = _IN_TEXT.search(text)
         if tag is None:
             self._give(text, visible)
@@ -116,7 +116,7 @@ class ThoughtFilter:
         return text[tag.end() :]
 
     def _think(self, text: str) -> str | None:
-        """Read a thought up to its end. Returns what follows it; None: it goes on."""
+        """Read a thought up to its end. Return what follows it; None: it goes on."""
         for tag in _IN_THOUGHT.finditer(text):
             if tag[0][0] == "`":
                 continue
@@ -204,12 +204,6 @@ class _Code:
         if len(self._start) < 3:
             self._start = (self._start + text).lstrip()[:3]
         self._ticks += text.count("`")
-
-
-def without_thoughts(text: str) -> str:
-    """Take the thoughts out of a whole text. Returns the rest."""
-    thoughts = ThoughtFilter()
-    return thoughts.feed(text) + thoughts.finish()
 
 
 def _split_thought(text: str) -> tuple[str, str]:

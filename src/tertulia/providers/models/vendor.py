@@ -68,16 +68,13 @@ class VendorModel:
         self._begins_in_thought = False
         """Whether its thoughts have no opening tag, as its last reply has shown."""
 
-    async def start(self) -> None:
-        """Open the vendor's connections."""
-        await self._model.__aenter__()
-
     async def aclose(self) -> None:
         """Give the vendor's connections back."""
-        await self._model.__aexit__(None, None, None)
+        async with self._model:  # whose end closes them; a request opens them without it
+            pass
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Ask for a reply. Returns its pieces; a prompt that is too long is asked again without its oldest turns."""
+        """Ask for a reply. Return its pieces; a prompt that is too long is asked again without its oldest turns."""
         fitting = self._window.fit(prompt)
         given = False
         while True:
@@ -93,11 +90,11 @@ class VendorModel:
                 fitting.shorten(failure)
                 prompt.tell("alive")
             else:
-                fitting.taken()
+                fitting.accept()
                 return
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        """Ask for a choice, as the call of a tool, which every vendor has. Returns a value of the schema."""
+        """Ask for a choice, as the call of a tool, which every vendor has. Return a value of the schema."""
         tool = ToolDefinition(
             name="answer",
             description="Give your answer.",
@@ -113,7 +110,7 @@ class VendorModel:
             return _answer(await self._ask(fitting, form), schema)
 
     async def _pieces(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Read a reply. Returns its pieces without thoughts, which are signs of life."""
+        """Read a reply. Return its pieces without thoughts, which are signs of life."""
         thoughts = ThoughtFilter(begins_in_thought=self._begins_in_thought)
         visible = False
         async with aclosing(self._events(prompt)) as events:
@@ -158,7 +155,7 @@ class VendorModel:
             prompt.tell(reason)
 
     async def _ask(self, fitting: Fitting, form: ModelRequestParameters) -> ModelResponse:
-        """Ask for a whole answer. Returns it; a prompt that is too long is asked again without its oldest turns."""
+        """Ask for a whole answer. Return it; a prompt that is too long is asked again without its oldest turns."""
         while True:
             try:
                 async with asyncio.timeout(self._stall_s):
@@ -176,7 +173,7 @@ class VendorModel:
                 fitting.prompt.tell("alive")
             else:
                 self._judge_end(fitting.prompt, response.finish_reason)
-                fitting.taken()
+                fitting.accept()
                 return response
 
     def _settings(self, prompt: Prompt) -> ModelSettings:
@@ -217,10 +214,10 @@ def _message(turn: Turn) -> ModelMessage:
 
 
 def _text(event: object) -> str:
-    """Read the text that an event adds to the reply. Returns an empty text for a thought."""
+    """Read the text that an event adds to the reply. Return an empty text for a thought."""
     match event:
         case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
-            return text.replace("\0", "")  # which no database keeps
+            return text
         case _:
             return ""
 

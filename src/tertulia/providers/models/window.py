@@ -9,11 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tertulia.errors import ModelError
+from tertulia.errors import ModelError, ModelUnavailable
 from tertulia.providers.base import Prompt, Turn
 
 UNKNOWN_TOKENS = 128_000
 """The window of a model if no setting names another one."""
+
+MORE_AGAIN_AFTER = 20
+"""Prompts made shorter after which a whole one is sent again: the server may take more by now."""
 
 _BYTES_PER_TOKEN = 3  # of UTF-8: English has four, Chinese less than three
 _REPLY_TOKENS = 4096
@@ -21,6 +24,7 @@ _STEPS = 4
 _SMALLEST_GUESS_BYTES = 4000  # a shorter prompt is not refused for its length
 _GENTLE_REFUSALS = 3
 _MOST_GUESSES = 3
+_DENSEST = 3  # times as many tokens in a text as in another one of the same size
 _NUMBER = re.compile(r"(?<![\w.])\d[\d,_]{3,9}(?![\w.]*\d)")
 _SIZE = r"(?:tokens?|characters?|chars|bytes|context|length|window)"
 _TOO_LONG = re.compile(
@@ -51,41 +55,70 @@ def is_too_long(text: str) -> bool:
 
 
 class Window:
-    """A model's window, of so many tokens until its server says otherwise."""
+    """A model's window, of so many tokens until its server says otherwise; one for all conversations of the model."""
 
     def __init__(self, tokens: int | None = None) -> None:
         tokens = tokens or UNKNOWN_TOKENS
-        self._bytes = max(1, tokens - min(_REPLY_TOKENS, tokens // 4)) * _BYTES_PER_TOKEN
-        self._taken = 0
-        """The size of the largest prompt that the server has taken."""
+        self._most = max(1, tokens - min(_REPLY_TOKENS, tokens // 4)) * _BYTES_PER_TOKEN
+        self._limit = self._most
+        """The size that is sent at most, lowered by refusals that speak of length."""
+        self._largest = 0
+        """The size of the largest prompt that the server has accepted."""
+        self._cuts = 0
+        """Prompts that the lowered limit has made shorter."""
+
+    @property
+    def limit(self) -> int:
+        """The size that is sent at most, in bytes."""
+        return self._limit
+
+    @property
+    def largest(self) -> int:
+        """The size of the largest prompt that the server has accepted, in bytes; 0 before the first."""
+        return self._largest
 
     def fit(self, prompt: Prompt) -> "Fitting":
-        """Leave out what is known to be too much. Returns a fitting whose `prompt` can be sent."""
-        return Fitting(self, _shortened(prompt, self._bytes), self._bytes)
+        """Leave out what is known to be too much. Return a fitting whose `prompt` can be sent.
 
-    def learn(self, size: int, limit: int) -> None:
-        """Note that a prompt was taken, and how much may be sent from now on."""
-        self._taken = max(self._taken, size)
-        self._bytes = min(self._bytes, limit)
+        Now and then the lowered limit is passed over: the server may take more by now.
+        """
+        limit = self._limit
+        if limit < self._most and _size(prompt) > limit:
+            self._cuts += 1
+            if self._cuts > MORE_AGAIN_AFTER:
+                self._cuts, limit = 0, self._most
+        return Fitting(self, _shortened(prompt, limit))
 
-    def has_taken(self, size: int) -> bool:
-        """Tell if a prompt of this size has been taken before."""
-        return size <= self._taken
+    def note_accepted(self, size: int) -> None:
+        """Note that the server has accepted a prompt; one above the lowered limit lifts it."""
+        self._largest = max(self._largest, size)
+        if size > self._limit:
+            self._limit = self._most
+
+    def lower(self, limit: int, accepted: int) -> None:
+        """Lower the limit for all conversations: more was refused for its length, and `accepted` bytes were not."""
+        self._limit, self._largest, self._cuts = min(limit, self._most), accepted, 0
 
 
 class Fitting:
     """A prompt on its way to a model, made shorter as often as its server refuses it."""
 
-    def __init__(self, window: Window, prompt: Prompt, limit: int) -> None:
+    def __init__(self, window: Window, prompt: Prompt) -> None:
         self.prompt = prompt
         self._window = window
-        self._limit = limit
+        self._said = 0
+        """The limit after the last refusal that spoke of length; 0 without one."""
         self._refusals = 0
         self._guesses = 0
+        self._repeated = False
 
-    def taken(self) -> None:
-        """Note that the server took the prompt: what was learnt on the way is kept."""
-        self._window.learn(_size(self.prompt), self._limit)
+    def accept(self) -> None:
+        """Note that the server has accepted the prompt. A limit is lowered for all only if its refusals said so."""
+        size = _size(self.prompt)
+        if self._said:
+            self._window.lower(self._said, size)
+        else:
+            self._window.note_accepted(size)
 
     def shorten(self, refusal: ModelError) -> None:
         """Leave out more of a prompt that was refused for its length.
@@ -93,38 +126,58 @@ class Fitting:
         Raises:
             ModelError: `refusal`, for there is nothing more to leave out.
         """
+        size = _size(self.prompt)
         share = _share(refusal.reason)
         self._refusals += 1
-        self._cut(share if self._refusals <= _GENTLE_REFUSALS else min(share, 0.5), refusal)
+        limit = int(size * (share if self._refusals <= _GENTLE_REFUSALS else min(share, 0.5)))
+        if self._window.limit < size:  # the limit was passed over
+            limit = self._window.limit
+        self._cut(limit, refusal)
+        self._said = limit
+
+    def repeat(self, refusal: ModelError) -> bool:
+        """Tell if the same prompt is to be sent once more: an inner error of the server may have passed by then."""
+        worth_it = not self._repeated and isinstance(refusal, ModelUnavailable) and self._may_be_too_long()
+        self._repeated = True
+        return worth_it
 
     def guess(self, refusal: ModelError) -> None:
         """Leave out more of a prompt that was refused without a clear reason: the length may be one.
 
+        The first guess is a size that was accepted before. A guess that helps is not kept: something else may have been
+        wrong with the messages that it left out.
+
         Raises:
-            ModelError: `refusal`, for a prompt of this length was taken before, or the guess was wrong.
+            ModelError: `refusal`, for much longer prompts were accepted before, or the guesses were wrong.
         """
-        size = _size(self.prompt)
-        if size <= _SMALLEST_GUESS_BYTES or self._window.has_taken(size) or self._guesses == _MOST_GUESSES:
+        if self._guesses == _MOST_GUESSES or not self._may_be_too_long():
             raise refusal
         self._guesses += 1
-        self._cut(0.5, refusal)
+        size, accepted = _size(self.prompt), self._window.largest
+        if self._guesses == _MOST_GUESSES:
+            self._cut(_SMALLEST_GUESS_BYTES, refusal)
+        else:
+            self._cut(accepted if _SMALLEST_GUESS_BYTES <= accepted < size else size // 2, refusal)
 
-    def _cut(self, share: float, refusal: ModelError) -> None:
-        limit = int(_size(self.prompt) * share)
+    def _may_be_too_long(self) -> bool:
+        size = _size(self.prompt)
+        return size > _SMALLEST_GUESS_BYTES and size * _DENSEST > self._window.largest
+
+    def _cut(self, limit: int, refusal: ModelError) -> None:
         shorter = _shortened(self.prompt, limit)
         if len(shorter.turns) == len(self.prompt.turns):
             raise refusal
-        self.prompt, self._limit = shorter, limit
+        self.prompt = shorter
 
 
 def _share(reason: str) -> float:
-    """Read a refusal such as "at most 4096 tokens, you sent 5000". Returns the share that may be taken, 0.3 to 0.9."""
+    """Read a refusal such as "at most 4096 tokens, you sent 5000". Return the share that may be taken, 0.3 to 0.9."""
     numbers = sorted({int(re.sub(r"\D", "", found)) for found in _NUMBER.findall(reason)})
     return min(0.9, max(0.3, 0.95 * numbers[-2] / numbers[-1])) if len(numbers) > 1 else 0.75
 
 
 def _shortened(prompt: Prompt, limit: int) -> Prompt:
-    """Leave out the oldest turns of a prompt above the limit, in bytes. Returns one that begins with the user."""
+    """Leave out the oldest turns of a prompt above the limit, in bytes. Return one that begins with the user."""
     excess = _size(prompt) - limit
     if excess <= 0 or len(prompt.turns) < 2:
         return prompt
