@@ -6,16 +6,17 @@ annotation states add a thought. The walk ends at the first action that is chose
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from tertulia import events
 from tertulia.engine.agent import prompt
-from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.instructions import for_navigation
+from tertulia.engine.agent.models import Models, choose_key
 from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop, State
 from tertulia.engine.speech.fillers import Fillers, begun
-from tertulia.errors import LostInGraph, ModelMisbehaved
+from tertulia.errors import LostInGraph
 
 MOST_STEPS = 50
 """Changes of state in one turn after which the next action state speaks, whatever exits it has."""
@@ -91,7 +92,9 @@ async def _select_next_action(
         return state.actions[0]
     choices = {key: _text(option) for key, option in options.items()}
     version = outcome.position.top.graph
-    question = prompt.select_next_action(scene, version, state, _talk(scene, outcome), choices)
+    question = prompt.select_next_action(
+        scene, version, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices
+    )
     return options[await _choose(scene, models, question, choices)]
 
 
@@ -118,7 +121,7 @@ async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: De
         return state.exit_conditions[0]
     options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
     choices = {key: option.description for key, option in options.items()}
-    question = prompt.select_exit(scene, state, _talk(scene, outcome), choices)
+    question = prompt.select_exit(scene, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices)
     return options[await _choose(scene, models, question, choices)]
 
 
@@ -131,12 +134,7 @@ def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
 
 
 async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
-    model, question = model_for(models, scene.llm_model_preferences, question)
-    answer = await model.choose(question, prompt.choice_schema(choices))
-    key = cast("Mapping[str, Any]", answer).get("choice") if isinstance(answer, Mapping) else None
-    if not isinstance(key, str) or key not in choices:
-        raise ModelMisbehaved(f"{question.interaction} answered with none of the options")
-    return key
+    return await choose_key(models, scene.llm_model_preferences, question, choices)
 
 
 def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.AnyAction]:

@@ -25,6 +25,7 @@ from tertulia.storage.turn.values import Message
 
 SELECT_NEXT_ACTION = "SelectNextAction"
 SELECT_NEXT_ACTION_FOR_DECISION_STATE = "SelectNextActionForDecisionState"
+SELECT_DYNAMIC_BEHAVIOR = "SelectDynamicBehavior"
 ENGAGE_USER = "EngageUser"
 RECOMMEND_RESPONSES = "RecommendResponses"
 GENERATE_CONVERSATION_STARTERS = "GenerateConversationStarters"
@@ -169,6 +170,17 @@ def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str,
         options[key] = Option(name if name not in taken else f"{name}_{key}", choices[key])
         taken.add(name)
     return options
+
+
+def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force: str | None) -> Prompt:
+    """Ask which dynamic behaviour the conversation has come to, or none. `in_force` is the key of the last choice."""
+    question = _note(
+        "Some rules apply only when the conversation has come to a certain matter.",
+        _options(choices, "Matters:"),
+        f"Until now it was {in_force}: choose it again as long as its matter goes on." if in_force else "",
+        f"Choose the matter that what was said last is about; else none. {_answer_with_key(choices)}",
+    )
+    return _prompt(SELECT_DYNAMIC_BEHAVIOR, scene, talk, question)
 
 
 def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: str, talk: Said) -> Prompt:

@@ -69,10 +69,10 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     for recording in made.recordings:
         _INSERT_RECORDING.run(connection, _recording_row(claim, made, recording))
         insert_parts(connection, claim.org_id, recording.message_id, recording.body)
-    _INSERT_STREAM.run(connection, _stream_row(claim, made))
-    add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
     if made.invocation is not None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
+    _INSERT_STREAM.run(connection, _stream_row(claim, made))
+    add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
 
 
 _INSERT_STREAM = insert(streams)
