@@ -232,8 +232,8 @@ def test_a_redline_wins_over_every_instruction_of_the_state(
 
     [reply] = asked(puppet, "EngageUser")
     navigation = asked(puppet, "SelectNextAction")[-1]
-    # The last words of the prompt are the instruction and the request for a message, and no other one is beside it.
-    assert reply.asked[-1].content.endswith(f"Now: {REDLINE}\nWrite your next message to the user.]")
+    # The prompt ends with the instruction and the request for a message, and no other instruction is beside it.
+    assert reply.asked[-1].content.rpartition("\n")[0].endswith(f"\nNow: {REDLINE}")
     for own in ("Objective of start", "Action guideline of start", "Boundary of start", "Action 1 of start"):
         assert own not in reply.question
     assert REDLINE in navigation.question
@@ -251,10 +251,8 @@ def test_an_instruction_that_overrides_nothing_stands_last_beside_the_others(
 
     [reply] = asked(puppet, "EngageUser")
     navigation = asked(puppet, "SelectNextAction")[-1]
-    told = (
-        "Now: Action 1 of start\nAbove all, in this message: Be calm.\nBe brief.\nWrite your next message to the user.]"
-    )
-    assert reply.question.endswith(told)
+    told = "\nNow: Action 1 of start\nAbove all, in this message: Be calm.\nBe brief."
+    assert reply.question.rpartition("\n")[0].endswith(told)
     assert "Action guideline of start" in reply.question
     assert navigation.question.index("Navigation guideline of start") < navigation.question.index("Be calm.")
     assert action_of(events, SPEECH)["overriding_instructions"] is False

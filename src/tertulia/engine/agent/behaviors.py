@@ -71,21 +71,24 @@ def parse(rows: Sequence[ActiveBehavior]) -> tuple[Behavior, ...]:
     return tuple(made)
 
 
-async def navigate_beside(
+def navigate_beside(
     scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None, nearness: Nearness
 ) -> AsyncGenerator[events.AnyAction, None]:
-    """Choose a behaviour and walk to the next action, side by side. Yield the steps of the choice, then the walk's.
+    """Choose a behaviour and walk to the next action, side by side. Return the steps of the choice, then the walk's.
 
     Without behaviours, or without a message that could have called for one, this is the walk alone.
 
     Raises:
         ModelError, LostInGraph: see navigation.navigate.
     """
-    if not is_due(scene):
-        async with aclosing(navigate(scene, outcome, models, fillers)) as walked:
-            async for action in walked:
-                yield action
-        return
+    if is_due(scene):
+        return _navigate_beside(scene, outcome, models, fillers, nearness)
+    return navigate(scene, outcome, models, fillers)
+
+
+async def _navigate_beside(
+    scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None, nearness: Nearness
+) -> AsyncGenerator[events.AnyAction, None]:
     guess = _in_force(scene)
     draft = outcome.fork()
     draft.behavior = guess

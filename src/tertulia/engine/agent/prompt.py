@@ -178,7 +178,8 @@ def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force
         "Some rules apply only when the conversation has come to a certain matter.",
         _options(choices, "Matters:"),
         f"Until now it was {in_force}: choose it again as long as its matter goes on." if in_force else "",
-        f"Choose the matter that what was said last is about; else none. {_answer_with_key(choices)}",
+        "Choose the matter that what was said last is about; else none.",
+        'Answer with its key, in JSON: {"choice": KEY}.',
     )
     return _prompt(SELECT_DYNAMIC_BEHAVIOR, scene, talk, question)
 
