@@ -196,6 +196,21 @@ def test_a_deleted_set_is_gone_but_for_its_invocations(as_admin: httpx2.Client) 
     assert as_admin.get(f"{SETS}{set_id}/invocation/").status_code == 200
 
 
+def test_sets_that_share_services_can_be_changed_at_once(as_admin: httpx2.Client) -> None:
+    services = [make_service(as_admin) for _ in range(4)]
+    sets = [make_behavior(as_admin, *order) for order in (services, services[::-1], services[1:], services[:2])]
+
+    def change(number: int) -> int:
+        path = f"{SETS}{sets[number % 4]}/"
+        order = services[number % 3 :] if number % 2 else services[::-1]
+        if number % 5 == 0:
+            return add_version(as_admin, sets[number % 4]).status_code
+        return as_admin.post(path, json={"applied_to_services": order}).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(change, range(40))) == {201, 204}
+
+
 # --- Versions --------------------------------------------------------------------------------------------------------
 
 

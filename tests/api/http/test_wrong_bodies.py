@@ -14,8 +14,8 @@ from pydantic_core import core_schema
 
 from support.samples import a_name, make_agent
 from tertulia import problems
-from tertulia.api.http import bodies
 from tertulia.api.behavior import NewBehaviorSet
+from tertulia.api.http import bodies
 from tertulia.api.organization.agent import AgentVersionChanges
 from tertulia.api.service import NewService
 from tertulia.api.user import Invitation, UserUpdate
