@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from tertulia.engine.agent import nearness
 from tertulia.engine.agent.nearness import Nearness, by_words
 from tertulia.providers.embeddings.scripted import ScriptedEmbedder
@@ -44,7 +46,7 @@ async def test_a_text_is_embedded_once_and_messages_each_time() -> None:
     assert embedder.asked == [["Tea?", *TEXTS], ["Tea!"]]
 
 
-async def test_texts_that_were_not_needed_for_long_are_forgotten(monkeypatch) -> None:
+async def test_texts_that_were_not_needed_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearness, "REMEMBERED", 2)
     embedder = Counting()
     near = Nearness(embedder)

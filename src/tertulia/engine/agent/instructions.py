@@ -3,7 +3,7 @@
 The instructions stand where they decide: last among the rules of a choice, and last in the question for a reply.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tertulia.engine.agent.scene import Behavior
 from tertulia.engine.graph.context_graph import ActionState, DecisionState
@@ -33,5 +33,5 @@ def for_speech(state: ActionState, action: str, behavior: Behavior | None) -> tu
     told = "\n".join(behavior.instructions)
     if not behavior.overrides:
         return state, f"{action}\n{BESIDE} {told}"
-    bare = {"objective": OVERRIDDEN, "action_guidelines": [], "boundary_constraints": []}
+    bare: dict[str, Any] = {"objective": OVERRIDDEN, "action_guidelines": [], "boundary_constraints": []}
     return state.model_copy(update=bare), told
