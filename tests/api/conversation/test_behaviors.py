@@ -1,12 +1,15 @@
 """Dynamic behaviours in conversations: chosen once for a message, followed in it, and recorded with it."""
 
+import asyncio
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 import pytest
 
 from support.graphs import action, graph
-from support.puppet import Puppet
+from support.puppet import PATIENCE_S, Puppet
 from support.samples import instruction, make_behavior
 from support.server import Serve
 from support.stage import Stage, Switch
@@ -150,6 +153,33 @@ def test_the_choice_before_competes_and_a_skipped_message_leaves_it(
     assert "Until now it was behavior-1" in first
     assert "Until now it was behavior-1" in second
     assert "Until now" not in third
+
+
+class Waiting(Puppet):
+    """Chooses a behaviour only after it has been asked where to go."""
+
+    def __init__(self, choice: str) -> None:
+        super().__init__(choice=choice)
+        self.navigated = threading.Event()
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if prompt.interaction == "SelectNextAction":
+            self.navigated.set()
+        assert await asyncio.to_thread(self.navigated.wait, PATIENCE_S)
+        return await super().choose(prompt, schema)
+
+
+@pytest.mark.parametrize("choice", ["none", "behavior-1"])
+def test_navigation_does_not_wait_for_the_choice(
+    stage: Stage, admin: httpx2.Client, service_id: str, choice: str
+) -> None:
+    make_behavior(stage.admin, service_id)
+    stage.play(Waiting(choice))
+
+    events = begin(admin, service_id, **SAID)
+
+    assert [kind for kind in actions(events) if kind in {*CHOICE, ACTION}] == [*CHOICE, ACTION]
+    assert events[-1]["type"] == "interaction-complete"
 
 
 def test_navigation_is_asked_once_if_the_choice_is_the_expected_one(
