@@ -14,8 +14,8 @@ import structlog
 
 from tertulia import clock, events
 from tertulia.engine.agent import prompt
-from tertulia.engine.agent.models import Models, choose_key
-from tertulia.engine.agent.navigation import navigate
+from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.navigation import choose, navigate
 from tertulia.engine.agent.nearness import Nearness, by_words
 from tertulia.engine.agent.scene import Behavior, Outcome, Scene
 from tertulia.engine.speech.fillers import Fillers, begun
@@ -207,7 +207,7 @@ async def _pick(scene: Scene, models: Models, talk: prompt.Said, candidates: Seq
     held = _in_force(scene)
     key_in_force = next((key for key, candidate in keyed.items() if candidate.behavior is held), None)
     question = prompt.select_dynamic_behavior(scene, talk, choices, key_in_force)
-    key = await choose_key(models, scene.llm_model_preferences, question, choices)
+    key = await choose(scene, models, question, choices)
     return keyed[key].behavior if key in keyed else None
 
 

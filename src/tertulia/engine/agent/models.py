@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from tertulia.engine.agent import prompt as prompts
-from tertulia.errors import ModelMisbehaved, ModelMissing
+from tertulia.errors import ModelMissing
 from tertulia.providers.base import LanguageModel, Prompt, Sign
 
 
@@ -44,20 +43,6 @@ def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) ->
     if named is None:
         raise ModelMissing(name)
     return named, replace(prompt, params=preference.get("params", {}))
-
-
-async def choose_key(models: Models, preferences: Mapping[str, Any], question: Prompt, choices: prompts.Choices) -> str:
-    """Have the model of a step choose. Return the key of the choice.
-
-    Raises:
-        ModelError: the model cannot be had, or answers with none of the keys.
-    """
-    model, question = model_for(models, preferences, question)
-    answer = await model.choose(question, prompts.choice_schema(choices))
-    key = cast("Mapping[str, Any]", answer).get("choice") if isinstance(answer, Mapping) else None
-    if not isinstance(key, str) or key not in choices:
-        raise ModelMisbehaved(f"{question.interaction} answered with none of the options")
-    return key
 
 
 @dataclass(frozen=True, slots=True)

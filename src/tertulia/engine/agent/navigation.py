@@ -6,17 +6,17 @@ annotation states add a thought. The walk ends at the first action that is chose
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from tertulia import events
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.instructions import for_navigation
-from tertulia.engine.agent.models import Models, choose_key
+from tertulia.engine.agent.models import Models, model_for
 from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop, State
 from tertulia.engine.speech.fillers import Fillers, begun
-from tertulia.errors import LostInGraph
+from tertulia.errors import LostInGraph, ModelMisbehaved
 
 MOST_STEPS = 50
 """Changes of state in one turn after which the next action state speaks, whatever exits it has."""
@@ -95,7 +95,7 @@ async def _select_next_action(
     question = prompt.select_next_action(
         scene, version, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices
     )
-    return options[await _choose(scene, models, question, choices)]
+    return options[await choose(scene, models, question, choices)]
 
 
 async def _decide(
@@ -122,7 +122,7 @@ async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: De
     options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
     choices = {key: option.description for key, option in options.items()}
     question = prompt.select_exit(scene, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices)
-    return options[await _choose(scene, models, question, choices)]
+    return options[await choose(scene, models, question, choices)]
 
 
 def _text(option: str | ExitCondition) -> str:
@@ -133,8 +133,18 @@ def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
     return prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
 
 
-async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
-    return await choose_key(models, scene.llm_model_preferences, question, choices)
+async def choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
+    """Have the model of a step choose. Return the key of the choice.
+
+    Raises:
+        ModelError: the model cannot be had, or answers with none of the keys.
+    """
+    model, question = model_for(models, scene.llm_model_preferences, question)
+    answer = await model.choose(question, prompt.choice_schema(choices))
+    key = cast("Mapping[str, Any]", answer).get("choice") if isinstance(answer, Mapping) else None
+    if not isinstance(key, str) or key not in choices:
+        raise ModelMisbehaved(f"{question.interaction} answered with none of the options")
+    return key
 
 
 def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.AnyAction]:
