@@ -12,7 +12,7 @@ from support.server import Server
 from tertulia.cli import installation
 from tertulia.ids import new_id
 
-pytestmark = pytest.mark.both_databases
+both_databases = pytest.mark.both_databases
 
 SETS = "/dynamic_behavior_set/"
 
@@ -48,6 +48,7 @@ def add_version(client: httpx2.Client, set_id: str, trigger: str = "It snows.", 
 # --- Create ----------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_a_new_set_has_what_it_was_given_and_its_first_version(tertulia: Server, as_admin: httpx2.Client) -> None:
     service_id, name = make_service(as_admin), a_name()
     actions = [instruction("Be calm."), instruction("Say 112.", overrides=True)]
@@ -80,6 +81,7 @@ def test_a_new_set_has_what_it_was_given_and_its_first_version(tertulia: Server,
     }
 
 
+@both_databases
 def test_two_active_sets_never_share_a_name(as_admin: httpx2.Client) -> None:
     body = behavior()
     first = as_admin.post(SETS, json=body).json()["dynamic_behavior_set_id"]
@@ -93,6 +95,7 @@ def test_two_active_sets_never_share_a_name(as_admin: httpx2.Client) -> None:
     assert as_admin.post(path, json={"name": body["name"]}).status_code == 204
 
 
+@both_databases
 def test_of_many_active_sets_of_one_name_made_at_once_one_is_made(as_admin: httpx2.Client) -> None:
     body = behavior(make_service(as_admin))
 
@@ -163,6 +166,7 @@ def test_triggers_beyond_the_body_s_bound_are_not_read(as_admin: httpx2.Client) 
 # --- Update and delete -----------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_an_update_changes_what_it_names_and_leaves_the_rest(as_admin: httpx2.Client) -> None:
     service_id = make_service(as_admin)
     set_id = make_behavior(as_admin, service_id, tags={"kind": "safety"})
@@ -180,6 +184,7 @@ def test_an_update_changes_what_it_names_and_leaves_the_rest(as_admin: httpx2.Cl
     assert get(as_admin, set_id)["tags"] == {}
 
 
+@both_databases
 def test_a_deleted_set_is_gone_but_for_its_invocations(as_admin: httpx2.Client) -> None:
     name = a_name()
     set_id = make_behavior(as_admin, make_service(as_admin), name=name)
@@ -196,6 +201,7 @@ def test_a_deleted_set_is_gone_but_for_its_invocations(as_admin: httpx2.Client) 
     assert as_admin.get(f"{SETS}{set_id}/invocation/").status_code == 200
 
 
+@both_databases
 def test_sets_that_share_services_can_be_changed_at_once(as_admin: httpx2.Client) -> None:
     services = [make_service(as_admin) for _ in range(4)]
     sets = [make_behavior(as_admin, *order) for order in (services, services[::-1], services[1:], services[:2])]
@@ -214,6 +220,7 @@ def test_sets_that_share_services_can_be_changed_at_once(as_admin: httpx2.Client
 # --- Versions --------------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_versions_are_counted_and_listed(as_admin: httpx2.Client) -> None:
     set_id = make_behavior(as_admin)
     assert add_version(as_admin, set_id, "It snows.").json() == {"new_version_number": 2}
@@ -233,6 +240,7 @@ def test_versions_are_counted_and_listed(as_admin: httpx2.Client) -> None:
     assert as_admin.get(f"{SETS}{set_id}/version/", params={"limit": 0}).status_code == 422
 
 
+@both_databases
 def test_of_many_versions_that_want_one_number_one_gets_it(as_admin: httpx2.Client) -> None:
     set_id = make_behavior(as_admin)
     with ThreadPoolExecutor(4) as pool:
@@ -243,6 +251,7 @@ def test_of_many_versions_that_want_one_number_one_gets_it(as_admin: httpx2.Clie
 # --- Lists and searches ----------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_lists_can_be_narrowed_and_sorted(tertulia: Server, as_admin: httpx2.Client) -> None:
     service_id, org_id = make_service(as_admin), tertulia.demo.organization_id
     first = make_behavior(as_admin, service_id, tags={"kind": "a", "none": None})
@@ -263,6 +272,7 @@ def test_lists_can_be_narrowed_and_sorted(tertulia: Server, as_admin: httpx2.Cli
     assert ids(sort_by="-updated_at") == [first, second]
 
 
+@both_databases
 def test_pages_follow_each_other_and_the_first_has_the_values_of_the_filters(
     tertulia: Server, as_admin: httpx2.Client
 ) -> None:
@@ -294,6 +304,7 @@ def test_a_wrong_parameter_of_a_list_is_named(as_admin: httpx2.Client, query: di
     assert answer.json()["detail"][0]["loc"][:2] == ["query", *query]
 
 
+@both_databases
 def test_a_search_finds_words_of_names_and_latest_triggers_the_best_first(as_admin: httpx2.Client) -> None:
     word, other = f"Zürich{new_id()}", f"Bern{new_id()}"
     triggered = make_behavior(as_admin, conversation_triggers=["Trams.", f"They ask about {word}."])
@@ -307,6 +318,7 @@ def test_a_search_finds_words_of_names_and_latest_triggers_the_best_first(as_adm
     assert triggered not in found(as_admin, word)
 
 
+@both_databases
 @pytest.mark.parametrize("query", [".*", "(a+)+$", "%", "_", "100% of\\", "'; DROP TABLE services; --", "ⅷ" * 200])
 def test_a_search_takes_every_text_as_words(as_admin: httpx2.Client, query: str) -> None:
     make_behavior(as_admin)

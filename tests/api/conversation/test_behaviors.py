@@ -8,9 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.graphs import action, graph
 from support.puppet import PATIENCE_S, Puppet
-from support.samples import instruction, make_behavior
+from support.samples import action, graph, instruction, make_behavior
 from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import Event, begin, go_on, id_of, interact, lines, messages, types
@@ -18,7 +17,7 @@ from tertulia.errors import ModelUnavailable
 from tertulia.providers.base import Prompt
 from tertulia.providers.models.registry import Models
 
-pytestmark = pytest.mark.both_databases
+both_databases = pytest.mark.both_databases
 
 SETS = "/dynamic_behavior_set/"
 CHOICE = [
@@ -129,6 +128,7 @@ def test_without_a_message_nothing_is_chosen(stage: Stage, admin: httpx2.Client,
     assert invocations(stage.admin, set_id) == []
 
 
+@both_databases
 def test_the_choice_before_competes_and_a_skipped_message_leaves_it(
     stage: Stage, admin: httpx2.Client, service_id: str
 ) -> None:
@@ -196,6 +196,7 @@ def test_navigation_is_asked_once_if_the_choice_is_the_expected_one(
     assert REDLINE in question.question
 
 
+@both_databases
 def test_a_running_conversation_goes_by_what_has_changed(stage: Stage, admin: httpx2.Client, service_id: str) -> None:
     set_id = make_behavior(stage.admin, service_id, actions=[instruction("Be calm.")])
     puppet = stage.play(Puppet(choice="behavior-1"))
@@ -221,6 +222,7 @@ def test_a_running_conversation_goes_by_what_has_changed(stage: Stage, admin: ht
     assert actions(go_on(admin, conversation_id)) == [ACTION]
 
 
+@both_databases
 def test_an_answer_that_is_none_of_the_options_voids_the_turn(
     stage: Stage, admin: httpx2.Client, service_id: str
 ) -> None:
@@ -327,6 +329,7 @@ def test_a_version_set_can_name_the_model_that_chooses(stage: Stage, admin: http
 # --- Invocations -----------------------------------------------------------------------------------------------------
 
 
+@both_databases
 def test_an_invocation_names_the_messages_that_led_to_it(stage: Stage, admin: httpx2.Client, service_id: str) -> None:
     set_id = make_behavior(stage.admin, service_id)
     puppet = stage.play(Puppet(choice="none"))
@@ -359,6 +362,7 @@ def test_an_invocation_names_the_messages_that_led_to_it(stage: Stage, admin: ht
     }
 
 
+@both_databases
 def test_invocations_are_listed_newest_first_and_paged(stage: Stage, admin: httpx2.Client, service_id: str) -> None:
     set_id = make_behavior(stage.admin, service_id)
     stage.play(Puppet(choice="behavior-1"))
@@ -376,6 +380,7 @@ def test_invocations_are_listed_newest_first_and_paged(stage: Stage, admin: http
     assert admin.get(path, params={"limit": 0}).status_code == 422
 
 
+@both_databases
 def test_invocations_of_messages_that_the_caller_may_not_see_are_left_out(
     stage: Stage, admin: httpx2.Client, service_id: str
 ) -> None:
@@ -389,6 +394,7 @@ def test_invocations_of_messages_that_the_caller_may_not_see_are_left_out(
     assert len(invocations(stage.admin, set_id)) == 1
 
 
+@both_databases
 def test_invocations_go_with_their_user(stage: Stage, service_id: str) -> None:
     set_id = make_behavior(stage.admin, service_id)
     stage.play(Puppet(choice="behavior-1"))
