@@ -251,6 +251,24 @@ def test_texts_of_behaviours_cannot_look_like_other_options(
     assert "behavior-9" not in keys
 
 
+def test_small_models_are_given_names_that_differ(stage: Stage, admin: httpx2.Client, service_id: str) -> None:
+    for name in ("none", "Fire & smoke!", "Fire, smoke?", "(...)"):
+        make_behavior(stage.admin, service_id, name=f"{name}")
+    puppet = stage.play(Puppet(choice="none"))
+
+    begin(admin, service_id, **SAID)
+
+    [question] = asked(puppet, "SelectDynamicBehavior")
+    assert question.choice is not None
+    assert {key: option.name for key, option in question.choice.options.items()} == {
+        "behavior-1": "none_behavior-1",
+        "behavior-2": "Fire_smoke",
+        "behavior-3": "Fire_smoke_behavior-3",
+        "behavior-4": "behavior-4",
+        "none": "none",
+    }
+
+
 # --- The instructions ------------------------------------------------------------------------------------------------
 
 
