@@ -98,12 +98,18 @@ CREATE_GRAPH = "Organization:CreateServiceHierarchicalStateMachine"
 CREATE_GRAPH_VERSION = "Organization:CreateServiceHierarchicalStateMachineVersion"
 GET_GRAPH = "Organization:GetServiceHierarchicalStateMachine"
 DELETE_GRAPH = "Organization:DeleteServiceHierarchicalStateMachine"
+CREATE_BEHAVIOR = "DynamicBehaviorInstruction:CreateDynamicBehaviorInstruction"
+UPDATE_BEHAVIOR = "DynamicBehaviorInstruction:UpdateDynamicBehaviorInstruction"
+GET_BEHAVIOR = "DynamicBehaviorInstruction:GetDynamicBehaviorInstruction"
+DELETE_BEHAVIOR = "DynamicBehaviorInstruction:DeleteDynamicBehaviorInstruction"
 INTERACT = ("User:UpdateUserInfo", "Conversation:InteractWithConversation")
 
 AGENT = "/organization/agent"
 GRAPH = "/organization/service_hierarchical_state_machine"
 GRAPH_VERSIONS = GRAPH + "/{service_hierarchical_state_machine_id}"
 VERSION_SETS = "/service/{service_id}/version_sets/{version_set_name}/"
+BEHAVIORS = "/dynamic_behavior_set/"
+BEHAVIOR = BEHAVIORS + "{dynamic_behavior_set_id}/"
 TALK = "/conversation/{conversation_id}"
 MESSAGES = TALK + "/messages/"
 INTERACTION = TALK + "/interaction/{interaction_id}"
@@ -154,6 +160,24 @@ OPERATIONS: tuple[Operation, ...] = (
               ("Service:UpdateVersionSet", "Service:CreateVersionSet"), json={"version_set": VERSION_SET}),
     Operation("delete-service-version-set", "DELETE", VERSION_SETS, 204, 30, "administrator",
               ("Service:DeleteVersionSet",)),
+
+    # --- Dynamic behaviours ---
+    Operation("create-dynamic-behavior-set", "POST", BEHAVIORS, 201, 200, "administrator",
+              (CREATE_BEHAVIOR, UPDATE_BEHAVIOR), json=samples.behavior(name="{new}")),
+    Operation("get-dynamic-behavior-sets", "GET", BEHAVIORS, 200, 500, "administrator",
+              (GET_BEHAVIOR,), lists="dynamic_behavior_sets"),
+    Operation("search-dynamic-behavior-sets", "GET", BEHAVIORS + "search", 200, 50, "administrator",
+              (GET_BEHAVIOR,), query={"query": "weather"}, lists="dynamic_behavior_sets"),
+    Operation("update-dynamic-behavior-set", "POST", BEHAVIOR, 204, 500, "administrator",
+              (UPDATE_BEHAVIOR,), json={"tags": {}}),
+    Operation("delete-dynamic-behavior-instruction", "DELETE", BEHAVIOR, 200, 500, "administrator",
+              (DELETE_BEHAVIOR,)),
+    Operation("create-dynamic-behavior-set-version", "POST", BEHAVIOR + "version/", 201, 200, "administrator",
+              (UPDATE_BEHAVIOR,), json={"conversation_triggers": ["X"], "actions": []}),
+    Operation("get-dynamic-behavior-set-versions", "GET", BEHAVIOR + "version/", 200, 1000, "administrator",
+              (GET_BEHAVIOR,)),
+    Operation("get-dynamic-behavior-invocations", "GET", BEHAVIOR + "invocation/", 200, 50, "administrator",
+              (GET_BEHAVIOR, "Conversation:GetMessage")),
 
     # --- Conversations ---
     Operation("create-conversation", "POST", "/conversation/", 201, 5, "user",

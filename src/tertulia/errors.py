@@ -32,6 +32,7 @@
         |   +-- PromptTooLong     500  it cannot take so long a conversation
         +-- ModelMissing          500  a version set names a model that is not here
         +-- ModelMisbehaved       500  its answer is empty or not of the asked form
+        +-- EmbeddingFailed       503  texts cannot be compared in meaning; a turn goes on without that
         +-- VoiceFailed           503  a voice cannot be reached, stalled, or made no sound
         +-- TranscriptionFailed   503  what hears speech cannot be reached, stalled, or made no sense
 
@@ -298,6 +299,11 @@ class ModelMissing(ModelError):
 
 class ModelMisbehaved(ModelError):
     text = "The language model gave no usable answer."
+
+
+class EmbeddingFailed(ModelError):
+    status = 503
+    text = "The embedding model failed."
 
 
 class VoiceFailed(ModelError):

@@ -18,7 +18,7 @@ MAX_TEXT = 100_000
 """Characters of a message, a description, an instruction."""
 
 VersionInfo = tuple[str, int]
-"""The identifier of a context graph (or agent) and the number of its version."""
+"""The identifier of a context graph, agent or dynamic behaviour set, and the number of its version."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
@@ -61,6 +61,29 @@ class Action(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     """Base of the agent's actions; the tag is the type that `current_agent_action_type` filters on."""
 
 
+class BehaviorVectorGenerated(Action, frozen=True, gc=False, tag="select-dynamic-behavior-vector-generated"):
+    pass
+
+
+class BehaviorsRetrieved(Action, frozen=True, gc=False, tag="select-dynamic-behavior-relevance-retrieval-completed"):
+    pass
+
+
+class BehaviorSelected(Action, frozen=True, gc=False, tag="select-dynamic-behavior-completed"):
+    selected_dynamic_behavior_set_version_info: VersionInfo | None
+    previous_selected_dynamic_behavior_set_version_info: VersionInfo | None
+
+
+class NavigationOverridden(Action, frozen=True, gc=False, tag="navigate-state-machine-dynamic-behavior-override"):
+    overriding_instructions: bool
+    overriding_tool_candidates: bool
+
+
+class SpeechOverridden(Action, frozen=True, gc=False, tag="engage-user-dynamic-behavior-override"):
+    overriding_instructions: bool
+    overriding_tool_candidates: bool
+
+
 class ActionSelected(Action, frozen=True, gc=False, tag="navigate-state-machine-action-state-action-selected"):
     action: str
 
@@ -96,7 +119,17 @@ class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
 
 
 AnyAction = (
-    ActionSelected | DecisionStarted | ExitConditionSelected | AnnotationRetrieved | StateTransitioned | ActionTooLong
+    BehaviorVectorGenerated
+    | BehaviorsRetrieved
+    | BehaviorSelected
+    | NavigationOverridden
+    | SpeechOverridden
+    | ActionSelected
+    | DecisionStarted
+    | ExitConditionSelected
+    | AnnotationRetrieved
+    | StateTransitioned
+    | ActionTooLong
 )
 
 

@@ -16,6 +16,7 @@ from tertulia.background.maintenance import WATCH_S, Maintenance
 from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.loops import Loops
+from tertulia.providers.embeddings.registry import open_embeddings
 from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
 from tertulia.settings import Settings
@@ -52,6 +53,8 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         await models.start()
         stack.push_async_callback(voices.aclose)
         await voices.start()
+        embeddings = open_embeddings(settings)
+        stack.push_async_callback(embeddings.aclose)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
@@ -68,7 +71,9 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
-        conversations = Conversations(settings, models, voices, clusters.default, secret_box.derive("relay"))
+        conversations = Conversations(
+            settings, models, voices, embeddings.embedder, clusters.default, secret_box.derive("relay")
+        )
         await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)

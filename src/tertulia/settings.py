@@ -53,8 +53,8 @@ class OpenAISettings(Group):
     api_key: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("OPENAI_API_KEY", "")))
     """Sent as a bearer token; empty: none is sent. `OPENAI_API_KEY` is read too."""
     base_url: str = Field(default_factory=lambda: os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1"))
-    """The address below which `/chat/completions`, `/audio/speech` and `/audio/transcriptions` are. `OPENAI_BASE_URL`
-    is read too."""
+    """The address below which `/chat/completions`, `/embeddings`, `/audio/speech` and `/audio/transcriptions` are.
+    `OPENAI_BASE_URL` is read too."""
     transcription_model: str = "gpt-transcribe"
     """The model that hears speech where `TERTULIA_VOICE` names `openai`."""
 
@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `openai`, `openai:MODEL`, `cartesia` or `cartesia:MODEL`; several, separated by commas, are
     tried in order until one makes its first sound. What hears speech is the first of them that can. `off`: none."""
+    embeddings: Annotated[str, Field(pattern=r"^(off|scripted|openai:\S+)$")] = "off"
+    """Which model compares triggers of dynamic behaviours with what was said: `openai:NAME`, of the server that
+    `TERTULIA_OPENAI_BASE_URL` names, or `scripted`, by words. `off`: none, and the language model alone picks."""
     rate_limits: Literal["contract", "off"] = "contract"
     """Whether each endpoint has the limit that the contract names."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()

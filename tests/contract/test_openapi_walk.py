@@ -40,6 +40,7 @@ def test_every_operation_asks_and_answers_as_the_contract_says(tertulia: Server,
     agent_id = walk_agents(walk)
     graph_id = walk_context_graphs(walk)
     service_id = walk_services(walk, agent_id, graph_id)
+    walk_behaviors(walk, service_id)
     conversation_id = walk_conversations(walk, service_id)
     walk_voice(walk, tertulia.demo.service_id)
     walk_reading(walk, conversation_id)
@@ -206,6 +207,47 @@ def walk_services(walk: Walker, agent_id: str, graph_id: str) -> str:
     walk.call("delete-service-version-set", 404, path=test)
     walk.call("delete-service-version-set", 400, path=edge)
     return service_id
+
+
+def walk_behaviors(walk: Walker, service_id: str) -> None:
+    body = samples.behavior(service_id, tags={"kind": "safety", "alone": None})
+    set_id = walk.call("create-dynamic-behavior-set", json=body)["dynamic_behavior_set_id"]
+    walk.call("create-dynamic-behavior-set", 409, json=body)
+    walk.call("create-dynamic-behavior-set", 404, json=samples.behavior(NOWHERE))
+    walk.call("create-dynamic-behavior-set", 404, json=samples.behavior(actions=[tool_candidates()]))
+    walk.call("create-dynamic-behavior-set", 422, json=samples.behavior(conversation_triggers=[]))
+
+    query = {"id": [set_id], "limit": 50, "applied_to_service": [service_id], "tag": ["kind:safety"]}
+    page = walk.call("get-dynamic-behavior-sets", query={**query, "sort_by": ["-updated_at"], "is_active": True})
+    assert [found["tags"] for found in page["dynamic_behavior_sets"]] == [body["tags"]]
+    walk.call("get-dynamic-behavior-sets", query={"limit": 0})
+    walk.call("get-dynamic-behavior-sets", 422, query={"limit": 51})
+    found = walk.call("search-dynamic-behavior-sets", query={"query": "weather", "applied_to_service": [service_id]})
+    assert [each["id"] for each in found["dynamic_behavior_sets"]] == [set_id]
+    walk.call("search-dynamic-behavior-sets", 422, query={})
+
+    here, nowhere = {"dynamic_behavior_set_id": set_id}, {"dynamic_behavior_set_id": NOWHERE}
+    version = {"conversation_triggers": ["It rains."], "actions": [samples.instruction(overrides=True)]}
+    create, versions = "create-dynamic-behavior-set-version", "get-dynamic-behavior-set-versions"
+    assert walk.call(create, path=here, query={"version": 2}, json=version)["new_version_number"] == 2
+    walk.call(create, 400, path=here, query={"version": 2}, json=version)
+    walk.call(create, 404, path=nowhere, json=version)
+    page = walk.call(versions, path=here, query={"version": "1-latest", "sort_by": ["-version"], "limit": 10})
+    assert [found["version"] for found in page["dynamic_behavior_set_versions"]] == [2, 1]
+    walk.call(versions, 404, path=nowhere)
+
+    walk.call("update-dynamic-behavior-set", path=here, json={"is_active": False})
+    walk.call("update-dynamic-behavior-set", 404, path=here, json={"applied_to_services": [NOWHERE]})
+    walk.call("get-dynamic-behavior-invocations", path=here, query={"sort_by": ["+invoked_at"]})
+    walk.call("get-dynamic-behavior-invocations", 404, path=nowhere)
+    walk.call("delete-dynamic-behavior-instruction", path=here)
+    walk.call("delete-dynamic-behavior-instruction", 404, path=here)
+
+
+def tool_candidates() -> dict[str, Any]:
+    """An action with a tool: there is none yet."""
+    spec = {**samples.tool_spec(NOWHERE), "tool_name": "Barometer"}
+    return {"type": "change-tool-candidates", "tool_call_specs": [spec], "overrides_existing_tool_call_specs": False}
 
 
 def walk_conversations(walk: Walker, service_id: str) -> str:

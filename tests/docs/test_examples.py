@@ -93,6 +93,7 @@ def script_of(page: str) -> str:
         "docs/guide/getting-started.md",
         "docs/guide/conversations.md",
         "docs/guide/agents-and-graphs.md",
+        "docs/guide/behaviors.md",
         "docs/guide/models.md",
         "docs/guide/voice.md",
         "docs/guide/users-and-permissions.md",

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import tertulia
-from tertulia.storage import agent, context_graph, conversation, message, service, user
+from tertulia.storage import agent, behavior, context_graph, conversation, message, service, user
 from tertulia.storage.turn.values import Opening
 
 PACKAGE = Path(tertulia.__file__).parent
@@ -34,6 +34,7 @@ def _filling(kind: Any, name: str) -> Any:
     ("row", "columns"),
     [
         (agent.Agent, agent.COLUMNS),
+        (behavior.BehaviorSet, behavior.COLUMNS),
         (context_graph.ContextGraph, context_graph.COLUMNS),
         (conversation.Conversation, conversation.COLUMNS),
         (conversation.ListedConversation, conversation.COLUMNS),

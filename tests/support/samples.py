@@ -169,6 +169,28 @@ def make_service(client: httpx2.Client, body: Json | None = None, **fields: Any)
     return str(_created(client.post("/service/", json=new))["id"])
 
 
+def behavior(*service_ids: str, **fields: Any) -> Json:
+    """Describe a new dynamic behaviour set of services. Return its body."""
+    version = {
+        "is_active": fields.pop("is_active", True),
+        "conversation_triggers": fields.pop("conversation_triggers", ["The user talks about the weather."]),
+        "actions": fields.pop("actions", [instruction()]),
+    }
+    body = {"name": a_name(), "tags": {}, "applied_to_services": list(service_ids), "initial_version": version}
+    return {**body, **fields}
+
+
+def instruction(text: str = "Say that it rains.", *, overrides: bool = False) -> Json:
+    """Describe an action of a dynamic behaviour. Return its body."""
+    return {"type": "inject-instruction", "instruction": text, "overrides_instructions": overrides}
+
+
+def make_behavior(client: httpx2.Client, *service_ids: str, **fields: Any) -> str:
+    """Make a dynamic behaviour set of services. Return its identifier."""
+    answer = client.post("/dynamic_behavior_set/", json=behavior(*service_ids, **fields))
+    return str(_created(answer)["dynamic_behavior_set_id"])
+
+
 def _created(answer: httpx2.Response) -> Json:
     assert answer.status_code == 201, answer.text
     return dict(answer.json())

@@ -39,6 +39,7 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
         "agent_id": samples.make_agent(admin),
         "api_key": server.demo.api_key,
         "api_key_id": server.demo.api_key_id,
+        "dynamic_behavior_set_id": samples.make_behavior(admin),
         "email": an_email(),
         "requested_user_id": person,
         "service_hierarchical_state_machine_id": spare_graph,

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tertulia.api import docs, health, service, user
+from tertulia.api import behavior, docs, health, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, stream, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
@@ -21,6 +21,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     agent.router,
     context_graph.router,
     service.router,
+    behavior.router,
     docs.router,
 )
 """Every router, the busiest first; of two routes that match a path, the first one answers."""

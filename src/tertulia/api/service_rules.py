@@ -35,7 +35,7 @@ _OWN_MODEL = re.compile(r"scripted|local|[a-z][a-z0-9_-]*:\S+")
 
 DECISION_MODEL = "openai_decisions_gpt-6-luna"
 PREDICATE = "CheckIfActiveMemoryNeeded"
-DECISIONS = frozenset({"SelectNextAction", "SelectNextActionForDecisionState", PREDICATE})
+DECISIONS = frozenset({"SelectDynamicBehavior", "SelectNextAction", "SelectNextActionForDecisionState", PREDICATE})
 """The interactions with a model that choose instead of speak."""
 
 

@@ -62,6 +62,10 @@ _ADMINISTRATOR = (
     ),
     *_allow(
         (
+            Permission.DYNAMIC_BEHAVIOR_CREATE,
+            Permission.DYNAMIC_BEHAVIOR_DELETE,
+            Permission.DYNAMIC_BEHAVIOR_GET,
+            Permission.DYNAMIC_BEHAVIOR_UPDATE,
             Permission.ORGANIZATION_CREATE_AGENT,
             Permission.ORGANIZATION_CREATE_AGENT_VERSION,
             Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE,

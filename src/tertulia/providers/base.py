@@ -1,4 +1,4 @@
-"""The engine's side of a language model, of a voice, and of a transcriber: the protocols that providers follow."""
+"""The engine's side of models, voices, transcribers and embeddings: the protocols that providers follow."""
 
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -93,6 +93,14 @@ class LanguageModel(Protocol):
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         """Ask for a choice. Return a decoded JSON value that satisfies a JSON schema."""
+        ...
+
+
+class Embedder(Protocol):
+    """A model of meaning. Raises `tertulia.errors.EmbeddingFailed` and its kinds, nothing else."""
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Place texts in a space in which near means alike. Returns a vector for each, all of one length."""
         ...
 
 

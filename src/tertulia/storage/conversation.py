@@ -17,7 +17,7 @@ from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns
 from tertulia.storage.database.shapes import among
 from tertulia.storage.database.tags import tag_conditions
-from tertulia.storage.tables import conversations, messages, roles, users
+from tertulia.storage.tables import conversations, messages, roles, services, users
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "org_id": conversations.c.org_id,
@@ -104,6 +104,9 @@ class Conversation:
     tags: Mapping[str, str | None]
     is_finished: bool
     position: list[list[Any]]
+    behaviors_revision: int
+    behavior: VersionInfo | None
+    """The version of a dynamic behaviour set that the newest turn chose."""
     num_interactions: int
     last_interaction_id: str | None
     last_message_time: datetime | None
@@ -135,6 +138,7 @@ _CONVERSATION = (
         conversations.c.tags,
         conversations.c.is_finished,
         conversations.c.position,
+        conversations.c.behavior,
         conversations.c.num_interactions,
         conversations.c.last_interaction_id,
         conversations.c.last_message_time,
@@ -148,7 +152,9 @@ _CONVERSATION = (
         users.c.conversations_visible_to_admins,
         users.c.user_model_visible_to_admins,
         roles.c.name.label("role_name"),
+        services.c.behaviors_revision,
     )
+    .join(services, services.c.id == conversations.c.service_id)
     .join(users, users.c.id == conversations.c.user_id)
     .join(roles, roles.c.id == users.c.role_id)
     .where(conversations.c.org_id == bindparam("org_id"), conversations.c.id == bindparam("conversation_id"))
@@ -199,6 +205,8 @@ def _conversation(row: Mapping[Any, Any] | None, conversation_id: str) -> Conver
         tags=row["tags"],
         is_finished=row["is_finished"],
         position=row["position"],
+        behaviors_revision=row["behaviors_revision"],
+        behavior=None if row["behavior"] is None else (row["behavior"][0], row["behavior"][1]),
         num_interactions=row["num_interactions"],
         last_interaction_id=row["last_interaction_id"],
         last_message_time=row["last_message_time"],

@@ -16,6 +16,7 @@ from tertulia import clock
 from tertulia.storage.database.shapes import among
 from tertulia.storage.job import Job, enqueue_taken
 from tertulia.storage.tables import (
+    behavior_invocations,
     conversations,
     idempotency_keys,
     interactions,
@@ -53,6 +54,7 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
     return (
         _remove_recordings(connection, ids)
         or _remove_streams(connection, ids)
+        or _remove_some(connection, behavior_invocations, behavior_invocations.c.conversation_id.in_(ids))
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)

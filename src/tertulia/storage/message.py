@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -18,8 +18,17 @@ from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import conversations, interactions, messages, users
 
-COLUMNS: Mapping[str, ColumnElement[Any]] = {**CONVERSATION_COLUMNS, "message_type": messages.c.message_type}
+Columns = Mapping[str, ColumnElement[Any]]
+
+COLUMNS: Columns = {**CONVERSATION_COLUMNS, "message_type": messages.c.message_type}
 """The attributes of a message that a permission's conditions can name."""
+
+MESSAGE_TYPES: Sequence[MessageType] = get_args(MessageType)
+
+
+def columns_of(message_type: MessageType) -> Columns:
+    """Return the attributes of a message of a type, if only its conversation is in the query."""
+    return {**CONVERSATION_COLUMNS, "message_type": sa.literal(message_type)}
 
 
 def attributes(conversation: Conversation | ListedConversation, message_type: MessageType) -> dict[str, object]:

@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from support.samples import a_name, make_agent
 from tertulia import problems
+from tertulia.api.behavior import NewBehaviorSet
 from tertulia.api.http import bodies
 from tertulia.api.organization.agent import AgentVersionChanges
 from tertulia.api.service import NewService
@@ -72,7 +73,7 @@ WRONG: tuple[Any, ...] = (
 def mutants() -> Iterator[tuple[Any, Any]]:
     """Bodies in which each field is each kind of wrong value."""
     state = {"type": "decision", "exit_conditions": [{"next_state": "!"}]}
-    for kind in (AgentVersionChanges, ContextGraph, NewService, Invitation, UserUpdate):
+    for kind in (AgentVersionChanges, ContextGraph, NewBehaviorSet, NewService, Invitation, UserUpdate):
         for value in WRONG:
             yield kind, value
             yield kind, dict.fromkeys(kind.model_fields, value)

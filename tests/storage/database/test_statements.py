@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import Pool, event
 
-from support import spoken, talk
+from support import samples, spoken, talk
 from support.server import Serve, Server
 from tertulia.audio.pcm import RATE, wav
 from tertulia.storage.turn.parts import PART_BYTES
@@ -117,3 +117,21 @@ def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
     replies = talk.lines(spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice"))
     parts = sound(wav(recording, RATE)) + sound(wav(spoken.sound(replies), RATE))
     assert count(heard, interact) == {"SELECT": 4, "INSERT": 6 + parts, "UPDATE": 4}
+
+
+def test_dynamic_behaviours_cost_no_statement_once_they_are_known(
+    heard: Heard, server: Server, client: httpx2.Client
+) -> None:
+    service_id = samples.make_service(server.as_admin)
+    set_id = samples.make_behavior(server.as_admin, service_id)
+    conversation_id = talk.id_of(talk.begin(client, service_id))
+
+    def interact() -> None:
+        talk.go_on(client, conversation_id, MESSAGE)
+
+    interact()
+    active = count(heard, interact)
+    server.as_admin.delete(f"/dynamic_behavior_set/{set_id}/").raise_for_status()
+    interact()
+    deleted = count(heard, interact)
+    assert active == deleted == {"SELECT": 3, "INSERT": 4, "UPDATE": 4}

@@ -82,6 +82,9 @@ _STATUSES: dict[str, tuple[int, ...]] = {
     "update-service": (400, 409),
     "upsert-service-version-set": (400,),
     "delete-service-version-set": (400,),
+    "create-dynamic-behavior-set": (409,),
+    "update-dynamic-behavior-set": (409,),
+    "create-dynamic-behavior-set-version": (400,),
 }
 """The errors of single operations; those that follow from their parameters and bodies are found by `_errors_of`."""
 

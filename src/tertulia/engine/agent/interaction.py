@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tertulia import events
-from tertulia.engine.agent import prompt
+from tertulia.engine.agent import behaviors, prompt
+from tertulia.engine.agent.instructions import for_speech
 from tertulia.engine.agent.models import AttendedModels, Models, model_for
-from tertulia.engine.agent.navigation import navigate
+from tertulia.engine.agent.nearness import Nearness
 from tertulia.engine.agent.scene import Incoming, Outcome, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState
@@ -25,9 +26,12 @@ from tertulia.providers.base import CUTS, HEARING_PATIENCE, Sign
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
 
+NOTHING_NEAR = Nearness()
+"""The nearness of texts without an embedding model."""
+
 
 async def interact(
-    scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive
+    scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive, nearness: Nearness = NOTHING_NEAR
 ) -> AsyncGenerator[events.Event, None]:
     """Run an interaction. Yield its events; its work is noted in `outcome`.
 
@@ -43,9 +47,11 @@ async def interact(
         yield heard
     models = AttendedModels(models, partial(alive, 0))
     fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
-    async with aclosing(navigate(scene, outcome, models, fillers)) as actions:
+    async with aclosing(behaviors.navigate_beside(scene, outcome, models, fillers, nearness)) as actions:
         async for action in actions:
             yield events.CurrentAgentAction(action)
+    for action in behaviors.speech_override(outcome.behavior):
+        yield events.CurrentAgentAction(action)
     reply = (
         _write(scene, outcome, models)
         if scene.speaking is None
@@ -100,7 +106,8 @@ def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign]
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
     talk = prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
-    question = prompt.engage_user(scene, outcome.position.top.graph, state, outcome.action, talk)
+    state, action = for_speech(state, outcome.action, outcome.behavior)
+    question = prompt.engage_user(scene, outcome.position.top.graph, state, action, talk)
     model, question = model_for(models, scene.llm_model_preferences, question)
 
     def note(sign: Sign) -> None:

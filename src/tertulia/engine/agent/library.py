@@ -1,13 +1,15 @@
-"""Agents and context graphs, parsed once: a version never changes."""
+"""Agents, context graphs and a service's dynamic behaviours, parsed once: a version never changes."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from tertulia.engine.agent.scene import Agent
+from tertulia.engine.agent import behaviors
+from tertulia.engine.agent.scene import Agent, Behavior
 from tertulia.engine.graph.context_graph import ContextGraph, Graphs
 from tertulia.events import VersionInfo
 from tertulia.storage import library as stored
+from tertulia.storage.behavior import list_active
 from tertulia.storage.database.units import Database
 
 T = TypeVar("T")
@@ -16,11 +18,12 @@ CACHED_VERSIONS = 1000
 
 
 class Library:
-    """The agents and graphs that a process has read."""
+    """The agents, graphs and behaviours that a process has read."""
 
     def __init__(self) -> None:
         self._agents = _Shelf(Agent.model_validate)
         self._graphs = _Shelf(ContextGraph.model_validate)
+        self._behaviors = _Shelf(behaviors.parse)
 
     async def agent(self, database: Database, version: VersionInfo) -> Agent:
         """Read a version of an agent. Return it. Raises NotFound."""
@@ -44,6 +47,14 @@ class Library:
             wanted.extend(graph.references.values())
         return found
 
+    async def behaviors(self, database: Database, service_id: str, revision: int) -> Sequence[Behavior]:
+        """Read the dynamic behaviours of a service, whose changes `revision` counts. Return those that are active."""
+        if revision == 0:  # there never were any
+            return ()
+        key = (service_id, revision)
+        known = self._behaviors.find(key)
+        return self._behaviors.put(key, await database.read(list_active, service_id)) if known is None else known
+
 
 class _Shelf(Generic[T]):
     """A bounded cache, the least recently used leaves first."""
@@ -58,7 +69,7 @@ class _Shelf(Generic[T]):
             self._items.move_to_end(version)
         return item
 
-    def put(self, version: VersionInfo, body: dict[str, Any]) -> T:
+    def put(self, version: VersionInfo, body: Any) -> T:
         item = self._items[version] = self._parse(body)
         if len(self._items) > CACHED_VERSIONS:
             self._items.popitem(last=False)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from tertulia import events
 from tertulia.engine.agent import prompt
+from tertulia.engine.agent.instructions import for_navigation
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
@@ -91,8 +92,10 @@ async def _select_next_action(
         return state.actions[0]
     choices = {key: _text(option) for key, option in options.items()}
     version = outcome.position.top.graph
-    question = prompt.select_next_action(scene, version, state, _talk(scene, outcome), choices)
-    return options[await _choose(scene, models, question, choices)]
+    question = prompt.select_next_action(
+        scene, version, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices
+    )
+    return options[await choose(scene, models, question, choices)]
 
 
 async def _decide(
@@ -118,8 +121,8 @@ async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: De
         return state.exit_conditions[0]
     options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
     choices = {key: option.description for key, option in options.items()}
-    question = prompt.select_exit(scene, state, _talk(scene, outcome), choices)
-    return options[await _choose(scene, models, question, choices)]
+    question = prompt.select_exit(scene, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices)
+    return options[await choose(scene, models, question, choices)]
 
 
 def _text(option: str | ExitCondition) -> str:
@@ -130,7 +133,12 @@ def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
     return prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
 
 
-async def _choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
+async def choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
+    """Have the model of a step choose. Return the key of the choice.
+
+    Raises:
+        ModelError: the model cannot be had, or answers with none of the keys.
+    """
     model, question = model_for(models, scene.llm_model_preferences, question)
     answer = await model.choose(question, prompt.choice_schema(choices))
     key = cast("Mapping[str, Any]", answer).get("choice") if isinstance(answer, Mapping) else None

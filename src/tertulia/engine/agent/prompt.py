@@ -9,6 +9,7 @@ small models follow that where they ignore free instructions. For them there is 
 notes are short, for they read slowly.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from tertulia.storage.turn.values import Message
 
 SELECT_NEXT_ACTION = "SelectNextAction"
 SELECT_NEXT_ACTION_FOR_DECISION_STATE = "SelectNextActionForDecisionState"
+SELECT_DYNAMIC_BEHAVIOR = "SelectDynamicBehavior"
 ENGAGE_USER = "EngageUser"
 RECOMMEND_RESPONSES = "RecommendResponses"
 GENERATE_CONVERSATION_STARTERS = "GenerateConversationStarters"
@@ -43,6 +45,7 @@ _NOTES_RULES = tuple(NOTES.splitlines()[:2])  # what follows is the example
 _BEGINNING = "(The conversation begins.)"
 _SILENCE = "(The user says nothing. Go on.)"
 _ANSWER_WITH_KEY = 'Answer with its key, in JSON: {"choice": KEY}.'
+_NAME = re.compile(r"\w+")
 _RECENT = timedelta(minutes=10)
 _MOST_THOUGHTS = 3  # that a note repeats, the newest
 
@@ -167,6 +170,29 @@ def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str,
         target = leads_to.get(key, state.name)
         name = target if isinstance(target, str) else target[0]
         options[key] = Option(name if name not in taken else f"{name}_{key}", choices[key])
+        taken.add(name)
+    return options
+
+
+def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force: str | None) -> Prompt:
+    """Ask which dynamic behaviour the conversation has come to, or none. `in_force` is the key of the last choice."""
+    question = _note(
+        "Some rules apply only when the conversation has come to a certain matter.",
+        _options(choices, "Matters:"),
+        f"Until now it was {in_force}: choose it again as long as its matter goes on." if in_force else "",
+        f"Choose the matter that what was said last is about; else none. {_ANSWER_WITH_KEY}",
+    )
+    choice = Choice(_matters(choices))
+    return replace(_prompt(SELECT_DYNAMIC_BEHAVIOR, scene, talk, question), choice=choice)
+
+
+def _matters(choices: Choices) -> Mapping[str, Option]:
+    """Name matters by the words before their first bracket. Returns them, and `none` under its own name last."""
+    options: dict[str, Option] = {}
+    taken = {"none"}
+    for key in sorted(choices, key="none".__eq__):
+        name = "_".join(_NAME.findall(choices[key].partition("(")[0])) or key
+        options[key] = Option(key if key == "none" else name if name not in taken else f"{name}_{key}", choices[key])
         taken.add(name)
     return options
 

@@ -1,7 +1,7 @@
 """The scene of an interaction, known when it begins, and its outcome, known when it ends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from tertulia import clock
 from tertulia.engine.graph.context_graph import Graphs, Position
 from tertulia.engine.speech.wishes import Speaking
-from tertulia.events import MessageFormat, MessageType
+from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
-from tertulia.storage.turn.values import ContentType, Message, Recording
+from tertulia.storage.turn.values import ContentType, Invocation, Message, Recording
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
@@ -91,6 +91,18 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
+class Behavior:
+    """A dynamic behaviour that applies to the service: the latest version of an active set."""
+
+    version: VersionInfo
+    name: str
+    triggers: tuple[str, ...]
+    instructions: tuple[str, ...]
+    overrides: bool
+    """True if the instructions stand in the place of a state's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The knowledge of an interaction when it begins. `incoming` is None when the agent opens the conversation.
 
@@ -107,6 +119,9 @@ class Scene:
     number: int = 0
     speaking: Speaking | None = None
     began: datetime = field(default_factory=clock.now)
+    behaviors: Sequence[Behavior] = ()
+    previous_behavior: VersionInfo | None = None
+    """The behaviour that the turn before chose."""
 
     @property
     def language(self) -> str:
@@ -132,6 +147,20 @@ class Outcome:
     reply_cut_short: str | None = None
     """Why the reply is not whole: `length` or `content_filter`; None if it is."""
     finished: bool = False
+    behavior: Behavior | None = None
+    """The dynamic behaviour that is in force in this interaction."""
+    invocation: Invocation | None = None
+
+    def fork(self) -> "Outcome":
+        """Copy the work so far, to go on with it in a way that may be given up. Return the copy."""
+        return replace(
+            self, messages=list(self.messages), recordings=list(self.recordings), transitions=list(self.transitions)
+        )
+
+    def adopt(self, draft: "Outcome") -> None:
+        """Take over the walk of a copy, and the thoughts that came with it."""
+        self.position, self.action, self.objective = draft.position, draft.action, draft.objective
+        self.messages, self.transitions, self.last_time = draft.messages, draft.transitions, draft.last_time
 
     def next_time(self, at_least: datetime | None = None) -> datetime:
         """Choose a time for the next message. Return now, or a moment later than every message before it."""
@@ -175,7 +204,7 @@ class Outcome:
             "current_state_objective": self.objective,
             "state_transition_logs": self.transitions,
             "working_memory": [],
-            "triggered_dynamic_behavior_set_version_info": None,
+            "triggered_dynamic_behavior_set_version_info": self.behavior and self.behavior.version,
             "select_next_action_tool_call_logs": [],
             "engage_user_tool_call_logs": [],
             "reply_cut_short": self.reply_cut_short,

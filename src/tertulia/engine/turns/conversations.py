@@ -28,6 +28,7 @@ from tertulia.engine.turns.runner import Runner, person_of
 from tertulia.engine.turns.turn import Turn
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
+from tertulia.providers.base import Embedder
 from tertulia.settings import Settings
 from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
@@ -64,7 +65,13 @@ class Conversations:
     """The conversations of an installation, as one of its workers has them."""
 
     def __init__(
-        self, settings: Settings, models: AllModels, voices: Voices, registry: Database, relay_key: bytes
+        self,
+        settings: Settings,
+        models: AllModels,
+        voices: Voices,
+        embedder: Embedder | None,
+        registry: Database,
+        relay_key: bytes,
     ) -> None:
         self.voices = voices
         self._models = models
@@ -73,7 +80,7 @@ class Conversations:
         self.history = HistoryBounds(settings.turn.history, settings.turn.history_chars)
         self._quotas = Quotas(settings.limit.user_stored_bytes, settings.limit.organization_stored_bytes)
         attempts = max(len(settings.model), len(settings.voice))
-        self._runner = Runner(settings.turn, models, voices, self._library, attempts)
+        self._runner = Runner(settings.turn, models, voices, self._library, attempts, embedder)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
 
     @property

@@ -16,6 +16,7 @@ from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import AllModels
+from tertulia.engine.agent.nearness import Nearness
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
@@ -24,7 +25,9 @@ from tertulia.engine.speech.wishes import Speaking
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
 from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
+from tertulia.events import VersionInfo
 from tertulia.ids import new_id
+from tertulia.providers.base import Embedder
 from tertulia.settings import TurnSettings
 from tertulia.storage.conversation import UserProfile
 from tertulia.storage.database.units import Database
@@ -54,7 +57,13 @@ class Runner:
     """
 
     def __init__(
-        self, settings: TurnSettings, models: AllModels, voices: Voices, library: Library, attempts: int
+        self,
+        settings: TurnSettings,
+        models: AllModels,
+        voices: Voices,
+        library: Library,
+        attempts: int,
+        embedder: Embedder | None,
     ) -> None:
         self.owner = new_id()
         self._settings = settings
@@ -62,6 +71,7 @@ class Runner:
         self._models = models
         self._voices = voices
         self._library = library
+        self._nearness = Nearness(embedder)
         self._running: dict[str, Turn] = {}
         self._beginning = 0
         self._grace_ends: float | None = None
@@ -180,7 +190,7 @@ class Runner:
                 stream: bytes | PackedStream = turn.log.body + complete
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
                 stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
-            settlement = self._settlement(outcome, stream)
+            settlement = self._settlement(outcome, stream, _next_behavior(turn.claim, incoming, outcome))
             await turn.database.write(settle, turn.claim, settlement)
             turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
@@ -195,7 +205,8 @@ class Runner:
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
         models = self._models.of(turn.claim.org_id)
-        async with aclosing(interact(scene, outcome, models, self._voices, turn.patience.touch)) as happening:
+        happening = interact(scene, outcome, models, self._voices, turn.patience.touch, self._nearness)
+        async with aclosing(happening):
             async for event in happening:
                 turn.tell(event)
         return outcome
@@ -217,6 +228,8 @@ class Runner:
             llm_model_preferences=claim.llm_model_preferences,
             number=claim.num_interactions,
             speaking=speaking,
+            behaviors=await self._library.behaviors(turn.database, claim.service_id, claim.behaviors_revision),
+            previous_behavior=claim.behavior,
         )
 
     async def _give_up(self, turn: Turn, error: BaseException, complete: bytes) -> None:
@@ -253,7 +266,7 @@ class Runner:
             return None
         return Status.SETTLED if is_settled else Status.VOID
 
-    def _settlement(self, outcome: Outcome, stream: bytes | PackedStream) -> Settlement:
+    def _settlement(self, outcome: Outcome, stream: bytes | PackedStream, behavior: VersionInfo | None) -> Settlement:
         return Settlement(
             created_at=outcome.began,
             messages=outcome.messages,
@@ -262,11 +275,20 @@ class Runner:
             finished=outcome.finished,
             stream=stream,
             recordings=outcome.recordings,
+            behavior=behavior,
+            invocation=outcome.invocation,
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
 
 
 _FORGOTTEN = UserProfile("", "", {}, ())
+
+
+def _next_behavior(claim: Claim, incoming: Incoming | None, outcome: Outcome) -> VersionInfo | None:
+    """Tell the behaviour that the next turn finds as the one before. Return it; a skipped message changes nothing."""
+    if incoming is not None and incoming.type == "skip":
+        return claim.behavior
+    return None if outcome.behavior is None else outcome.behavior.version
 
 
 def person_of(user: UserProfile) -> Person:

@@ -119,8 +119,11 @@ def _last_message(prompt: Prompt) -> str:
 
 
 def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
-    """Choose a key. Return an exit that the user's last message speaks of, else an action, else the first key."""
-    exits = [key for key in keys if str(key).startswith("exit-")]
+    """Choose a key. Return an exit or behaviour of which the user's last message speaks, an action, or the first key.
+
+    Each is known by how its key begins.
+    """
+    exits = [key for key in keys if str(key).startswith(("exit-", "behavior-"))]
     actions = [key for key in keys if str(key).startswith("action-")]
     if exits:
         said = _stems(_last_message(prompt))

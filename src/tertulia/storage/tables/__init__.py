@@ -2,6 +2,12 @@
 
 from tertulia.storage.tables.agent import agent_versions, agents
 from tertulia.storage.tables.base import metadata
+from tertulia.storage.tables.behavior import (
+    behavior_invocations,
+    behavior_set_services,
+    behavior_set_versions,
+    behavior_sets,
+)
 from tertulia.storage.tables.context_graph import context_graph_versions, context_graphs
 from tertulia.storage.tables.conversation import (
     conversations,
@@ -21,6 +27,10 @@ __all__ = [
     "agent_versions",
     "agents",
     "api_keys",
+    "behavior_invocations",
+    "behavior_set_services",
+    "behavior_set_versions",
+    "behavior_sets",
     "context_graph_versions",
     "context_graphs",
     "conversations",

@@ -24,6 +24,7 @@ conversations = Table(
     flag("is_analyzed"),
     document("completed_post_processings"),
     document("position"),  # where the conversation stands in its graphs; see engine/graph/context_graph.py
+    document("behavior", nullable=True),  # set and version that the newest turn chose
     number("num_interactions"),  # 0: its first turn has not been committed
     number("num_messages"),
     text("last_interaction_id", nullable=True),

@@ -1,7 +1,7 @@
 """Services and their version sets."""
 
 import sqlalchemy as sa
-from sqlalchemy import ForeignKeyConstraint, Index, Table
+from sqlalchemy import Column, ForeignKeyConstraint, Index, Table
 
 from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, text
 
@@ -22,6 +22,8 @@ services = Table(
     text("updated_by_org_id"),
     text("updated_by_user_id"),
     moment("created_at"),
+    # Counts the changes of the dynamic behaviours that apply to the service; 0: none ever did.
+    Column("behaviors_revision", sa.Integer, nullable=False, default=0),
     Index(None, "agent_id"),
     Index(None, "context_graph_id"),
     ForeignKeyConstraint(["agent_id"], ["agents.id"]),

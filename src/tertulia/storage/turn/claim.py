@@ -34,6 +34,7 @@ _SERVICE = Prepared(
         sa.func.coalesce(version_sets.c.context_graph_version, context_graphs.c.latest_version).label("graph_version"),
         version_sets.c.name,
         version_sets.c.llm_model_preferences,
+        services.c.behaviors_revision,
         users.c.first_name,
         users.c.last_name,
         users.c.preferences,
@@ -76,6 +77,7 @@ class OpenedService:
     agent: VersionInfo
     graph: VersionInfo
     llm_model_preferences: Mapping[str, Any]
+    behaviors_revision: int
     profile: UserProfile
 
 
@@ -105,6 +107,7 @@ def get_opened_service(connection: Connection, opening: Opening) -> OpenedServic
         agent=(row["agent_id"], row["agent_version"]),
         graph=(row["context_graph_id"], row["graph_version"]),
         llm_model_preferences=row["llm_model_preferences"],
+        behaviors_revision=row["behaviors_revision"],
         profile=UserProfile(row["first_name"], row["last_name"], row["preferences"], row["additional_context"]),
     )
 
@@ -140,6 +143,7 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
         attributes=opening.attributes,
         num_interactions=0,
         last_message_time=None,
+        behaviors_revision=service.behaviors_revision,
     )
 
 
@@ -164,6 +168,7 @@ def _row(opening: Opening, service: OpenedService, lease: Lease) -> dict[str, An
         "is_analyzed": False,
         "completed_post_processings": [],
         "position": [],
+        "behavior": None,
         "num_interactions": 0,
         "num_messages": 0,
         "last_interaction_id": None,
@@ -258,5 +263,7 @@ def claim_existing(connection: Connection, conversation: Conversation, lease: Le
         attributes=conversation.attributes,
         num_interactions=conversation.num_interactions,
         last_message_time=conversation.last_message_time,
+        behaviors_revision=conversation.behaviors_revision,
+        behavior=conversation.behavior,
         history=list_history(connection, conversation.id, history),
     )

@@ -7,13 +7,22 @@ from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from tertulia.errors import Conflict
+from tertulia.ids import new_id
 from tertulia.storage.database.prepared import Prepared, insert
-from tertulia.storage.tables import conversations, interactions, messages, recordings, streams, users
+from tertulia.storage.tables import (
+    behavior_invocations,
+    conversations,
+    interactions,
+    messages,
+    recordings,
+    streams,
+    users,
+)
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE
 from tertulia.storage.turn.parts import insert_parts
 from tertulia.storage.turn.stream import pack
-from tertulia.storage.turn.values import Claim, Message, PackedStream, Recording, Settlement
+from tertulia.storage.turn.values import Claim, Invocation, Message, PackedStream, Recording, Settlement
 from tertulia.storage.usage import add_to_organization
 
 _SETTLE = Prepared(
@@ -21,6 +30,7 @@ _SETTLE = Prepared(
     .where(conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token"))
     .values(
         position=bindparam("b_position"),
+        behavior=bindparam("b_behavior"),
         num_interactions=conversations.c.num_interactions + 1,
         num_messages=conversations.c.num_messages + bindparam("b_messages"),
         last_interaction_id=bindparam("b_interaction_id"),
@@ -59,6 +69,8 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     for recording in made.recordings:
         _INSERT_RECORDING.run(connection, _recording_row(claim, made, recording))
         insert_parts(connection, claim.org_id, recording.message_id, recording.body)
+    if made.invocation is not None:
+        _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
     _INSERT_STREAM.run(connection, _stream_row(claim, made))
     add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
 
@@ -67,6 +79,7 @@ _INSERT_STREAM = insert(streams)
 _INSERT_INTERACTION = insert(interactions)
 _INSERT_MESSAGE = insert(messages)
 _INSERT_RECORDING = insert(recordings)
+_INSERT_INVOCATION = insert(behavior_invocations)
 
 
 def _counts(claim: Claim, made: Settlement) -> dict[str, Any]:
@@ -86,6 +99,7 @@ def _changes(claim: Claim, made: Settlement) -> dict[str, Any]:
         "b_id": claim.conversation_id,
         "b_token": claim.lease_token,
         "b_position": made.position,
+        "b_behavior": made.behavior,
         "b_messages": sum(message.message_type != "agent-inner-thought" for message in made.messages),
         "b_interaction_id": claim.interaction_id,
         "b_last_message_time": last,
@@ -140,6 +154,25 @@ def _recording_row(claim: Claim, made: Settlement, recording: Recording) -> dict
         "size": len(recording.body),
         "body": b"",
         "created_at": made.created_at,
+    }
+
+
+def _invocation_row(claim: Claim, made: Invocation) -> dict[str, Any]:
+    set_id, version = made.behavior
+    return {
+        "id": new_id(),
+        "org_id": claim.org_id,
+        "set_id": set_id,
+        "version": version,
+        "conversation_id": claim.conversation_id,
+        "interaction_id": claim.interaction_id,
+        "service_id": claim.service_id,
+        "user_id": claim.user_id,
+        "initial_message_id": made.initial_message_id,
+        "agent_message_id": made.agent_message_id,
+        "inner_thought_ids": list(made.inner_thought_ids) or None,
+        "external_event_ids": list(made.external_event_ids) or None,
+        "invoked_at": made.invoked_at,
     }
 
 

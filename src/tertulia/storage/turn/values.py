@@ -88,6 +88,10 @@ class Claim:
     attributes: Mapping[str, object]
     num_interactions: int
     last_message_time: datetime | None
+    behaviors_revision: int
+    """Counts the changes of the service's dynamic behaviours; 0: there never were any."""
+    behavior: VersionInfo | None = None
+    """The version of a dynamic behaviour set that the turn before chose."""
     history: Sequence[Message] = ()
 
 
@@ -97,6 +101,18 @@ class PackedStream:
 
     body: bytes
     sound: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The choice of a dynamic behaviour in a turn, and the messages that led to it."""
+
+    behavior: VersionInfo
+    initial_message_id: str
+    agent_message_id: str | None
+    inner_thought_ids: Sequence[str]
+    external_event_ids: Sequence[str]
+    invoked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +127,6 @@ class Settlement:
     stream: bytes | PackedStream
     stream_expires_at: datetime
     recordings: Sequence[Recording] = ()
+    behavior: VersionInfo | None = None
+    """The dynamic behaviour that the next turn finds as the one before."""
+    invocation: Invocation | None = None

@@ -1,0 +1,1 @@
+"""Models of meaning: which texts are alike."""

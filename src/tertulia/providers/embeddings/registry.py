@@ -1,0 +1,50 @@
+"""The embedding model that the settings name."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx2
+
+from tertulia.errors import EmbeddingFailed
+from tertulia.providers.base import Embedder, ProviderError
+from tertulia.providers.embeddings.openai import OpenAIEmbedder
+from tertulia.providers.embeddings.scripted import ScriptedEmbedder
+from tertulia.providers.remote import Remote, check_access, open_client
+from tertulia.settings import Settings
+
+_OPENAI = "api.openai.com"
+
+
+async def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """An opened embedding model, or none; `aclose` gives back its connections."""
+
+    embedder: Embedder | None = None
+    aclose: Callable[[], Awaitable[None]] = _nothing
+
+
+def open_embeddings(settings: Settings) -> Embeddings:
+    """Open the embedding model that the settings name. Return it.
+
+    Raises:
+        ProviderError: the model cannot be opened.
+    """
+    name, _, model = settings.embeddings.partition(":")
+    if name == "off":
+        return Embeddings()
+    return Embeddings(ScriptedEmbedder()) if name == "scripted" else _open_openai(model, settings)
+
+
+def _open_openai(model: str, settings: Settings) -> Embeddings:
+    key, url = settings.openai.api_key.get_secret_value(), settings.openai.base_url
+    check_access("OPENAI", url, key)
+    if not key and httpx2.URL(url).host == _OPENAI:
+        raise ProviderError(
+            f"The embedding model openai:{model} needs a key: set OPENAI_API_KEY, or TERTULIA_OPENAI_BASE_URL."
+        )
+    client = open_client(url, {"Authorization": f"Bearer {key}"} if key else {}, settings.turn.stall_s)
+    return Embeddings(OpenAIEmbedder(Remote(client, EmbeddingFailed, settings.turn.stall_s, key), model), client.aclose)
