@@ -230,8 +230,10 @@ async def test_the_client_reads_a_conversation_with_behaviours(tertulia: Server,
     )
     async with AsyncAmigoClient(**options_of(tertulia)) as client:
         query = model.CreateConversationParametersQuery(response_format="text")
-        events = [event.root async for event in await client.conversations.create_conversation(request, query)]
-        insights = await client.conversations.get_interaction_insights(
+        events: list[Any] = [
+            event.root async for event in await client.conversations.create_conversation(request, query)
+        ]
+        insights: Any = await client.conversations.get_interaction_insights(
             events[0].conversation_id, events[-1].interaction_id
         )
     answer = as_admin.get(f"{BEHAVIORS}{set_id}/invocation/")

@@ -94,5 +94,6 @@ def test_the_settings_name_the_embedding_model() -> None:
     assert open_embeddings(Settings(embeddings="off")).embedder is None
     assert isinstance(open_embeddings(Settings(embeddings="scripted")).embedder, ScriptedEmbedder)
     assert isinstance(open_embeddings(Settings(embeddings="openai:tiny", openai=own)).embedder, OpenAIEmbedder)
+    far: Any = {**own, "base_url": "https://api.openai.com/v1"}
     with pytest.raises(ProviderError, match="needs a key"):
-        open_embeddings(Settings(embeddings="openai:tiny", openai={**own, "base_url": "https://api.openai.com/v1"}))
+        open_embeddings(Settings(embeddings="openai:tiny", openai=far))
