@@ -13,6 +13,11 @@ from tertulia.events import AnyAction, AnyEvent, Event
 VERSION = ("a" * 24, 1)
 
 ACTIONS: list[AnyAction] = [
+    events.BehaviorVectorGenerated(),
+    events.BehaviorsRetrieved(),
+    events.BehaviorSelected(VERSION, None),
+    events.NavigationOverridden(overriding_instructions=True, overriding_tool_candidates=False),
+    events.SpeechOverridden(overriding_instructions=False, overriding_tool_candidates=True),
     events.ActionSelected("wave"),
     events.DecisionStarted(),
     events.ExitConditionSelected("It is late", VERSION, "end"),

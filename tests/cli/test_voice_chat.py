@@ -291,7 +291,7 @@ async def test_a_server_that_hears_nothing_is_talked_to_no_longer(
     monkeypatch.setattr("tertulia.audio.find_spec", lambda _name: None)
     call = caller.call()
     await caller.device.speak("Is anybody there?")
-    with pytest.raises(ApiError, match=r"HTTP 400: audio: this server has no codecs"):
+    with pytest.raises(ApiError, match=r"HTTP 400: audio: This server has no codecs"):
         await ended(call)
 
 

@@ -13,7 +13,7 @@ def test_without_any_extra_the_server_speaks_samples_and_says_what_it_cannot(tmp
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "mp3": [400, "audio_format: this server has no codecs: its extra `voice` is not installed."],
+        "mp3": [400, "audio_format: This server has no codecs: its extra `voice` is not installed."],
         "pcm": [201, "interaction-complete"],
-        "heard": [400, "request_format: this server has no codecs: its extra `voice` is not installed."],
+        "heard": [400, "request_format: This server has no codecs: its extra `voice` is not installed."],
     }

@@ -71,7 +71,8 @@ def at_a_terminal(
     command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, columns: int = 80
 ) -> Generator[Terminal]:
     """Run a command at a terminal of its own, in a folder, in which it keeps its state too."""
-    environment = {**(environment or os.environ), "XDG_STATE_HOME": str(folder / "state")}
+    plain = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    environment = {**(environment or plain), "XDG_STATE_HOME": str(folder / "state")}
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, columns))
     process = subprocess.Popen(
