@@ -171,7 +171,10 @@ def test_a_body_of_20_mb_reaches_the_server(behind: Behind, caller: httpx2.Clien
         data={"initial_message_type": "user-message"},
         files={"recorded_message": ("audio.wav", bytes(LARGE), "audio/wav")},
     )
-    assert (answer.status_code, answer.json()) == (400, {"detail": "recorded_message: it is longer than 120 seconds."})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"detail": "recorded_message: The recording is longer than 120 seconds."},
+    )
 
 
 def test_a_refusal_of_a_large_body_is_the_server_s_own(behind: Behind, caller: httpx2.Client) -> None:

@@ -85,7 +85,7 @@ class Installation:
 
     def died(self) -> None:
         self._process.join(PATIENCE_S)
-        assert self._process.exitcode == -9
+        assert self._process.exitcode == -9, f"it ended with {self._process.exitcode}"
 
     def close(self) -> None:
         if self._process is not None and self._process.is_alive():
