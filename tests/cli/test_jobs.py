@@ -28,6 +28,8 @@ def test_dead_jobs_are_listed_first_and_are_due_again_when_retried(
     assert "dead" not in command("jobs", "list", "--data", data).stdout
 
 
-def test_no_jobs_are_no_lines(command: Command, data: Path, made: dict[str, str]) -> None:
+def test_no_jobs_are_no_lines_for_a_script_and_a_word_for_a_person(
+    command: Command, data: Path, made: dict[str, str]
+) -> None:
     done = command("jobs", "list", "--data", data)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No job is waiting.\n")

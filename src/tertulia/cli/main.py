@@ -301,12 +301,19 @@ def rotate(data: Data = None) -> None:
 
 @jobs.command("list")
 def jobs_list(data: Data = None) -> None:
-    """List the jobs that are not done: identifier, kind, organization, attempts, when due, the last failure."""
+    """List the jobs that are not done, dead ones first.
+
+    Each line has the identifier, kind and organization of a job, when it is due, how often it was begun, and why it
+    failed last.
+    """
     from tertulia.cli import installation
     from tertulia.cli.options import load_settings
     from tertulia.cli.show import print_table
 
-    print_table(installation.list_jobs(load_settings(data)))
+    found = installation.list_jobs(load_settings(data))
+    if not found:
+        _notes().print("No job is waiting.")
+    print_table(found)
 
 
 @jobs.command("retry")
