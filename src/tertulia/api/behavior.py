@@ -39,7 +39,7 @@ from tertulia.storage.versioned import VersionRange
 router = contract_router("/dynamic_behavior_set", "Dynamic Behavior Set")
 
 Trigger = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
-"""A hint in plain words at what a conversation comes to: a sentence or two."""
+"""A matter that a conversation may come to, in plain words: a sentence or two."""
 Instruction = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
 ServiceIds = Annotated[list[ObjectId], Field(max_length=1000)]
 
@@ -261,7 +261,7 @@ async def search_behavior_sets(
 async def update_behavior_set(
     organization: Organization, actor: CurrentActor, dynamic_behavior_set_id: ObjectId, body: BehaviorSetChanges
 ) -> None:
-    """Change fields of a set; conversations go by them from their next turn on."""
+    """Change fields of a set; the changes hold in each conversation from its next turn on."""
     await organization.database.write(_update, actor, dynamic_behavior_set_id, body)
 
 
@@ -290,7 +290,7 @@ async def create_behavior_set_version(
     body: NewVersion,
     version: Annotated[int | None, Query(gt=1, le=MAX_INTEGER, description="The number that it must get.")] = None,
 ) -> CreatedBehaviorSetVersion:
-    """Create the next version of a set; conversations go by it from their next turn on."""
+    """Create the next version of a set. The version holds in each conversation from its next turn on."""
     number = await organization.database.write(_create_version, actor, dynamic_behavior_set_id, body, version)
     return CreatedBehaviorSetVersion(new_version_number=number)
 

@@ -1,7 +1,7 @@
-"""The worker of jobs: takes those that are due, a few of each kind at once, and tries again what fails.
+"""The worker of jobs: takes jobs that are due, a few of each kind at once, and tries failed jobs again.
 
-A job's kind names the function that does it. The function commits the job's effect by `Work.end`, which ends the job in
-the same transaction: whatever dies meanwhile, the effect is there once.
+A job's kind names the function that does the job. The function commits the effect by `Work.end`, which ends the job in
+the same transaction: if a process dies meanwhile, the effect is there once all the same.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ LEASE_MARGIN_S = 30.0
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
-"""The pause after a failure, in seconds; each one doubles it. Up to half of it is left to chance."""
+"""The first and the longest pause after a failure, in seconds. Each failure doubles it; half is left to chance."""
 
 ATTEMPTS = 10
-"""A job that has failed so often is dead, until an operator revives it."""
+"""A job that fails when it was taken so often is dead, until an operator revives it. A lost process counts as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Work:
         """Commit the job's effect and its end together.
 
         Raises:
-            StaleJob: another process has taken the job; nothing has happened.
+            StaleJob: another worker has taken the job since, or has ended it; nothing is committed.
         """
         await self.database.write(self._end, lambda connection: unit(connection, *args, **kwargs))
 
@@ -77,7 +77,7 @@ class JobWorker:
         self._running: dict[str, set[asyncio.Task[None]]] = {kind.name: set() for kind in kinds}
 
     async def look(self) -> None:
-        """Begin the jobs that are due, as far as their kinds have room."""
+        """Start one more task for each kind that has a job due and room for a task."""
         for kind in self._kinds:
             running = self._running[kind.name]
             if len(running) < kind.at_once and await self._database.read(jobs.is_due, kind.name):
@@ -109,7 +109,7 @@ class JobWorker:
                 await kind.do(Work(self._database, job))
         except StaleJob:
             log.info("job taken over", kind=job.kind, job=job.id)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the job is tried again
+        except Exception as error:  # noqa: BLE001 - a job is tried again after any error
             await self._fail(job, error)
 
     async def _fail(self, job: Job, error: Exception) -> None:

@@ -14,7 +14,7 @@ from tertulia.cli.client import Session, Turn
 
 
 class Bookmark:
-    """The bookmark of one user's conversations with one service. Where it cannot be kept, there is none."""
+    """The bookmark of one user's conversations with one service. If it cannot be written, there is none."""
 
     def __init__(self, session: Session, service_id: str) -> None:
         named = "\n".join((session.api.base_url, session.user_id, service_id))

@@ -115,7 +115,7 @@ class Api:
         self.post(f"/conversation/{conversation_id}/finish/")
 
     def list_unfinished(self, user_id: str, **narrow: Any) -> list[dict[str, Any]]:
-        """A user's unfinished conversations."""
+        """List a user's unfinished conversations. Return them."""
         return self.get("/conversation/", user_id=user_id, is_finished=False, **narrow)["conversations"]
 
     def find_agent_name(self, agent_id: str, version: int | None) -> str | None:
@@ -133,7 +133,7 @@ class Api:
 
     @asynccontextmanager
     async def talk(self) -> AsyncGenerator[ClientConnection]:
-        """A live conversation in which the agent speaks."""
+        """Open a live conversation in which the agent speaks. Yield its connection."""
         address = f"{self.base_url.replace('http', 'ws', 1)}/conversation/converse_realtime?response_format=voice"
         headers = {"Authorization": f"Bearer {await asyncio.to_thread(self._token)}"}
         try:
@@ -206,7 +206,7 @@ class KeySignIn:
 
 
 def sign_in(url: str, organization: str, user_id: str, key_id: str, key: str) -> Session:
-    """A session of a user by an API key."""
+    """Sign a user in with an API key. Return the session."""
     headers = {"x-api-key": key, "x-api-key-id": key_id, "x-user-id": user_id}
     api = Api(url, organization, KeySignIn(url, organization, headers))
     return Session(api, user_id, api.find_agent_name)

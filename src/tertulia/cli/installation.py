@@ -81,7 +81,7 @@ def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[
 
 
 def issue_token(settings: Settings, org_id: str, user_id: str | None, *, administrator: bool) -> IssuedToken:
-    """A bearer token of a user, or else of the demo user or administrator."""
+    """Issue a bearer token of a user, or else of the demo user or administrator. Return it."""
     box = _open_box(settings)
     with _open_clusters(settings) as clusters:
         return asyncio.run(_issue_token(clusters, box, org_id, user_id, administrator=administrator))
@@ -97,7 +97,7 @@ def find_agent_name(settings: Settings, org_id: str, agent_id: str, version: int
 
 
 def rotate_signing_key(settings: Settings) -> None:
-    """From now on a new key signs; tokens of the old one are good until they expire."""
+    """Make a new key that signs from now on; tokens of the old key are good until they expire."""
     box = _open_box(settings)
     with _open_clusters(settings) as clusters:
         asyncio.run(clusters.default.write(add_signing_key, box))
@@ -173,7 +173,7 @@ def _first_signing_key(connection: Connection, box: SecretBox) -> None:
 
 
 def _claim(connection: Connection, org_id: str, cluster: str | None) -> str:
-    """The cluster that holds an organization by the directory, which is told where a new one goes."""
+    """Look up the cluster that holds an organization, and enter a new organization. Return the cluster's name."""
     dialect.lock_schema(connection)
     holder = directory.find_entry(connection, org_id)
     if holder is None:

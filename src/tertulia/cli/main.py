@@ -198,7 +198,7 @@ def services(
     admin: Admin = False,
     as_json: Json = False,
 ) -> None:
-    """List the services that a user can talk with: id, name."""
+    """List the services that a user sees: id, name, and whether a service is inactive."""
     from tertulia.cli import chat
     from tertulia.cli.client import connect
 

@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def printable(text: str) -> str:
-    """Text without what would steer the terminal."""
+    """Remove characters that would steer the terminal. Return the text."""
     return _CONTROL.sub("", text)
 
 

@@ -19,7 +19,7 @@ class Transcript:
         self._reply: Wrapping | None = None
 
     def wait(self) -> None:
-        """Show that the agent is at work, until it says something. On what is no terminal nothing is shown."""
+        """Show that the agent is at work, until it says something. Output that is no terminal shows nothing."""
         if self._console.is_terminal and self._status is None:
             self._status = self._console.status(Text(f"{self.agent_name} is thinking", "dim"), spinner_style="dim")
             self._status.start()
@@ -54,7 +54,7 @@ class Transcript:
 
 
 def wrapping(console: Console, column: int = 0) -> Wrapping:
-    """Make a writer of words to a console whose cursor stands in a column. Returns it; only a terminal's lines end."""
+    """Make a writer of words to a console, from a column on. Return it; lines are broken only on a terminal."""
 
     def write(text: str) -> None:
         console.print(text, end="", markup=False, highlight=False, soft_wrap=True)

@@ -79,7 +79,7 @@ class VoiceChat:
         self._device = device
         self._speech = Speech(device, wrapping(console).feed)
         self._typed: deque[str] = deque()
-        """What was typed and not yet taken up by the server: it stands on the terminal already."""
+        """Typed text that the server has not taken up yet; the terminal shows it already."""
         self._begun = False
         self._last = ""
         """The last message of the server."""

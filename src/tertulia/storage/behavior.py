@@ -125,7 +125,7 @@ class ActiveBehavior:
 
 @dataclass(frozen=True, slots=True)
 class BehaviorSetFilter:
-    """A filter of sets; an empty field narrows nothing. Every tag must match, and one of the other values."""
+    """A filter of sets; an empty field narrows nothing. All tags must match, and one value of each other field."""
 
     id: Sequence[str] = ()
     is_active: bool | None = None
@@ -316,7 +316,7 @@ def list_sets(
 
 
 def list_filter_values(connection: Connection, org_id: str, narrow: BehaviorSetFilter) -> FilterValues:
-    """Collect what the sets under a filter can be filtered by, whoever may see them. Return each value once."""
+    """Collect the values that the sets under a filter offer for filters, visible or not. Return each value once."""
     sets, links = behavior_sets.c, behavior_set_services.c
     conditions = _narrowed(org_id, narrow)
     applied = sa.select(links.service_id).join(behavior_sets, sets.id == links.set_id).where(*conditions).distinct()
@@ -332,9 +332,9 @@ def list_filter_values(connection: Connection, org_id: str, narrow: BehaviorSetF
 def search_sets(
     connection: Connection, org_id: str, visible: ColumnElement[bool], narrow: BehaviorSetFilter, query: str
 ) -> Sequence[BehaviorSet]:
-    """Search names and latest triggers for words. Return the best sets first: those with the most of the words.
+    """Search the names and the latest triggers of sets for words. Return the best sets first.
 
-    A word in the name counts more than one in a trigger.
+    A word in the name of a set counts more than a word in its triggers.
     """
     sets = behavior_sets.c
     words = list(dict.fromkeys(query.casefold().split()))[:MOST_WORDS]
@@ -437,8 +437,9 @@ def list_invocations(
 ) -> Page[BehaviorInvocation]:
     """Fetch a page of a set's invocations, newest first unless sorted otherwise.
 
-    Return those of whose messages each may be seen: the initial one if `visible` holds, the others if that of their
-    type does. The conditions may name columns of the initial message, of the conversation and of its owner.
+    Return the invocations of which the caller may see every message: `visible` is the condition for the initial
+    message, `visible_types` has the conditions for the others. Conditions may name columns of the initial message, of
+    the conversation and of its owner.
     """
     made = behavior_invocations.c
     others = [sa.or_(column.is_(None), visible_types[kind]) for kind, column in _REFERRED.items()]

@@ -36,7 +36,7 @@ ERASE_USER = "erase-user"
 """The kind of job that removes the rest of a deleted user."""
 
 HEAD_START = timedelta(minutes=5)
-"""The time after which the job of a request that has not ended it is taken by others."""
+"""The time after which another worker may take a job that its request has not ended."""
 
 
 def add_erasure(connection: Connection, org_id: str, user_id: str) -> Job:
@@ -47,7 +47,7 @@ def add_erasure(connection: Connection, org_id: str, user_id: str) -> Job:
 def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
     """Remove a portion of what is left of a user. Return True if there may be more.
 
-    Two that erase the same user do no harm: what is gone is gone.
+    Two workers may erase the same user at once: a row that is gone is passed over.
     """
     theirs = sa.and_(conversations.c.org_id == org_id, conversations.c.user_id == user_id)
     ids = sa.select(conversations.c.id).where(theirs)
@@ -62,7 +62,7 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
 
 
 def erase_rest(connection: Connection, org_id: str, user_id: str) -> None:
-    """Remove what little is left of a user without conversations."""
+    """Remove the idempotency keys of a user whose conversations are gone."""
     keys = idempotency_keys.c
     connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
 

@@ -1,4 +1,4 @@
-"""Jobs: work that follows from a transaction, written in it, and done afterwards exactly once.
+"""Jobs: work that follows from a transaction, written in that transaction; the effect of a job is committed once.
 
 A job that is taken becomes due again when its lease ends, so that none is stuck with a process that died. Its end and
 its effect are one transaction, which fails if another process has taken the job meanwhile.
@@ -54,7 +54,7 @@ def enqueue(
 def enqueue_taken(
     connection: Connection, org_id: str, kind: str, payload: Mapping[str, Any], due_again_at: datetime
 ) -> Job:
-    """Write a job that its writer does at once. Return it; others take it from `due_again_at` on, if it is there."""
+    """Write a job that its writer does at once. Return the job, which others take from `due_again_at` on."""
     return _insert(connection, org_id, kind, payload, attempts=1, due_at=due_again_at, lease=new_id())
 
 
@@ -81,7 +81,7 @@ def is_due(connection: Connection, kind: str) -> bool:
 def take_job(connection: Connection, kind: str, due_again_at: datetime) -> Job | None:
     """Take the job of a kind that has been due for the longest time. Return it, or None.
 
-    If nobody ends it before `due_again_at`, it can be taken again.
+    A job that is not ended before `due_again_at` can be taken again.
     """
     query = _NEXT.with_for_update(skip_locked=True)
     found = find_row(connection, query, Job, {"kind": kind, "now": clock.now()})
@@ -96,16 +96,16 @@ def end_job(connection: Connection, job: Job) -> None:
     """Forget a job that is done. Its effect belongs into the same transaction.
 
     Raises:
-        StaleJob: its lease has ended, and another process has taken it.
+        StaleJob: another worker has taken the job since, or has ended it.
     """
     _expect_one(connection.execute(sa.delete(jobs).where(_held(job))))
 
 
 def postpone_job(connection: Connection, job: Job, due_at: datetime | None, error: str) -> None:
-    """Note why a job failed, and have it done again at `due_at`; without a time it is dead.
+    """Note why a job failed. The job is due again at `due_at`, or is dead if there is no `due_at`.
 
     Raises:
-        StaleJob: its lease has ended, and another process has taken it.
+        StaleJob: another worker has taken the job since, or has ended it.
     """
     values = {"due_at": due_at, "lease": None, "error": error[:LONGEST_ERROR]}
     _expect_one(connection.execute(sa.update(jobs).where(_held(job)).values(values)))

@@ -1,4 +1,4 @@
-"""Recordings of spoken messages, as they are read, portion by portion, and removed."""
+"""Recordings of spoken messages: found, read in portions, and split into parts if they are stored whole."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def find_content_type(connection: Connection, message_id: str) -> ContentType | 
 def find_recording(
     connection: Connection, org_id: str, conversation_id: str, message_id: str
 ) -> StoredRecording | None:
-    """Look for the recording of a message. Return it, or None while `split_whole` has it to do.
+    """Look for the recording of a message. Return it, or None if it is still whole: `split_whole` splits it.
 
     Raises:
         NotFound: there is none.

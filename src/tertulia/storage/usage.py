@@ -1,7 +1,8 @@
 """Usage: the bytes of what was said, text and sound, that the conversations of a user and an organization hold.
 
-A user's bytes are in the user's row, which every turn changes anyhow. An organization's are in shards, of which each
-user has one: turns of many users do not wait for one row. A unit locks the shard last, after the user.
+A user's bytes are in the user's row, which every turn changes anyhow. An organization's bytes are spread over eight
+shards, and each user is counted in one of them, so that turns of many users do not wait for one row. A unit locks the
+shard last, after the user.
 """
 
 import zlib
@@ -52,7 +53,7 @@ def add_to_organization(connection: Connection, org_id: str, user_id: str, store
 
 
 def give_back_all(connection: Connection, org_id: str, user_id: str) -> None:
-    """Give the bytes of a user back, who is locked and about to be removed."""
+    """Take the bytes of a user, who is locked and about to be removed, off the organization's count."""
     row = _OF_USER.first(connection, {"user_id": user_id})
     if row is not None:
         add_to_organization(connection, org_id, user_id, -row["stored_bytes"])

@@ -1,4 +1,4 @@
-"""Agents, context graphs and a service's dynamic behaviours, parsed once: a version never changes."""
+"""Agents and context graphs, parsed once for each version, and dynamic behaviours, once for each revision."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

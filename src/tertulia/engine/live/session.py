@@ -105,7 +105,7 @@ class Session:
         self._busy = False
         """Whether a task is being done."""
         self._playback: Playback | None = None
-        """Of the turn that runs, where it is spoken."""
+        """The playback of the running turn, if its reply is spoken."""
         self._events: list[ExternalEvent] = []
         self._turn_ended = clock.EPOCH
         self._ended: asyncio.Future[Closing] = loop.create_future()
@@ -143,7 +143,7 @@ class Session:
             self._ended.set_result(closing)
 
     def _touch(self) -> None:
-        """Something happened: wait anew before the session counts as idle."""
+        """Note that something happened: the session is not idle, and the wait begins anew."""
         _cancel(self._idle)
         self._idle = self._timer.call_later(self._pace.idle_s, self._fall_silent)
 
@@ -252,7 +252,7 @@ class Session:
         self._more_to_do.set()
 
     def _wait_for_message(self) -> None:
-        """External events belong to the next message; where none comes, they are told alone."""
+        """Wait for a message that the external events belong to. If none comes, the events are told alone."""
         _cancel(self._alone)
         if self._events:
             self._alone = self._timer.call_later(self._pace.alone_s, self._tell_events)
@@ -290,7 +290,7 @@ class Session:
             self._touch()
 
     async def _do(self, task: _Task) -> bool:
-        """Do a task; whether it came to its end."""
+        """Do a task. Return True if it came to its end."""
         match task:
             case wire.StartConversation():
                 return await self._begin(self._start(task))
@@ -306,7 +306,7 @@ class Session:
                 return True
 
     async def _begin(self, beginning: Coroutine[Any, Any, bool]) -> bool:
-        """Have a conversation from here on, if it can be begun; the client may try another one, if not."""
+        """Begin a conversation. Return True if it has begun; if not, the client may try another one."""
         begun = False
         try:
             begun = await beginning
@@ -359,7 +359,7 @@ class Session:
         return VoiceWish(self._audio_format, self._playback)
 
     async def _pass_on(self, stream: Stream) -> bool:
-        """Send a turn's events as they come; whether it is complete, and not void."""
+        """Send a turn's events as they come. Return True if the turn is complete."""
         complete = False
         async with aclosing(stream.log.follow()) as chunks:
             async for chunk in chunks:
@@ -401,7 +401,7 @@ def _cancel(handle: Handle | None) -> None:
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Do something to its end, even where the session ends meanwhile: nothing is to be left half done."""
+    """Do work to its end, even if the session ends meanwhile, so that nothing is left half done. Return its result."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)

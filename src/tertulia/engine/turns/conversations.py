@@ -304,7 +304,7 @@ def _language(claim: Claim, agent: Agent) -> str:
 
 
 def check_external_events(incoming: Incoming, last_message_time: datetime | None) -> None:
-    """Raise BadRequest unless external events are past, in order, and later than all that was said."""
+    """Raise BadRequest if an event that the caller timed is in the future, out of order or before the last message."""
     earliest = last_message_time or clock.EPOCH
     latest = clock.now() + CLOCK_SKEW
     for event in incoming.external_events:

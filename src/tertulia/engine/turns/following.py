@@ -178,10 +178,10 @@ class WatchedLog:
 
 
 async def _rest_of_silent(database: Database, conversation_id: str, interaction_id: str, after: int) -> bytes | None:
-    """Look at a turn whose worker is silent. Return the rest of its lines if it has ended, or None.
+    """Look at a turn whose worker is silent. Return the rest of its lines if it has ended, an error if it is void.
 
-    A lease that has ended by itself is ended for good before the turn is called void: its worker, once it wakes, can
-    commit nothing any more.
+    Return None while the worker has the lease. An expired lease is ended for good before the turn is called void, so
+    that a worker that wakes up can commit nothing.
     """
     try:
         for _ in range(2):

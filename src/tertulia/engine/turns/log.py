@@ -18,10 +18,10 @@ from tertulia.events import Event
 from tertulia.storage.turn.outline import Cut, Outline, fill
 
 CHUNK_BYTES = 1 << 16
-"""A piece of a recorded log, as a reader is given it."""
+"""The size in bytes at which a portion of a recorded log is given to a reader; its last line may exceed the size."""
 
 BLOCK_BYTES = 1 << 12
-"""Lines that are kept as they are; older ones are compressed, so that a long turn with slow readers needs no memory."""
+"""The bytes of the newest lines that are kept as they are. Older lines are packed, and compressed if they are text."""
 
 LOG_BYTES = 1 << 23
 """A turn that makes more than this has gone wrong."""
@@ -185,7 +185,7 @@ class RecordedLog:
 
 
 def _take_portion(lines: bytes, begins: int, cuts: deque[Cut]) -> tuple[int, list[Cut]]:
-    """Take whole lines that are a piece for a reader. Return their end and their cuts, which leave `cuts`."""
+    """Take whole lines for one portion. Return the end of the portion and its cuts, which are removed from `cuts`."""
     ends, size, taken = begins, 0, list[Cut]()
     while ends < len(lines) and size < CHUNK_BYTES:
         line_begins, ends = ends, lines.index(b"\n", ends) + 1

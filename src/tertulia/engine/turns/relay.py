@@ -27,7 +27,7 @@ MAX_AGE_S = 60
 
 Verb = Literal["follow", "cancel"]
 Word = Literal["yes", "unknown", "late"]
-"""`unknown`: the turn does not run here. `late`: it is being committed."""
+"""`unknown`: the turn does not run here, or its end is not known. `late`: it is committed, or is being committed."""
 
 log = structlog.get_logger()
 

@@ -154,7 +154,7 @@ class Runner:
         return clock.now() + timedelta(seconds=self._settings.lease_s)
 
     async def stop_overdue(self) -> None:
-        """End the turns with which patience is over."""
+        """End the turns that have run out of time."""
         for turn in list(self._running.values()):
             error = turn.patience.verdict()
             if error is not None:
@@ -248,7 +248,7 @@ class Runner:
         turn.end(outcome, last)
 
     async def _insist(self, turn: Turn) -> Status | None:
-        """Abandon a turn as soon as the database answers. Return its outcome; None if its lease ended before that."""
+        """Abandon a turn once the database answers. Return its outcome; None if its lease or this process ends."""
         latest = asyncio.get_running_loop().time() + self._settings.lease_s
         while not self.closing and asyncio.get_running_loop().time() < latest:
             await asyncio.sleep(SUPERVISION_S)

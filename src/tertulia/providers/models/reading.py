@@ -35,11 +35,11 @@ class Reading:
         self.reason: End = ""
         """Why the reply ends, once it says so."""
         self.progress = False
-        """Whether the model has written or thought. Whoever reads it resets it."""
+        """True if the model has written or thought since the reader last reset this."""
         self.taken_back = False
-        """Whether all pieces so far have turned out to be thought. Whoever reads it resets it."""
+        """True if all pieces so far were thought, until the reader resets this."""
         self.foreign = ""
-        """What a server sent that did not stream; empty if it did."""
+        """The beginning of an answer that was no stream; empty if the answer was one."""
         self._thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
         self._rest = bytearray()
         self._under_way = False

@@ -22,9 +22,9 @@ Words = tuple[str, ...]
 
 
 class SecrecyGuard:
-    """A reply's text on its way: `feed` and `finish` return what of it may be said.
+    """A filter of a reply on its way: `feed` and `finish` return the text that may be said.
 
-    Words are held back only while they may turn out to begin an instruction.
+    The last word is held back until it is whole, and words that may begin an instruction until they turn out not to.
     """
 
     def __init__(self, instructions: Sequence[str]) -> None:
