@@ -328,7 +328,7 @@ def test_a_search_takes_every_text_as_words(as_admin: httpx2.Client, query: str)
     as_admin.delete(f"{SETS}{named}/").raise_for_status()
 
 
-@pytest.mark.parametrize("query", ["", "  ", "x" * 257, "a\0b"])
+@pytest.mark.parametrize("query", ["", "  ", "\x1c", "\x1d \x1f", "x" * 257, "a\0b"])
 def test_a_search_without_a_proper_query_is_refused(as_admin: httpx2.Client, query: str) -> None:
     answer = as_admin.get(f"{SETS}search", params={"query": query})
     assert answer.status_code == 422

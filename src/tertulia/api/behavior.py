@@ -1,5 +1,6 @@
 """Dynamic behaviour sets: instructions that agents follow when a conversation comes to one of their triggers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -248,7 +249,10 @@ async def search_behavior_sets(
     narrow: Narrowing,
 ) -> FoundBehaviorSets:
     """Search the names and triggers of sets. The 50 best are listed, the best first."""
-    shown = await organization.database.read_snapshot(_search, actor, narrow, query)
+    words = query.split()
+    if not words:  # control characters are a text for the framework, and no words
+        raise Unprocessable("This must have a word.", ("query", "query"))
+    shown = await organization.database.read_snapshot(_search, actor, narrow, words)
     return FoundBehaviorSets(dynamic_behavior_sets=shown.instances())
 
 
@@ -348,9 +352,9 @@ def _list(connection: Connection, actor: Actor, narrow: BehaviorSetFilter, sort:
     return _Shown(page, services, values)
 
 
-def _search(connection: Connection, actor: Actor, narrow: BehaviorSetFilter, query: str) -> _Shown:
+def _search(connection: Connection, actor: Actor, narrow: BehaviorSetFilter, words: Sequence[str]) -> _Shown:
     visible = actor.visible(Permission.DYNAMIC_BEHAVIOR_GET, behaviors.COLUMNS)
-    found = behaviors.search_sets(connection, actor.org_id, visible, narrow, query)
+    found = behaviors.search_sets(connection, actor.org_id, visible, narrow, words)
     services = behaviors.list_services(connection, [each.id for each in found])
     return _Shown(Page(found, has_more=False, continuation_token=None), services)
 

@@ -19,6 +19,7 @@ from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.events import MessageType, VersionInfo
 from tertulia.ids import new_id
+from tertulia.storage.database.dialect import text_position
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among, padded
@@ -38,7 +39,7 @@ from tertulia.storage.versioned import Author, VersionRange
 MOST_FOUND = 50
 """Sets that a search returns."""
 
-MOST_WORDS = 20
+MOST_WORDS = 8
 """Words of a search that count, the first ones."""
 
 
@@ -330,16 +331,16 @@ def list_filter_values(connection: Connection, org_id: str, narrow: BehaviorSetF
 
 
 def search_sets(
-    connection: Connection, org_id: str, visible: ColumnElement[bool], narrow: BehaviorSetFilter, query: str
+    connection: Connection, org_id: str, visible: ColumnElement[bool], narrow: BehaviorSetFilter, words: Sequence[str]
 ) -> Sequence[BehaviorSet]:
-    """Search the names and the latest triggers of sets for words. Return the best sets first.
+    """Search the names and the latest triggers of sets for words, of which there is one at least.
 
-    A word in the name of a set counts more than a word in its triggers.
+    Return the best sets first. A word in the name of a set counts more than a word in its triggers.
     """
     sets = behavior_sets.c
-    words = list(dict.fromkeys(query.casefold().split()))[:MOST_WORDS]
-    named = [sets.searched_name.contains(word, autoescape=True) for word in words]
-    triggered = [sets.searched_triggers.contains(word, autoescape=True) for word in words]
+    wanted = list(dict.fromkeys(word.casefold() for word in words))[:MOST_WORDS]
+    named = [text_position(sets.searched_name, sa.literal(word)) > 0 for word in wanted]
+    triggered = [text_position(sets.searched_triggers, sa.literal(word)) > 0 for word in wanted]
     weights = [sa.case((found, 3), else_=0) for found in named] + [sa.case((found, 2), else_=0) for found in triggered]
     score = sum(weights[1:], weights[0])
     found = (
