@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -215,6 +216,14 @@ class User:
     installation: Installation
     path: str
     headers: dict[str, str]
+    _kept: httpx2.Client | None = None
+
+    @contextmanager
+    def connected(self) -> Generator[None]:
+        """Keep one connection for many requests to a server that nobody kills."""
+        with self._connect() as self._kept:
+            yield
+        self._kept = None
 
     def send(self, request: Request) -> Answer:
         headers = {"Idempotency-Key": request.key}
@@ -259,20 +268,18 @@ class User:
         answer = Answer()
         with (
             suppress(httpx2.TransportError),
-            httpx2.Client(
-                base_url=self.installation.url + self.path,
-                headers=self.headers | (headers or {}),
-                timeout=PATIENCE_S,
-                trust_env=False,
-                verify=False,
-            ) as client,
-            client.stream(method, path, **request) as response,
+            nullcontext(self._kept) if self._kept is not None else self._connect() as client,
+            client.stream(method, path, headers=headers, **request) as response,
         ):
             answer.status, answer.headers = response.status_code, dict(response.headers)
             for chunk in response.iter_raw():
                 answer.body += chunk
             answer.whole = True
         return answer
+
+    def _connect(self) -> httpx2.Client:
+        url = self.installation.url + self.path
+        return httpx2.Client(base_url=url, headers=self.headers, timeout=PATIENCE_S, trust_env=False, verify=False)
 
 
 def check_whole(user: User, answer: Answer) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -38,6 +39,9 @@ FREEZES = 0.3
 """The part of the moments at which a worker is frozen for longer than its lease, and not killed."""
 
 CLIENTS = 6
+THINKING_S = 0.4
+"""The longest time that a client thinks between turns, so that starts, and not turns, have the processor."""
+
 TURNS_BETWEEN = 8
 MOMENT_S = 0.03
 START_S = 90.0
@@ -54,7 +58,7 @@ class Hosts(Installation):
         self._log = (folder / "log").open("ab")
         self._hosts = [self._serve(port) for port in self._ports]
         self._workers = workers
-        self.lives = hosts
+        self.kills = 0
 
     @property
     def url(self) -> str:
@@ -98,7 +102,7 @@ class Hosts(Installation):
     def strike(self, victim: psutil.Process) -> None:
         """Kill a process; one that no parent replaces is started again, as a service manager would."""
         victim.kill()
-        self.lives += 1
+        self.kills += 1
         if victim in self._hosts:
             victim.wait(PATIENCE_S)
             at = self._hosts.index(victim)
@@ -154,6 +158,7 @@ class Client:
             self._last = self._insist(Request(self._last and self._last.conversation_id, "Hello"))
             self.done.append(self._last)
             settled.release()
+            time.sleep(random.uniform(0, THINKING_S))
 
     def _insist(self, request: Request) -> Answer:
         until = time.monotonic() + START_S
@@ -173,8 +178,9 @@ class Client:
             time.sleep(0.02)
 
     def check(self) -> None:
-        for answer in self.done:
-            check_whole(self._user, answer)
+        with self._user.connected():
+            for answer in self.done:
+                check_whole(self._user, answer)
 
 
 def test_nothing_acknowledged_is_lost_and_somebody_always_answers(hosts: Hosts) -> None:
@@ -187,7 +193,7 @@ def test_nothing_acknowledged_is_lost_and_somebody_always_answers(hosts: Hosts) 
     for thread in threads:
         thread.start()
     try:
-        silences = [_strike(hosts, chance, settled) for _ in range(MOMENTS)]
+        silences = [_strike(hosts, chance, settled) for _ in _counted(MOMENTS)]
     finally:
         stop.set()
         for thread in threads:
@@ -195,12 +201,27 @@ def test_nothing_acknowledged_is_lost_and_somebody_always_answers(hosts: Hosts) 
     assert problems == []
     hosts.victims()
     done = sum(len(client.done) for client in clients)
-    print(f"{done} turns over {hosts.lives} lives and {MOMENTS} moments; the longest silence: {max(silences):.2f} s")
-    for client in clients:
-        client.check()
-    assert hosts.faults() == []
-    assert hosts.count(interactions) == done, "a key was carried out twice"
-    assert max(silences) < ANSWER_S
+    kept, faults, longest_s = hosts.count(interactions), hosts.faults(), max(silences)
+    print(
+        f"{hosts.kills} kills and {MOMENTS - hosts.kills} freezes; {done} turns acknowledged, {kept} kept, "
+        f"{len(faults)} kinds of halves; the longest silence: {longest_s:.2f} s",
+        flush=True,
+    )
+    with ThreadPoolExecutor(len(clients)) as pool:
+        for checked in [pool.submit(client.check) for client in clients]:
+            checked.result()
+    print(f"0 of {done} acknowledged turns lost or changed", flush=True)
+    assert faults == []
+    assert kept == done, "a key was carried out twice"
+    assert longest_s < ANSWER_S
+
+
+def _counted(moments: int) -> Iterator[int]:
+    """Count the moments, and tell every hundredth. Yield their numbers."""
+    for number in range(moments):
+        if number % 100 == 99:
+            print(f"moment {number + 1} of {moments}", flush=True)
+        yield number
 
 
 def _watched(
