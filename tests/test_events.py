@@ -23,6 +23,13 @@ ACTIONS: list[AnyAction] = [
     events.ExitConditionSelected("It is late", VERSION, "end"),
     events.AnnotationRetrieved("A thought"),
     events.StateTransitioned("start", VERSION, "end", VERSION),
+    events.ActiveMemoryChecked(["What do they like?"]),
+    events.ActiveMemoriesExtracted([("What do they like?", "They like tea.")]),
+    events.StaticQueriesRetrieved(["What do they like?"]),
+    events.DynamicQueriesGenerated(["Do they have a cat?"], "Their animals"),
+    events.MemoriesRecalled([("What do they like?", "They like tea.")]),
+    events.ReflectionStarted("What do they need?"),
+    events.ReflectionGenerated("They need rest."),
     events.ActionTooLong("One moment", events.DecisionStarted()),
 ]
 

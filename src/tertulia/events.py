@@ -74,6 +74,18 @@ class BehaviorSelected(Action, frozen=True, gc=False, tag="select-dynamic-behavi
     previous_selected_dynamic_behavior_set_version_info: VersionInfo | None
 
 
+class ActiveMemoryChecked(Action, frozen=True, gc=False, tag="check-if-active-memory-needed-completed"):
+    """`queries` are what the agent wants to remember; none: it needs no memory in this turn."""
+
+    queries: list[str]
+
+
+class ActiveMemoriesExtracted(Action, frozen=True, gc=False, tag="extract-active-memories-completed"):
+    """Queries, each with what is remembered; an empty text if that is nothing."""
+
+    queries_and_responses: list[tuple[str, str]]
+
+
 class NavigationOverridden(Action, frozen=True, gc=False, tag="navigate-state-machine-dynamic-behavior-override"):
     overriding_instructions: bool
     overriding_tool_candidates: bool
@@ -104,6 +116,39 @@ class AnnotationRetrieved(
     annotation: str
 
 
+class DynamicQueriesGenerated(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-recall-state-dynamic-queries-generated"
+):
+    dynamic_queries: list[str]
+    requested_information: str
+
+
+class StaticQueriesRetrieved(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-recall-state-static-queries-retrieved"
+):
+    static_queries: list[str]
+
+
+class MemoriesRecalled(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-recall-state-active-memory-retrieved"
+):
+    """Queries of a recall state, each with what is remembered; an empty text if that is nothing."""
+
+    queries_and_responses: list[tuple[str, str]]
+
+
+class ReflectionStarted(Action, frozen=True, gc=False, tag="navigate-state-machine-reflection-state-prompt-retrieved"):
+    """`prompt` is the problem to think about."""
+
+    prompt: str
+
+
+class ReflectionGenerated(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-reflection-state-reflection-generated"
+):
+    reflection: str
+
+
 class StateTransitioned(Action, frozen=True, gc=False, tag="navigate-state-machine-state-transitioned"):
     prev_state: str
     prev_state_state_machine_version_info: VersionInfo
@@ -115,19 +160,26 @@ class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
     """`filler` is something to play meanwhile: a WAV file in base64 (16-bit, mono, 16 kHz)."""
 
     filler: str
-    previously_started_event: DecisionStarted
+    previously_started_event: DecisionStarted | ReflectionStarted
 
 
 AnyAction = (
     BehaviorVectorGenerated
     | BehaviorsRetrieved
     | BehaviorSelected
+    | ActiveMemoryChecked
+    | ActiveMemoriesExtracted
     | NavigationOverridden
     | SpeechOverridden
     | ActionSelected
     | DecisionStarted
     | ExitConditionSelected
     | AnnotationRetrieved
+    | DynamicQueriesGenerated
+    | StaticQueriesRetrieved
+    | MemoriesRecalled
+    | ReflectionStarted
+    | ReflectionGenerated
     | StateTransitioned
     | ActionTooLong
 )

@@ -9,11 +9,9 @@ import pytest
 from support.samples import (
     GRAPHS,
     a_name,
-    action,
     make_agent,
     make_graph,
     make_service,
-    reflection,
     service,
     short_graph,
 )
@@ -160,38 +158,6 @@ def test_a_version_set_cannot_pin_a_version_that_is_not_there(as_admin: httpx2.C
     answer = as_admin.post("/service/", json=body)
     assert answer.status_code == 400
     assert "no version" in answer.json()["detail"]
-
-
-# --- Graphs that the engine cannot run -------------------------------------------------------------------------------
-
-
-def test_a_graph_with_a_state_that_cannot_be_run_yet_is_refused_by_name(as_admin: httpx2.Client) -> None:
-    graph_id = make_graph(as_admin, short_graph(), short_graph(reflection("ponder", "end")))
-    agent_id = make_agent(as_admin)
-    answer = as_admin.post("/service/", json=service(agent_id, graph_id))
-    assert answer.status_code == 400
-    assert "ponder" in answer.json()["detail"]
-
-
-def test_a_graph_that_leads_to_one_that_cannot_be_run_yet_is_refused_too(as_admin: httpx2.Client) -> None:
-    other = make_graph(as_admin, short_graph(reflection("ponder", "end")))
-    leave = action("leave", ["other.start", "end"])
-    graph_id = make_graph(as_admin, short_graph(leave, references={"other": [other, 1]}))
-    answer = as_admin.post("/service/", json=service(make_agent(as_admin), graph_id))
-    assert answer.status_code == 400
-    assert "ponder" in answer.json()["detail"]
-
-
-def test_a_version_set_or_an_update_cannot_bring_in_what_cannot_be_run(as_admin: httpx2.Client) -> None:
-    service_id = make_service(as_admin)
-    graph_id = get(as_admin, service_id)["service_hierarchical_state_machine_id"]
-    as_admin.post(f"{GRAPHS}/{graph_id}/", json=short_graph(reflection("ponder", "end"))).raise_for_status()
-    assert put(as_admin, service_id, "preview", pinned(None, 2)).status_code == 400
-    assert put(as_admin, service_id, "preview", pinned(None, 1)).status_code == 204
-    other = make_graph(as_admin, short_graph(reflection("muse", "end")))
-    answer = as_admin.post(f"/service/{service_id}/", json={"service_hierarchical_state_machine_id": other})
-    assert answer.status_code == 400
-    assert "muse" in answer.json()["detail"]
 
 
 # --- Models ----------------------------------------------------------------------------------------------------------

@@ -148,34 +148,21 @@ def walk_context_graphs(walk: Walker) -> str:
 
 def whole_graph() -> dict[str, Any]:
     """A graph with a state of each kind that the engine runs."""
-    return samples.short_graph(samples.annotation("thought", "choice"), samples.decision("choice", "end", "start"))
+    return samples.short_graph(
+        samples.recall("memory", "thought", "What?", wants="Their name"),
+        samples.annotation("thought", "weigh"),
+        samples.reflection("weigh", "choice"),
+        samples.decision("choice", "end", "start"),
+    )
 
 
 def graph_with_tools() -> dict[str, Any]:
-    """A graph with a state of each other kind, and a tool in each place: there is none yet."""
+    """A graph with a tool in each place: there is none yet."""
     tool = samples.tool_spec(NOWHERE)
     states = [
-        {
-            "type": "recall",
-            "name": "memory",
-            "queries": ["What?"],
-            "requested_information": None,
-            "next_state": "reflection",
-        },
+        samples.recall("memory", "reflection", "What?"),
         {**samples.reflection("reflection", "call"), "tool_call_specs": [tool]},
-        {
-            "type": "tool-call",
-            "name": "call",
-            "next_state": "end",
-            "designated_tool": tool,
-            "designated_tool_call_objective": "Call it.",
-            "designated_tool_call_context": "Now.",
-            "designated_tool_call_guidances": [],
-            "designated_tool_call_validations": [],
-            "designated_tool_call_params_generation_audio_fillers": [],
-            "designated_tool_call_params_generation_audio_filler_triggered_after": 1,
-            "tool_call_specs": [],
-        },
+        samples.tool_call("call", "end", NOWHERE),
     ]
     return samples.short_graph(*states)
 

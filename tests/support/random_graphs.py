@@ -5,10 +5,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from support import samples
-from support.samples import action, annotation, decision
+from support.samples import action, annotation, decision, recall, reflection
 from tertulia.engine.graph.context_graph import ContextGraph, Graphs
 from tertulia.engine.graph.rules import external_problems, problems
 
+QUERIES = ["What do they like?", "Where do they live?"]
 NAMES = [f"s{n}" for n in range(6)]
 
 
@@ -35,15 +36,21 @@ def accepted_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> Conte
 
     states = [action("end"), action("start", *(target("start") for _ in range(draw(st.integers(0, 3)))))]
     for name in names[1:-1]:
-        kind = draw(st.sampled_from(["action", "decision", "annotation"]))
+        kind = draw(st.sampled_from(["action", "decision", "annotation", "recall", "reflection"]))
         exits = [target(name) for _ in range(draw(st.integers(1, 3)))]
         match kind:
             case "action":
                 states.append(action(name, *exits, actions=draw(st.integers(1, 3))))
             case "decision":
                 states.append(decision(name, *exits))
-            case _:
+            case "annotation":
                 states.append(annotation(name, exits[0]))
+            case "recall":
+                states.append(
+                    recall(name, exits[0], *draw(st.lists(st.sampled_from(QUERIES))), wants=f"Wish of {name}")
+                )
+            case _:
+                states.append(reflection(name, exits[0]))
     made = parsed(*states, references={"other": OTHER} if other else {})
     return made if not problems(made) else parsed(action("start", "end"), action("end"))
 

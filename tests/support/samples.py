@@ -80,7 +80,7 @@ def annotation(name: str, next_state: str | list[str]) -> Json:
 
 
 def reflection(name: str, next_state: str | list[str]) -> Json:
-    """Describe a state that the engine does not run yet. Return its body."""
+    """Describe a state that thinks about a problem. Return its body."""
     return {
         "type": "reflection",
         "name": name,
@@ -90,6 +90,34 @@ def reflection(name: str, next_state: str | list[str]) -> Json:
         "tool_call_specs": [],
         "audio_fillers": [],
         "audio_filler_triggered_after": 1,
+    }
+
+
+def recall(name: str, next_state: str | list[str], *queries: str, wants: str | None = None) -> Json:
+    """Describe a state that looks queries, and what it wants to know, up in the memory of the user. Return its body."""
+    return {
+        "type": "recall",
+        "name": name,
+        "queries": list(queries) or None,
+        "requested_information": wants,
+        "next_state": next_state,
+    }
+
+
+def tool_call(name: str, next_state: str | list[str], tool_id: str) -> Json:
+    """Describe a state that calls a tool. Return its body."""
+    return {
+        "type": "tool-call",
+        "name": name,
+        "next_state": next_state,
+        "designated_tool": tool_spec(tool_id),
+        "designated_tool_call_objective": f"Objective of {name}",
+        "designated_tool_call_context": f"Context of {name}",
+        "designated_tool_call_guidances": [],
+        "designated_tool_call_validations": [],
+        "designated_tool_call_params_generation_audio_fillers": [],
+        "designated_tool_call_params_generation_audio_filler_triggered_after": 1,
+        "tool_call_specs": [],
     }
 
 

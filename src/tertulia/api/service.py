@@ -213,7 +213,7 @@ def _create(connection: Connection, actor: Actor, service: Service, release: Ver
     sets = {"edge": EDGE, "release": release.to_version_set() if release else EDGE}
     parts = services.lock_parts(connection, service.org_id, service.agent_id, service.context_graph_id)
     service_rules.check_parts(parts)
-    service_rules.check_version_sets(connection, parts, sets.values())
+    service_rules.check_version_sets(parts, sets.values())
     services.insert_service(connection, service, sets)
 
 
@@ -226,7 +226,7 @@ def _update(connection: Connection, actor: Actor, service_id: str, changes: Serv
         parts = _lock_parts(connection, after)
         service_rules.check_parts(parts)
         sets = services.list_version_sets(connection, [service.id])[service.id]
-        service_rules.check_version_sets(connection, parts, sets.values())
+        service_rules.check_version_sets(parts, sets.values())
     services.update_service(connection, after)
 
 
@@ -239,7 +239,7 @@ def _put_version_set(connection: Connection, actor: Actor, service_id: str, name
     )
     if name == "edge":
         raise BadRequest("The version set edge always has the latest versions; it cannot be changed.")
-    service_rules.check_version_sets(connection, _lock_parts(connection, service), [version_set])
+    service_rules.check_version_sets(_lock_parts(connection, service), [version_set])
     services.put_version_set(connection, service, name, version_set)
 
 

@@ -1,16 +1,10 @@
-"""Rules of a service: its models and versions exist, and the engine can walk its graphs."""
+"""Rules of a service: its models and versions exist."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
-from tertulia.engine.graph.context_graph import ContextGraph
-from tertulia.engine.graph.rules import unsupported
 from tertulia.errors import BadRequest
-from tertulia.events import VersionInfo
-from tertulia.storage import context_graph as context_graphs
 from tertulia.storage.service import ServiceParts, VersionSet
 
 CONTRACT_MODELS = frozenset(
@@ -62,29 +56,16 @@ def check_parts(parts: ServiceParts) -> None:
             raise BadRequest(f"The {noun} {part.id} has no version.")
 
 
-def check_version_sets(connection: Connection, parts: ServiceParts, sets: Iterable[VersionSet]) -> None:
-    """Refuse version sets that cannot run with an agent and a context graph.
-
-    Raises:
-        BadRequest: a model or a version does not exist, or the engine does not run a state of the graph's version.
-    """
-    agent, graph = parts.agent, parts.graph
-    graphs: set[VersionInfo] = set()
+def check_version_sets(parts: ServiceParts, sets: Iterable[VersionSet]) -> None:
+    """Raise BadRequest if a model or a version of the agent or the context graph does not exist."""
     for version_set in sets:
         check_preferences(version_set.llm_model_preferences or {})
-        _check_number("agent", version_set.agent_version, agent.latest_version)
-        latest = _check_number("context graph", version_set.context_graph_version, graph.latest_version)
-        graphs.add((graph.id, version_set.context_graph_version or latest))
-    bodies = context_graphs.list_bodies(connection, graph.org_id, graphs)
-    states = {state for body in bodies.values() for state in unsupported(ContextGraph.model_validate(body))}
-    if states:
-        raise BadRequest(f"These states of the context graph cannot be run yet: {', '.join(sorted(states))}.")
+        _check_number("agent", version_set.agent_version, parts.agent.latest_version)
+        _check_number("context graph", version_set.context_graph_version, parts.graph.latest_version)
 
 
-def _check_number(noun: str, number: int | None, latest: int | None) -> int:
-    """Raise BadRequest if a version does not exist. Return the latest one."""
+def _check_number(noun: str, number: int | None, latest: int | None) -> None:
     if latest is None:
         raise BadRequest(f"The {noun} has no version.")
     if number is not None and not 1 <= number <= latest:
         raise BadRequest(f"The {noun} has no version {number}.")
-    return latest

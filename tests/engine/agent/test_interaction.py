@@ -8,6 +8,7 @@ import pytest
 
 from tertulia.audio.decode import Recorded
 from tertulia.engine.agent.interaction import interact
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming
 from tertulia.errors import TranscriptionFailed
 from tertulia.providers.base import HEARING_PATIENCE, Transcript
@@ -27,6 +28,6 @@ async def test_a_turn_is_as_patient_with_a_long_recording_as_what_hears_it() -> 
     deaf: Any = Deaf()
 
     with pytest.raises(TranscriptionFailed):
-        await anext(interact(scene, NOBODY, NOBODY, deaf, signs.append))
+        await anext(interact(scene, NOBODY, Resources(NOBODY, deaf, signs.append)))
 
     assert signs == [30 * HEARING_PATIENCE]

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.random_graphs import ROOT, accepted_graphs, accepted_pairs, parsed
-from support.samples import AGENT, action, annotation, decision
+from support.samples import AGENT, action, annotation, decision, tool_call
 from tertulia.engine.agent.navigation import MOST_STEPS, navigate
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Agent, Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, Graphs, Position
@@ -19,17 +20,19 @@ from tertulia.events import ActionSelected, StateTransitioned
 from tertulia.providers.base import LanguageModel, Prompt
 
 TURNS = 5
+NO_VOICES: Any = None
 SAID = Incoming("user-message", "Hello.")
 
 
 class Chooser:
-    """A model that takes the key that a function picks."""
+    """A model that takes the key that a function picks, and has one thought."""
 
     def __init__(self, pick: Callable[[Sequence[str]], str]) -> None:
         self._pick = pick
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        raise NotImplementedError
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        assert prompt.interaction == "GenerateReflection"
+        yield "So be it."
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         return {"choice": self._pick(schema["properties"]["choice"]["enum"])}
@@ -51,7 +54,7 @@ async def walk(graphs: Graphs, position: Position, model: LanguageModel, incomin
     scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {})
     outcome = Outcome(position, None)
     here = (position.top.graph, position.top.state)
-    told = [told async for told in navigate(scene, outcome, Only(model))]
+    told = [told async for told in navigate(scene, outcome, Resources(Only(model), NO_VOICES))]
     for step in told:
         if isinstance(step, StateTransitioned):
             assert (step.prev_state_state_machine_version_info, step.prev_state) == here
@@ -97,3 +100,10 @@ async def test_a_graph_with_a_circle_from_earlier_days_is_an_error_and_not_a_tur
     position = context_graph.start(ROOT, {ROOT: circle}, returning=False)
     with pytest.raises(LostInGraph):
         await walk({ROOT: circle}, position, Chooser(lambda keys: keys[-1]), SAID)
+
+
+async def test_a_state_that_calls_a_tool_is_an_error_that_names_both() -> None:
+    graphs = {ROOT: parsed(action("start", "look_up"), tool_call("look_up", "end", "f" * 24), action("end"))}
+    position = context_graph.start(ROOT, graphs, returning=False)
+    with pytest.raises(LostInGraph, match=f"look_up .*{'f' * 24}"):
+        await walk(graphs, position, Chooser(lambda keys: keys[-1]), SAID)

@@ -178,8 +178,8 @@ def _check_version(connection: Connection, actor: Actor, graph_id: str, body: Co
     actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
     _refuse(problems(body))
     context_graphs.require_usable(connection, actor.org_id, body.references.values())
-    for _location, tool_id in tool_ids(body):
-        raise NotFound(f"There is no tool {tool_id}.")
+    for state, tool_id in tool_ids(body):
+        raise NotFound(f"There is no tool {tool_id}, which the state {state.name} names.")
     bodies = context_graphs.list_bodies(connection, actor.org_id, body.references.values())
     _refuse(external_problems(body, {info: ContextGraph.model_validate(other) for info, other in bodies.items()}))
 

@@ -14,9 +14,11 @@ import structlog
 
 from tertulia import clock, events
 from tertulia.engine.agent import prompt
+from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.models import Models
-from tertulia.engine.agent.navigation import choose, navigate
+from tertulia.engine.agent.navigation import navigate
 from tertulia.engine.agent.nearness import Nearness, by_words
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Behavior, Outcome, Scene
 from tertulia.engine.speech.fillers import Fillers, begun
 from tertulia.errors import ModelError
@@ -72,7 +74,7 @@ def parse(rows: Sequence[ActiveBehavior]) -> tuple[Behavior, ...]:
 
 
 def navigate_beside(
-    scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None, nearness: Nearness
+    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None
 ) -> AsyncGenerator[events.AnyAction, None]:
     """Choose a behaviour and walk to the next action, side by side. Return the steps of the choice, then the walk's.
 
@@ -82,19 +84,19 @@ def navigate_beside(
         ModelError, LostInGraph: see navigation.navigate.
     """
     if is_due(scene):
-        return _navigate_beside(scene, outcome, models, fillers, nearness)
-    return navigate(scene, outcome, models, fillers)
+        return _navigate_beside(scene, outcome, resources, fillers)
+    return navigate(scene, outcome, resources, fillers)
 
 
 async def _navigate_beside(
-    scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None, nearness: Nearness
+    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None
 ) -> AsyncGenerator[events.AnyAction, None]:
     guess = _in_force(scene)
     draft = outcome.fork()
     draft.behavior = guess
     steps: asyncio.Queue[events.AnyAction | None] = asyncio.Queue()
-    async with begun(_walk(scene, draft, models, fillers, steps)) as walk:
-        async with aclosing(select(scene, outcome, models, nearness)) as selected:
+    async with begun(_walk(scene, draft, resources, fillers, steps)) as walk:
+        async with aclosing(select(scene, outcome, resources.models, resources.nearness)) as selected:
             async for action in selected:
                 yield action
         if outcome.behavior == guess:
@@ -107,7 +109,7 @@ async def _navigate_beside(
             return
     for override in _overridden(outcome.behavior):
         yield override
-    async with aclosing(navigate(scene, outcome, models, fillers)) as walked:
+    async with aclosing(navigate(scene, outcome, resources, fillers)) as walked:
         async for action in walked:
             yield action
 
@@ -133,13 +135,13 @@ def _overridden(behavior: Behavior | None) -> list[events.AnyAction]:
 async def _walk(
     scene: Scene,
     draft: Outcome,
-    models: Models,
+    resources: Resources,
     fillers: Fillers | None,
     steps: "asyncio.Queue[events.AnyAction | None]",
 ) -> None:
     """Walk to the next action ahead of the choice. Puts each step into the queue, and None after the last."""
     try:
-        async with aclosing(navigate(scene, draft, models, fillers)) as walked:
+        async with aclosing(navigate(scene, draft, resources, fillers)) as walked:
             async for action in walked:
                 steps.put_nowait(action)
     finally:
@@ -157,7 +159,7 @@ async def select(
     Raises:
         ModelError: the model cannot be had, or answers with none of the options.
     """
-    talk = prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
+    talk = prompt.said_so_far(scene, outcome)
     recent = [turn.content[-_RECENT_CHARS:] for turn in talk.turns[-RECENT_TURNS:]]
     near = await _near(nearness, recent, scene.behaviors)
     yield events.BehaviorVectorGenerated()

@@ -11,13 +11,12 @@ from tertulia import events
 from tertulia.engine.agent import behaviors, prompt
 from tertulia.engine.agent.instructions import for_speech
 from tertulia.engine.agent.models import AttendedModels, Models, model_for
-from tertulia.engine.agent.nearness import Nearness
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState
 from tertulia.engine.speech.fillers import Fillers
-from tertulia.engine.speech.reply import Alive, SpokenReply, speak
-from tertulia.engine.speech.voices import Voices
+from tertulia.engine.speech.reply import SpokenReply, speak
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
@@ -26,13 +25,8 @@ from tertulia.providers.base import CUTS, HEARING_PATIENCE, Sign
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
 
-NOTHING_NEAR = Nearness()
-"""The nearness of texts without an embedding model."""
 
-
-async def interact(
-    scene: Scene, outcome: Outcome, models: Models, voices: Voices, alive: Alive, nearness: Nearness = NOTHING_NEAR
-) -> AsyncGenerator[events.Event, None]:
+async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> AsyncGenerator[events.Event, None]:
     """Run an interaction. Yield its events; its work is noted in `outcome`.
 
     Raises:
@@ -40,22 +34,22 @@ async def interact(
     """
     incoming = scene.incoming
     if incoming is not None and incoming.decode is not None:
-        heard = await _hear_speech(scene, outcome, incoming, incoming.decode, voices, alive)
+        heard = await _hear_speech(scene, outcome, incoming, incoming.decode, resources)
     else:
         heard = _hear(scene, outcome, incoming)
     if heard is not None:
         yield heard
-    models = AttendedModels(models, partial(alive, 0))
-    fillers = None if scene.speaking is None else Fillers(voices, scene.speaking, scene.number)
-    async with aclosing(behaviors.navigate_beside(scene, outcome, models, fillers, nearness)) as actions:
+    resources = replace(resources, models=AttendedModels(resources.models, partial(resources.alive, 0)))
+    fillers = None if scene.speaking is None else Fillers(resources.voices, scene.speaking, scene.number)
+    async with aclosing(behaviors.navigate_beside(scene, outcome, resources, fillers)) as actions:
         async for action in actions:
             yield events.CurrentAgentAction(action)
     for action in behaviors.speech_override(outcome.behavior):
         yield events.CurrentAgentAction(action)
     reply = (
-        _write(scene, outcome, models)
+        _write(scene, outcome, resources.models)
         if scene.speaking is None
-        else _speak(scene, scene.speaking, outcome, models, voices, alive)
+        else _speak(scene, scene.speaking, outcome, resources)
     )
     async with aclosing(reply) as pieces:
         async for piece in pieces:
@@ -68,14 +62,13 @@ async def _hear_speech(
     outcome: Outcome,
     incoming: Incoming,
     decode: "Callable[[], Recorded]",
-    voices: Voices,
-    alive: Alive,
+    resources: Resources,
 ) -> events.UserMessageAvailable | None:
     """Take in a message whose text has to be heard first. Return the event that tells the text."""
     recording = await asyncio.to_thread(decode)
-    alive(HEARING_PATIENCE * recording.duration_ms / 1000)
-    transcript = await voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
-    alive(0)
+    resources.alive(HEARING_PATIENCE * recording.duration_ms / 1000)
+    transcript = await resources.voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
+    resources.alive(0)
     text = transcript.text.strip()
     if not text:
         raise NothingHeard("There is no speech in the recording.")
@@ -105,9 +98,8 @@ def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign]
     """Ask the model for the reply. Return its pieces; the prompt, which is large, is not kept meanwhile."""
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
-    talk = prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
     state, action = for_speech(state, outcome.action, outcome.behavior)
-    question = prompt.engage_user(scene, outcome.position.top.graph, state, action, talk)
+    question = prompt.engage_user(scene, outcome.position.top.graph, state, action, prompt.said_so_far(scene, outcome))
     model, question = model_for(models, scene.llm_model_preferences, question)
 
     def note(sign: Sign) -> None:
@@ -147,14 +139,13 @@ def _refuse_to_take_back(sign: Sign) -> None:
 
 
 async def _speak(
-    scene: Scene, speaking: Speaking, outcome: Outcome, models: Models, voices: Voices, alive: Alive
+    scene: Scene, speaking: Speaking, outcome: Outcome, resources: Resources
 ) -> AsyncGenerator[events.NewMessage, None]:
     """Speak the reply. Yield its pieces."""
     began = outcome.next_time()
     reply = SpokenReply(outcome.message_id)
-    async with aclosing(
-        speak(_reply(scene, outcome, models, _refuse_to_take_back), speaking, reply, voices, alive)
-    ) as pieces:
+    text = _reply(scene, outcome, resources.models, _refuse_to_take_back)
+    async with aclosing(speak(text, speaking, reply, resources.voices, resources.alive)) as pieces:
         async for piece in pieces:
             yield piece
     outcome.full_message = reply.text

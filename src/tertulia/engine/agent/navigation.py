@@ -6,24 +6,38 @@ annotation states add a thought. The walk ends at the first action that is chose
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from tertulia import events
 from tertulia.engine.agent import prompt
+from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.instructions import for_navigation
-from tertulia.engine.agent.models import Models, model_for
+from tertulia.engine.agent.memory import recall_state
+from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.reflection import reflect
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
-from tertulia.engine.graph.context_graph import ActionState, AnnotationState, DecisionState, ExitCondition, Hop, State
+from tertulia.engine.graph.context_graph import (
+    ActionState,
+    AnnotationState,
+    DecisionState,
+    ExitCondition,
+    Hop,
+    RecallState,
+    ReflectionState,
+    State,
+    ToolCallState,
+)
 from tertulia.engine.speech.fillers import Fillers, begun
-from tertulia.errors import LostInGraph, ModelMisbehaved
+from tertulia.errors import LostInGraph
 
 MOST_STEPS = 50
 """Changes of state in one turn after which the next action state speaks, whatever exits it has."""
 
 
 async def navigate(
-    scene: Scene, outcome: Outcome, models: Models, fillers: Fillers | None = None
+    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None = None
 ) -> AsyncGenerator[events.AnyAction, None]:
     """Walk to the next action, and note position, action, objective, thoughts and log in `outcome`.
 
@@ -41,7 +55,7 @@ async def navigate(
             silent.clear()
             may_leave = _may_leave(scene, outcome, visited)
             visited.add(outcome.position)
-            chosen = await _select_next_action(scene, outcome, models, state, may_leave=may_leave)
+            chosen = await _select_next_action(scene, outcome, resources.models, state, may_leave=may_leave)
             if isinstance(chosen, str):
                 outcome.action, outcome.objective = chosen, state.objective
                 yield events.ActionSelected(chosen)
@@ -50,27 +64,30 @@ async def navigate(
                 yield action
             continue
         silent.add(outcome.position)
-        async with aclosing(_pass(scene, outcome, models, state, fillers)) as actions:
+        async with aclosing(_pass(scene, outcome, resources, state, fillers)) as actions:
             async for action in actions:
                 yield action
     raise LostInGraph("The context graph leads in a circle without an action.")
 
 
-async def _pass(
-    scene: Scene, outcome: Outcome, models: Models, state: State, fillers: Fillers | None
+def _pass(
+    scene: Scene, outcome: Outcome, resources: Resources, state: State, fillers: Fillers | None
 ) -> AsyncGenerator[events.AnyAction, None]:
-    """Go through a state that does not speak, telling each step."""
-    if isinstance(state, DecisionState):
-        async with aclosing(_decide(scene, outcome, models, state, fillers)) as actions:
-            async for action in actions:
-                yield action
-    elif isinstance(state, AnnotationState):
-        thought = outcome.add("agent-inner-thought", scene.agent.identity.name, state.inner_thought)
-        yield events.AnnotationRetrieved(state.inner_thought)
-        for action in _told(_go(scene, outcome, state.next_state, {"inner_thought_message_id": thought.id})):
-            yield action
-    else:
-        raise LostInGraph(f"The engine cannot run the state {state.name} yet.")
+    """Go through a state that does not speak. Returns its steps, each when it is taken."""
+    match state:
+        case DecisionState():
+            return _decide(scene, outcome, resources.models, state, fillers)
+        case AnnotationState():
+            return _annotate(scene, outcome, state)
+        case RecallState():
+            return _recall(scene, outcome, resources, state)
+        case ReflectionState():
+            return _reflect(scene, outcome, resources, state, fillers)
+        case ToolCallState():
+            tool = state.designated_tool.tool_id
+            raise LostInGraph(f"The state {state.name} calls the tool {tool}, and tools cannot be called yet.")
+        case ActionState():
+            raise AssertionError("an action state speaks")
 
 
 def _may_leave(scene: Scene, outcome: Outcome, visited: set[context_graph.Position]) -> bool:
@@ -93,7 +110,7 @@ async def _select_next_action(
     choices = {key: _text(option) for key, option in options.items()}
     version = outcome.position.top.graph
     question = prompt.select_next_action(
-        scene, version, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices
+        scene, version, for_navigation(state, outcome.behavior), prompt.said_so_far(scene, outcome), choices
     )
     return options[await choose(scene, models, question, choices)]
 
@@ -103,15 +120,13 @@ async def _decide(
 ) -> AsyncGenerator[events.AnyAction, None]:
     """Leave a decision state. If that takes long, say something meanwhile. Yields each step when it is taken."""
     yield (started := events.DecisionStarted())
-    if fillers is None:
-        chosen = await _select_exit(scene, outcome, models, state)
-    else:
-        async with begun(_select_exit(scene, outcome, models, state)) as choice:
+    async with begun(_select_exit(scene, outcome, models, state)) as choice:
+        if fillers is not None:
             after_s = state.audio_filler_triggered_after
             filler = await fillers.meanwhile(choice, started, state.audio_fillers, after_s)
             if filler is not None:
                 yield filler
-            chosen = await choice
+        chosen = await choice
     for action in _leave(scene, outcome, chosen):
         yield action
 
@@ -121,7 +136,9 @@ async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: De
         return state.exit_conditions[0]
     options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
     choices = {key: option.description for key, option in options.items()}
-    question = prompt.select_exit(scene, for_navigation(state, outcome.behavior), _talk(scene, outcome), choices)
+    question = prompt.select_exit(
+        scene, for_navigation(state, outcome.behavior), prompt.said_so_far(scene, outcome), choices
+    )
     return options[await choose(scene, models, question, choices)]
 
 
@@ -129,22 +146,40 @@ def _text(option: str | ExitCondition) -> str:
     return option if isinstance(option, str) else option.description
 
 
-def _talk(scene: Scene, outcome: Outcome) -> prompt.Said:
-    return prompt.said([*scene.history, *outcome.messages], scene.person.timezone)
+async def _annotate(scene: Scene, outcome: Outcome, state: AnnotationState) -> AsyncGenerator[events.AnyAction, None]:
+    """Add the thought of a state to the conversation, and leave it. Yields each step when it is taken."""
+    thought = outcome.add("agent-inner-thought", scene.agent.identity.name, state.inner_thought)
+    yield events.AnnotationRetrieved(state.inner_thought)
+    for action in _told(_go(scene, outcome, state.next_state, {"inner_thought_message_id": thought.id})):
+        yield action
 
 
-async def choose(scene: Scene, models: Models, question: prompt.Prompt, choices: prompt.Choices) -> str:
-    """Have the model of a step choose. Return the key of the choice.
+async def _recall(
+    scene: Scene, outcome: Outcome, resources: Resources, state: RecallState
+) -> AsyncGenerator[events.AnyAction, None]:
+    """Look for what a state wants to know, and leave it. Yields each step when it is taken."""
+    before = len(outcome.performed_queries)
+    recalled = recall_state(scene, outcome, resources.models, resources.recall, state)
+    async with aclosing(recalled) as actions:
+        async for action in actions:
+            yield action
+    log = {"performed_queries": outcome.performed_queries[before:]}
+    for action in _told(_go(scene, outcome, state.next_state, log)):
+        yield action
 
-    Raises:
-        ModelError: the model cannot be had, or answers with none of the keys.
-    """
-    model, question = model_for(models, scene.llm_model_preferences, question)
-    answer = await model.choose(question, prompt.choice_schema(choices))
-    key = cast("Mapping[str, Any]", answer).get("choice") if isinstance(answer, Mapping) else None
-    if not isinstance(key, str) or key not in choices:
-        raise ModelMisbehaved(f"{question.interaction} answered with none of the options")
-    return key
+
+async def _reflect(
+    scene: Scene, outcome: Outcome, resources: Resources, state: ReflectionState, fillers: Fillers | None
+) -> AsyncGenerator[events.AnyAction, None]:
+    """Think about the problem of a state, and leave it. Yields each step when it is taken."""
+    before = len(outcome.messages)
+    async with aclosing(reflect(scene, outcome, resources, state, fillers)) as actions:
+        async for action in actions:
+            yield action
+    thought = outcome.messages[before]
+    log: dict[str, Any] = {"inner_thought_message_id": thought.id, "tool_call_logs": []}
+    for action in _told(_go(scene, outcome, state.next_state, log)):
+        yield action
 
 
 def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.AnyAction]:

@@ -18,8 +18,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tertulia import languages
-from tertulia.engine.agent.scene import Agent, Person, Scene
-from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState
+from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene
+from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState
 from tertulia.events import VersionInfo
 from tertulia.providers.base import Choice, Option, Prompt, Role, Turn
 from tertulia.storage.turn.values import Message
@@ -27,6 +27,7 @@ from tertulia.storage.turn.values import Message
 SELECT_NEXT_ACTION = "SelectNextAction"
 SELECT_NEXT_ACTION_FOR_DECISION_STATE = "SelectNextActionForDecisionState"
 SELECT_DYNAMIC_BEHAVIOR = "SelectDynamicBehavior"
+GENERATE_REFLECTION = "GenerateReflection"
 ENGAGE_USER = "EngageUser"
 RECOMMEND_RESPONSES = "RecommendResponses"
 GENERATE_CONVERSATION_STARTERS = "GenerateConversationStarters"
@@ -65,16 +66,22 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The conversation as a model is shown it, and the newest thoughts of the agent."""
+    """The conversation as a model is shown it, the newest thoughts of the agent, and what it remembers of the user."""
 
     turns: Sequence[Turn]
     thoughts: Sequence[str]
+    memories: Sequence[str] = ()
 
 
-def said(messages: Iterable[Message], timezone: str) -> Said:
+def said_so_far(scene: Scene, outcome: Outcome) -> Said:
+    """Arrange the messages of a conversation up to this moment of an interaction. Returns them with its memories."""
+    return said([*scene.history, *outcome.messages], scene.person.timezone, outcome.working_memory)
+
+
+def said(messages: Iterable[Message], timezone: str, memories: Iterable[Recollection] = ()) -> Said:
     """Arrange messages as turns that alternate and begin with the user, as every vendor accepts them.
 
-    Returns the turns, with times in `timezone`, and apart from them the newest thoughts, each once.
+    Returns the turns, with times in `timezone`, and apart from them the newest thoughts, each once, and the memories.
     """
     turns: list[tuple[Role, list[str]]] = []
     thoughts: dict[str, None] = {}
@@ -91,7 +98,11 @@ def said(messages: Iterable[Message], timezone: str) -> Said:
         if not turns or turns[-1][0] != role:
             turns.append((role, []))
         turns[-1][1].append(_shown(message, timezone))
-    return Said([Turn(role, "\n\n".join(texts)) for role, texts in turns], list(thoughts)[-_MOST_THOUGHTS:])
+    return Said(
+        [Turn(role, "\n\n".join(texts)) for role, texts in turns],
+        list(thoughts)[-_MOST_THOUGHTS:],
+        [memory.content for memory in memories],
+    )
 
 
 def _shown(message: Message, timezone: str) -> str:
@@ -159,6 +170,16 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
     )
     choice = Choice(_named(state, choices), [state.objective, *state.decision_guidelines])
     return replace(_prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, scene, talk, question), choice=choice)
+
+
+def generate_reflection(scene: Scene, state: ReflectionState, talk: Said) -> Prompt:
+    """Ask for a thought about the problem of a reflection state."""
+    words = "one word" if state.word_limit == 1 else f"{state.word_limit} words"
+    question = _note(
+        *_aim(state.problem, talk),
+        f"For once you write for yourself: think it over. Write only the thought, in at most {words}.",
+    )
+    return _prompt(GENERATE_REFLECTION, scene, talk, question)
 
 
 def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:
@@ -241,9 +262,13 @@ def _prompt(interaction: str, scene: Scene, talk: Said, question: str) -> Prompt
     return Prompt(interaction, system(setting), turns, question=question)
 
 
-def _aim(objective: str, talk: Said) -> tuple[str, str]:
+def _aim(objective: str, talk: Said) -> tuple[str, str, str]:
     """Write the beginning of a note, the same in all steps that a state takes. Returns its lines."""
-    return f"Your objective now: {objective}", _list("What you have thought:", talk.thoughts)
+    return (
+        f"Your objective now: {objective}",
+        _list("What you remember of the user:", talk.memories),
+        _list("What you have thought:", talk.thoughts),
+    )
 
 
 def _note(*lines: str) -> str:

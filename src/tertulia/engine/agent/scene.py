@@ -103,6 +103,15 @@ class Behavior:
 
 
 @dataclass(frozen=True, slots=True)
+class Recollection:
+    """A memory of the user that was found: what is remembered, and the circumstances in which it was said."""
+
+    id: str
+    content: str
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The knowledge of an interaction when it begins. `incoming` is None when the agent opens the conversation.
 
@@ -122,6 +131,8 @@ class Scene:
     behaviors: Sequence[Behavior] = ()
     previous_behavior: VersionInfo | None = None
     """The behaviour that the turn before chose."""
+    performed_queries: Sequence[str] = ()
+    """The queries that recall states asked in earlier turns of this conversation."""
 
     @property
     def language(self) -> str:
@@ -150,17 +161,27 @@ class Outcome:
     behavior: Behavior | None = None
     """The dynamic behaviour that is in force in this interaction."""
     invocation: Invocation | None = None
+    working_memory: list[Recollection] = field(default_factory=list[Recollection])
+    """The recollections of this interaction, each once."""
+    performed_queries: list[str] = field(default_factory=list[str])
+    """The queries that recall states have asked in this interaction."""
 
     def fork(self) -> "Outcome":
         """Copy the work so far, to go on with it in a way that may be given up. Return the copy."""
         return replace(
-            self, messages=list(self.messages), recordings=list(self.recordings), transitions=list(self.transitions)
+            self,
+            messages=list(self.messages),
+            recordings=list(self.recordings),
+            transitions=list(self.transitions),
+            working_memory=list(self.working_memory),
+            performed_queries=list(self.performed_queries),
         )
 
     def adopt(self, draft: "Outcome") -> None:
         """Take over the walk of a copy, and the thoughts that came with it."""
         self.position, self.action, self.objective = draft.position, draft.action, draft.objective
         self.messages, self.transitions, self.last_time = draft.messages, draft.transitions, draft.last_time
+        self.working_memory, self.performed_queries = draft.working_memory, draft.performed_queries
 
     def next_time(self, at_least: datetime | None = None) -> datetime:
         """Choose a time for the next message. Return now, or a moment later than every message before it."""
@@ -190,6 +211,11 @@ class Outcome:
         self.messages.append(message)
         return message
 
+    def remember(self, recollections: Sequence[Recollection]) -> None:
+        """Add recollections to the working memory, unless they are in it."""
+        known = {recollection.id for recollection in self.working_memory}
+        self.working_memory += [found for found in recollections if found.id not in known]
+
     def keep(self, message_id: str, content_type: ContentType, body: bytes) -> None:
         """Add the recording of a message to those that will be committed."""
         self.recordings.append(Recording(message_id, content_type, body))
@@ -203,7 +229,7 @@ class Outcome:
             "current_state_action": self.action,
             "current_state_objective": self.objective,
             "state_transition_logs": self.transitions,
-            "working_memory": [],
+            "working_memory": [{"content": found.content, "context": found.context} for found in self.working_memory],
             "triggered_dynamic_behavior_set_version_info": self.behavior and self.behavior.version,
             "select_next_action_tool_call_logs": [],
             "engage_user_tool_call_logs": [],

@@ -21,9 +21,6 @@ from tertulia.engine.graph.context_graph import (
 Location = tuple[str | int, ...]
 Problem = tuple[Location, str]
 
-RUNNABLE: Final = frozenset({"action", "decision", "annotation"})
-"""The kinds of state that the engine runs."""
-
 MOST_STATES: Final = 2000
 MOST_EXITS: Final = 100
 """Exit conditions of a state; a model is shown all of them."""
@@ -83,18 +80,13 @@ def warnings(graph: ContextGraph) -> list[str]:
     return found
 
 
-def unsupported(graph: ContextGraph) -> list[str]:
-    """Look for states that the engine cannot run: of another kind, or with tools. Returns their names."""
-    return [state.name for state in graph.states if state.type not in RUNNABLE or _uses_tools(state)]
-
-
-def tool_ids(graph: ContextGraph) -> list[tuple[Location, str]]:
-    """Collect every tool that a graph names. Returns each with its place in the body."""
-    found: list[tuple[Location, str]] = []
-    for index, state in enumerate(graph.states):
-        for field, value in state:
+def tool_ids(graph: ContextGraph) -> list[tuple[State, str]]:
+    """Collect every tool that a graph names. Returns each with the state that names it."""
+    found: list[tuple[State, str]] = []
+    for state in graph.states:
+        for _field, value in state:
             specs = cast("list[Any]", value) if isinstance(value, list) else [value]
-            found += [(("states", index, field), spec.tool_id) for spec in specs if isinstance(spec, ToolCallSpec)]
+            found += [(state, spec.tool_id) for spec in specs if isinstance(spec, ToolCallSpec)]
     return found
 
 
@@ -105,12 +97,6 @@ def targets(state: State) -> list[tuple[Location, NextState]]:
             (("exit_conditions", n, "next_state"), exit_.next_state) for n, exit_ in enumerate(state.exit_conditions)
         ]
     return [(("next_state",), state.next_state)]
-
-
-def _uses_tools(state: State) -> bool:
-    if isinstance(state, ActionState):
-        return bool(state.action_tool_call_specs or state.exit_condition_tool_call_specs)
-    return isinstance(state, DecisionState) and bool(state.tool_call_specs)
 
 
 def _size_problems(graph: ContextGraph) -> Iterator[Problem]:

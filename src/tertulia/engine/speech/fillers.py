@@ -20,6 +20,9 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+StartedStep = events.DecisionStarted | events.ReflectionStarted
+"""A step that may take long."""
+
 
 @asynccontextmanager
 async def begun(step: Coroutine[Any, Any, T]) -> AsyncGenerator[asyncio.Task[T]]:
@@ -43,7 +46,7 @@ class Fillers:
         self._turn = turn
 
     async def meanwhile(
-        self, step: asyncio.Task[Any], started: events.DecisionStarted, fillers: Sequence[str], after_s: float
+        self, step: asyncio.Task[Any], started: StartedStep, fillers: Sequence[str], after_s: float
     ) -> events.ActionTooLong | None:
         """Wait until a step has ended, or takes longer than `after_s` and there is something to say meanwhile.
 

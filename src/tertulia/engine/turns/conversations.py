@@ -18,7 +18,6 @@ from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.prompt import Setting
 from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.agent.suggestions import Starter, StarterWish
-from tertulia.engine.graph import rules
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
 from tertulia.engine.turns.following import Following
@@ -144,7 +143,6 @@ class Conversations:
             if isinstance(claimed, Stream):
                 return claimed
             async with _abandoned_with_error(database, claimed):
-                await self._refuse_what_cannot_run(database, claimed)
                 speaking = await self._speaking(database, claimed, options.voice)
             turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes))
             turn.tell(events.ConversationCreated(claimed.conversation_id))
@@ -216,13 +214,6 @@ class Conversations:
         refuse_unheard(self.voices, _language(claim, agent))
         terms = await database.read(find_keyterms, claim.org_id, claim.service_id)
         return list(dict.fromkeys([*terms, *claim.profile.keyterms]))
-
-    async def _refuse_what_cannot_run(self, database: Database, claim: Claim) -> None:
-        """Refuse a graph that cannot be run: a version set may follow one that came after the service was checked."""
-        graphs = await self._library.graphs(database, claim.graph)
-        names = [name for graph in graphs.values() for name in rules.unsupported(graph)]
-        if names:
-            raise BadRequest(f"The service's context graph has states that cannot be run yet: {', '.join(names)}.")
 
     async def _claim(
         self, database: Database, gate: Gate, ticket: IdempotencyTicket | None, claim: ClaimUnit

@@ -17,6 +17,7 @@ from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.nearness import Nearness
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
@@ -204,8 +205,8 @@ class Runner:
         scene = await self._scene(turn, incoming, speaking)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
-        models = self._models.of(turn.claim.org_id)
-        happening = interact(scene, outcome, models, self._voices, turn.patience.touch, self._nearness)
+        resources = Resources(self._models.of(turn.claim.org_id), self._voices, turn.patience.touch, self._nearness)
+        happening = interact(scene, outcome, resources)
         async with aclosing(happening):
             async for event in happening:
                 turn.tell(event)

@@ -1,0 +1,30 @@
+"""The resources of an interaction: what it may use outside itself."""
+
+from dataclasses import dataclass
+
+from tertulia.engine.agent.memory import NO_RECALL, Recall
+from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.nearness import Nearness
+from tertulia.engine.speech.reply import Alive
+from tertulia.engine.speech.voices import Voices
+
+NOTHING_NEAR = Nearness()
+"""The nearness of texts without an embedding model."""
+
+
+def _ignore(_silent_s: float) -> None:
+    """Take no notice of a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The models and voices that an interaction can reach, the nearness of texts, and the memory of its user.
+
+    `alive` says that the interaction lives, and may be silent for so many seconds before that is counted.
+    """
+
+    models: Models
+    voices: Voices
+    alive: Alive = _ignore
+    nearness: Nearness = NOTHING_NEAR
+    recall: Recall = NO_RECALL
