@@ -78,19 +78,21 @@ def _action(
 # A small model compares the user's message with the texts of exits and actions: exits say what people say, in their
 # words, and actions are short. The model that repeats takes the exit that shares a word with the message.
 _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
-_BOOK: Final = "The person wants you to recommend a book, novel or story, or talks about one"
 
 _BOOKS: Final = _action(
     "books",
     "Welcome the person, and help them to find a book that they like.",
     "Ask which kind of book the person likes, recommend a book of the reading circle, or talk about it.",
-    [_exit("The person asks when or where the meetings are, what they cost, or how to join.", "a_guest"), _BYE],
+    [
+        _exit("The person asks about the meetings: when, where, on which day, or how to join.", "asks_about_meetings"),
+        _BYE,
+    ],
     guidelines=["Answer the person's question first.", "Name one book at a time."],
 )
 
-_A_GUEST: Final[dict[str, Any]] = {
+_ASKS_ABOUT_MEETINGS: Final[dict[str, Any]] = {
     "type": "annotation",
-    "name": "a_guest",
+    "name": "asks_about_meetings",
     "inner_thought": "This person may come to a meeting: everybody is welcome.",
     "next_state": "meetings",
 }
@@ -99,20 +101,9 @@ _MEETINGS: Final = _action(
     "meetings",
     "Have the person know all about the meetings.",
     "Tell about the meetings.",
-    [_exit(f"{_BOOK}, or says goodbye.", "something_else")],
+    [_exit("The person wants you to recommend a book, novel or story, or talks about one.", "books"), _BYE],
     guidelines=["Answer the person's question first."],
 )
-
-_SOMETHING_ELSE: Final[dict[str, Any]] = {
-    "type": "decision",
-    "name": "something_else",
-    "objective": "Find out what the person wants now.",
-    "decision_guidelines": [],
-    "exit_conditions": [_exit(f"{_BOOK}.", "books"), _BYE],
-    "tool_call_specs": [],
-    "audio_fillers": [],
-    "audio_filler_triggered_after": 2,
-}
 
 _FAREWELL: Final = _action(
     "farewell",
@@ -124,7 +115,7 @@ _FAREWELL: Final = _action(
 
 CONTEXT_GRAPH: Final[dict[str, Any]] = {
     "description": "A reading circle: recommends books to a person and tells about its meetings.",
-    "states": [_BOOKS, _A_GUEST, _MEETINGS, _SOMETHING_ELSE, _FAREWELL],
+    "states": [_BOOKS, _ASKS_ABOUT_MEETINGS, _MEETINGS, _FAREWELL],
     "new_user_initial_state": "books",
     "returning_user_initial_state": "books",
     "terminal_state": "farewell",

@@ -44,6 +44,7 @@ You: I keep those to myself. What would you like?"""
 
 _NOTES_RULES = tuple(NOTES.splitlines()[:2])  # what follows is the example
 _BEGINNING = "(The conversation begins.)"
+_NOTHING_SAID = "The user has said nothing yet: yours is the first message."
 _SILENCE = "(The user says nothing. Go on.)"
 _ANSWER_WITH_KEY = 'Answer with its key, in JSON: {"choice": KEY}.'
 _NAME = re.compile(r"\w+")
@@ -230,6 +231,7 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
         _list("Limits:", limits),
         "" if scene.speaking is None else SPOKEN,
         _later(scene),
+        _NOTHING_SAID if scene.incoming is None else "",
         f"Now: {action}\nWrite only your next message to the user.",
     )
     return replace(
