@@ -1,16 +1,26 @@
-"""Wrong fields in plain words: the errors of pydantic, without a word of Python or of what was sent.
+"""Wrong and unknown fields in plain words: the errors of pydantic, without a word of Python or of what was sent.
 
 A problem is `{"type", "loc", "msg"}`, FastAPI's form of an item of a 422.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import count
 from typing import Any, cast
 
+from pydantic import BaseModel
 from pydantic_core import ValidationError
 
 Problem = dict[str, Any]
 
+Place = tuple[str | int, ...]
+"""The names and numbers that lead to a field."""
+
+MOST_UNKNOWN = 100
+"""Fields that are told as not known, at most about."""
+
 OBJECT, LIST, NUMBER, WHOLE = "object_type", "list_type", "float_type", "int_type"
+_CONTAINERS = frozenset({dict, list})
 _OTHER = "This value is not valid."
 
 _TYPES = {
@@ -135,3 +145,42 @@ def _followed(steps: Sequence[str | int], sent: object, *, keep_last: bool) -> l
             continue
         followed.append(step)
     return followed
+
+
+def unknown_fields(value: object, sent: object) -> list[Place]:
+    """Compare a checked value with what was sent. Return the places of the fields that its type does not know."""
+    found: list[Place] = []
+    _collect_unknown(value, sent, (), found)
+    return found
+
+
+def _collect_unknown(value: object, sent: object, path: Place, found: list[Place]) -> None:
+    if value is sent or len(found) >= MOST_UNKNOWN:  # any value is allowed here, or enough is known
+        return
+    if isinstance(value, BaseModel) and isinstance(sent, dict):
+        attributes = _attributes(type(value))
+        for name, item in cast("dict[str, object]", sent).items():
+            if name not in attributes:
+                found.append((*path, name))
+            elif type(item) in _CONTAINERS:
+                _collect_unknown(getattr(value, attributes[name]), item, (*path, name), found)
+        return
+    for name, part, item in _pairs(value, sent):
+        if type(item) in _CONTAINERS:
+            _collect_unknown(part, item, (*path, name), found)
+
+
+def _pairs(value: object, sent: object) -> Iterable[tuple[str | int, object, object]]:
+    """Pair the items of a list or object with what was sent for them. Return each pair with its name."""
+    if isinstance(value, list | tuple) and isinstance(sent, list):
+        return zip(count(), cast("list[object]", value), cast("list[object]", sent), strict=False)
+    if isinstance(value, dict) and isinstance(sent, dict):
+        keyed = cast("dict[str, object]", value)
+        return zip(keyed, keyed.values(), cast("dict[str, object]", sent).values(), strict=False)
+    return ()
+
+
+@cache
+def _attributes(kind: type[BaseModel]) -> dict[str, str]:
+    """Return the attribute of a model for each name of the wire."""
+    return {field.alias or name: name for name, field in kind.model_fields.items()}

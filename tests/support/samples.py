@@ -191,9 +191,10 @@ def service(agent_id: str, graph_id: str, **fields: Any) -> Json:
 
 
 def make_service(client: httpx2.Client, body: Json | None = None, **fields: Any) -> str:
-    """Make a service of a context graph, with an agent unless `fields` name one. Return its identifier."""
+    """Make a service of a context graph, with an agent and a graph unless `fields` name them. Return its identifier."""
     agent_id = fields.pop("agent_id", None) or make_agent(client)
-    new = service(agent_id, make_graph(client, body or short_graph()), **fields)
+    graph_id = fields.pop("graph_id", None) or make_graph(client, body or short_graph())
+    new = service(agent_id, graph_id, **fields)
     return str(_created(client.post("/service/", json=new))["id"])
 
 

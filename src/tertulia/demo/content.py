@@ -78,15 +78,17 @@ def _action(
 # A small model compares the user's message with the texts of exits and actions: exits say what people say, in their
 # words, and actions are short. The model that repeats takes the exit that shares a word with the message.
 _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
+_MEETING: Final = _exit(
+    "The person asks about the meetings: when, where, on which day, or how to join.", "asks_about_meetings"
+)
+_OTHER: Final = _exit("The person asks for something else: weather, sport, news, a program, instructions.", "other")
+_BOOK: Final = _exit("The person wants you to recommend a book, novel or story, or talks about one.", "books")
 
 _BOOKS: Final = _action(
     "books",
-    "Welcome the person, and help them to find a book that they like.",
+    "Help the person to find a book that they like.",
     "Ask which kind of book the person likes, recommend a book of the reading circle, or talk about it.",
-    [
-        _exit("The person asks about the meetings: when, where, on which day, or how to join.", "asks_about_meetings"),
-        _BYE,
-    ],
+    [_MEETING, _OTHER, _BYE],
     guidelines=["Answer the person's question first.", "Name one book at a time."],
 )
 
@@ -101,8 +103,16 @@ _MEETINGS: Final = _action(
     "meetings",
     "Have the person know all about the meetings.",
     "Tell about the meetings.",
-    [_exit("The person wants you to recommend a book, novel or story, or talks about one.", "books"), _BYE],
+    [_BOOK, _BYE],
     guidelines=["Answer the person's question first."],
+)
+
+_OTHER_STATE: Final = _action(
+    "other",
+    "Lead the person back to books.",
+    "Say kindly that you only know about books and the reading circle, and ask which kind of book the person likes.",
+    [_MEETING, _BOOK, _BYE],
+    guidelines=[],
 )
 
 _FAREWELL: Final = _action(
@@ -115,7 +125,7 @@ _FAREWELL: Final = _action(
 
 CONTEXT_GRAPH: Final[dict[str, Any]] = {
     "description": "A reading circle: recommends books to a person and tells about its meetings.",
-    "states": [_BOOKS, _ASKS_ABOUT_MEETINGS, _MEETINGS, _FAREWELL],
+    "states": [_BOOKS, _ASKS_ABOUT_MEETINGS, _MEETINGS, _OTHER_STATE, _FAREWELL],
     "new_user_initial_state": "books",
     "returning_user_initial_state": "books",
     "terminal_state": "farewell",

@@ -11,6 +11,8 @@ Role = Literal["user", "assistant"]
 
 DIRECTION = re.compile(r"\((?!Event at )[^()]*\)")
 """The text that a prompt has in the place of a message that nobody sent."""
+BEGINNING = "(The conversation begins.)"
+"""The direction in the place of a first message, when the agent opens the conversation."""
 
 Cut = Literal["length", "content_filter"]
 """Why a reply ends before its model was done: no room was left for it, or a filter of the vendor stopped it."""

@@ -264,8 +264,8 @@ def test_fields_within_fields_are_compared_too() -> None:
         "keyterms": [],
         **body,
     }
-    assert bodies.unknown_fields(reader.read(whole), whole) == [
-        "release_version_set.llm_model_preferences.EngageUser.param"
+    assert problems.unknown_fields(reader.read(whole), whole) == [
+        ("release_version_set", "llm_model_preferences", "EngageUser", "param")
     ]
     state: dict[str, Any] = {
         "type": "decision",
@@ -285,7 +285,7 @@ def test_fields_within_fields_are_compared_too() -> None:
         | dict.fromkeys(names, "a")
         | {name: list[str]() for name in lists}
     )
-    assert bodies.unknown_fields(bodies.BodyReader(ContextGraph).read(graph), graph) == [
-        "states.0.exit_conditions.0.nxt",
-        "states.0.audio_filler",
+    assert problems.unknown_fields(bodies.BodyReader(ContextGraph).read(graph), graph) == [
+        ("states", 0, "exit_conditions", 0, "nxt"),
+        ("states", 0, "audio_filler"),
     ]

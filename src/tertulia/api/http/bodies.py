@@ -1,17 +1,15 @@
-"""JSON bodies: decoded, checked without counting every mistake of a large one, and compared with what is known.
+"""JSON bodies: decoded, and checked without counting every mistake of a large one.
 
 Making an error of pydantic takes longer than checking the value. So a body is checked first by a validator that stops
 at the first wrong item of each list and object; everything that is wrong is told of small bodies only.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
-from itertools import count
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, SchemaValidator
 
 from tertulia import problems
@@ -22,12 +20,6 @@ SMALL = 2000
 DEEPEST = 100
 """Objects and lists within each other."""
 
-UNKNOWN = 100
-"""Fields that are told as not known, at most about."""
-
-Path = tuple[str | int, ...]
-
-_CONTAINERS = frozenset({dict, list})
 _BOM = b"\xef\xbb\xbf"
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NUL = "\0"
@@ -87,45 +79,6 @@ class BodyReader:
         except ValidationError as whole:
             return whole
         return error
-
-
-def unknown_fields(value: object, sent: object) -> list[str]:
-    """Compare a checked body with what was sent. Return the fields that its type does not know, as `states.2.nme`."""
-    found: list[Path] = []
-    _collect_unknown(value, sent, (), found)
-    return [".".join(map(str, path)) for path in found]
-
-
-def _collect_unknown(value: object, sent: object, path: Path, found: list[Path]) -> None:
-    if value is sent or len(found) >= UNKNOWN:  # any value is allowed here, or enough is known
-        return
-    if isinstance(value, BaseModel) and isinstance(sent, dict):
-        attributes = _attributes(type(value))
-        for name, item in cast("dict[str, object]", sent).items():
-            if name not in attributes:
-                found.append((*path, name))
-            elif type(item) in _CONTAINERS:
-                _collect_unknown(getattr(value, attributes[name]), item, (*path, name), found)
-        return
-    for name, part, item in _pairs(value, sent):
-        if type(item) in _CONTAINERS:
-            _collect_unknown(part, item, (*path, name), found)
-
-
-def _pairs(value: object, sent: object) -> Iterable[tuple[str | int, object, object]]:
-    """Pair the items of a list or object with what was sent for them. Return each pair with its name."""
-    if isinstance(value, list | tuple) and isinstance(sent, list):
-        return zip(count(), cast("list[object]", value), cast("list[object]", sent), strict=False)
-    if isinstance(value, dict) and isinstance(sent, dict):
-        keyed = cast("dict[str, object]", value)
-        return zip(keyed, keyed.values(), cast("dict[str, object]", sent).values(), strict=False)
-    return ()
-
-
-@cache
-def _attributes(kind: type[BaseModel]) -> dict[str, str]:
-    """Return the attribute of a model for each name of the wire."""
-    return {field.alias or name: name for name, field in kind.model_fields.items()}
 
 
 def is_larger(value: object, most: int) -> bool:

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope
 
+from tertulia import problems
 from tertulia.api.http import bodies
 from tertulia.api.http.bodies import BodyReader
 from tertulia.api.http.deps import find_claims, find_runtime, needs_caller
@@ -115,8 +116,8 @@ class ContractRequest(Request):
     def warn_of_unknown_fields(self) -> None:
         """Have the response name the fields of the body that mean nothing here."""
         if self._read is not None:
-            for name in bodies.unknown_fields(*self._read):
-                warn(self, unknown(name))
+            for place in problems.unknown_fields(*self._read):
+                warn(self, unknown(".".join(map(str, place))))
 
 
 def refuse_nul_in_path(request: HTTPConnection) -> None:

@@ -26,7 +26,7 @@ import xllamacpp  # pyright: ignore[reportMissingTypeStubs]
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import DIRECTION, Choice, Prompt
+from tertulia.providers.base import BEGINNING, DIRECTION, Choice, Prompt, Turn
 from tertulia.providers.models import chat, judging
 from tertulia.providers.models.secrecy import SecrecyGuard
 from tertulia.providers.models.thoughts import ThoughtFilter
@@ -51,6 +51,7 @@ _ENOUGH_CHARS = 400
 """A reply ends with the sentence that makes it longer than this, unless its length was set."""
 _CHOICE = {"temperature": 0, "max_tokens": 400}
 _DEFLECT = "[Note. Say in one short sentence that you keep that to yourself. Ask what else the user would like.]"
+_GREETING = "Hello!"
 _DEFLECTION = "I keep that to myself."
 _TEMPLATE = re.compile(r"template|jinja|roles? must", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d)]*\s*\Z")
@@ -361,9 +362,11 @@ def _body(
 def _messages(prompt: Prompt) -> list[dict[str, str]]:
     """Write a prompt with its question as a message of its own, before the user's last one. Return the messages.
 
-    So a small model answers the user, and not the note.
+    So a small model answers the user, and not the note. For the same reason a conversation that the agent opens begins
+    with a greeting: to a direction such a model says that it does not know what the user likes.
     """
-    *before, last = chat.messages(replace(prompt, question=""))
+    turns = [Turn(turn.role, _GREETING if turn.content == BEGINNING else turn.content) for turn in prompt.turns]
+    *before, last = chat.messages(replace(prompt, question="", turns=turns))
     if not prompt.question or DIRECTION.fullmatch(last["content"]):
         return chat.messages(prompt)
     return [*before, {"role": "system", "content": prompt.question}, last]

@@ -1,0 +1,139 @@
+"""YAML and JSON files that remember where each value stands.
+
+The values are those of YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), of which JSON is a part:
+`no`, `on` and dates are texts.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tertulia.problems import Place
+
+LARGEST_BYTES = 2_000_000
+DEEPEST = 100
+"""Levels of lists and mappings within each other."""
+MOST_VALUES = 200_000
+"""Values of a document; one that is used in two places counts twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A mistake in a file. Lines and columns count from 1."""
+
+    path: Path
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.text}"
+
+
+class WrongFile(Exception):
+    """A file, or a folder of them, with mistakes. `problems` are in the order of their places."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file's value, and the line and column of each part of it."""
+
+    path: Path
+    value: Any
+    places: Mapping[Place, tuple[int, int]]
+
+    def problem(self, place: Place, text: str) -> Problem:
+        """Say what is wrong with a value. Return the problem, at the nearest place that the file has."""
+        while place not in self.places:
+            place = place[:-1]
+        return Problem(self.path, *self.places[place], text)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML without the types of YAML 1.1."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
+
+
+for _kind, _pattern, _beginnings in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})\\Z"), _beginnings)
+
+
+def read(path: Path) -> Document:
+    """Read a file. Return its value with the places of all parts.
+
+    Raises:
+        WrongFile: the file cannot be read, or is neither YAML nor JSON.
+    """
+    try:
+        body = path.read_bytes()
+        if len(body) > LARGEST_BYTES:
+            raise WrongFile([Problem(path, 1, 1, f"The file has more than {LARGEST_BYTES} bytes.")])
+        loader = _Loader(body.decode("utf-8-sig"))
+        node: yaml.Node | None = loader.get_single_node()
+        places: dict[Place, tuple[int, int]] = {(): (1, 1)}
+        return Document(path, _value(path, loader, node, (), places), places)
+    except OSError as error:
+        raise WrongFile([Problem(path, 1, 1, error.strerror or "The file cannot be read.")]) from None
+    except UnicodeDecodeError:
+        raise WrongFile([Problem(path, 1, 1, "The file is not UTF-8.")]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise WrongFile([Problem(path, line, column, _sentence(error.problem or error.context or ""))]) from None
+    except yaml.YAMLError as error:
+        raise WrongFile([Problem(path, 1, 1, _sentence(str(error)))]) from None
+    except RecursionError:
+        raise WrongFile([Problem(path, 1, 1, "The file is nested too deeply.")]) from None
+
+
+def _value(
+    path: Path, loader: _Loader, node: yaml.Node | None, place: Place, places: dict[Place, tuple[int, int]]
+) -> Any:
+    """Take the value of a node. Return it; its places are noted."""
+    if node is None:
+        return None
+    mark = node.start_mark.line + 1, node.start_mark.column + 1
+    places[place] = mark
+    if len(place) > DEEPEST:
+        raise WrongFile([Problem(path, *mark, f"Values are nested more than {DEEPEST} deep.")])
+    if len(places) > MOST_VALUES:
+        raise WrongFile([Problem(path, *mark, f"The file has more than {MOST_VALUES} values.")])
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(path, loader, item, (*place, n), places) for n, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(path, loader, node, place, places)
+    return loader.construct_object(node)
+
+
+def _mapping(
+    path: Path, loader: _Loader, node: yaml.MappingNode, place: Place, places: dict[Place, tuple[int, int]]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise WrongFile([Problem(path, line, column, "A key is a text.")])
+        key = key_node.value
+        if key in found:
+            raise WrongFile([Problem(path, line, column, f"The key {key} stands here twice.")])
+        found[key] = _value(path, loader, value_node, (*place, key), places)
+        places[(*place, key)] = line, column
+    return found
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,78 @@
+"""Agents of folders on a server: put there, and asked to hold their conversations."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx2
+
+from support import samples, talk
+from support.talk import Event
+from tertulia.files.folder import AgentFolder, GraphFile, Rehearsal, Step
+
+
+def install(admin: httpx2.Client, folder: AgentFolder) -> str:
+    """Make the agent of a folder, its graphs, its behaviours and its service. Return the service's identifier."""
+    agent_id = samples.make_agent(admin, **folder.agent)
+    graph_id = _graph(admin, folder, folder.graph)
+    fields = {**folder.service, "name": f"{folder.service['name']} {samples.a_name()}"}
+    service_id = samples.make_service(admin, agent_id=agent_id, graph_id=graph_id, **fields)
+    for body in folder.behaviors:
+        answer = admin.post(
+            "/dynamic_behavior_set/",
+            json={**body, "name": f"{body['name']} {samples.a_name()}", "applied_to_services": [service_id]},
+        )
+        assert answer.status_code == 201, answer.text
+    return service_id
+
+
+def _graph(admin: httpx2.Client, folder: AgentFolder, graph: GraphFile) -> str:
+    references = {name: [_graph(admin, folder, folder.graphs[file]), 1] for name, file in graph.references.items()}
+    return samples.make_graph(admin, {**graph.body, "references": {**graph.body["references"], **references}})
+
+
+def hold(admin: httpx2.Client, user: httpx2.Client, service_id: str, rehearsal: Rehearsal) -> str:
+    """Hold a conversation as a user, and compare it with what must come of it. Return its identifier."""
+    opening, turns = rehearsal.opening, list(rehearsal.turns)
+    if rehearsal.opens == "agent":
+        events = talk.begin(user, service_id)
+    else:
+        opening = turns.pop(0)
+        events = talk.begin(user, service_id, initial_message=opening.user, initial_message_type="user-message")
+    conversation_id = talk.id_of(events)
+    compare(admin, conversation_id, opening, events)
+    for step in turns:
+        kind = "user-message" if step.event is None else "external-event"
+        events = talk.go_on(user, conversation_id, step.user or step.event, type=kind)
+        compare(admin, conversation_id, step, events)
+    return conversation_id
+
+
+def compare(admin: httpx2.Client, conversation_id: str, step: Step, events: list[Event]) -> None:
+    """Compare a turn with what must come of it."""
+    last = events[-1]
+    assert last["type"] == "interaction-complete", last
+    insights = admin.get(f"/conversation/{conversation_id}/interaction/{last['interaction_id']}/insights").json()
+    reply = last["full_message"].lower()
+    assert step.state in (None, insights["current_state_name"]), (step, insights["state_transition_logs"])
+    assert last["conversation_completed"] is step.finished
+    assert [words for words in step.says if words.lower() not in reply] == [], reply
+    assert [words for words in step.never_says if words.lower() in reply] == [], reply
+    told = iter(talk.types(events))
+    assert [name for name in step.events if name not in told] == [], (step, talk.types(events))
+    assert step.behavior in (None, _behavior(admin, insights)), insights
+
+
+def _behavior(admin: httpx2.Client, insights: Mapping[str, Any]) -> str | None:
+    """Return the name of the behaviour that was chosen, as its file has it."""
+    chosen = insights["triggered_dynamic_behavior_set_version_info"]
+    if chosen is None:
+        return None
+    (found,) = admin.get("/dynamic_behavior_set/", params={"id": chosen[0]}).json()["dynamic_behavior_sets"]
+    return str(found["name"]).split(" Sample ")[0]
+
+
+def rehearsals(folders: Mapping[str, AgentFolder]) -> Iterator[tuple[str, str]]:
+    """Name every conversation of every folder. Yields pairs of the folder's name and the conversation's."""
+    for name, folder in folders.items():
+        for conversation in folder.conversations:
+            yield name, conversation
