@@ -16,7 +16,7 @@ def test_the_agent_holds_its_conversation(stage: Stage, name: str, conversation:
     stage.switch.model = ScriptedModel(pieces=60)
     folder: AgentFolder = FOLDERS[name]
     service_id = install(stage.admin, folder)
-    hold(stage.admin, stage.user(), service_id, folder.conversations[conversation])
+    hold(stage.admin, stage.user("DefaultAdministratorRole"), service_id, folder.conversations[conversation])
 
 
 def test_there_are_agents_of_every_kind() -> None:

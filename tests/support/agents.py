@@ -9,6 +9,8 @@ from support import samples, talk
 from support.talk import Event
 from tertulia.files.folder import AgentFolder, GraphFile, Rehearsal, Step
 
+ALL_STEPS = {"current_agent_action_type": ".*"}
+
 
 def install(admin: httpx2.Client, folder: AgentFolder) -> str:
     """Make the agent of a folder, its graphs, its behaviours and its service. Return the service's identifier."""
@@ -34,15 +36,16 @@ def hold(admin: httpx2.Client, user: httpx2.Client, service_id: str, rehearsal: 
     """Hold a conversation as a user, and compare it with what must come of it. Return its identifier."""
     opening, turns = rehearsal.opening, list(rehearsal.turns)
     if rehearsal.opens == "agent":
-        events = talk.begin(user, service_id)
+        first: dict[str, Any] = {}
     else:
         opening = turns.pop(0)
-        events = talk.begin(user, service_id, initial_message=opening.user, initial_message_type="user-message")
+        first = {"initial_message": opening.user, "initial_message_type": "user-message"}
+    events = talk.lines(talk.create(user, service_id, ALL_STEPS, **first))
     conversation_id = talk.id_of(events)
     compare(admin, conversation_id, opening, events)
     for step in turns:
         kind = "user-message" if step.event is None else "external-event"
-        events = talk.go_on(user, conversation_id, step.user or step.event, type=kind)
+        events = talk.go_on(user, conversation_id, step.user or step.event, query=ALL_STEPS, type=kind)
         compare(admin, conversation_id, step, events)
     return conversation_id
 
