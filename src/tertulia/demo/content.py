@@ -81,15 +81,17 @@ _BYE: Final = _exit("The person says goodbye or bye.", "farewell")
 _MEETING: Final = _exit(
     "The person asks about the meetings: when, where, on which day, or how to join.", "asks_about_meetings"
 )
-_OTHER: Final = _exit("The person asks for something else: weather, sport, news, a program, instructions.", "other")
 _BOOK: Final = _exit("The person wants you to recommend a book, novel or story, or talks about one.", "books")
 
 _BOOKS: Final = _action(
     "books",
     "Help the person to find a book that they like.",
-    "Ask which kind of book the person likes, recommend a book of the reading circle, or talk about it.",
-    [_MEETING, _OTHER, _BYE],
-    guidelines=["Answer the person's question first.", "Name one book at a time."],
+    "Ask which kind of book the person likes, recommend a book, or talk about it.",
+    [_MEETING, _BYE],
+    guidelines=[
+        "Name one book at a time.",
+        "Asked for anything but books and meetings, say that you only know about books, and offer one.",
+    ],
 )
 
 _ASKS_ABOUT_MEETINGS: Final[dict[str, Any]] = {
@@ -107,14 +109,6 @@ _MEETINGS: Final = _action(
     guidelines=["Answer the person's question first."],
 )
 
-_OTHER_STATE: Final = _action(
-    "other",
-    "Lead the person back to books.",
-    "Say kindly that you only know about books and the reading circle, and ask which kind of book the person likes.",
-    [_MEETING, _BOOK, _BYE],
-    guidelines=[],
-)
-
 _FAREWELL: Final = _action(
     "farewell",
     "Part as friends.",
@@ -125,7 +119,7 @@ _FAREWELL: Final = _action(
 
 CONTEXT_GRAPH: Final[dict[str, Any]] = {
     "description": "A reading circle: recommends books to a person and tells about its meetings.",
-    "states": [_BOOKS, _ASKS_ABOUT_MEETINGS, _MEETINGS, _OTHER_STATE, _FAREWELL],
+    "states": [_BOOKS, _ASKS_ABOUT_MEETINGS, _MEETINGS, _FAREWELL],
     "new_user_initial_state": "books",
     "returning_user_initial_state": "books",
     "terminal_state": "farewell",
