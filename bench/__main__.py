@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import machine, report, workload
 from bench.figures import Section, missed
 from bench.load import NotAResult, choose_generator
-from bench.measures import conversation, creates, growth, peers, pieces, scaling, start, streams, voice
+from bench.measures import conversation, creates, first_piece, growth, peers, pieces, scaling, start, streams, voice
 from bench.setting import FULL, QUICK, Effort, Setting
 
 SUBJECTS: dict[str, Callable[[Setting], Section]] = {
@@ -23,6 +23,7 @@ SUBJECTS: dict[str, Callable[[Setting], Section]] = {
     "pieces": pieces.measure,
     "growth": growth.measure,
     "scaling": scaling.measure,
+    "first-piece": first_piece.measure,
     "voice": voice.measure,
     "conversation": conversation.measure,
     "peers": peers.measure,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
 from tertulia.engine.agent.interaction import interact
+from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Agent, Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ContextGraph, Position
@@ -62,7 +63,7 @@ class Conversation:
         person = Person(self.user, None, "UTC", ())
         scene = Scene(self.agent, self.graphs, position, person, self.history, incoming, {}, self.number)
         outcome = Outcome(position, self.history[-1].created_at if self.history else None)
-        happening = interact(scene, outcome, Only(self.model), NO_VOICES, lambda _s: None)
+        happening = interact(scene, outcome, Resources(Only(self.model), NO_VOICES))
         async with aclosing(happening) as events:
             async for _ in events:
                 pass

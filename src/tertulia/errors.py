@@ -236,7 +236,7 @@ class BrokenGraph(TertuliaError):
 
 
 class LostInGraph(TertuliaError):
-    """A turn that finds no action state: its graph was stored before circles were refused."""
+    """A turn that finds no action state: its graph was stored before circles, and tools, were refused."""
 
 
 class Unavailable(TertuliaError):
@@ -299,6 +299,13 @@ class ModelMissing(ModelError):
 
 class ModelMisbehaved(ModelError):
     text = "The language model gave no usable answer."
+
+
+class NoRoom(ModelError):
+    """A model answers one question at a time, and this one may not be wanted."""
+
+    status = 503
+    text = "The language model has no room for another question."
 
 
 class EmbeddingFailed(ModelError):

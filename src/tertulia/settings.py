@@ -87,6 +87,10 @@ class TurnSettings(Group):
     """How long a conversation stays claimed after its worker died."""
     replay_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400
     """How long a turn's stream can be replayed after it ended; an `Idempotency-Key`, after its request."""
+    reply_ahead: Literal["off", "one-action", "first-action"] = "one-action"
+    """Whether a reply is begun beside the question if the agent stays in its state: in states with one action; in all,
+    as if it were the first; or never. It saves a model's round trip, and costs the tokens of replies that are not used.
+    A local model never does."""
     max_running: Annotated[int, Field(ge=1, le=100_000)] = 4000
     """Turns that run at once in a process; beyond that a request is answered with 503 at once."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 20

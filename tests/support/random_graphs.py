@@ -1,4 +1,4 @@
-"""Context graphs made by hypothesis, all of which are accepted."""
+"""Context graphs made by hypothesis: such as are accepted, and such as may have been before there were rules."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ OTHER: Version = ("b" * 24, 3)
 
 
 @st.composite
-def accepted_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> ContextGraph:
-    """Draw a graph of up to eight states that keeps every rule by itself, with ways into the other one, `OTHER`."""
+def old_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> ContextGraph:
+    """Draw a graph of up to eight states that may lead in circles, with ways into the other one, `OTHER`."""
     names = ["start", *NAMES[: draw(st.integers(0, len(NAMES)))], "end"]
     external = [f"other.{name}" for name in other.by_name] if other else []
 
@@ -51,8 +51,21 @@ def accepted_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> Conte
                 )
             case _:
                 states.append(reflection(name, exits[0]))
-    made = parsed(*states, references={"other": OTHER} if other else {})
+    return parsed(*states, references={"other": OTHER} if other else {})
+
+
+@st.composite
+def accepted_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> ContextGraph:
+    """Draw a graph of up to eight states that keeps every rule by itself, with ways into the other one, `OTHER`."""
+    made = draw(old_graphs(other))
     return made if not problems(made) else parsed(action("start", "end"), action("end"))
+
+
+@st.composite
+def old_pairs(draw: st.DrawFn) -> Graphs:
+    """Draw a graph and another one that it leads into. Return both; each may lead in circles."""
+    other = draw(old_graphs())
+    return {ROOT: draw(old_graphs(other)), OTHER: other}
 
 
 @st.composite

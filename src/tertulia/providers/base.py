@@ -59,9 +59,10 @@ class Prompt:
     `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
     own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt that are rules
     for the model, and that a reply never tells; `choice` is the question's matter if it is a choice, for a model that
-    asks it in a form of its own. `tell` is called with each sign of a reply, before the
-    next piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has
-    only its end to read.
+    asks it in a form of its own. The answer to a `tentative` question may not be wanted: a model that answers
+    one question after the other raises NoRoom. `tell` is called with each sign of a reply, before the next piece is
+    given out. The same comes first in every step: a model that remembers the beginning of a prompt has only its end to
+    read.
     """
 
     interaction: str
@@ -71,6 +72,7 @@ class Prompt:
     question: str = ""
     instructions: Sequence[str] = ()
     choice: Choice | None = None
+    tentative: bool = field(default=False, compare=False)
     tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
 
     @property

@@ -7,6 +7,7 @@ import json
 import threading
 import wave
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -374,13 +375,20 @@ class Ponderer(Puppet):
             await asyncio.to_thread(self.decide.wait, PATIENCE_S)
         return await super().choose(prompt, schema)
 
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+        if "reflection" in prompt.interaction.lower():
+            await asyncio.to_thread(self.decide.wait, PATIENCE_S)
+        async with aclosing(super().stream(prompt)) as pieces:
+            async for piece in pieces:
+                yield piece
 
-def pondering_graph(*fillers: str) -> dict[str, Any]:
-    decision = samples.decision("choice", "end", "start")
-    decision |= {"audio_fillers": list(fillers), "audio_filler_triggered_after": 0.01}
+
+def pondering_graph(*fillers: str, state: dict[str, Any] | None = None) -> dict[str, Any]:
+    slow = state or samples.decision("choice", "end", "start")
+    slow |= {"audio_fillers": list(fillers), "audio_filler_triggered_after": 0.01}
     return samples.graph(
         samples.action("start", "choice", actions=1),
-        decision,
+        slow,
         samples.action("end"),
     )
 
@@ -423,6 +431,20 @@ def test_a_decision_that_takes_long_is_filled(stage: Stage, pondering: tuple[htt
     with wave.open(io.BytesIO(base64.b64decode(filler["filler"]))) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (FILLER_RATE, 1, 2)
         assert spoken.heard(file.readframes(file.getnframes()), FILLER_RATE) == "One moment."
+    assert events[-1]["type"] == "interaction-complete"
+
+
+def test_a_reflection_that_takes_long_is_filled(stage: Stage) -> None:
+    weighing = pondering_graph("Let me think.", "One moment.", state=samples.reflection("choice", "end"))
+    conversation_id = talk.id_of(talk.begin(stage.admin, speaking_service(stage, weighing)))
+
+    events = ponder(stage, stage.admin, conversation_id, VOICE)
+
+    (filler,) = fillers(events)
+    assert filler["previously_started_event"] == {
+        "type": "navigate-state-machine-reflection-state-prompt-retrieved",
+        "prompt": "Problem of choice",
+    }
     assert events[-1]["type"] == "interaction-complete"
 
 

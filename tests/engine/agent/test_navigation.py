@@ -2,24 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.random_graphs import ROOT, accepted_graphs, accepted_pairs, parsed
+from support.random_graphs import NAMES, ROOT, accepted_graphs, accepted_pairs, old_pairs, parsed
 from support.samples import AGENT, action, annotation, decision, tool_call
 from tertulia.engine.agent.navigation import MOST_STEPS, navigate
 from tertulia.engine.agent.resources import Resources
-from tertulia.engine.agent.scene import Agent, Incoming, Outcome, Person, Scene
+from tertulia.engine.agent.scene import Agent, Incoming, IncomingType, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, Graphs, Position
+from tertulia.engine.graph.rules import LONGEST_SILENCE
 from tertulia.errors import LostInGraph
 from tertulia.events import ActionSelected, StateTransitioned
 from tertulia.providers.base import LanguageModel, Prompt
 
-TURNS = 5
 NO_VOICES: Any = None
 SAID = Incoming("user-message", "Hello.")
 
@@ -65,18 +67,76 @@ async def walk(graphs: Graphs, position: Position, model: LanguageModel, incomin
     return outcome
 
 
-@given(accepted_pairs(), st.data())
-def test_a_conversation_never_leaves_its_graphs_and_each_of_its_turns_ends(graphs: Graphs, data: st.DataObject) -> None:
-    whim = Chooser(lambda keys: data.draw(st.sampled_from(keys)))
-    position = context_graph.start(ROOT, graphs, returning=data.draw(st.booleans()))
-    for number in range(TURNS):
-        outcome = asyncio.run(walk(graphs, position, whim, SAID if number else None))
-        position = outcome.position
-        state = context_graph.state_at(position, graphs)
+class Conversation(RuleBasedStateMachine):
+    """A conversation in random graphs of every kind of state, with a model that answers at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graphs: Graphs = {}
+        self.position = Position(())
+        self.asked = 0
+
+    @initialize(graphs=accepted_pairs(), returning=st.booleans(), data=st.data())
+    def open(self, graphs: Graphs, returning: bool, data: st.DataObject) -> None:
+        self.graphs = graphs
+        self._begin(returning, data)
+
+    @precondition(lambda self: not context_graph.is_over(self.position, self.graphs))
+    @rule(kind=st.sampled_from(["user-message", "external-event"]), data=st.data())
+    def say(self, kind: IncomingType, data: st.DataObject) -> None:
+        self._turn(Incoming(kind, "Hello."), data)
+
+    @precondition(lambda self: not context_graph.is_over(self.position, self.graphs))
+    @rule(data=st.data())
+    def skip(self, data: st.DataObject) -> None:
+        self._turn(Incoming("skip"), data)
+
+    @precondition(lambda self: context_graph.is_over(self.position, self.graphs))
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        self._begin(True, data)
+
+    @invariant()
+    def the_agent_waits_in_an_action_state_of_its_graphs(self) -> None:
+        if self.graphs:
+            assert isinstance(context_graph.state_at(self.position, self.graphs), ActionState)
+
+    def _begin(self, returning: bool, data: st.DataObject) -> None:
+        opened = self.position = context_graph.start(ROOT, self.graphs, returning=returning)
+        self._turn(None, data)
+        assert self.position == opened, "nobody has said anything that could have led away"
+
+    def _turn(self, incoming: Incoming | None, data: st.DataObject) -> None:
+        def pick(keys: Sequence[str]) -> str:
+            self.asked += 1
+            return data.draw(st.sampled_from(keys))
+
+        before = self.asked
+        outcome = asyncio.run(walk(self.graphs, self.position, Chooser(pick), incoming))
+        state = context_graph.state_at(outcome.position, self.graphs)
         assert isinstance(state, ActionState)
         assert outcome.action in state.actions
-        if context_graph.is_over(position, graphs):
-            return
+        assert len(outcome.transitions) <= MOST_STEPS + 2 * LONGEST_SILENCE
+        assert self.asked - before <= len(outcome.transitions) + 1
+        self.position = outcome.position
+
+
+Conversation.TestCase.settings = settings(max_examples=150, stateful_step_count=8, deadline=None)
+TestConversation = Conversation.TestCase
+
+
+@given(old_pairs(), st.integers(0, 9))
+def test_a_turn_in_a_graph_without_rules_ends_with_an_action_or_with_an_error(graphs: Graphs, choice: int) -> None:
+    position = context_graph.start(ROOT, graphs, returning=False)
+    asked: list[int] = []
+
+    def pick(keys: Sequence[str]) -> str:
+        asked.append(choice)
+        return keys[choice % len(keys)]
+
+    with suppress(LostInGraph):
+        asyncio.run(walk(graphs, position, Chooser(pick), SAID))
+    assert len(asked) <= MOST_STEPS + 2 * len(NAMES) + 4
 
 
 @given(accepted_graphs())

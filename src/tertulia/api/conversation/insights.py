@@ -16,7 +16,7 @@ from tertulia.auth.permissions import Permission
 from tertulia.engine.agent.suggestions import StarterWish
 from tertulia.errors import BadRequest, Unprocessable
 from tertulia.storage.conversation import Conversation, get_conversation
-from tertulia.storage.message import Interaction, get_interaction
+from tertulia.storage.message import Interaction, attributes, get_interaction, get_message
 from tertulia.storage.turn.history import HistoryBounds, list_history
 from tertulia.storage.turn.values import Message, Opening
 
@@ -70,20 +70,29 @@ async def get_interaction_insights(
     interaction_id: InteractionPath,
 ) -> InteractionInsights:
     """Explain the agent's message by the states that it went through. Return them, and the state that it is in."""
-
-    interaction = await organization.database.read(_get_interaction, actor, conversation_id, interaction_id)
+    interaction, reflections = await organization.database.read(
+        _get_interaction, actor, conversation_id, interaction_id
+    )
     graph_id, _ = interaction.graph
     actor.require(
         Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE,
         {"org_id": organization.org_id, "service_hierarchical_state_machine_id": graph_id},
     )
-    return InteractionInsights.model_validate({**interaction.insights, "reflections": []})
+    return InteractionInsights.model_validate({**interaction.insights, "reflections": reflections})
 
 
-def _get_interaction(connection: Connection, actor: Actor, conversation_id: str, interaction_id: str) -> Interaction:
+def _get_interaction(
+    connection: Connection, actor: Actor, conversation_id: str, interaction_id: str
+) -> tuple[Interaction, list[str]]:
+    """Read an interaction. Return it, and the thoughts of its reflection states, none if the caller may not read."""
     conversation = get_conversation(connection, actor.org_id, conversation_id)
     actor.require(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, conversation.attributes)
-    return get_interaction(connection, conversation.id, interaction_id)
+    interaction = get_interaction(connection, conversation.id, interaction_id)
+    if not actor.may(Permission.CONVERSATION_GET_MESSAGE, attributes(conversation, "agent-inner-thought")):
+        return interaction, []
+    logs = interaction.insights["state_transition_logs"]
+    thought_ids = [log["inner_thought_message_id"] for log in logs if log["type"] == "reflection"]
+    return interaction, [get_message(connection, conversation.id, thought_id).content for thought_id in thought_ids]
 
 
 # --- Recommended responses -------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.navigation import navigate
 from tertulia.engine.agent.nearness import Nearness, by_words
+from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Behavior, Outcome, Scene
 from tertulia.engine.speech.fillers import Fillers, begun
@@ -74,7 +75,7 @@ def parse(rows: Sequence[ActiveBehavior]) -> tuple[Behavior, ...]:
 
 
 def navigate_beside(
-    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None
+    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None, ahead: ReplyAhead
 ) -> AsyncGenerator[events.AnyAction, None]:
     """Choose a behaviour and walk to the next action, side by side. Return the steps of the choice, then the walk's.
 
@@ -84,18 +85,18 @@ def navigate_beside(
         ModelError, LostInGraph: see navigation.navigate.
     """
     if is_due(scene):
-        return _navigate_beside(scene, outcome, resources, fillers)
-    return navigate(scene, outcome, resources, fillers)
+        return _navigate_beside(scene, outcome, resources, fillers, ahead)
+    return navigate(scene, outcome, resources, fillers, ahead)
 
 
 async def _navigate_beside(
-    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None
+    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None, ahead: ReplyAhead
 ) -> AsyncGenerator[events.AnyAction, None]:
     guess = _in_force(scene)
     draft = outcome.fork()
     draft.behavior = guess
     steps: asyncio.Queue[events.AnyAction | None] = asyncio.Queue()
-    async with begun(_walk(scene, draft, resources, fillers, steps)) as walk:
+    async with begun(_walk(navigate(scene, draft, resources, fillers, ahead), steps)) as walk:
         async with aclosing(select(scene, outcome, resources.models, resources.nearness)) as selected:
             async for action in selected:
                 yield action
@@ -109,7 +110,7 @@ async def _navigate_beside(
             return
     for override in _overridden(outcome.behavior):
         yield override
-    async with aclosing(navigate(scene, outcome, resources, fillers)) as walked:
+    async with aclosing(navigate(scene, outcome, resources, fillers, ahead)) as walked:
         async for action in walked:
             yield action
 
@@ -132,16 +133,10 @@ def _overridden(behavior: Behavior | None) -> list[events.AnyAction]:
     return [events.NavigationOverridden(behavior.overrides, overriding_tool_candidates=False)]
 
 
-async def _walk(
-    scene: Scene,
-    draft: Outcome,
-    resources: Resources,
-    fillers: Fillers | None,
-    steps: "asyncio.Queue[events.AnyAction | None]",
-) -> None:
+async def _walk(walk: AsyncGenerator[events.AnyAction, None], steps: "asyncio.Queue[events.AnyAction | None]") -> None:
     """Walk to the next action ahead of the choice. Puts each step into the queue, and None after the last."""
     try:
-        async with aclosing(navigate(scene, draft, resources, fillers)) as walked:
+        async with aclosing(walk) as walked:
             async for action in walked:
                 steps.put_nowait(action)
     finally:

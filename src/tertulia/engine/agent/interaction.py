@@ -8,13 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tertulia import events
-from tertulia.engine.agent import behaviors, prompt
-from tertulia.engine.agent.instructions import for_speech
+from tertulia.engine.agent import behaviors
 from tertulia.engine.agent.models import AttendedModels, Models, model_for
+from tertulia.engine.agent.reply_ahead import ReplyAhead, reply_question
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Scene
 from tertulia.engine.graph import context_graph
-from tertulia.engine.graph.context_graph import ActionState
 from tertulia.engine.speech.fillers import Fillers
 from tertulia.engine.speech.reply import SpokenReply, speak
 from tertulia.engine.speech.wishes import Speaking
@@ -41,19 +40,20 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
         yield heard
     resources = replace(resources, models=AttendedModels(resources.models, partial(resources.alive, 0)))
     fillers = None if scene.speaking is None else Fillers(resources.voices, scene.speaking, scene.number)
-    async with aclosing(behaviors.navigate_beside(scene, outcome, resources, fillers)) as actions:
-        async for action in actions:
+    async with aclosing(ReplyAhead(resources.guess)) as ahead:
+        async with aclosing(behaviors.navigate_beside(scene, outcome, resources, fillers, ahead)) as actions:
+            async for action in actions:
+                yield events.CurrentAgentAction(action)
+        for action in behaviors.speech_override(outcome.behavior):
             yield events.CurrentAgentAction(action)
-    for action in behaviors.speech_override(outcome.behavior):
-        yield events.CurrentAgentAction(action)
-    reply = (
-        _write(scene, outcome, resources.models)
-        if scene.speaking is None
-        else _speak(scene, scene.speaking, outcome, resources)
-    )
-    async with aclosing(reply) as pieces:
-        async for piece in pieces:
-            yield piece
+        reply = (
+            _write(scene, outcome, resources.models, ahead)
+            if scene.speaking is None
+            else _speak(scene, scene.speaking, outcome, resources, ahead)
+        )
+        async with aclosing(reply) as pieces:
+            async for piece in pieces:
+                yield piece
     outcome.finished = context_graph.is_over(outcome.position, scene.graphs)
 
 
@@ -94,12 +94,11 @@ def _sender(scene: Scene, incoming: Incoming) -> str:
     return scene.person.name if incoming.type == "user-message" else "External event"
 
 
-def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign], None]) -> AsyncGenerator[str, None]:
+def _reply(
+    scene: Scene, outcome: Outcome, models: Models, ahead: ReplyAhead, tell: Callable[[Sign], None]
+) -> AsyncGenerator[str, None]:
     """Ask the model for the reply. Return its pieces; the prompt, which is large, is not kept meanwhile."""
-    state = context_graph.state_at(outcome.position, scene.graphs)
-    assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
-    state, action = for_speech(state, outcome.action, outcome.behavior)
-    question = prompt.engage_user(scene, outcome.position.top.graph, state, action, prompt.said_so_far(scene, outcome))
+    question = reply_question(scene, outcome, outcome.action)
     model, question = model_for(models, scene.llm_model_preferences, question)
 
     def note(sign: Sign) -> None:
@@ -107,10 +106,12 @@ def _reply(scene: Scene, outcome: Outcome, models: Models, tell: Callable[[Sign]
             outcome.reply_cut_short = sign
         tell(sign)
 
-    return model.stream(replace(question, tell=note))
+    return ahead.take(model, replace(question, tell=note))
 
 
-async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerator[events.NewMessage, None]:
+async def _write(
+    scene: Scene, outcome: Outcome, models: Models, ahead: ReplyAhead
+) -> AsyncGenerator[events.NewMessage, None]:
     """Write the reply. Yield its pieces, each the moment it is there; the last one is empty and says stop."""
     began = outcome.next_time()
     pieces: list[str] = []
@@ -120,7 +121,7 @@ async def _write(scene: Scene, outcome: Outcome, models: Models) -> AsyncGenerat
         if sign == "taken-back":
             pieces.clear()
 
-    async with aclosing(_reply(scene, outcome, models, tell)) as stream:
+    async with aclosing(_reply(scene, outcome, models, ahead, tell)) as stream:
         async for piece in stream:
             pieces.append(piece)
             number += 1
@@ -139,12 +140,12 @@ def _refuse_to_take_back(sign: Sign) -> None:
 
 
 async def _speak(
-    scene: Scene, speaking: Speaking, outcome: Outcome, resources: Resources
+    scene: Scene, speaking: Speaking, outcome: Outcome, resources: Resources, ahead: ReplyAhead
 ) -> AsyncGenerator[events.NewMessage, None]:
     """Speak the reply. Yield its pieces."""
     began = outcome.next_time()
     reply = SpokenReply(outcome.message_id)
-    text = _reply(scene, outcome, resources.models, _refuse_to_take_back)
+    text = _reply(scene, outcome, resources.models, ahead, _refuse_to_take_back)
     async with aclosing(speak(text, speaking, reply, resources.voices, resources.alive)) as pieces:
         async for piece in pieces:
             yield piece

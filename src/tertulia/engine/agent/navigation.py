@@ -15,6 +15,7 @@ from tertulia.engine.agent.instructions import for_navigation
 from tertulia.engine.agent.memory import recall_state
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.reflection import reflect
+from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Outcome, Scene
 from tertulia.engine.graph import context_graph
@@ -37,11 +38,16 @@ MOST_STEPS = 50
 
 
 async def navigate(
-    scene: Scene, outcome: Outcome, resources: Resources, fillers: Fillers | None = None
+    scene: Scene,
+    outcome: Outcome,
+    resources: Resources,
+    fillers: Fillers | None = None,
+    ahead: ReplyAhead | None = None,
 ) -> AsyncGenerator[events.AnyAction, None]:
     """Walk to the next action, and note position, action, objective, thoughts and log in `outcome`.
 
-    Yields each step when it is taken. With `fillers`, a step that takes long is filled.
+    Yields each step when it is taken. With `fillers`, a step that takes long is filled; with `ahead`, a reply is begun
+    beside the question if the agent stays.
 
     Raises:
         ModelError: a model cannot be had, or answers with none of the options.
@@ -55,7 +61,8 @@ async def navigate(
             silent.clear()
             may_leave = _may_leave(scene, outcome, visited)
             visited.add(outcome.position)
-            chosen = await _select_next_action(scene, outcome, resources.models, state, may_leave=may_leave)
+            options = _options(state, may_leave=may_leave)
+            chosen = await _select_next_action(scene, outcome, resources.models, options, ahead)
             if isinstance(chosen, str):
                 outcome.action, outcome.objective = chosen, state.objective
                 yield events.ActionSelected(chosen)
@@ -99,20 +106,38 @@ def _may_leave(scene: Scene, outcome: Outcome, visited: set[context_graph.Positi
     return at_rest and outcome.position not in visited
 
 
-async def _select_next_action(
-    scene: Scene, outcome: Outcome, models: Models, state: ActionState, *, may_leave: bool
-) -> str | ExitCondition:
+def _options(state: ActionState, *, may_leave: bool) -> Mapping[str, str | ExitCondition]:
+    """List what can be chosen in an action state. Returns actions and exits by their keys."""
     options: dict[str, str | ExitCondition] = {f"action-{n}": text for n, text in enumerate(state.actions, 1)}
     if may_leave:
         options |= {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
+    return options
+
+
+async def _select_next_action(
+    scene: Scene,
+    outcome: Outcome,
+    models: Models,
+    options: Mapping[str, str | ExitCondition],
+    ahead: ReplyAhead | None,
+) -> str | ExitCondition:
+    """Have the model choose in an action state, and begin the reply beside that. Returns the action or the exit."""
+    state = context_graph.state_at(outcome.position, scene.graphs)
+    assert isinstance(state, ActionState)  # noqa: S101 - the caller has looked
     if len(options) == 1:
         return state.actions[0]
     choices = {key: _text(option) for key, option in options.items()}
-    version = outcome.position.top.graph
-    question = prompt.select_next_action(
-        scene, version, for_navigation(state, outcome.behavior), prompt.said_so_far(scene, outcome), choices
-    )
-    return options[await choose(scene, models, question, choices)]
+    asked = for_navigation(state, outcome.behavior)
+    talk = prompt.said_so_far(scene, outcome)
+    question = prompt.select_next_action(scene, outcome.position.top.graph, asked, talk, choices)
+    guess = None if ahead is None else ahead.guess(state)
+    if ahead is None or guess is None:
+        return options[await choose(scene, models, question, choices)]
+    with ahead.begun(scene, outcome, models, guess):
+        chosen = options[await choose(scene, models, question, choices)]
+    if chosen != guess:
+        ahead.give_up()
+    return chosen
 
 
 async def _decide(

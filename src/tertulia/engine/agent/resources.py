@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tertulia.engine.agent.memory import NO_RECALL, Recall
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.nearness import Nearness
+from tertulia.engine.agent.reply_ahead import Guess, guess_nothing
 from tertulia.engine.speech.reply import Alive
 from tertulia.engine.speech.voices import Voices
 
@@ -21,6 +22,7 @@ class Resources:
     """The models and voices that an interaction can reach, the nearness of texts, and the memory of its user.
 
     `alive` says that the interaction lives, and may be silent for so many seconds before that is counted.
+    `guess` tells the action that a state will probably take, whose reply is begun beside the question if it does.
     """
 
     models: Models
@@ -28,3 +30,4 @@ class Resources:
     alive: Alive = _ignore
     nearness: Nearness = NOTHING_NEAR
     recall: Recall = NO_RECALL
+    guess: Guess = guess_nothing

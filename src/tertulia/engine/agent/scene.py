@@ -181,7 +181,8 @@ class Outcome:
         """Take over the walk of a copy, and the thoughts that came with it."""
         self.position, self.action, self.objective = draft.position, draft.action, draft.objective
         self.messages, self.transitions, self.last_time = draft.messages, draft.transitions, draft.last_time
-        self.working_memory, self.performed_queries = draft.working_memory, draft.performed_queries
+        self.remember(draft.working_memory)
+        self.performed_queries += [query for query in draft.performed_queries if query not in self.performed_queries]
 
     def next_time(self, at_least: datetime | None = None) -> datetime:
         """Choose a time for the next message. Return now, or a moment later than every message before it."""

@@ -17,6 +17,7 @@ from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
 from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.nearness import Nearness
+from tertulia.engine.agent.reply_ahead import GUESSES
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
 from tertulia.engine.graph import context_graph
@@ -205,7 +206,13 @@ class Runner:
         scene = await self._scene(turn, incoming, speaking)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time)
-        resources = Resources(self._models.of(turn.claim.org_id), self._voices, turn.patience.touch, self._nearness)
+        resources = Resources(
+            models=self._models.of(turn.claim.org_id),
+            voices=self._voices,
+            alive=turn.patience.touch,
+            nearness=self._nearness,
+            guess=GUESSES[self._settings.reply_ahead],
+        )
         happening = interact(scene, outcome, resources)
         async with aclosing(happening):
             async for event in happening:

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from tertulia.errors import ModelError, ModelMisbehaved
+from tertulia.errors import ModelError, ModelMisbehaved, NoRoom
 from tertulia.providers.base import LanguageModel, Prompt
 from tertulia.providers.models import chat
 
@@ -33,6 +33,8 @@ class FallbackModel:
                 if started:
                     return
                 failure = ModelMisbehaved("an empty reply")
+            except NoRoom:
+                raise
             except Exception as error:
                 failure = chat.unexpected(error)
                 if started:

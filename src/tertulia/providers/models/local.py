@@ -25,7 +25,7 @@ import structlog
 import xllamacpp  # pyright: ignore[reportMissingTypeStubs]
 from structlog.typing import FilteringBoundLogger
 
-from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
+from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable, NoRoom
 from tertulia.providers.base import BEGINNING, DIRECTION, Choice, Prompt, Turn
 from tertulia.providers.models import chat, judging
 from tertulia.providers.models.secrecy import SecrecyGuard
@@ -106,6 +106,8 @@ class LocalModel:
         self._server = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        if prompt.tentative:
+            raise NoRoom("local weights answer one question after the other")
         reply = _Reply(prompt)
         async with aclosing(self._reply(prompt, reply)) as pieces:
             async for piece in pieces:
