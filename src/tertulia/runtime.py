@@ -8,7 +8,7 @@ from functools import partial
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter
 from tertulia.auth.secrets import SecretBox
-from tertulia.auth.shares import Shares
+from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
 from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
@@ -25,6 +25,9 @@ from tertulia.storage.clusters import Clusters
 PURGE_S = 3600.0
 """The longest time of a purge, in seconds: it has many portions after a time in which none ran."""
 
+SEARCHES = 2
+"""Searches of texts that run at once."""
+
 JOB_KINDS: tuple[JobKind, ...] = (ERASE_USER,)
 """Every kind of job."""
 
@@ -40,6 +43,7 @@ class Runtime:
     actors: Actors
     limiter: Limiter | None
     shares: Shares
+    searches: ScarceShares
     conversations: Conversations
     maintenance: Maintenance
     loops: Loops
@@ -78,6 +82,17 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)
         shares = Shares(max(2, settings.database.pool_size // 2))
+        searches = ScarceShares(SEARCHES)
         yield Runtime(
-            settings, clusters, secret_box, tokens, Actors(), limiter, shares, conversations, maintenance, loops
+            settings=settings,
+            clusters=clusters,
+            secret_box=secret_box,
+            tokens=tokens,
+            actors=Actors(),
+            limiter=limiter,
+            shares=shares,
+            searches=searches,
+            conversations=conversations,
+            maintenance=maintenance,
+            loops=loops,
         )

@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from heapq import nlargest
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
 from tertulia.api.http.types import MAX_INTEGER, ObjectId, Tags, Text256, UserInfo
 from tertulia.api.http.versions import version_range
+from tertulia.api.http.warnings import warn
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.graph.context_graph import ToolCallSpec
@@ -35,6 +37,7 @@ from tertulia.storage.behavior import (
     FilterValues,
 )
 from tertulia.storage.database.paging import Page, Sort, Window
+from tertulia.storage.database.units import Database
 from tertulia.storage.versioned import VersionRange
 
 router = contract_router("/dynamic_behavior_set", "Dynamic Behavior Set")
@@ -42,6 +45,10 @@ router = contract_router("/dynamic_behavior_set", "Dynamic Behavior Set")
 Trigger = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 """A matter that a conversation may come to, in plain words: a sentence or two."""
 Instruction = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+MOST_CHARACTERS = 100_000_000
+"""Characters of triggers that a search reads."""
+PORTION = 16
+"""Sets that a search looks at between two looks at its client."""
 ServiceIds = Annotated[list[ObjectId], Field(max_length=1000)]
 
 
@@ -243,6 +250,8 @@ async def get_behavior_sets(
 
 @router.get("/search", operation_id="search-dynamic-behavior-sets", dependencies=[Depends(rate_limit(50))])
 async def search_behavior_sets(
+    request: Request,
+    runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
     query: Annotated[Text256, Query(description="Words of the name or of the latest version's triggers.")],
@@ -252,7 +261,10 @@ async def search_behavior_sets(
     words = query.split()
     if not words:  # control characters are a text for the framework, and no words
         raise Unprocessable("This must have a word.", ("query", "query"))
-    shown = await organization.database.read_snapshot(_search, actor, narrow, words)
+    await request.body()  # after it nothing comes but the client's leaving
+    async with runtime.searches.place((actor.org_id, actor.user_id)):
+        found = await _search(request, organization.database, actor, narrow, words)
+    shown = await organization.database.read_snapshot(_show_found, actor, found)
     return FoundBehaviorSets(dynamic_behavior_sets=shown.instances())
 
 
@@ -352,9 +364,31 @@ def _list(connection: Connection, actor: Actor, narrow: BehaviorSetFilter, sort:
     return _Shown(page, services, values)
 
 
-def _search(connection: Connection, actor: Actor, narrow: BehaviorSetFilter, words: Sequence[str]) -> _Shown:
+async def _search(
+    request: Request, database: Database, actor: Actor, narrow: BehaviorSetFilter, words: Sequence[str]
+) -> Sequence[str]:
+    """Search sets, a portion at a time, until the client leaves. Return the identifiers of the best, best first."""
+    candidates = await database.read(_list_candidates, actor, narrow)
+    scores: dict[str, int] = {}
+    characters, searched = 0, 0
+    while searched < len(candidates) and characters < MOST_CHARACTERS and not await request.is_disconnected():
+        portion = await database.read(behaviors.score_sets, candidates[searched : searched + PORTION], words)
+        scores.update(portion.scores)
+        characters += portion.characters
+        searched += PORTION
+    if searched < len(candidates) or searched >= behaviors.MOST_SEARCHED:
+        warn(request, f"Only the {searched} dynamic behavior sets that were changed last have been searched.")
+    return nlargest(behaviors.MOST_FOUND, [each for each in candidates if each in scores], key=scores.__getitem__)
+
+
+def _list_candidates(connection: Connection, actor: Actor, narrow: BehaviorSetFilter) -> Sequence[str]:
     visible = actor.visible(Permission.DYNAMIC_BEHAVIOR_GET, behaviors.COLUMNS)
-    found = behaviors.search_sets(connection, actor.org_id, visible, narrow, words)
+    return behaviors.list_candidates(connection, actor.org_id, visible, narrow)
+
+
+def _show_found(connection: Connection, actor: Actor, set_ids: Sequence[str]) -> _Shown:
+    visible = actor.visible(Permission.DYNAMIC_BEHAVIOR_GET, behaviors.COLUMNS)
+    found = behaviors.list_found(connection, actor.org_id, visible, set_ids)
     services = behaviors.list_services(connection, [each.id for each in found])
     return _Shown(Page(found, has_more=False, continuation_token=None), services)
 

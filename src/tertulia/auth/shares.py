@@ -58,3 +58,17 @@ class Shares:
             del self._taken[user]
         else:
             self._taken[user] -= 1
+
+
+class ScarceShares:
+    """Places for heavy work: one for each user, and so many for all users together. The others wait in order."""
+
+    def __init__(self, of_all: int) -> None:
+        self._of_users = Shares(1)
+        self._of_all = asyncio.Semaphore(of_all)
+
+    @asynccontextmanager
+    async def place(self, user: User) -> AsyncGenerator[None]:
+        """Take the place of a user, as soon as it and one of those of all are free, while the block runs."""
+        async with self._of_users.place(user), self._of_all:
+            yield

@@ -19,7 +19,7 @@ from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.events import MessageType, VersionInfo
 from tertulia.ids import new_id
-from tertulia.storage.database.dialect import text_position
+from tertulia.storage.database.dialect import lines_found
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among, padded
@@ -41,6 +41,9 @@ MOST_FOUND = 50
 
 MOST_WORDS = 8
 """Words of a search that count, the first ones."""
+
+MOST_SEARCHED = 10_000
+"""Sets that a search looks at, those changed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,14 @@ class FilterValues:
     applied_to_service: Sequence[str]
     creator: Sequence[tuple[str, str]]
     tag_keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedPortion:
+    """A portion of a search: the scores of the sets that have a word, and the characters of triggers that were read."""
+
+    scores: Mapping[str, int]
+    characters: int
 
 
 # --- One set ---------------------------------------------------------------------------------------------------------
@@ -330,25 +341,35 @@ def list_filter_values(connection: Connection, org_id: str, narrow: BehaviorSetF
     )
 
 
-def search_sets(
-    connection: Connection, org_id: str, visible: ColumnElement[bool], narrow: BehaviorSetFilter, words: Sequence[str]
-) -> Sequence[BehaviorSet]:
-    """Search the names and the latest triggers of sets for words, of which there is one at least.
+def list_candidates(
+    connection: Connection, org_id: str, visible: ColumnElement[bool], narrow: BehaviorSetFilter
+) -> Sequence[str]:
+    """List the sets that a search looks at. Return their identifiers, the last changed first."""
+    sets = behavior_sets.c
+    query = sa.select(sets.id).where(*_narrowed(org_id, narrow), visible).order_by(sets.updated_at.desc(), sets.id)
+    return connection.execute(query.limit(MOST_SEARCHED)).scalars().all()
 
-    Return the best sets first. A word in the name of a set counts more than a word in its triggers.
+
+def score_sets(connection: Connection, set_ids: Sequence[str], words: Sequence[str]) -> SearchedPortion:
+    """Search the names and the latest triggers of a few sets for words, of which there is one at least.
+
+    Return the scores of those that have one. A word in the name of a set counts more than a word in its triggers.
     """
     sets = behavior_sets.c
-    wanted = list(dict.fromkeys(word.casefold() for word in words))[:MOST_WORDS]
-    named = [text_position(sets.searched_name, sa.literal(word)) > 0 for word in wanted]
-    triggered = [text_position(sets.searched_triggers, sa.literal(word)) > 0 for word in wanted]
-    weights = [sa.case((found, 3), else_=0) for found in named] + [sa.case((found, 2), else_=0) for found in triggered]
-    score = sum(weights[1:], weights[0])
-    found = (
-        _SET.where(*_narrowed(org_id, narrow), visible, sa.or_(*named, *triggered))
-        .order_by(score.desc(), sets.updated_at.desc(), sets.id)
-        .limit(MOST_FOUND)
-    )
-    return list_rows(connection, found, BehaviorSet)
+    wanted = sa.literal("\n".join(list(dict.fromkeys(word.casefold() for word in words))[:MOST_WORDS]))
+    score = 3 * lines_found(sets.searched_name, wanted) + 2 * lines_found(sets.searched_triggers, wanted)
+    size = sa.func.length(sets.searched_triggers)
+    rows = connection.execute(sa.select(sets.id, score, size).where(among(sets.id, set_ids))).all()
+    return SearchedPortion({row[0]: row[1] for row in rows if row[1]}, sum(row[2] for row in rows))
+
+
+def list_found(
+    connection: Connection, org_id: str, visible: ColumnElement[bool], set_ids: Sequence[str]
+) -> Sequence[BehaviorSet]:
+    """Fetch sets that a search has found. Return those that are still `visible`, in the same order."""
+    query = _SET.where(behavior_sets.c.org_id == org_id, _LIVING, visible, among(behavior_sets.c.id, set_ids))
+    found = {each.id: each for each in list_rows(connection, query, BehaviorSet)}
+    return [found[set_id] for set_id in set_ids if set_id in found]
 
 
 def _narrowed(org_id: str, narrow: BehaviorSetFilter) -> list[ColumnElement[bool]]:

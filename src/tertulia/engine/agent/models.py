@@ -3,6 +3,7 @@
 All that a model writes enters the engine here, and is made fit for a database.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -11,6 +12,9 @@ from typing import Any, Protocol, cast
 
 from tertulia.errors import ModelMissing
 from tertulia.providers.base import LanguageModel, Prompt, Sign
+
+PIECES_AT_ONCE = 256
+"""Pieces of a reply, which a model may give without waiting, until other work has its turn."""
 
 _UNSTORED = re.compile("[\0\ud800-\udfff]")
 
@@ -59,9 +63,13 @@ class _Storable:
     model: LanguageModel
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        half = ""
+        half, left = "", PIECES_AT_ONCE
         async with aclosing(self.model.stream(prompt)) as pieces:
             async for piece in pieces:
+                left -= 1
+                if not left:
+                    left = PIECES_AT_ONCE
+                    await asyncio.sleep(0)
                 if not half and piece.isprintable():  # as nearly all are
                     yield piece
                     continue

@@ -73,8 +73,11 @@ class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions ar
     type = sa.String()
 
 
-class text_position(FunctionElement[int]):  # noqa: N801 - named as SQL functions are
-    """The place of a text within a column, from 1; 0 if it is not there. LIKE takes longer: it goes back in repeats."""
+class lines_found(FunctionElement[int]):  # noqa: N801 - named as SQL functions are
+    """The number of lines of a text that stand somewhere in a column.
+
+    SQLite's own `instr` compares byte by byte, and takes ten times as long.
+    """
 
     inherit_cache = True
     type = sa.Integer()
@@ -85,8 +88,11 @@ _FORMS = {
     (json_kind, "postgresql"): "jsonb_typeof({column} -> CAST({key} AS TEXT))",
     (json_text, "sqlite"): "json_extract({column}, '$.' || json_quote({key}))",
     (json_text, "postgresql"): "({column} ->> CAST({key} AS TEXT))",
-    (text_position, "sqlite"): "instr({column}, {key})",
-    (text_position, "postgresql"): "strpos({column}, CAST({key} AS TEXT))",
+    (lines_found, "sqlite"): "lines_found({column}, {key})",
+    (lines_found, "postgresql"): (
+        "(SELECT count(*) FROM unnest(string_to_array(CAST({key} AS TEXT), chr(10))) AS line"
+        " WHERE strpos({column}, line) > 0)"
+    ),
 }
 
 
@@ -183,6 +189,12 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys=ON",
     ):
         _execute_patiently(connection, f"PRAGMA {pragma}")
+    connection.create_function("lines_found", 2, _count_lines_found, deterministic=True)
+
+
+def _count_lines_found(text: str, lines: str) -> int:
+    """Count the lines that stand in a text. Return the count; the lock of the interpreter is free between two rows."""
+    return sum(line in text for line in lines.split("\n"))
 
 
 def _execute_patiently(connection: sqlite3.Connection, sql: str) -> None:
