@@ -16,7 +16,7 @@ def install(admin: httpx2.Client, folder: AgentFolder) -> str:
     """Make the agent of a folder, its graphs, its behaviours and its service. Return the service's identifier."""
     agent_id = samples.make_agent(admin, **folder.agent)
     graph_id = _graph(admin, folder, folder.graph)
-    fields = {**folder.service, "name": f"{folder.service['name']} {samples.a_name()}"}
+    fields: dict[str, Any] = {**folder.service, "name": f"{folder.service['name']} {samples.a_name()}"}
     service_id = samples.make_service(admin, agent_id=agent_id, graph_id=graph_id, **fields)
     for body in folder.behaviors:
         answer = admin.post(

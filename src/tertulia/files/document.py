@@ -1,14 +1,14 @@
 """YAML and JSON files that remember where each value stands.
 
 The values are those of YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), of which JSON is a part:
-`no`, `on` and dates are texts.
+`no`, `on` and dates are texts. A key has at most 1,024 characters.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -63,13 +63,28 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
 
 
+_loader: Any = _Loader  # PyYAML has no types
+
 for _kind, _pattern, _beginnings in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?[0-9]+", list("-+0123456789")),
     ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})\\Z"), _beginnings)
+    _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})\\Z"), _beginnings)
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))  # a leading zero means nothing here
+
+
+def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    text = str(loader.construct_scalar(node))  # JSON escapes one character as two halves, which YAML does not join
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+_loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_loader.add_constructor("tag:yaml.org,2002:str", _construct_text)
 
 
 def read(path: Path) -> Document:
@@ -116,7 +131,8 @@ def _value(
         return [_value(path, loader, item, (*place, n), places) for n, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(path, loader, node, place, places)
-    return loader.construct_object(node)
+    value: Any = cast("Any", loader).construct_object(node)
+    return value
 
 
 def _mapping(
@@ -127,7 +143,7 @@ def _mapping(
         line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
         if not isinstance(key_node, yaml.ScalarNode):
             raise WrongFile([Problem(path, line, column, "A key is a text.")])
-        key = key_node.value
+        key = _construct_text(loader, key_node)
         if key in found:
             raise WrongFile([Problem(path, line, column, f"The key {key} stands here twice.")])
         found[key] = _value(path, loader, value_node, (*place, key), places)

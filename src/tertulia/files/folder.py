@@ -18,10 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tertulia import problems
 from tertulia.engine.graph import rules
 from tertulia.engine.graph.context_graph import ContextGraph
-from tertulia.files import defaults
+from tertulia.files.bodies import AgentFile, BehaviorFile, Body, ServiceFile, complete_graph
 from tertulia.files.document import Document, Problem, WrongFile, read
-
-Body = dict[str, Any]
 
 _NOBODY = "0" * 24
 """The id that a reference has until its graph is on a server."""
@@ -120,7 +118,7 @@ def graph_of(document: Document) -> GraphFile:
     Raises:
         WrongFile: it is not one.
     """
-    body = defaults.graph(_mapping(document))
+    body = complete_graph(_mapping(document))
     references = body["references"]
     files: dict[str, str] = {}
     if isinstance(references, Mapping):
@@ -134,18 +132,15 @@ def graph_of(document: Document) -> GraphFile:
 
 
 def _agent(document: Document) -> Body:
-    return defaults.agent(_mapping(document))
+    return _checked(document, AgentFile, _mapping(document)).to_body()
 
 
 def _service(document: Document) -> Body:
-    given = _mapping(document)
-    if not isinstance(given.get("name"), str):
-        raise WrongFile([document.problem(("name",), "A service has a name.")])
-    return defaults.service(given)
+    return _checked(document, ServiceFile, _mapping(document)).to_body()
 
 
 def _behavior(document: Document) -> Body:
-    return defaults.behavior(_mapping(document), document.path.stem)
+    return _checked(document, BehaviorFile, _mapping(document)).to_body(document.path.stem)
 
 
 def _rehearsal(document: Document) -> Rehearsal:
