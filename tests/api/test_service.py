@@ -114,6 +114,7 @@ def test_of_many_active_services_of_one_name_made_at_once_one_is_made(as_admin: 
         {"keyterms": ["a"] * 21},
         {"tags": {"a-b": "x"}},
         {"tags": {"a": "x!"}},
+        {"tags": {"a": "x", " a": "y"}},
         {"tags": {f"k{number}": None for number in range(21)}},
         {"release_version_set": {"llm_model_preferences": {"EngageUser": {"params": {}}}}},
         {"release_version_set": {"agent_version_number": "one"}},

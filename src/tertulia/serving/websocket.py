@@ -86,6 +86,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         await super().send(message)
+        if self.close_sent and self.initial_response is not None and not self.handshake_complete:
+            self.handshake_complete = True  # uvicorn takes an answer of the application for none, and logs an error
+            _log.info("websocket refused", status=self.initial_response[0])
         if self._early and self.handshake_complete:
             data, self._early = self._early, b""
             if not self.close_sent:

@@ -156,6 +156,13 @@ def test_a_link_that_was_changed_is_forbidden(link: str, user: httpx2.Client, se
 
     for changed in (
         {**query, "expires": str(int(query["expires"]) + 1)},
+        {**query, "expires": f"0{query['expires']}"},
+        {**query, "expires": f"+{query['expires']}"},
+        {**query, "expires": f" {query['expires']}"},
+        {**query, "expires": f"{query['expires']}.0"},
+        {**query, "expires": f"{query['expires'][0]}_{query['expires'][1:]}"},
+        {**query, "expires": "".join(chr(0x660 + int(digit)) for digit in query["expires"])},
+        {**query, "expires": "soon"},
         {**query, "signature": signature[::-1]},
         {**query, "signature": "ä"},
         {**query, "signature": ""},
@@ -196,6 +203,7 @@ def test_players_get_the_part_that_they_ask_for(link: str) -> None:
 
     for asked, first, last in (
         ("bytes=0-9", 0, 9),
+        ("Bytes=0-9", 0, 9),
         ("bytes=10-", 10, size - 1),
         ("bytes=-4", size - 4, size - 1),
         (f"bytes={size - 1}-{size + 5}", size - 1, size - 1),

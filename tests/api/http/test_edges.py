@@ -63,6 +63,11 @@ def test_an_organization_that_is_not_there_is_not_found(tertulia: Server, organi
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize("path", ["/service/%00", "/organization/agent/x%00y/", "/user/%00", "/conversation/%00/messages/"])
+def test_a_nul_in_a_path_is_refused_whether_or_not_the_path_has_the_method(as_admin: httpx2.Client, path: str) -> None:
+    assert is_problem_list(as_admin.get(path))
+
+
 def test_an_unknown_organization_comes_before_bad_credentials_and_those_before_a_wrong_field(tertulia: Server) -> None:
     bad = {"authorization": "Bearer nonsense"}
     assert tertulia.anonymous.get(f"{tertulia.url}/v1/nobody/service/", headers=bad).status_code == 404

@@ -3,7 +3,10 @@
 import socket
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
+from support.live import address
 from support.server import Serve
 
 
@@ -40,3 +43,14 @@ def test_a_client_that_leaves_within_its_body_is_one_quiet_line(
     assert '"status":499' in logged
     assert "Traceback" not in logged
     assert '"level":"error"' not in logged
+
+
+def test_a_live_conversation_that_is_refused_is_one_line(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    server = serve(log_level="info")
+    capsys.readouterr()
+    with pytest.raises(InvalidStatus), connect(address(server), proxy=None):
+        pass
+    server.anonymous.get(f"{server.url}/healthz")
+    logged = [line for line in capsys.readouterr().err.splitlines() if "/healthz" not in line]
+    assert [line for line in logged if '"level":"error"' in line or "handshake" in line] == []
+    assert sum("websocket refused" in line for line in logged) == 1

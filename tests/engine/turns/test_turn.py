@@ -39,6 +39,25 @@ async def test_cancelling_while_a_failed_commit_is_looked_into_tells_what_came_o
     assert await asking == word
 
 
+@pytest.mark.parametrize(("settled", "word"), [(True, "late"), (False, "yes")])
+async def test_cancelling_while_a_turn_is_committed_tells_whether_it_was(settled: bool, word: str) -> None:
+    turn = a_turn()
+    committed = asyncio.Event()
+
+    async def commit() -> None:
+        turn.begin()
+        turn.begin_settling()
+        await committed.wait()
+        turn.end(Status.SETTLED if settled else Status.VOID, b"\n")
+
+    turn.task = asyncio.create_task(commit())
+    await asyncio.sleep(0)
+    asking = asyncio.create_task(cancel(turn))
+    await asyncio.sleep(0)
+    committed.set()
+    assert await asking == word
+
+
 async def test_a_turn_that_was_stopped_is_not_committed_even_where_its_cancellation_got_lost() -> None:
     turn = a_turn()
     turn.task = asyncio.current_task()

@@ -21,7 +21,7 @@ READER_STALL_S = 60.0
 ReadRange = Callable[[int, int], Awaitable[bytes]]
 """Reads a recording from its first to its last byte, both included."""
 
-_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
+_RANGE = re.compile(r"(?i:bytes)=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ async def retrieve_message_source(
 
     content_type = await organization.database.read(_get_content_type, actor, conversation_id, message_id)
     expires_at = (clock.now() + (LONG if long_lived else SHORT)).replace(microsecond=0)
-    expires = int(expires_at.timestamp())
+    expires = str(int(expires_at.timestamp()))
     signature = _sign(
         runtime.secret_box.derive("recordings"), organization.org_id, conversation_id, message_id, expires
     )
@@ -102,7 +102,7 @@ async def get_message_recording(
     organization: Organization,
     conversation_id: ConversationPath,
     message_id: MessagePath,
-    expires: Annotated[int, Query(description="As the link has it: seconds since 1970.")],
+    expires: Annotated[str, Query(description="As the link has it: seconds since 1970.")],
     signature: Annotated[str, Query(description="As the link has it.")],
 ) -> Response:
     """Return the recording that a link leads to, or the range of it that is asked for.
@@ -113,7 +113,7 @@ async def get_message_recording(
     right = _sign(key, organization.org_id, conversation_id, message_id, expires)
     if not hmac.compare_digest(right.encode(), signature.encode()):
         raise Forbidden("This link is not one of ours.")
-    if expires < clock.now().timestamp():
+    if int(expires) < clock.now().timestamp():  # a number, for it was signed
         raise Gone("This link has expired.")
     place = _place(request, runtime.limiter, message_id)
     recording = await _find_recording(organization, conversation_id, message_id)
@@ -148,7 +148,7 @@ async def _find_recording(organization: OrganizationScope, conversation_id: str,
     return recording
 
 
-def _sign(key: bytes, org_id: str, conversation_id: str, message_id: str, expires: int) -> str:
-    """Sign the target of a link, and its end. Return the signature, HMAC-SHA-256 in hexadecimal."""
-    signed = "\n".join([org_id, conversation_id, message_id, str(expires)])
+def _sign(key: bytes, org_id: str, conversation_id: str, message_id: str, expires: str) -> str:
+    """Sign the target of a link, and its end as it is written. Return the signature, HMAC-SHA-256 in hexadecimal."""
+    signed = "\n".join([org_id, conversation_id, message_id, expires])
     return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from tertulia import problems
-from tertulia.api.http.routing import BROKEN_BODY
+from tertulia.api.http.routing import BROKEN_BODY, refuse_nul_in_path
 from tertulia.errors import MethodNotAllowed, ModelError, NotFound, TertuliaError, Unprocessable
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +56,10 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == NotFound.status:
         return answer(NotFound(error.detail))
     if error.status_code == MethodNotAllowed.status:
+        try:
+            refuse_nul_in_path(request)  # what has one is no identifier, whatever the method
+        except Unprocessable as wrong:
+            return answer(wrong)
         return answer(MethodNotAllowed(error.detail, _methods_of(request)))
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 

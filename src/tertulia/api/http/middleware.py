@@ -96,7 +96,10 @@ async def _send_stream(scope: Scope, send: Send) -> None:
 
 
 class LastResort:
-    """A last resort, which answers 500 if nobody else has answered, and logs the reason."""
+    """A last resort, which answers 500 if nobody else has answered, and logs the reason.
+
+    A request that the server cancels, for it stops and has waited long enough, is answered with 503.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -116,6 +119,11 @@ class LastResort:
             await self.app(scope, receive, noticed)
         except ClientDisconnect:
             _log.info("the client left before its request was complete")
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            _log.info("a request was given up, for the server stops")
+            await answer(Unavailable("The server is stopping.", retry_after=2))(scope, receive, send)
         except Exception as error:
             _log.error("request failed", exc_info=error)
             if begun:  # to break the connection is all that is left

@@ -4,10 +4,18 @@ Text is stripped of surrounding whitespace before its length is checked. Numbers
 """
 
 import zoneinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from tertulia import languages
 from tertulia.api.http.bodies import is_deeper, is_larger
@@ -28,10 +36,19 @@ VersionNumber = Annotated[int, Field(gt=0, le=MAX_INTEGER)]
 AnyNumber = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 """A number that a database can look for, whether or not there can be one."""
 
+
+def _distinct(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read an object whose keys are stripped. Return it; keys that become one are refused, for one would be lost."""
+    found = read(value)
+    if isinstance(value, dict) and len(found) < len(cast("dict[Any, Any]", value)):
+        raise ValueError("Two keys are the same without the spaces around them.")
+    return found
+
+
 TagKey = Words
-Tags = Annotated[dict[TagKey, Words | None], Field(max_length=20)]
+Tags = Annotated[dict[TagKey, Words | None], Field(max_length=20), WrapValidator(_distinct)]
 """Tags of a resource: the values are words, or null."""
-TextTags = Annotated[dict[TagKey, Text100 | None], Field(max_length=20)]
+TextTags = Annotated[dict[TagKey, Text100 | None], Field(max_length=20), WrapValidator(_distinct)]
 """Tags of a new conversation: the values are any short text, or null."""
 
 Keyterm = Annotated[

@@ -4,6 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from tertulia.engine.agent import behaviors
 from tertulia.engine.agent.scene import Agent, Behavior
 from tertulia.engine.graph.context_graph import ContextGraph, Graphs
@@ -15,6 +17,8 @@ from tertulia.storage.database.units import Database
 T = TypeVar("T")
 
 CACHED_VERSIONS = 1000
+CACHED_BYTES = 16 << 20
+"""The bytes of the bodies, as JSON, whose parsed forms are kept of each kind; these are several times as large."""
 
 
 class Library:
@@ -57,20 +61,30 @@ class Library:
 
 
 class _Shelf(Generic[T]):
-    """A bounded cache, the least recently used leaves first."""
+    """A cache that is bounded in items and in the size of their bodies; the least recently used leaves first."""
 
     def __init__(self, parse: Callable[[Any], T]) -> None:
         self._parse = parse
-        self._items: OrderedDict[VersionInfo, T] = OrderedDict()
+        self._items: OrderedDict[VersionInfo, tuple[T, int]] = OrderedDict()
+        self._size = 0
 
     def find(self, version: VersionInfo) -> T | None:
-        item = self._items.get(version)
-        if item is not None:
-            self._items.move_to_end(version)
-        return item
+        found = self._items.get(version)
+        if found is None:
+            return None
+        self._items.move_to_end(version)
+        return found[0]
 
     def put(self, version: VersionInfo, body: Any) -> T:
-        item = self._items[version] = self._parse(body)
-        if len(self._items) > CACHED_VERSIONS:
-            self._items.popitem(last=False)
+        """Parse a body and keep the result. Return it; one that is too large to be kept is returned all the same."""
+        item, size = self._parse(body), len(msgspec.json.encode(body))
+        self._take(version)
+        self._items[version] = item, size
+        self._size += size
+        while self._size > CACHED_BYTES or len(self._items) > CACHED_VERSIONS:
+            self._take(next(iter(self._items)))
         return item
+
+    def _take(self, version: VersionInfo) -> None:
+        _item, size = self._items.pop(version, (None, 0))
+        self._size -= size

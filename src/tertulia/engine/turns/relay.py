@@ -27,7 +27,7 @@ MAX_AGE_S = 60
 
 Verb = Literal["follow", "cancel"]
 Word = Literal["yes", "unknown", "late"]
-"""`unknown`: the turn does not run here, or its end is not known. `late`: it is committed, or is being committed."""
+"""`unknown`: the turn does not run here, or its end is not known. `late`: it is committed."""
 
 log = structlog.get_logger()
 
@@ -62,13 +62,12 @@ _WORDS: dict[Status, Word] = {Status.SETTLED: "late", Status.VOID: "yes"}
 
 
 async def cancel(turn: Turn) -> Word:
-    """End a turn that runs here.
+    """End a turn that runs here, or wait until its commit has ended, which may fail.
 
     Return "yes" if nothing of it remains, "late" if it was committed all the same, "unknown" if the database does not
     answer.
     """
-    if not turn.stop(Conflict(CANCELLED)):
-        return "late"
+    turn.stop(Conflict(CANCELLED))
     await turn.ended()
     return _WORDS.get(turn.status, "unknown")
 
