@@ -237,6 +237,7 @@ class ListedConversation:
     is_finished: bool
     is_analyzed: bool
     completed_post_processings: Sequence[str]
+    post_processing_error: str | None
     num_messages: int
     created_at: datetime
     conversations_visible_to_admins: bool

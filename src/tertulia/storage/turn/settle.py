@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia.errors import Conflict
 from tertulia.ids import new_id
+from tertulia.storage import post_processing
 from tertulia.storage.database.prepared import Prepared, insert
 from tertulia.storage.tables import (
     behavior_invocations,
@@ -72,6 +73,8 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     if made.invocation is not None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
     _INSERT_STREAM.run(connection, _stream_row(claim, made))
+    if made.finished:
+        post_processing.begin(connection, claim.org_id, claim.conversation_id)
     add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
 
 
