@@ -369,7 +369,7 @@ def test_a_correction_says_something(user: httpx2.Client, known: Json, body: Jso
 
 
 def left(stage: Stage, user: httpx2.Client) -> dict[str, int]:
-    """What the database has of the memory of a user."""
+    """Count the rows that the database has of the memory of a user."""
     engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
     own = (tables.memories, tables.memory_words, tables.memory_vectors, tables.user_models)
     with engine.connect() as connection:
