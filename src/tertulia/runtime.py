@@ -80,9 +80,7 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
-        conversations = Conversations(
-            settings, models, voices, embeddings.embedder, clusters.default, secret_box.derive("relay")
-        )
+        conversations = Conversations(settings, models, voices, meanings, clusters.default, secret_box.derive("relay"))
         await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)

@@ -4,6 +4,7 @@ A memory that another one has replaced is kept, but no search finds it. Each cha
 counts up the user's `memory_revision`; a user of whom nothing was ever remembered has 0, and costs a turn nothing.
 """
 
+import heapq
 import math
 import struct
 from collections import Counter
@@ -36,14 +37,17 @@ from tertulia.storage.tables import (
     users,
 )
 
-SIGNATURE_BITS = 512
+SIGNATURE_BITS = 256
 """Numbers of a vector whose signs are compared with those of all memories of a user."""
 
-RESCORED = 48
+RESCORED = 64
 """Memories whose vectors a search compares exactly, those with the nearest signatures."""
 
 MOST_WORDS = 12
 """Words of a query that count, the rarest."""
+
+MOST_ROWS = 2000
+"""Memories that these words may have in all; a more common word does not count beside rarer ones."""
 
 FOUND = 30
 """Memories that a search by words or by meaning gives, the best."""
@@ -105,7 +109,7 @@ class Meaning:
     def signature(self) -> str:
         """The signs of the first numbers, in hexadecimal; all of a label have the same length."""
         bits = "".join("1" if value > 0 else "0" for value in self.vector[:SIGNATURE_BITS])
-        return f"{int(bits, 2):0{-(-len(bits) // 4)}x}"
+        return f"{int(bits, 2):0{2 * -(-len(bits) // 8)}x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +302,7 @@ def find_by_words(connection: Connection, user_id: str, words: Sequence[str]) ->
         return []
     theirs = sa.and_(memory_words.c.user_id == user_id, among(memory_words.c.word, wanted))
     counting = sa.select(memory_words.c.word, sa.func.count()).where(theirs).group_by(memory_words.c.word)
-    counts = sorted(connection.execute(counting).all(), key=lambda row: (row[1], row[0]))[:MOST_WORDS]
+    counts = _rarest([(word, count) for word, count in connection.execute(counting)])
     if not counts:
         return []
     total = _count(connection, user_id)
@@ -313,6 +317,18 @@ def find_by_words(connection: Connection, user_id: str, words: Sequence[str]) ->
         .limit(FOUND)
     )
     return list(connection.execute(query).scalars())
+
+
+def _rarest(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Choose the words that count of those that memories have. Return them with their counts, one at least."""
+    chosen: list[tuple[str, int]] = []
+    room = MOST_ROWS
+    for word, count in sorted(counts, key=lambda row: (row[1], row[0]))[:MOST_WORDS]:
+        room -= count
+        if chosen and room < 0:
+            break
+        chosen.append((word, count))
+    return chosen
 
 
 def _count(connection: Connection, user_id: str) -> int:
@@ -334,16 +350,17 @@ def find_by_meaning(connection: Connection, user_id: str, meaning: Meaning) -> l
 
 def _nearest_signatures(connection: Connection, user_id: str, meaning: Meaning) -> list[str]:
     """Compare the signs of all memories of a user, which come as one text. Return the nearest, in no order."""
-    mine = meaning.signature
-    packed = memory_vectors.c.memory_id + memory_vectors.c.signature
-    query = sa.select(sa.func.aggregate_strings(packed, "")).where(
-        memory_vectors.c.user_id == user_id, memory_vectors.c.model == meaning.label
-    )
-    text: str = connection.execute(query).scalar() or ""
-    wanted, step, head = int(mine, 16), _ID + len(mine), _ID
-    distances = [((int(text[at + head : at + step], 16) ^ wanted).bit_count(), at) for at in range(0, len(text), step)]
-    distances.sort()
-    return [text[at : at + head] for _distance, at in distances[:RESCORED]]
+    ids, signatures = (sa.func.aggregate_strings(memory_vectors.c[name], "") for name in ("memory_id", "signature"))
+    theirs = sa.and_(memory_vectors.c.user_id == user_id, memory_vectors.c.model == meaning.label)
+    names, signs = connection.execute(sa.select(ids, signatures).where(theirs)).one()
+    if not names:
+        return []
+    mine = bytes.fromhex(meaning.signature)
+    size = len(signs) // 2
+    different = (int(signs, 16) ^ int.from_bytes(mine * (size // len(mine)))).to_bytes(size)
+    distances = [int.from_bytes(different[at : at + len(mine)]).bit_count() for at in range(0, size, len(mine))]
+    nearest = heapq.nsmallest(RESCORED, range(len(distances)), key=distances.__getitem__)
+    return [names[_ID * index : _ID * (index + 1)] for index in nearest]
 
 
 _ID = 24  # characters of an identifier

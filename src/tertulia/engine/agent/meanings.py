@@ -17,15 +17,15 @@ class Meanings:
     """The embedding model of a server, and the name by which its vectors are known; or none."""
 
     def __init__(self, embedder: Embedder | None = None, name: str = "") -> None:
-        self._embedder = embedder
+        self.embedder = embedder
         self._name = name
 
     async def of(self, texts: Sequence[str]) -> Sequence[Meaning | None]:
         """Ask for the meanings of texts. Return one for each, None if no embedding model can be had."""
-        if self._embedder is None or not texts:
+        if self.embedder is None or not texts:
             return [None] * len(texts)
         try:
-            vectors = await self._embedder.embed(texts)
+            vectors = await self.embedder.embed(texts)
         except ModelError as error:
             log.warning("texts not embedded", error=type(error).__name__, reason=error.reason)
             return [None] * len(texts)
