@@ -131,7 +131,8 @@ async def recall_state(
         yield events.DynamicQueriesGenerated(dynamic, state.requested_information)
         queries += dynamic
     asked = {fold(query) for query in (*scene.performed_queries, *outcome.performed_queries)}
-    new = list({fold(query): query for query in queries if fold(query) not in asked}.values())
+    unique = {fold(query): query for query in reversed(queries)}
+    new = [query for query in queries if fold(query) not in asked and unique[fold(query)] is query]
     found: Sequence[Sequence[Recollection]] = await recall.recall(new, STATE_PATIENCE_S) if new else ()
     outcome.performed_queries += new
     for recollections in found:
