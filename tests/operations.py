@@ -104,6 +104,8 @@ GET_BEHAVIOR = "DynamicBehaviorInstruction:GetDynamicBehaviorInstruction"
 DELETE_BEHAVIOR = "DynamicBehaviorInstruction:DeleteDynamicBehaviorInstruction"
 INTERACT = ("User:UpdateUserInfo", "Conversation:InteractWithConversation")
 
+MEMORIES = "/user/{user_id}/memory"
+MEMORY = MEMORIES + "/{memory_id}"
 AGENT = "/organization/agent"
 GRAPH = "/organization/service_hierarchical_state_machine"
 GRAPH_VERSIONS = GRAPH + "/{service_hierarchical_state_machine_id}"
@@ -125,10 +127,19 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("update-user-info", "POST", "/user/{requested_user_id}", 204, 50, "user",
               ("User:UpdateUserInfo",), json={"first_name": "X"}),
     Operation("delete-user", "DELETE", "/user/{requested_user_id}", 204, 500, "administrator", ("User:DeleteUser",)),
+    Operation("get-memories", "GET", MEMORIES, 200, 40, "user", ("Conversation:GetMessage",), lists="memories"),
+    Operation("correct-memory", "POST", MEMORY, 204, 50, "user",
+              ("User:UpdateUserInfo", "Conversation:GetMessage"), json={"content": "I like tea."}, extension=True),
+    Operation("forget-memory", "DELETE", MEMORY, 204, 50, "user", ("User:UpdateUserInfo",), extension=True),
+    Operation("forget-memories", "DELETE", MEMORIES, 204, 50, "user", ("User:UpdateUserInfo",), extension=True),
     Operation("get-user-model", "GET", "/user/{user_id}/user_model", 200, 60, "user", ("User:GetUserModel",)),
 
     # --- The organization, agents, context graphs ---
     Operation("get-organization", "GET", "/organization/", 200, None, "nobody"),
+    Operation("modify-organization", "POST", "/organization/", 204, 10, "administrator",
+              ("Organization:ModifyOrganization",), json={"user_dimensions": [{"description": "X", "tags": []}]}),
+    Operation("get-user-dimensions", "GET", "/organization/user_dimensions/", 200, 20, "administrator",
+              ("Organization:GetOrganizationDetails",)),
     Operation("create-agent", "POST", AGENT, 201, 10, "administrator",
               ("Organization:CreateAgent",), json={"agent_name": "{new}"}),
     Operation("get-agents", "GET", AGENT, 200, 20, "administrator", ("Organization:GetAgent",), lists="agents"),

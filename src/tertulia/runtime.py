@@ -13,7 +13,9 @@ from tertulia.auth.tokens import Tokens
 from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.maintenance import WATCH_S, Maintenance
+from tertulia.background.post_processing import PostProcessing
 from tertulia.background.sweeper import purge, sweep
+from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.loops import Loops
 from tertulia.providers.embeddings.registry import open_embeddings
@@ -29,7 +31,7 @@ SEARCHES = 2
 """Searches of texts that run at once."""
 
 JOB_KINDS: tuple[JobKind, ...] = (ERASE_USER,)
-"""Every kind of job."""
+"""The kinds of jobs that need nothing but the database; those of post-processing ask models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Runtime:
     shares: Shares
     searches: ScarceShares
     conversations: Conversations
+    meanings: Meanings
     maintenance: Maintenance
     loops: Loops
 
@@ -59,6 +62,8 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         await voices.start()
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
+        meanings = Meanings(embeddings.embedder, settings.embeddings)
+        kinds = (*JOB_KINDS, *PostProcessing(models, meanings).kinds)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
@@ -70,14 +75,12 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             )
             clean = loops.keep(f"purge of {name}", partial(purge, database), every_s, limit_s=PURGE_S)
             await stack.enter_async_context(clean)
-            worker = JobWorker(database, JOB_KINDS)
+            worker = JobWorker(database, kinds)
             stack.push_async_callback(worker.aclose)
             await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
-        conversations = Conversations(
-            settings, models, voices, embeddings.embedder, clusters.default, secret_box.derive("relay")
-        )
+        conversations = Conversations(settings, models, voices, meanings, clusters.default, secret_box.derive("relay"))
         await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)
@@ -93,6 +96,7 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             shares=shares,
             searches=searches,
             conversations=conversations,
+            meanings=meanings,
             maintenance=maintenance,
             loops=loops,
         )

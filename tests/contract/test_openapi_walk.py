@@ -149,7 +149,8 @@ def walk_context_graphs(walk: Walker) -> str:
 def whole_graph() -> dict[str, Any]:
     """A graph with a state of each kind that the engine runs."""
     return samples.short_graph(
-        samples.recall("memory", "thought", "What?", wants="Their name"),
+        samples.recall("memory", "name", "What?"),
+        samples.recall("name", "thought", wants="Their name"),
         samples.annotation("thought", "weigh"),
         samples.reflection("weigh", "choice"),
         samples.decision("choice", "end", "start"),

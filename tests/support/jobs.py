@@ -1,6 +1,8 @@
 """Jobs of a server that runs."""
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -9,6 +11,8 @@ from tertulia.storage.database import dialect
 from tertulia.storage.tables import jobs
 
 PATIENCE_S = 20.0
+
+T = TypeVar("T")
 
 
 def wait_until_done(server: Server) -> None:
@@ -19,6 +23,15 @@ def wait_until_done(server: Server) -> None:
         assert time.monotonic() < until, "the jobs are not done"
         time.sleep(0.02)  # nothing tells another process when they are
     engine.dispose()
+
+
+def wait_for(found: Callable[[], T]) -> T:
+    """Wait until something is found that jobs bring about. Return it."""
+    until = time.monotonic() + PATIENCE_S
+    while not (answer := found()):
+        assert time.monotonic() < until, "it has not come about"
+        time.sleep(0.02)
+    return answer
 
 
 def _count(engine: sa.Engine) -> int:

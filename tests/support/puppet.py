@@ -19,6 +19,10 @@ class Puppet:
         self.choice = choice
         self.fails = fails
         """Raised after the last piece."""
+        self.answers: dict[str, Any] = {"ExtractMemories": {"memories": []}, "GenerateUserModels": {"models": []}}
+        """What is answered, by the interaction of the prompt, instead of a choice; an exception is raised."""
+        self.learned: list[Prompt] = []
+        """The prompts that these have answered."""
         self.prompts: list[Prompt] = []
         self.schemas: list[Mapping[str, Any]] = []
         self.asked = threading.Event()
@@ -47,6 +51,12 @@ class Puppet:
             self.closed.set()
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if prompt.interaction in self.answers:
+            self.learned.append(prompt)
+            answer = self.answers[prompt.interaction]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         self.prompts.append(prompt)
         self.schemas.append(schema)
         if isinstance(self.choice, Exception):

@@ -46,9 +46,8 @@ def old_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> ContextGra
             case "annotation":
                 states.append(annotation(name, exits[0]))
             case "recall":
-                states.append(
-                    recall(name, exits[0], *draw(st.lists(st.sampled_from(QUERIES))), wants=f"Wish of {name}")
-                )
+                queries = draw(st.lists(st.sampled_from(QUERIES), max_size=2))
+                states.append(recall(name, exits[0], *queries, wants=None if queries else f"Wish of {name}"))
             case _:
                 states.append(reflection(name, exits[0]))
     return parsed(*states, references={"other": OTHER} if other else {})

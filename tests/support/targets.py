@@ -9,6 +9,11 @@ import httpx2
 from operations import INVITATION, VERSION_SET, Operation, Targets
 from support import samples
 from support.server import Server
+from tertulia import clock
+from tertulia.ids import new_id
+from tertulia.storage import memory as memories
+from tertulia.storage.database import dialect
+from tertulia.storage.memory import Memory
 
 NOWHERE = "0" * 24
 
@@ -35,6 +40,7 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
     path = f"/service/{service_id}/version_sets/test/"
     admin.put(path, json={"version_set": VERSION_SET}).raise_for_status()
     person = user_id or invite(admin)
+    talk = _begin(client, talked_to)
     return {
         "agent_id": samples.make_agent(admin),
         "api_key": server.demo.api_key,
@@ -47,7 +53,8 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
         "state_machine_id": spare_graph,
         "user_id": person,
         "version_set_name": "test",
-        **_begin(client, talked_to),
+        "memory_id": _remember(server, person, talk),
+        **talk,
     }
 
 
@@ -74,3 +81,27 @@ def _begin(client: httpx2.Client, service_id: str) -> dict[str, str]:
         "message_id": last["message_id"],
         **dict(parse_qsl(urlsplit(source.json()["url"]).query)),
     }
+
+
+def _remember(server: Server, user_id: str, talk: Targets) -> str:
+    """Have a user remembered for a message. Return the identifier of the memory."""
+    made = Memory(
+        id=new_id(),
+        org_id=server.demo.organization_id,
+        user_id=user_id,
+        conversation_id=talk["conversation_id"],
+        content="I live in Berlin.",
+        context="",
+        message_ids=[talk["message_id"]],
+        cites_user=True,
+        cites_event=False,
+        replaced_by=None,
+        created_at=clock.now(),
+        corrected_at=None,
+    )
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    with engine.begin() as connection:
+        dialect.begin_write(connection)
+        memories.insert_memory(connection, made, ["berlin"], None)
+    engine.dispose()
+    return made.id

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tertulia.api import behavior, docs, health, service, user
+from tertulia.api import behavior, docs, health, memory, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, stream, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
@@ -18,6 +18,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     organization.router,
     user.router,
+    memory.router,
     agent.router,
     context_graph.router,
     service.router,

@@ -1,6 +1,6 @@
 """Users: sign in, invite, list, update, delete, and show the knowledge of agents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import Keyterms, Language, Preferences, Text256, Texts, Timezone
+from tertulia.api.http.types import Keyterms, Language, NewPreferences, Preferences, Text256, Texts, Timezone
 from tertulia.auth import grants
 from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in
@@ -21,11 +21,13 @@ from tertulia.auth.permissions import Permission
 from tertulia.background.erasing import erase_user
 from tertulia.background.jobs import Work
 from tertulia.errors import Forbidden, TertuliaError
+from tertulia.storage import memory as memories
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
 from tertulia.storage import user as users
 from tertulia.storage.database.paging import Sort, Window
 from tertulia.storage.job import Job, StaleJob
+from tertulia.storage.memory import UserModel as StoredModel
 from tertulia.storage.user import NewUser, User, UserChanges, UserFilter
 
 router = contract_router("/user", "User")
@@ -79,15 +81,6 @@ VariableName = Annotated[
 ]
 VariableValue = Annotated[str, StringConstraints(max_length=10_000)]
 OwnVariableName = Annotated[VariableName, AfterValidator(_not_built_in)]
-
-
-class NewPreferences(BaseModel):
-    enable_response_recommendation: bool = False
-    preferred_language: Language | None = None
-    conversations_visible_to_admins: bool = True
-    user_model_visible_to_admins: bool = True
-    timezone: Timezone | None = None
-    audio_keyterms: Keyterms = []
 
 
 class Invitation(BaseModel):
@@ -324,7 +317,22 @@ class UserModels(BaseModel):
     dependencies=[Depends(rate_limit(60))],
 )
 async def get_user_model(organization: Organization, actor: CurrentActor, user_id: str) -> UserModels:
-    """Show the knowledge that agents have of a user. Models come with memory, which is not built yet."""
-    user = await organization.database.read(users.get_user, organization.org_id, user_id)
+    """Show the knowledge that agents have of a user. Return the models, and the context that others have added."""
+    user, models = await organization.database.read(_get_models, actor, user_id)
+    return UserModels(
+        user_models=[
+            UserModel(
+                content=model.content,
+                insight_ids=list(model.insight_ids),
+                dimensions=[UserDimension.model_validate(dimension) for dimension in model.dimensions],
+            )
+            for model in models
+        ],
+        additional_context=list(user.additional_context),
+    )
+
+
+def _get_models(connection: Connection, actor: Actor, user_id: str) -> tuple[User, Sequence[StoredModel]]:
+    user = users.get_user(connection, actor.org_id, user_id)
     actor.require(Permission.USER_GET_USER_MODEL, user.attributes)
-    return UserModels(user_models=[], additional_context=list(user.additional_context))
+    return user, memories.list_user_models(connection, user.id)

@@ -37,6 +37,8 @@ class UserProfile:
     last_name: str
     preferences: Mapping[str, Any]
     additional_context: Sequence[str]
+    memory_revision: int = 0
+    """Counts the changes of what is remembered of the user; 0: nothing ever was."""
 
     @property
     def name(self) -> str:
@@ -107,6 +109,10 @@ class Conversation:
     behaviors_revision: int
     behavior: VersionInfo | None
     """The version of a dynamic behaviour set that the newest turn chose."""
+    working_memory: Sequence[str]
+    """Memories that the turns found, the newest last."""
+    performed_queries: Sequence[str]
+    """The queries that recall states have asked."""
     num_interactions: int
     last_interaction_id: str | None
     last_message_time: datetime | None
@@ -139,6 +145,8 @@ _CONVERSATION = (
         conversations.c.is_finished,
         conversations.c.position,
         conversations.c.behavior,
+        conversations.c.working_memory,
+        conversations.c.performed_queries,
         conversations.c.num_interactions,
         conversations.c.last_interaction_id,
         conversations.c.last_message_time,
@@ -149,6 +157,7 @@ _CONVERSATION = (
         users.c.last_name,
         users.c.preferences,
         users.c.additional_context,
+        users.c.memory_revision,
         users.c.conversations_visible_to_admins,
         users.c.user_model_visible_to_admins,
         roles.c.name.label("role_name"),
@@ -198,7 +207,13 @@ def _conversation(row: Mapping[Any, Any] | None, conversation_id: str) -> Conver
             row["user_model_visible_to_admins"],
             row["conversations_visible_to_admins"],
         ),
-        profile=UserProfile(row["first_name"], row["last_name"], row["preferences"], row["additional_context"]),
+        profile=UserProfile(
+            row["first_name"],
+            row["last_name"],
+            row["preferences"],
+            row["additional_context"],
+            row["memory_revision"],
+        ),
         agent=(row["agent_id"], row["agent_version"]),
         graph=(row["context_graph_id"], row["context_graph_version"]),
         llm_model_preferences=row["llm_model_preferences"],
@@ -207,6 +222,8 @@ def _conversation(row: Mapping[Any, Any] | None, conversation_id: str) -> Conver
         position=row["position"],
         behaviors_revision=row["behaviors_revision"],
         behavior=None if row["behavior"] is None else (row["behavior"][0], row["behavior"][1]),
+        working_memory=row["working_memory"] or (),
+        performed_queries=row["performed_queries"] or (),
         num_interactions=row["num_interactions"],
         last_interaction_id=row["last_interaction_id"],
         last_message_time=row["last_message_time"],
@@ -237,6 +254,7 @@ class ListedConversation:
     is_finished: bool
     is_analyzed: bool
     completed_post_processings: Sequence[str]
+    post_processing_error: str | None
     num_messages: int
     created_at: datetime
     conversations_visible_to_admins: bool

@@ -20,10 +20,14 @@ from tertulia.storage.tables import (
     conversations,
     idempotency_keys,
     interactions,
+    memories,
+    memory_vectors,
+    memory_words,
     messages,
     recording_parts,
     recordings,
     streams,
+    user_models,
 )
 
 PORTION_ROWS = 200
@@ -55,6 +59,7 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
         _remove_recordings(connection, ids)
         or _remove_streams(connection, ids)
         or _remove_some(connection, behavior_invocations, behavior_invocations.c.conversation_id.in_(ids))
+        or _remove_memories(connection, user_id)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
@@ -62,7 +67,8 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
 
 
 def erase_rest(connection: Connection, org_id: str, user_id: str) -> None:
-    """Remove the idempotency keys of a user whose conversations are gone."""
+    """Remove the idempotency keys and the models of a user whose conversations are gone."""
+    connection.execute(sa.delete(user_models).where(user_models.c.user_id == user_id))
     keys = idempotency_keys.c
     connection.execute(sa.delete(idempotency_keys).where(keys.org_id == org_id, keys.user_id == user_id))
 
@@ -91,6 +97,16 @@ def _remove_streams(connection: Connection, ids: sa.Select[tuple[str]]) -> bool:
     if chosen:
         connection.execute(sa.delete(streams).where(among(streams.c.interaction_id, chosen)))
     return bool(chosen)
+
+
+def _remove_memories(connection: Connection, user_id: str) -> bool:
+    """Remove as many memories as a portion has, and all that finds them. Return True if there were any."""
+    query = sa.select(memories.c.id).where(memories.c.user_id == user_id).limit(PORTION_ROWS)
+    found = connection.execute(query).scalars().all()
+    for table, key in ((memory_words, "memory_id"), (memory_vectors, "memory_id"), (memories, "id")):
+        if found:
+            connection.execute(sa.delete(table).where(among(table.c[key], found)))
+    return bool(found)
 
 
 def _portion(connection: Connection, query: sa.Select[Any, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """Organizations: the tenants of an installation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Organization:
     name: str
     tenant_id: str
     default_user_preferences: Mapping[str, Any]
+    user_dimensions: Sequence[Mapping[str, Any]] | None
+    """What models of users are to say, each with `description` and `tags`; None: nothing."""
 
     @property
     def attributes(self) -> dict[str, object]:
@@ -45,13 +47,18 @@ def insert_organization(
     name: str,
     tenant_id: str | None = None,
     preferences: Mapping[str, Any] = DEFAULT_PREFERENCES,
+    dimensions: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Insert an organization; `preferences` are the ones its new users begin with."""
+    """Insert an organization; `preferences` are the ones its new users begin with.
+
+    `dimensions` are what models of its users are to say.
+    """
     row = {
         "org_id": org_id,
         "name": name,
         "tenant_id": tenant_id or org_id,
         "default_user_preferences": {**DEFAULT_PREFERENCES, **preferences},
+        "user_dimensions": list(dimensions),
         "created_at": clock.now(),
     }
     connection.execute(sa.insert(organizations), row)
@@ -70,3 +77,18 @@ def get_organization(connection: Connection, org_id: str) -> Organization:
     if organization is None:
         raise NotFound(f"There is no organization {org_id}.")
     return organization
+
+
+def lock_organization(connection: Connection, org_id: str) -> Organization:
+    """Fetch an organization that nobody else changes before this transaction ends. Return it, or raise NotFound."""
+    connection.execute(sa.select(organizations.c.org_id).where(organizations.c.org_id == org_id).with_for_update())
+    return get_organization(connection, org_id)
+
+
+def update_organization(connection: Connection, changed: Organization) -> None:
+    """Write the preferences and the dimensions of an organization that this transaction has locked."""
+    values = {
+        "default_user_preferences": dict(changed.default_user_preferences),
+        "user_dimensions": list(changed.user_dimensions or ()),
+    }
+    connection.execute(sa.update(organizations).where(organizations.c.org_id == changed.org_id).values(values))

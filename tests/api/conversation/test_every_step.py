@@ -42,7 +42,8 @@ def inner() -> dict[str, Any]:
 def outer(inner_id: str) -> dict[str, Any]:
     return graph(
         action("start", "remember"),
-        recall("remember", "note", LIKES, wants=NAME),
+        recall("remember", "ask", LIKES),
+        recall("ask", "note", wants=NAME),
         annotation("note", "weigh"),
         reflection("weigh", "choice"),
         decision("choice", ["inner.start", "back"], "end"),
@@ -87,13 +88,15 @@ def expected(root: list[Any], other: list[Any], chosen: list[Any]) -> list[Event
         left_by("To remember", "remember", root),
         transition("start", root, "remember", root),
         {"type": f"{STATE}recall-state-static-queries-retrieved", "static_queries": [LIKES]},
+        {"type": f"{STATE}recall-state-active-memory-retrieved", "queries_and_responses": [[LIKES, ""]]},
+        transition("remember", root, "ask", root),
         {
             "type": f"{STATE}recall-state-dynamic-queries-generated",
             "dynamic_queries": [NAME],
             "requested_information": NAME,
         },
-        {"type": f"{STATE}recall-state-active-memory-retrieved", "queries_and_responses": [[LIKES, ""], [NAME, ""]]},
-        transition("remember", root, "note", root),
+        {"type": f"{STATE}recall-state-active-memory-retrieved", "queries_and_responses": [[NAME, ""]]},
+        transition("ask", root, "note", root),
         {"type": f"{STATE}annotation-state-annotation-retrieved", "annotation": "Thought of note"},
         transition("note", root, "weigh", root),
         {"type": f"{STATE}reflection-state-prompt-retrieved", "prompt": "Problem of weigh"},
@@ -135,16 +138,17 @@ def test_a_turn_through_everything_tells_each_step_and_keeps_it(stage: Stage) ->
     logs = insights["state_transition_logs"]
     assert [(log["type"], log["previous_state"], log["next_state"]) for log in logs] == [
         ("action", "start", "remember"),
-        ("recall", "remember", "note"),
+        ("recall", "remember", "ask"),
+        ("recall", "ask", "note"),
         ("annotation", "note", "weigh"),
         ("reflection", "weigh", "choice"),
         ("decision", "choice", "start"),
         ("action", "start", "end"),
         ("jumpback", "end", "back"),
     ]
-    assert logs[1]["performed_queries"] == [LIKES, NAME]
-    assert [log["inner_thought_message_id"] for log in logs[2:4]] == [thought["id"] for thought in thoughts]
-    assert logs[3]["tool_call_logs"] == []
+    assert [log["performed_queries"] for log in logs[1:3]] == [[LIKES], [NAME]]
+    assert [log["inner_thought_message_id"] for log in logs[3:5]] == [thought["id"] for thought in thoughts]
+    assert logs[4]["tool_call_logs"] == []
     assert insights["reflections"] == ["So it is."]
     assert insights["triggered_dynamic_behavior_set_version_info"] == [set_id, 1]
     assert (insights["current_state_name"], insights["current_state_action"]) == ("back", "Action 1 of back")

@@ -99,6 +99,7 @@ def test_a_conversation_is_listed_whole(stage: Stage, user: httpx2.Client) -> No
         "is_finished": False,
         "is_analyzed": False,
         "completed_post_processings": [],
+        "post_processing_error": None,
         "final_message": "Hello there.",
         "service_id": service,
         "num_messages": 2,

@@ -1,9 +1,11 @@
 """Insights into an interaction, and suggestions for a user: after one, or to begin a conversation."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends
 from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
 from tertulia.api.conversation.paths import ConversationPath, InteractionPath
@@ -15,8 +17,19 @@ from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.agent.suggestions import StarterWish
 from tertulia.errors import BadRequest, Unprocessable
+from tertulia.events import MessageType
+from tertulia.storage import memory as memories
 from tertulia.storage.conversation import Conversation, get_conversation
-from tertulia.storage.message import Interaction, attributes, get_interaction, get_message
+from tertulia.storage.database.paging import Window
+from tertulia.storage.memory import Memory, MemoryFilter
+from tertulia.storage.message import (
+    MESSAGE_TYPES,
+    Interaction,
+    attributes,
+    columns_of,
+    get_interaction,
+    get_message,
+)
 from tertulia.storage.turn.history import HistoryBounds, list_history
 from tertulia.storage.turn.values import Message, Opening
 
@@ -70,15 +83,18 @@ async def get_interaction_insights(
     interaction_id: InteractionPath,
 ) -> InteractionInsights:
     """Explain the agent's message by the states that it went through. Return them, and the state that it is in."""
-    interaction, reflections = await organization.database.read(
-        _get_interaction, actor, conversation_id, interaction_id
-    )
+    read = organization.database.read
+    interaction, reflections = await read(_get_interaction, actor, conversation_id, interaction_id)
+    recalled = await read(_list_recalled, actor, conversation_id, interaction)
     graph_id, _ = interaction.graph
     actor.require(
         Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE,
         {"org_id": organization.org_id, "service_hierarchical_state_machine_id": graph_id},
     )
-    return InteractionInsights.model_validate({**interaction.insights, "reflections": reflections})
+    used = [WorkingMemory(content=memory.content, context=memory.context) for memory in recalled]
+    return InteractionInsights.model_validate(
+        {**interaction.insights, "reflections": reflections, "working_memory": used}
+    )
 
 
 def _get_interaction(
@@ -93,6 +109,22 @@ def _get_interaction(
     logs = interaction.insights["state_transition_logs"]
     thought_ids = [log["inner_thought_message_id"] for log in logs if log["type"] == "reflection"]
     return interaction, [get_message(connection, conversation.id, thought_id).content for thought_id in thought_ids]
+
+
+def _list_recalled(
+    connection: Connection, actor: Actor, conversation_id: str, interaction: Interaction
+) -> list[Memory]:
+    """List the memories that an interaction worked with. Return those whose messages the caller may see."""
+    ids: Sequence[str] = interaction.insights["working_memory"]
+    if not ids:
+        return []
+    conversation = get_conversation(connection, actor.org_id, conversation_id)
+    by_type: dict[MessageType, ColumnElement[bool]] = {
+        kind: actor.visible(Permission.CONVERSATION_GET_MESSAGE, columns_of(kind)) for kind in MESSAGE_TYPES
+    }
+    narrow = MemoryFilter(id=ids)
+    page = memories.list_memories(connection, conversation.owner.user_id, by_type, narrow, (), Window(len(ids)))
+    return sorted(page.items, key=lambda memory: ids.index(memory.id))
 
 
 # --- Recommended responses -------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class ConversationInstance(BaseModel):
     is_finished: bool
     is_analyzed: bool
     completed_post_processings: list[str]
+    post_processing_error: str | None = None
+    """An extension: why the next step of post-processing failed; it is tried again, at once after another finish."""
     final_message: str
     service_id: str
     version_set_info: VersionSetInfo | None
@@ -165,6 +167,7 @@ def _conversation(actor: Actor, conversation: ListedConversation) -> Conversatio
         is_finished=conversation.is_finished,
         is_analyzed=conversation.is_analyzed,
         completed_post_processings=list(conversation.completed_post_processings),
+        post_processing_error=conversation.post_processing_error,
         final_message=conversation.final_message if may_read else "",
         service_id=conversation.service_id,
         version_set_info=_version_set_info(conversation) if may_see_set else None,

@@ -114,6 +114,17 @@ class Preferences(BaseModel):
     audio_keyterms: list[str]
 
 
+class NewPreferences(BaseModel):
+    """Preferences as they are given, for a user or for the new users of an organization."""
+
+    enable_response_recommendation: bool = False
+    preferred_language: Language | None = None
+    conversations_visible_to_admins: bool = True
+    user_model_visible_to_admins: bool = True
+    timezone: Timezone | None = None
+    audio_keyterms: Keyterms = []
+
+
 class Tag(BaseModel):
     """A tag as lists show it."""
 

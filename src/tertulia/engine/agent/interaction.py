@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tertulia import events
 from tertulia.engine.agent import behaviors
+from tertulia.engine.agent.memory import recall_actively, told_after_choice
 from tertulia.engine.agent.models import AttendedModels, Models, model_for
 from tertulia.engine.agent.reply_ahead import ReplyAhead, reply_question
 from tertulia.engine.agent.resources import Resources
@@ -40,8 +41,10 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
         yield heard
     resources = replace(resources, models=AttendedModels(resources.models, partial(resources.alive, 0)))
     fillers = None if scene.speaking is None else Fillers(resources.voices, scene.speaking, scene.number)
+    remembered = await recall_actively(scene, outcome, resources.recall)
     async with aclosing(ReplyAhead(resources.guess)) as ahead:
-        async with aclosing(behaviors.navigate_beside(scene, outcome, resources, fillers, ahead)) as actions:
+        walk = behaviors.navigate_beside(scene, outcome, resources, fillers, ahead)
+        async with aclosing(told_after_choice(walk, remembered)) as actions:
             async for action in actions:
                 yield events.CurrentAgentAction(action)
         for action in behaviors.speech_override(outcome.behavior):

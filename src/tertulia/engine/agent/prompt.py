@@ -30,6 +30,7 @@ SELECT_DYNAMIC_BEHAVIOR = "SelectDynamicBehavior"
 GENERATE_REFLECTION = "GenerateReflection"
 ENGAGE_USER = "EngageUser"
 RECOMMEND_RESPONSES = "RecommendResponses"
+GENERATE_RECALL_QUERIES = "GenerateRecallQueries"
 GENERATE_CONVERSATION_STARTERS = "GenerateConversationStarters"
 
 SPOKEN = "Your message will be spoken aloud: write as one speaks, without lists, headings, links, code or emoji."
@@ -100,7 +101,7 @@ def said(messages: Iterable[Message], timezone: str, memories: Iterable[Recollec
     return Said(
         [Turn(role, "\n\n".join(texts)) for role, texts in turns],
         list(thoughts)[-_MOST_THOUGHTS:],
-        [memory.content for memory in memories],
+        [memory.text for memory in memories],
     )
 
 
@@ -179,6 +180,15 @@ def generate_reflection(scene: Scene, state: ReflectionState, talk: Said) -> Pro
         f"For once you write for yourself: think it over. Write only the thought, in at most {words}.",
     )
     return _prompt(GENERATE_REFLECTION, scene, talk, question)
+
+
+def generate_recall_queries(scene: Scene, wanted: str, talk: Said, most: int) -> tuple[Prompt, dict[str, Any]]:
+    """Ask for queries to what is remembered of the user. Returns the prompt, with the schema of the list."""
+    question = _note(
+        f"Something is to be looked up in your notes about {scene.person.name}: {wanted}",
+        f"Answer in JSON with one to {most} short queries, each about one thing, in the words of the notes.",
+    )
+    return _prompt(GENERATE_RECALL_QUERIES, scene, talk, question), _texts_schema("queries", 1, most)
 
 
 def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:

@@ -110,6 +110,11 @@ class Recollection:
     content: str
     context: str
 
+    @property
+    def text(self) -> str:
+        """The memory on a line, as an agent is shown it."""
+        return f"{self.content} ({self.context})" if self.context else self.content
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -230,7 +235,7 @@ class Outcome:
             "current_state_action": self.action,
             "current_state_objective": self.objective,
             "state_transition_logs": self.transitions,
-            "working_memory": [{"content": found.content, "context": found.context} for found in self.working_memory],
+            "working_memory": [found.id for found in self.working_memory],  # a memory that is forgotten leaves no copy
             "triggered_dynamic_behavior_set_version_info": self.behavior and self.behavior.version,
             "select_next_action_tool_call_logs": [],
             "engage_user_tool_call_logs": [],

@@ -14,6 +14,7 @@ from tertulia.engine.graph.context_graph import (
     DecisionState,
     Graphs,
     NextState,
+    RecallState,
     State,
     ToolCallSpec,
 )
@@ -42,6 +43,7 @@ def problems(graph: ContextGraph) -> list[Problem]:
     found = too_large or [
         *_name_problems(graph),
         *_named_state_problems(graph),
+        *_recall_problems(graph),
         *(found for index, state in enumerate(graph.states) for found in _target_problems(graph, index, state)),
     ]
     return (found or _silence_problems(graph, {}))[:_MOST_PROBLEMS]
@@ -142,6 +144,13 @@ def _named_state_problems(graph: ContextGraph) -> Iterator[Problem]:
             yield (field,), f"{name} is the terminal state: it cannot have exit conditions."
         elif field == "terminal_state" and len(state.actions) != 1:
             yield (field,), f"{name} is the terminal state: it must have exactly one action."
+
+
+def _recall_problems(graph: ContextGraph) -> Iterator[Problem]:
+    for index, state in enumerate(graph.states):
+        if isinstance(state, RecallState) and (state.queries is None) is (state.requested_information is None):
+            text = "A recall state has either queries or requested_information, and null for the other."
+            yield ("states", index, "requested_information"), text
 
 
 def _target_problems(graph: ContextGraph, index: int, state: State) -> Iterator[Problem]:

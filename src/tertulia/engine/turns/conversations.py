@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock, events
 from tertulia.engine.agent import suggestions
 from tertulia.engine.agent.library import Library
+from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.prompt import Setting
 from tertulia.engine.agent.scene import Agent, Incoming
@@ -27,7 +28,6 @@ from tertulia.engine.turns.runner import Runner, person_of
 from tertulia.engine.turns.turn import Turn
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
-from tertulia.providers.base import Embedder
 from tertulia.settings import Settings
 from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
@@ -68,7 +68,7 @@ class Conversations:
         settings: Settings,
         models: AllModels,
         voices: Voices,
-        embedder: Embedder | None,
+        meanings: Meanings,
         registry: Database,
         relay_key: bytes,
     ) -> None:
@@ -79,7 +79,7 @@ class Conversations:
         self.history = HistoryBounds(settings.turn.history, settings.turn.history_chars)
         self._quotas = Quotas(settings.limit.user_stored_bytes, settings.limit.organization_stored_bytes)
         attempts = max(len(settings.model), len(settings.voice))
-        self._runner = Runner(settings.turn, models, voices, self._library, attempts, embedder)
+        self._runner = Runner(settings.turn, models, voices, self._library, attempts, meanings)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
 
     @property

@@ -15,8 +15,11 @@ import structlog
 from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.library import Library
+from tertulia.engine.agent.meanings import Meanings
+from tertulia.engine.agent.memory import NO_RECALL, Recall
 from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.nearness import Nearness
+from tertulia.engine.agent.remembering import KEPT, Remembered, UserMemory, read_remembered
 from tertulia.engine.agent.reply_ahead import GUESSES
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
@@ -29,7 +32,6 @@ from tertulia.engine.turns.turn import ActionFilter, Status, Turn
 from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
 from tertulia.events import VersionInfo
 from tertulia.ids import new_id
-from tertulia.providers.base import Embedder
 from tertulia.settings import TurnSettings
 from tertulia.storage.conversation import UserProfile
 from tertulia.storage.database.units import Database
@@ -42,6 +44,9 @@ SUPERVISION_S = 1.0
 """Seconds between two looks at the running turns."""
 
 CLOSE_LOOK_S = 0.05
+
+KEPT_QUERIES = 500
+"""Queries of recall states that a conversation keeps, the newest."""
 
 VOID_S = 10.0
 """Seconds that turns which are stopped may take to be abandoned."""
@@ -65,7 +70,7 @@ class Runner:
         voices: Voices,
         library: Library,
         attempts: int,
-        embedder: Embedder | None,
+        meanings: Meanings,
     ) -> None:
         self.owner = new_id()
         self._settings = settings
@@ -73,7 +78,8 @@ class Runner:
         self._models = models
         self._voices = voices
         self._library = library
-        self._nearness = Nearness(embedder)
+        self._meanings = meanings
+        self._nearness = Nearness(meanings.embedder)
         self._running: dict[str, Turn] = {}
         self._beginning = 0
         self._grace_ends: float | None = None
@@ -192,7 +198,7 @@ class Runner:
                 stream: bytes | PackedStream = turn.log.body + complete
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
                 stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
-            settlement = self._settlement(outcome, stream, _next_behavior(turn.claim, incoming, outcome))
+            settlement = self._settlement(turn.claim, outcome, stream, _next_behavior(turn.claim, incoming, outcome))
             await turn.database.write(settle, turn.claim, settlement)
             turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
@@ -203,14 +209,17 @@ class Runner:
             turn.log.close()
 
     async def _interact(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Outcome:
-        scene = await self._scene(turn, incoming, speaking)
+        remembered = await self._remembered(turn)
+        scene = await self._scene(turn, incoming, speaking, remembered)
+        recall = self._recall(turn)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
-        outcome = Outcome(scene.position, turn.claim.last_message_time)
+        outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
         resources = Resources(
             models=self._models.of(turn.claim.org_id),
             voices=self._voices,
             alive=turn.patience.touch,
             nearness=self._nearness,
+            recall=recall,
             guess=GUESSES[self._settings.reply_ahead],
         )
         happening = interact(scene, outcome, resources)
@@ -219,8 +228,25 @@ class Runner:
                 turn.tell(event)
         return outcome
 
-    async def _scene(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Scene:
+    async def _remembered(self, turn: Turn) -> Remembered:
+        """Read what is remembered of the user. Return it, at no cost if nothing ever was."""
         claim = turn.claim
+        if not claim.profile.memory_revision:
+            return Remembered()
+        return await turn.database.read(read_remembered, claim.user_id, claim.working_memory)
+
+    def _recall(self, turn: Turn) -> Recall:
+        """Return the memory of the turn's user."""
+        if not turn.claim.profile.memory_revision:
+            return NO_RECALL
+        return UserMemory(turn.database, turn.claim.user_id, self._meanings)
+
+    async def _scene(
+        self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None, remembered: Remembered
+    ) -> Scene:
+        claim = turn.claim
+        person = person_of(claim.profile)
+        person = replace(person, additional_context=[*person.additional_context, *remembered.models])
         graphs = await self._library.graphs(turn.database, claim.graph)
         return Scene(
             agent=await self._library.agent(turn.database, claim.agent),
@@ -230,7 +256,7 @@ class Runner:
                 if claim.position is None
                 else Position.from_json(claim.position)
             ),
-            person=person_of(claim.profile),
+            person=person,
             history=claim.history,
             incoming=incoming,
             llm_model_preferences=claim.llm_model_preferences,
@@ -238,6 +264,7 @@ class Runner:
             speaking=speaking,
             behaviors=await self._library.behaviors(turn.database, claim.service_id, claim.behaviors_revision),
             previous_behavior=claim.behavior,
+            performed_queries=claim.performed_queries,
         )
 
     async def _give_up(self, turn: Turn, error: BaseException, complete: bytes) -> None:
@@ -274,7 +301,9 @@ class Runner:
             return None
         return Status.SETTLED if is_settled else Status.VOID
 
-    def _settlement(self, outcome: Outcome, stream: bytes | PackedStream, behavior: VersionInfo | None) -> Settlement:
+    def _settlement(
+        self, claim: Claim, outcome: Outcome, stream: bytes | PackedStream, behavior: VersionInfo | None
+    ) -> Settlement:
         return Settlement(
             created_at=outcome.began,
             messages=outcome.messages,
@@ -285,6 +314,8 @@ class Runner:
             recordings=outcome.recordings,
             behavior=behavior,
             invocation=outcome.invocation,
+            working_memory=[found.id for found in outcome.working_memory][-KEPT:],
+            performed_queries=[*claim.performed_queries, *outcome.performed_queries][-KEPT_QUERIES:],
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
 

@@ -3,13 +3,15 @@
 It reads the same prompts as a real model does. A choice: a line `KEY: text` of the question describes each key of an
 enum; an exit (`exit-1`, ...) is taken when it shares a significant word with the user's last message, else it is an
 action's turn. A reply quotes the user, names the matter at hand (the last line of the question that starts with
-`MATTER`), and goes on for as many pieces as it was asked for.
+`MATTER`), and goes on for as many pieces as it was asked for. A memory is a sentence that begins with "I" or "my"; it
+replaces an older one that begins with the same three words. A model of the user is the memories that share a word with
+its dimension.
 """
 
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -78,6 +80,9 @@ class ScriptedModel:
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         if self._fail_after == 0:
             raise ModelUnavailable("scripted to fail")
+        answer = _ANSWERS.get(prompt.interaction)
+        if answer is not None:
+            return answer(prompt.question)
         return schemas.example(schema, lambda keys: _pick(prompt, keys), _TEXTS)
 
 
@@ -149,6 +154,47 @@ def _stem(word: str) -> str:
     suffix = next((end for end in _SUFFIXES if word.endswith(end) and len(word) - len(end) >= 3), "")
     stem = word[: len(word) - len(suffix)]
     return stem[:-1] if suffix in ("ing", "ed") and stem[-1:] == stem[-2:-1] else stem
+
+
+# --- Memory ----------------------------------------------------------------------------------------------------------
+
+_OF_THEMSELVES = re.compile(r"\b(?:I|I'm|I've|My) [^.!?]+[.!?]?")
+_MOST_REMEMBERED = 12
+
+
+def _memories(question: str) -> dict[str, Any]:
+    older = _lines(question, "memory-")
+    made: list[dict[str, Any]] = []
+    for key, text in _lines(question, "m").items():
+        for sentence in _OF_THEMSELVES.findall(text):
+            memory = {"content": sentence.strip(), "context": "", "references": [{"message": key, "quote": sentence}]}
+            made.append(memory | ({"replaces": _contradicted(sentence, older)} if older else {}))
+    return {"memories": made[:_MOST_REMEMBERED]}
+
+
+def _contradicted(sentence: str, older: Mapping[str, str]) -> list[str]:
+    beginning = sentence.lower().split()[:3]
+    same = [key for key, text in older.items() if text.lower().split()[:3] == beginning]
+    return [key for key in same if older[key].strip(" .!?") != sentence.strip(" .!?")][:4]
+
+
+def _user_models(question: str) -> dict[str, Any]:
+    notes = _lines(question, "memory-")
+    made: list[dict[str, Any]] = []
+    for key, text in _lines(question, "dimension-").items():
+        about = [note for note, content in notes.items() if _stems(content) & _stems(text)][:3]
+        if about:
+            content = " ".join(notes[note] for note in about)
+            made.append({"dimension": key, "content": content, "memories": about})
+    return {"models": made}
+
+
+def _lines(question: str, prefix: str) -> dict[str, str]:
+    """Read the lines whose key is a prefix and a number. Return their texts by key."""
+    return dict(re.findall(rf"(?m)^({prefix}\d+): (.*)$", question))
+
+
+_ANSWERS: Mapping[str, Callable[[str], Any]] = {"ExtractMemories": _memories, "GenerateUserModels": _user_models}
 
 
 def _open(_name: str, settings: Settings, _lifespan: Lifespan) -> ScriptedModel:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tertulia.storage.dialect import JSON, Timestamp
+from tertulia.storage.database.dialect import JSON, Timestamp
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -20,6 +20,7 @@ from tertulia.storage.tables.conversation import (
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
 from tertulia.storage.tables.job import jobs
+from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
 from tertulia.storage.tables.organization import api_keys, organization_usage, organizations, roles, users
 from tertulia.storage.tables.service import services, version_sets
 
@@ -39,6 +40,9 @@ __all__ = [
     "interactions",
     "jobs",
     "maintenance",
+    "memories",
+    "memory_vectors",
+    "memory_words",
     "messages",
     "metadata",
     "organization_usage",
@@ -49,6 +53,7 @@ __all__ = [
     "services",
     "signing_keys",
     "streams",
+    "user_models",
     "users",
     "version_sets",
     "workers",

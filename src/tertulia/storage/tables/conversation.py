@@ -23,8 +23,11 @@ conversations = Table(
     flag("is_finished"),
     flag("is_analyzed"),
     document("completed_post_processings"),
+    text("post_processing_error", nullable=True),  # why the next step failed; null: it has not
     document("position"),  # where the conversation stands in its graphs; see engine/graph/context_graph.py
     document("behavior", nullable=True),  # set and version that the newest turn chose
+    document("working_memory", nullable=True),  # memories that its turns found, the newest last
+    document("performed_queries", nullable=True),  # of its recall states
     number("num_interactions"),  # 0: its first turn has not been committed
     number("num_messages"),
     text("last_interaction_id", nullable=True),

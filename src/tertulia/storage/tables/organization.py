@@ -1,6 +1,7 @@
 """Organizations, their roles, users and API keys."""
 
-from sqlalchemy import ForeignKeyConstraint, Index, Table, UniqueConstraint
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKeyConstraint, Index, Table, UniqueConstraint
 
 from tertulia.storage.tables.base import document, flag, key, metadata, moment, number, number_key, size, text
 
@@ -11,6 +12,7 @@ organizations = Table(
     text("name"),
     text("tenant_id"),
     document("default_user_preferences"),
+    document("user_dimensions", nullable=True),  # what models of users are to say
     moment("created_at"),
 )
 
@@ -55,6 +57,9 @@ users = Table(
     number("num_conversations"),
     number("num_messages"),
     moment("last_message_time", nullable=True),
+    # Counts the changes of what is remembered of the user; 0: nothing ever was.
+    Column("memory_revision", sa.Integer, nullable=False, server_default="0"),
+    moment("memory_forgotten_at", nullable=True),  # what was said before is not to be remembered
     size("stored_bytes"),  # of what was said in their conversations: text and sound
     moment("created_at"),
     UniqueConstraint("org_id", "email"),

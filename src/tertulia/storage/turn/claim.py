@@ -39,6 +39,7 @@ _SERVICE = Prepared(
         users.c.last_name,
         users.c.preferences,
         users.c.additional_context,
+        users.c.memory_revision,
     )
     .join(agents, agents.c.id == services.c.agent_id)
     .join(context_graphs, context_graphs.c.id == services.c.context_graph_id)
@@ -108,7 +109,13 @@ def get_opened_service(connection: Connection, opening: Opening) -> OpenedServic
         graph=(row["context_graph_id"], row["graph_version"]),
         llm_model_preferences=row["llm_model_preferences"],
         behaviors_revision=row["behaviors_revision"],
-        profile=UserProfile(row["first_name"], row["last_name"], row["preferences"], row["additional_context"]),
+        profile=UserProfile(
+            row["first_name"],
+            row["last_name"],
+            row["preferences"],
+            row["additional_context"],
+            row["memory_revision"],
+        ),
     )
 
 
@@ -167,8 +174,11 @@ def _row(opening: Opening, service: OpenedService, lease: Lease) -> dict[str, An
         "is_finished": False,
         "is_analyzed": False,
         "completed_post_processings": [],
+        "post_processing_error": None,
         "position": [],
         "behavior": None,
+        "working_memory": None,
+        "performed_queries": None,
         "num_interactions": 0,
         "num_messages": 0,
         "last_interaction_id": None,
@@ -265,5 +275,7 @@ def claim_existing(connection: Connection, conversation: Conversation, lease: Le
         last_message_time=conversation.last_message_time,
         behaviors_revision=conversation.behaviors_revision,
         behavior=conversation.behavior,
+        working_memory=conversation.working_memory,
+        performed_queries=conversation.performed_queries,
         history=list_history(connection, conversation.id, history),
     )

@@ -5,6 +5,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import Conflict, TurnRunning
+from tertulia.storage import post_processing
 from tertulia.storage.conversation import Conversation
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.idempotency import free_keys
@@ -23,9 +24,13 @@ def refuse_unless_idle(conversation: Conversation) -> None:
 def finish(connection: Connection, conversation: Conversation) -> None:
     """Finish a conversation that this transaction has read; one that has no messages is removed.
 
+    A finished one whose post-processing has failed is processed again.
+
     Raises:
         Conflict: it is finished, or a turn of it is running.
     """
+    if conversation.is_finished and post_processing.retry(connection, conversation.org_id, conversation.id):
+        return
     refuse_unless_idle(conversation)
     held = conversation.lease
     idle = sa.and_(conversations.c.id == conversation.id, conversations.c.lease_token == held.token)
@@ -38,3 +43,5 @@ def finish(connection: Connection, conversation: Conversation) -> None:
         raise Conflict("Another operation on this conversation is running.")
     if held.interaction_id is not None:  # of a turn that died
         free_keys(connection, held.interaction_id)
+    if conversation.num_interactions:
+        post_processing.begin(connection, conversation.org_id, conversation.id)

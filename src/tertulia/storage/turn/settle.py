@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia.errors import Conflict
 from tertulia.ids import new_id
+from tertulia.storage import post_processing
 from tertulia.storage.database.prepared import Prepared, insert
 from tertulia.storage.tables import (
     behavior_invocations,
@@ -31,6 +32,8 @@ _SETTLE = Prepared(
     .values(
         position=bindparam("b_position"),
         behavior=bindparam("b_behavior"),
+        working_memory=bindparam("b_working_memory"),
+        performed_queries=bindparam("b_performed_queries"),
         num_interactions=conversations.c.num_interactions + 1,
         num_messages=conversations.c.num_messages + bindparam("b_messages"),
         last_interaction_id=bindparam("b_interaction_id"),
@@ -72,6 +75,8 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     if made.invocation is not None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
     _INSERT_STREAM.run(connection, _stream_row(claim, made))
+    if made.finished:
+        post_processing.begin(connection, claim.org_id, claim.conversation_id)
     add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
 
 
@@ -100,6 +105,8 @@ def _changes(claim: Claim, made: Settlement) -> dict[str, Any]:
         "b_token": claim.lease_token,
         "b_position": made.position,
         "b_behavior": made.behavior,
+        "b_working_memory": list(made.working_memory) or None,
+        "b_performed_queries": list(made.performed_queries) or None,
         "b_messages": sum(message.message_type != "agent-inner-thought" for message in made.messages),
         "b_interaction_id": claim.interaction_id,
         "b_last_message_time": last,

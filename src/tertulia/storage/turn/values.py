@@ -92,6 +92,10 @@ class Claim:
     """Counts the changes of the service's dynamic behaviours; 0: there never were any."""
     behavior: VersionInfo | None = None
     """The version of a dynamic behaviour set that the turn before chose."""
+    working_memory: Sequence[str] = ()
+    """Memories that earlier turns found, the newest last."""
+    performed_queries: Sequence[str] = ()
+    """The queries that recall states asked in earlier turns."""
     history: Sequence[Message] = ()
 
 
@@ -130,3 +134,7 @@ class Settlement:
     behavior: VersionInfo | None = None
     """The dynamic behaviour that the next turn finds as the one before."""
     invocation: Invocation | None = None
+    working_memory: Sequence[str] = ()
+    """The memories that the next turn finds."""
+    performed_queries: Sequence[str] = ()
+    """The queries that no later recall state asks again."""

@@ -1,0 +1,203 @@
+"""Post-processing of finished conversations: memories of the user, then models of the user made of them.
+
+Each step is a job; its effect, its name in `completed_post_processings` and the next step are one transaction. A step
+that fails is tried again by itself, and at once if the conversation is finished again.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.background.jobs import JobKind, Work
+from tertulia.engine.agent import learning
+from tertulia.engine.agent.learning import NewMemory
+from tertulia.engine.agent.meanings import Meanings
+from tertulia.engine.agent.models import AllModels
+from tertulia.errors import InternalError, TertuliaError
+from tertulia.ids import new_id
+from tertulia.storage import memory as memories
+from tertulia.storage import post_processing as steps
+from tertulia.storage.memory import Meaning, Memory, UserModel
+from tertulia.storage.post_processing import EXTRACT_MEMORIES, GENERATE_USER_MODELS, Followed
+from tertulia.vocabulary import fold, stems
+
+LIMIT_S = 900.0
+"""The longest time of a step, in seconds: a long conversation is read in portions, and a small model reads slowly."""
+
+KNOWN_NEWEST = 15
+KNOWN_NEAR = 15
+"""Earlier memories that a model is shown, which a new one may contradict: the newest, and those nearest in words."""
+
+KNOWN_OF_MODEL = 150
+"""Memories that the models of a user are made of, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Memories to be stored, each with the words and the meaning that find it, and those that they replace."""
+
+    rows: Sequence[tuple[Memory, Sequence[str], Meaning | None]]
+    replaced: Sequence[tuple[str, str]]
+    """Pairs of a memory and the one that replaces it."""
+
+
+class PostProcessing:
+    """The steps that follow the end of a conversation, with the models that they ask."""
+
+    def __init__(self, models: AllModels, meanings: Meanings) -> None:
+        self._models = models
+        self._meanings = meanings
+
+    @property
+    def kinds(self) -> tuple[JobKind, ...]:
+        """The kinds of jobs that the steps are."""
+        return (
+            JobKind(EXTRACT_MEMORIES, self._extract, limit_s=LIMIT_S),
+            JobKind(GENERATE_USER_MODELS, self._generate, limit_s=LIMIT_S),
+        )
+
+    async def _extract(self, work: Work) -> None:
+        """Remember what the user said in a conversation."""
+        followed = await work.database.read(steps.find_followed, _conversation_id(work))
+        if followed is None or followed.is_test or EXTRACT_MEMORIES in followed.completed_post_processings:
+            await work.end(_no_effect)
+            return
+        async with _error_noted(work, followed):
+            learned = await self._learn(work, followed)
+        await work.end(_remember, followed, learned)
+
+    async def _generate(self, work: Work) -> None:
+        """Make the models of a user anew: after a conversation, or because a memory was corrected or forgotten."""
+        followed = await work.database.read(steps.find_followed, _conversation_id(work))
+        if followed is None or followed.is_test:
+            await work.end(_no_effect)
+            return
+        if work.job.payload.get("again"):
+            await work.end(_put_models, followed, await self._describe(work, followed))
+            return
+        async with _error_noted(work, followed):
+            made = await self._describe(work, followed)
+        await work.end(_complete_models, followed, made)
+
+    async def _learn(self, work: Work, followed: Followed) -> Learned:
+        said = await work.database.read(steps.list_said, followed)
+        dimensions = await work.database.read(steps.list_dimensions, followed.org_id)
+        known = await work.database.read(_known, followed.user_id, [message.content for message in said])
+        held = await work.database.read(memories.list_contents, followed.user_id)
+        models = self._models.of(followed.org_id)
+        found: list[NewMemory] = []
+        for portion in learning.portions(said):
+            if any(message.message_type != "agent-message" and message.content for message in portion):
+                found += await learning.extract_memories(models, followed, portion, known, dimensions)
+        unique = _unknown(found, held)
+        meanings = await self._meanings.of([memory.content for memory in unique])
+        return _learned(followed, unique, known, meanings)
+
+    async def _describe(self, work: Work, followed: Followed) -> list[UserModel]:
+        known = await work.database.read(memories.list_newest, followed.user_id, KNOWN_OF_MODEL)
+        dimensions = await work.database.read(steps.list_dimensions, followed.org_id)
+        return await learning.generate_user_models(self._models.of(followed.org_id), followed, known, dimensions)
+
+
+@asynccontextmanager
+async def _error_noted(work: Work, followed: Followed) -> AsyncGenerator[None]:
+    """Run a step; if it fails, note why with its conversation, in words that its user may see."""
+    try:
+        yield
+    except Exception as error:
+        text = error.detail if isinstance(error, TertuliaError) else InternalError().detail
+        await work.database.write(steps.note_error, followed.id, f"{work.job.kind}: {text}")
+        raise
+
+
+def _conversation_id(work: Work) -> str:
+    return str(work.job.payload["conversation_id"])
+
+
+def _no_effect(_connection: Connection) -> None:
+    pass
+
+
+def _known(connection: Connection, user_id: str, texts: Sequence[str]) -> list[Memory]:
+    """List earlier memories that a conversation may contradict: the newest, and those nearest in words."""
+    near = memories.find_by_words(connection, user_id, stems(" ".join(texts)))[:KNOWN_NEAR]
+    found = [*memories.list_newest(connection, user_id, KNOWN_NEWEST), *memories.list_by_id(connection, near)]
+    return list({memory.id: memory for memory in found}.values())
+
+
+def _unknown(found: Sequence[NewMemory], held: set[str]) -> list[NewMemory]:
+    """Leave out what is remembered already. Return the rest, each content once."""
+    known = {fold(content) for content in held}
+    unique = {fold(memory.content): memory for memory in found}
+    return [memory for key, memory in unique.items() if key not in known]
+
+
+def _learned(
+    followed: Followed, found: Sequence[NewMemory], known: Sequence[Memory], meanings: Sequence[Meaning | None]
+) -> Learned:
+    """Make the rows of new memories. Return them, with the memories that they replace, each by one of them."""
+    older = {memory.id: memory for memory in known}
+    replaced_by: dict[str, str] = {}
+    rows: list[tuple[Memory, Sequence[str], Meaning | None]] = []
+    for number, (memory, meaning) in enumerate(zip(found, meanings, strict=True)):
+        row = _row(followed, memory, clock.now() + number * clock.MICROSECOND)
+        contradicted = [memory_id for memory_id in memory.replaces if memory_id not in replaced_by]
+        replaced_by |= dict.fromkeys(contradicted, row.id)
+        said_before = "; ".join(f'"{older[memory_id].content}"' for memory_id in contradicted)
+        if said_before:
+            row = replace(row, context=f"{row.context} Replaces: {said_before}".strip())
+        rows.append((row, stems(f"{row.content} {memory.context}"), meaning))
+    return Learned(rows, list(replaced_by.items()))
+
+
+def _row(followed: Followed, memory: NewMemory, created_at: datetime) -> Memory:
+    kinds = {message.message_type for message in memory.references}
+    return Memory(
+        id=new_id(),
+        org_id=followed.org_id,
+        user_id=followed.user_id,
+        conversation_id=followed.id,
+        content=memory.content,
+        context=memory.context,
+        message_ids=[message.id for message in memory.references],
+        cites_user="user-message" in kinds,
+        cites_event="external-event" in kinds,
+        replaced_by=None,
+        created_at=created_at,
+        corrected_at=None,
+    )
+
+
+def _remember(connection: Connection, followed: Followed, learned: Learned) -> None:
+    """Store what was learned, unless the user is gone, or has been forgotten meanwhile, or the step was done before."""
+    is_there = memories.count_change(connection, followed.user_id)  # the user first: see the order of locks
+    now = steps.find_followed(connection, followed.id) if is_there else None
+    if now is None or not steps.complete(connection, followed.id, EXTRACT_MEMORIES):
+        return
+    if now.memory_forgotten_at != followed.memory_forgotten_at:
+        return
+    for row, words, meaning in learned.rows:
+        memories.insert_memory(connection, row, words, meaning)
+    for memory_id, replaced_by in learned.replaced:
+        memories.replace_memory(connection, followed.user_id, memory_id, replaced_by)
+
+
+def _complete_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
+    """Store the models of a user as the last step, unless that was done before."""
+    memories.lock_user(connection, followed.user_id)  # the user first: see the order of locks
+    if steps.complete(connection, followed.id, GENERATE_USER_MODELS):
+        _put_models(connection, followed, made)
+
+
+def _put_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
+    """Store the models of a user, but for those that are made of a memory that is gone by now."""
+    if not memories.count_change(connection, followed.user_id):
+        return
+    sources = [memory_id for model in made for memory_id in model.insight_ids]
+    held = {memory.id for memory in memories.list_by_id(connection, sources) if memory.replaced_by is None}
+    whole = [model for model in made if held.issuperset(model.insight_ids)]
+    memories.put_user_models(connection, followed.org_id, followed.user_id, whole)
