@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tertulia.errors import ModelRefused, ModelTimeout, ModelUnavailable
+from tertulia.errors import ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
 from tertulia.providers import weights
-from tertulia.providers.base import Choice, Option, Prompt, Turn
+from tertulia.providers.base import BEGINNING, Choice, Option, Prompt, Turn
 
 pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
 
@@ -108,6 +108,27 @@ async def test_a_template_that_takes_one_system_message_gets_the_note_below_the_
     model = running(llama, monkeypatch)
     assert await replied(model, asking("Good evening")) == "Hello."
     assert llama.asked[-1]["messages"][-1] == {"role": "user", "content": "Good evening\n\n[Note. Now: Answer.]"}
+    await model.aclose()
+
+
+async def test_an_empty_reply_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch):
+    model = running(Llama("", "Good evening."), monkeypatch)
+    assert await replied(model, asking("Hello")) == "Good evening."
+    await model.aclose()
+
+
+async def test_a_second_empty_reply_is_the_models_mistake(monkeypatch: pytest.MonkeyPatch):
+    model = running(Llama("", " "), monkeypatch)
+    with pytest.raises(ModelMisbehaved):
+        await replied(model, asking("Hello"))
+    await model.aclose()
+
+
+async def test_a_conversation_that_the_agent_opens_begins_with_a_greeting(monkeypatch: pytest.MonkeyPatch):
+    llama = Llama("Welcome.")
+    model = running(llama, monkeypatch)
+    await replied(model, asking(BEGINNING))
+    assert llama.asked[0]["messages"][-1] == {"role": "user", "content": "Hello!"}
     await model.aclose()
 
 
