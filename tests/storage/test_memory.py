@@ -135,6 +135,6 @@ def test_a_search_by_words_reads_no_memory_and_takes_three_queries(connection: C
 
     found = by_words(connection, "Does Rex drink tea? word7 word8 word9")
 
-    assert found[0] == wanted
+    assert wanted in found
     assert len(seen) == 3
     assert not any("memories.content" in statement for statement in seen)

@@ -63,7 +63,9 @@ def test_an_organization_that_is_not_there_is_not_found(tertulia: Server, organi
     assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize("path", ["/service/%00", "/organization/agent/x%00y/", "/user/%00", "/conversation/%00/messages/"])
+@pytest.mark.parametrize(
+    "path", ["/service/%00", "/organization/agent/x%00y/", "/user/%00", "/conversation/%00/messages/"]
+)
 def test_a_nul_in_a_path_is_refused_whether_or_not_the_path_has_the_method(as_admin: httpx2.Client, path: str) -> None:
     assert is_problem_list(as_admin.get(path))
 
