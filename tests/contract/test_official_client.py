@@ -14,7 +14,7 @@ import pytest
 from amigo_sdk import AmigoClient, AsyncAmigoClient, errors
 from amigo_sdk.generated import model as generated
 
-from support import official, samples
+from support import jobs, official, samples
 from support.server import Serve, Server
 
 SUITE = "tests/integration"
@@ -264,3 +264,29 @@ def test_the_clients_types_read_sets_and_versions(as_admin: httpx2.Client) -> No
     assert [each.is_active for each in sets.dynamic_behavior_sets] == [False]
     assert [each.id for each in best.dynamic_behavior_sets] == [set_id]
     assert [each.version for each in page.dynamic_behavior_set_versions] == [1, 2]
+
+
+def test_the_client_reads_memories_and_models_of_a_user(tertulia: Server, as_admin: httpx2.Client) -> None:
+    dimension = {"description": "Where they live in Berlin", "tags": ["home"]}
+    change = model.OrganizationModifyOrganizationRequest.model_validate({"user_dimensions": [dimension]})
+    as_admin.post("/organization/", json=sent(change)).raise_for_status()
+    request = model.ConversationCreateConversationRequest(
+        service_id=samples.make_service(as_admin),
+        initial_message="I live in Berlin.",
+        initial_message_type="user-message",
+    )
+    with AmigoClient(**options_of(tertulia)) as client:
+        query = model.CreateConversationParametersQuery(response_format="text")
+        events: list[Any] = [event.root for event in client.conversations.create_conversation(request, query)]
+        client.conversations.finish_conversation(events[0].conversation_id)
+        jobs.wait_until_done(tertulia)
+        models = client.users.get_user_model(tertulia.demo.admin_user_id)
+        listed = client.conversations.list(model.GetConversationsParametersQuery(id=[events[0].conversation_id]))
+    answer = as_admin.get(f"/user/{tertulia.demo.admin_user_id}/memory", params={"limit": 1})
+    page = model.UserGetMemoriesResponse.model_validate(answer.json())
+
+    assert [found.content for found in page.memories] == ["I live in Berlin."]
+    assert [(found.content, found.insight_ids) for found in models.user_models] == [
+        ("I live in Berlin.", [page.memories[0].id])
+    ]
+    assert listed.conversations[0].is_analyzed is True

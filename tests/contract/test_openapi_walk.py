@@ -65,6 +65,12 @@ def walk_organization(tertulia: Server, walk: Walker) -> None:
     assert walk.call("get-organization", client=tertulia.anonymous)["default_user_preferences"] is None
     walk.call("get-organization", 404, headers={"x-mongo-cluster-name": "nowhere"})
 
+    dimension = {"description": "Books", "tags": ["reading"]}
+    walk.call("modify-organization", json={"user_dimensions": [dimension], "default_user_preferences": {}})
+    walk.call("modify-organization", 422, json={"user_dimensions": []})
+    assert walk.call("get-user-dimensions") == {"user_dimensions": [dimension]}
+    walk.call("get-user-dimensions", 403, client=tertulia.as_user)
+
 
 def walk_users(walk: Walker) -> None:
     person: dict[str, Any] = {
@@ -92,6 +98,10 @@ def walk_users(walk: Walker) -> None:
 
     assert walk.call("get-user-model", path={"user_id": user})["additional_context"] == ["Reads."]
     walk.call("get-user-model", 404, path={"user_id": NOWHERE})
+    page = walk.call("get-memories", path={"user_id": user}, query={"limit": 0, "sort_by": ["-created_at"]})
+    assert page == {"memories": [], "has_more": False, "continuation_token": None}
+    walk.call("get-memories", 404, path={"user_id": NOWHERE})
+    walk.call("get-memories", 422, path={"user_id": user}, query={"limit": 51})
 
     walk.call("delete-user", path={"requested_user_id": user})
     walk.call("delete-user", 404, path={"requested_user_id": user})

@@ -94,6 +94,7 @@ def script_of(page: str) -> str:
         "docs/guide/conversations.md",
         "docs/guide/agents-and-graphs.md",
         "docs/guide/behaviors.md",
+        "docs/guide/memory.md",
         "docs/guide/models.md",
         "docs/guide/voice.md",
         "docs/guide/users-and-permissions.md",

