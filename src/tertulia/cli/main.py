@@ -24,7 +24,7 @@ from tertulia.cli.arguments import (
     VoiceProvider,
     Workers,
 )
-from tertulia.cli.failure import Commands
+from tertulia.cli.failure import FAILED, Commands
 from tertulia.demo.content import ORGANIZATION, SERVICE
 from tertulia.languages import ENGLISH
 from tertulia.providers.base import DEFAULT_VOICE
@@ -46,6 +46,8 @@ keys = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 jobs = typer.Typer(help="Work that follows from requests and is done after them.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
+graph = typer.Typer(help="Context graphs in files.", no_args_is_help=True)
+app.add_typer(graph, name="graph")
 maintenance = typer.Typer(
     short_help="Answer 503 to every request while it is on",
     help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
@@ -327,6 +329,46 @@ def jobs_retry(
 
     revived = installation.revive_jobs(load_settings(data), job_id)
     print(f"{revived} {'job is' if revived == 1 else 'jobs are'} due again.")
+
+
+GraphFile = Annotated[Path, typer.Argument(metavar="FILE", help="A graph in YAML or JSON", show_default=False)]
+
+
+@graph.command("check")
+def graph_check(file: GraphFile) -> None:
+    """Check a graph, and print the line and column of each problem; the exit status is 1 if there are any."""
+    from tertulia.cli import graph as graphs
+    from tertulia.cli.show import printable
+
+    problems = graphs.check(file)
+    for problem in problems:
+        print(printable(str(problem)))
+    if problems:
+        raise typer.Exit(FAILED)
+    _notes().print("The graph is in order.")
+
+
+@graph.command("draw")
+def graph_draw(
+    file: GraphFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A file that ends in .svg or .mmd; else Mermaid is printed", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Draw a graph, as SVG or as Mermaid."""
+    from tertulia.cli import graph as graphs
+    from tertulia.cli.failure import MISUSED, CommandFailed
+
+    if out is not None and out.suffix not in {".svg", ".mmd"}:
+        raise CommandFailed(f"{out} ends in neither .svg nor .mmd.", MISUSED)
+    drawn = graphs.draw(file, ".mmd" if out is None else out.suffix)
+    if out is None:
+        print(drawn, end="")
+    else:
+        out.write_text(drawn, encoding="utf-8")
 
 
 @maintenance.command("on")

@@ -97,7 +97,10 @@ def read(path: Path) -> Document:
         body = path.read_bytes()
         if len(body) > LARGEST_BYTES:
             raise WrongFile([Problem(path, 1, 1, f"The file has more than {LARGEST_BYTES} bytes.")])
-        loader = _Loader(body.decode("utf-8-sig"))
+        text = body.decode("utf-8-sig")
+        if path.suffix == ".json":  # in which a tab is a space, as it is not in YAML
+            text = text.replace("\t", " ")
+        loader = _Loader(text)
         node: yaml.Node | None = loader.get_single_node()
         places: dict[Place, tuple[int, int]] = {(): (1, 1)}
         return Document(path, _value(path, loader, node, (), places), places)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -121,10 +121,13 @@ class Conversation(RuleBasedStateMachine):
         self.position = outcome.position
 
 
-Conversation.TestCase.settings = settings(max_examples=150, stateful_step_count=8, deadline=None)
+Conversation.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=8, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestConversation = Conversation.TestCase
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(old_pairs(), st.integers(0, 9))
 def test_a_turn_in_a_graph_without_rules_ends_with_an_action_or_with_an_error(graphs: Graphs, choice: int) -> None:
     position = context_graph.start(ROOT, graphs, returning=False)
@@ -139,6 +142,7 @@ def test_a_turn_in_a_graph_without_rules_ends_with_an_action_or_with_an_error(gr
     assert len(asked) <= MOST_STEPS + 2 * len(NAMES) + 4
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(accepted_graphs())
 def test_a_turn_ends_though_its_model_always_takes_the_last_exit(made: context_graph.ContextGraph) -> None:
     graphs = {ROOT: made}

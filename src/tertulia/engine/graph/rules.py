@@ -71,8 +71,7 @@ def warnings(graph: ContextGraph) -> list[str]:
 
     States that other graphs enter by reference count as not reached: a graph does not know who refers to it.
     """
-    reached = _reached(graph)
-    lost = [state.name for state in graph.states if state.name not in reached]
+    lost = unreached(graph)
     found: list[str] = []
     if graph.terminal_state in lost:
         lost.remove(graph.terminal_state)
@@ -80,6 +79,12 @@ def warnings(graph: ContextGraph) -> list[str]:
     if lost:
         found.append(f"Nothing leads from the initial states to: {_some(lost)}.")
     return found
+
+
+def unreached(graph: ContextGraph) -> list[str]:
+    """Look for states that the initial states do not lead to, in a graph without problems. Returns their names."""
+    reached = _reached(graph)
+    return [state.name for state in graph.states if state.name not in reached]
 
 
 def tool_ids(graph: ContextGraph) -> list[tuple[State, str]]:

@@ -1,0 +1,194 @@
+"""`tertulia graph`: what is wrong with a graph in a file, and a picture of it."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from support.commands import run_here
+from support.random_graphs import old_graphs, parsed
+from support.samples import action, annotation, decision, graph, recall, reflection, short_graph
+from tertulia.cli.diagram import diagram_of
+from tertulia.cli.layout import lay_out
+from tertulia.engine.graph.context_graph import ContextGraph
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "agents"
+
+GRAPHS = sorted([*EXAMPLES.glob("*/graph.yaml"), *EXAMPLES.glob("*/graphs/*.yaml")])
+
+DESK = """\
+description: A desk.
+states:
+  - name: desk
+    objective: Help.
+    actions: [Ask.]
+    exit_conditions:
+      - {description: They leave., next_state: bye}
+  - name: bye
+    objective: Part.
+    actions: [Say goodbye.]
+"""
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = run_here(["graph", *map(str, arguments)], "", {})
+    return done.returncode, done.stdout, done.stderr
+
+
+def texts_of(svg: Path) -> set[str]:
+    return set(ElementTree.parse(svg).getroot().itertext())  # noqa: S314 - it is our own
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "graph.yaml"
+
+
+# --- Checked ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: str(path.relative_to(EXAMPLES)))
+def test_the_graphs_of_the_examples_are_in_order(path: Path) -> None:
+    assert run("check", path) == (0, "", "The graph is in order.\n")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "place", "text"),
+    [
+        ("next_state: bye", "next_state: by", "7:36", "There is no state by."),
+        ("next_state: bye", "next_state: desk", "7:36", "desk cannot lead to itself."),
+        ("objective: Help.", "objectiv: Help.", "3:5", "This field is required."),
+        ("name: desk", "name: the desk", "3:5", "This must match the pattern ^[A-Za-z0-9_]+$"),
+        ("actions: [Ask.]", "actions: []", "5:5", "This must have at least one item."),
+        ("    actions: [Ask.]\n", "    actions: [Ask.]\n    mood: good\n", "6:5", "The field mood is not known."),
+        ("actions: [Say goodbye.]", "actions: [Say goodbye.", "11:1", ""),
+        ("states:\n", "states:\n  - {type: dream, name: x}\n", "3:5", ""),
+    ],
+)
+def test_a_mistake_has_its_line_and_column(file: Path, right: str, wrong: str, place: str, text: str) -> None:
+    assert right in DESK
+    file.write_text(DESK.replace(right, wrong))
+    status, printed, _ = run("check", file)
+    assert status == 1
+    assert f"{file}:{place}: " in printed
+    assert text in printed
+
+
+def test_states_that_nothing_leads_to_and_circles_are_found(file: Path) -> None:
+    lost = "  - {name: lost, type: annotation, inner_thought: Hm., next_state: bye}\n  - name: bye\n"
+    file.write_text(DESK.replace("  - name: bye\n", lost))
+    assert run("check", file)[:2] == (1, f"{file}:8:5: Nothing leads from the initial states to lost.\n")
+    circle = lost.replace("next_state: bye", "next_state: more") + "    type: action\n"
+    more = "  - {name: more, type: annotation, inner_thought: Hm., next_state: lost}\n"
+    file.write_text(DESK.replace("  - name: bye\n", more + circle))
+    status, printed, _ = run("check", file)
+    assert status == 1
+    assert "There is no action state in this circle" in printed
+
+
+def test_json_is_checked_like_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps(short_graph(annotation("lost", "nowhere")), indent=2))
+    status, printed, _ = run("check", file)
+    assert status == 1
+    line = file.read_text().splitlines().index('      "next_state": "nowhere"') + 1
+    assert f"{file}:{line}:7: There is no state nowhere." in printed
+
+
+def test_tabs_indent_json(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps(short_graph(), indent="\t"))
+    assert run("check", file)[0] == 0
+
+
+def test_a_graph_is_checked_with_those_that_it_refers_to(file: Path) -> None:
+    other = file.with_name("other.yaml")
+    other.write_text(DESK)
+    text = DESK.replace("next_state: bye", "next_state: [other.attic, bye]") + "references: {other: other.yaml}\n"
+    file.write_text(text)
+    assert run("check", file)[:2] == (1, f"{file}:7:36: The graph other has no state attic.\n")
+    file.write_text(text.replace("other.yaml", "another.yaml"))
+    assert run("check", file)[:2] == (1, f"{file}:11:14: There is no file another.yaml.\n")
+
+
+def test_a_file_that_is_not_there_is_a_line(tmp_path: Path) -> None:
+    status, printed, _ = run("check", tmp_path / "none.yaml")
+    assert (status, printed) == (1, f"{tmp_path / 'none.yaml'}:1:1: No such file or directory\n")
+    assert run("draw", tmp_path / "none.yaml")[0] == 1
+
+
+# --- Drawn -----------------------------------------------------------------------------------------------------------
+
+
+def every_kind() -> dict[str, Any]:
+    return graph(
+        action("start", "remember", "end"),
+        recall("remember", "note", "What?"),
+        annotation("note", "weigh"),
+        reflection("weigh", "choice"),
+        decision("choice", ["inner.start", "start"], "end"),
+        action("end"),
+        references={"inner": ["b" * 24, 1]},
+    )
+
+
+def test_mermaid_has_every_state_and_every_way(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps(every_kind()))
+    status, printed, _ = run("draw", file)
+    assert status == 0
+    assert printed.startswith("flowchart TD\n")
+    for line in ('s0["start"]', 's1[("remember")]', 's4{{"choice"}}', 's6[/"inner.start"/]', "s1 --> s2", "s6 -.-> s0"):
+        assert f"  {line}" in printed
+    assert '  s4 -->|"To end"| s5\n' in printed
+
+
+def test_texts_that_mermaid_and_svg_would_read_as_their_own_are_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "graph.json"
+    odd = 'Say "<b>&|]" now'
+    exits = [{"description": odd, "next_state": "end"}]
+    file.write_text(json.dumps(graph(action("start", exit_conditions=exits), action("end"))))
+    assert "#quot;&lt;b&gt;&amp;|]#quot;" in run("draw", file)[1]
+    out = tmp_path / "graph.svg"
+    assert run("draw", file, "--out", out)[0] == 0
+    assert odd in texts_of(out)
+
+
+def test_a_picture_is_svg_that_names_every_state(tmp_path: Path) -> None:
+    file, out = tmp_path / "graph.json", tmp_path / "graph.svg"
+    file.write_text(json.dumps(every_kind()))
+    assert run("draw", file, "--out", out) == (0, "", "")
+    assert {"start", "remember", "note", "weigh", "choice", "end", "inner.start"} <= texts_of(out)
+
+
+def test_another_ending_is_refused(tmp_path: Path, file: Path) -> None:
+    file.write_text(DESK)
+    assert run("draw", file, "--out", tmp_path / "graph.png")[0] == 2
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(old_graphs())
+def test_no_two_boxes_or_labels_of_a_picture_overlap(made: ContextGraph) -> None:
+    diagram = diagram_of(made)
+    arrows = [(arrow.source, arrow.target, (150.0, 30.0)) for arrow in diagram.arrows]
+    layout = lay_out({box.name: (100.0, 40.0) for box in diagram.boxes}, arrows)
+    for one, other in combinations([*layout.boxes.values(), *layout.labels], 2):
+        beside = abs(one.x - other.x) >= (one.width + other.width) / 2 - 0.01
+        below = abs(one.y - other.y) >= (one.height + other.height) / 2 - 0.01
+        assert beside or below
+    for way, (source, target, _size) in zip(layout.lines, arrows, strict=True):
+        assert (way[0], way[-1]) == (layout.boxes[source], layout.boxes[target])
+
+
+def test_a_circle_of_states_has_one_way_that_leads_up() -> None:
+    made = parsed(action("start", "a"), action("a", "b"), action("b", "start", "end"), action("end"))
+    diagram = diagram_of(made)
+    layout = lay_out(
+        {box.name: (90.0, 40.0) for box in diagram.boxes}, [(a.source, a.target, (0.0, 0.0)) for a in diagram.arrows]
+    )
+    up = [(a.source, a.target) for a, way in zip(diagram.arrows, layout.lines, strict=True) if way[0].y > way[-1].y]
+    assert up == [("b", "start")]
