@@ -3,7 +3,6 @@
 With the model that repeats, and by `pytest -m live` with the local model.
 """
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -30,13 +29,13 @@ def test_the_agent_holds_its_conversation(stage: Stage, name: str, conversation:
 
 
 @pytest.fixture(scope="module")
-def local(serve: Serve) -> Generator[Server]:
-    """Serve with the local model, whose weights are fetched first."""
+def local(serve: Serve) -> Server:
+    """Serve with the local model, whose weights are fetched first. Return the server."""
     pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
     from tertulia.providers.models.local import LocalModel  # noqa: PLC0415 - it needs an extra
 
     model = LocalModel(weights.fetch(weights.default(WEIGHTS), WEIGHTS), 600)
-    yield serve(models=Models(model))
+    return serve(models=Models(model))
 
 
 @pytest.mark.live
