@@ -49,7 +49,7 @@ MOST_WORDS = 12
 MOST_ROWS = 2000
 """Memories that these words may have in all; a more common word does not count beside rarer ones."""
 
-FOUND = 30
+FOUND = 20
 """Memories that a search by words or by meaning gives, the best."""
 
 _K1, _B = 1.2, 0.75
@@ -356,8 +356,9 @@ def _nearest_signatures(connection: Connection, user_id: str, meaning: Meaning) 
     if not names:
         return []
     mine = bytes.fromhex(meaning.signature)
-    size = len(signs) // 2
-    different = (int(signs, 16) ^ int.from_bytes(mine * (size // len(mine)))).to_bytes(size)
+    signatures_of_all = bytes.fromhex(signs)
+    size = len(signatures_of_all)
+    different = (int.from_bytes(signatures_of_all) ^ int.from_bytes(mine * (size // len(mine)))).to_bytes(size)
     distances = [int.from_bytes(different[at : at + len(mine)]).bit_count() for at in range(0, size, len(mine))]
     nearest = heapq.nsmallest(RESCORED, range(len(distances)), key=distances.__getitem__)
     return [names[_ID * index : _ID * (index + 1)] for index in nearest]

@@ -29,7 +29,7 @@ KEPT = 20
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What is remembered of a user when a turn begins: by turns before it, and in models of the user."""
+    """The knowledge of a user when a turn begins: recollections of turns before it, and models of the user."""
 
     working_memory: Sequence[Recollection] = ()
     models: Sequence[str] = ()
