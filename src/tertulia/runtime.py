@@ -50,6 +50,7 @@ class Runtime:
     meanings: Meanings
     maintenance: Maintenance
     loops: Loops
+    models: Models
 
 
 @asynccontextmanager
@@ -99,4 +100,5 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             meanings=meanings,
             maintenance=maintenance,
             loops=loops,
+            models=models,
         )

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.api import service_rules
-from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
@@ -148,8 +148,13 @@ async def get_services(
 
 
 @router.post("/", operation_id="create-service", status_code=201, dependencies=[Depends(rate_limit(20))])
-async def create_service(organization: Organization, actor: CurrentActor, body: NewService) -> CreatedService:
+async def create_service(
+    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: NewService
+) -> CreatedService:
     """Create a service with its version sets `edge` (the latest of everything) and `release`."""
+    if body.release_version_set is not None:
+        preferences = body.release_version_set.to_version_set().llm_model_preferences or {}
+        service_rules.check_params(preferences, runtime.models.catalogue.params_of)
     service = _new_service(actor, body)
     await organization.database.write(_create, actor, service, body.release_version_set)
     return CreatedService(id=service.id)
@@ -170,6 +175,7 @@ async def update_service(
     dependencies=[Depends(rate_limit(30))],
 )
 async def upsert_version_set(
+    runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
     service_id: ObjectId,
@@ -178,6 +184,7 @@ async def upsert_version_set(
 ) -> None:
     """Create or replace a version set of a service."""
     version_set = body.version_set.to_version_set()
+    service_rules.check_params(version_set.llm_model_preferences or {}, runtime.models.catalogue.params_of)
     await organization.database.write(_put_version_set, actor, service_id, version_set_name, version_set)
 
 

@@ -1,10 +1,11 @@
 """Rules of a service: its models and versions exist."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tertulia.errors import BadRequest
+from tertulia.providers.models.params import problem_of
 from tertulia.storage.service import ServiceParts, VersionSet
 
 CONTRACT_MODELS = frozenset(
@@ -45,6 +46,15 @@ def check_preferences(preferences: Mapping[str, Any]) -> None:
             raise BadRequest(f"{DECISION_MODEL} only decides; {interaction} is not a decision.")
         if interaction == PREDICATE and "min_confidence" in config["params"]:
             raise BadRequest(f"{PREDICATE} asks a predicate; min_confidence cannot be set.")
+
+
+def check_params(preferences: Mapping[str, Any], params_of: Callable[[str], Mapping[str, Any] | None]) -> None:
+    """Raise BadRequest if a model that this server can reach does not take a parameter of an interaction."""
+    for interaction, config in preferences.items():
+        schema = params_of(config["llm_name"])
+        problem = None if schema is None else problem_of(config["params"], schema)
+        if problem is not None:
+            raise BadRequest(f"llm_model_preferences.{interaction[:100]}.params.{problem}")
 
 
 def check_parts(parts: ServiceParts) -> None:

@@ -27,6 +27,7 @@ from tertulia.storage.tables import (
     recording_parts,
     recordings,
     streams,
+    traces,
     user_models,
 )
 
@@ -60,6 +61,7 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
         or _remove_streams(connection, ids)
         or _remove_some(connection, behavior_invocations, behavior_invocations.c.conversation_id.in_(ids))
         or _remove_memories(connection, user_id)
+        or _remove_traces(connection, traces.c.org_id == org_id, ids, user_id)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
@@ -107,6 +109,17 @@ def _remove_memories(connection: Connection, user_id: str) -> bool:
         if found:
             connection.execute(sa.delete(table).where(among(table.c[key], found)))
     return bool(found)
+
+
+def _remove_traces(connection: Connection, here: ColumnElement[bool], ids: sa.Select[tuple[str]], user_id: str) -> bool:
+    """Remove traces up to the bytes of a portion, then those of void turns. Return True if there were any."""
+    query = sa.select(traces.c.interaction_id, sa.func.length(traces.c.body)).where(here)
+    chosen = _portion(connection, query.where(traces.c.conversation_id.in_(ids))) or _portion(
+        connection, query.where(traces.c.is_void.is_(True), traces.c.user_id == user_id)
+    )
+    if chosen:
+        connection.execute(sa.delete(traces).where(among(traces.c.interaction_id, chosen)))
+    return bool(chosen)
 
 
 def _portion(connection: Connection, query: sa.Select[Any, Any]) -> list[str]:

@@ -10,6 +10,9 @@ from typing import Any, cast
 
 Schema = Mapping[str, Any]
 
+NOTHING: Schema = {"type": "object", "properties": {}}
+"""The schema of an object of which nothing is known."""
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -17,6 +17,7 @@ from tertulia.storage.tables.conversation import (
     recording_parts,
     recordings,
     streams,
+    traces,
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
 from tertulia.storage.tables.job import jobs
@@ -53,6 +54,7 @@ __all__ = [
     "services",
     "signing_keys",
     "streams",
+    "traces",
     "user_models",
     "users",
     "version_sets",
