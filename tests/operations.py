@@ -209,6 +209,8 @@ OPERATIONS: tuple[Operation, ...] = (
               query={"expires": "{expires}", "signature": "{signature}"}, extension=True),
     Operation("modify-tags-of-conversation", "POST", TALK + "/tags/", 204, 50, "user",
               ("Conversation:ModifyConversation",), json={"updates": {"room": "blue"}, "deletes": []}),
+    Operation("get-conversation-result", "GET", TALK + "/result", 200, 60, "user",
+              ("Conversation:GetConversation", "Conversation:GetMessage"), at_rest=404, extension=True),
     Operation("get-interaction-insights", "GET", INTERACTION + "/insights", 200, 20, "administrator",
               ("Conversation:GetInteractionInsights", GET_GRAPH)),
     Operation("get-interaction-trace", "GET", INTERACTION + "/trace", 200, 20, "administrator",

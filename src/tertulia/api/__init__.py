@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tertulia.api import admin, behavior, docs, health, memory, service, user
-from tertulia.api.conversation import insights, lists, realtime, recording, stream, trace, turns
+from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
 
@@ -13,6 +13,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     lists.router,
     insights.router,
     trace.router,
+    result.router,
     stream.router,
     realtime.router,
     recording.router,

@@ -1,10 +1,10 @@
 """Services: an agent and a context graph that users talk to, in named sets of versions."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
@@ -27,6 +27,7 @@ from tertulia.api.http.types import (
     Text256,
     UserInfo,
 )
+from tertulia.api.service_rules import check_result_schema
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, NotFound
@@ -61,6 +62,10 @@ class VersionSetBody(BaseModel):
 
 
 NewVersionSet = Annotated[VersionSetBody, BoundedJson]
+ResultSchema = Annotated[dict[str, Any], AfterValidator(check_result_schema), BoundedJson]
+ResultSchemaChange = Annotated[
+    dict[str, Any], AfterValidator(lambda schema: check_result_schema(schema) if schema else schema), BoundedJson
+]
 
 
 class NewService(BaseModel):
@@ -72,6 +77,8 @@ class NewService(BaseModel):
     release_version_set: NewVersionSet | None = None
     keyterms: Keyterms
     tags: Tags
+    result_schema: ResultSchema | None = None
+    """An extension: what is to be found out in each conversation, as a JSON schema."""
 
 
 class CreatedService(BaseModel):
@@ -88,12 +95,16 @@ class ServiceChanges(BaseModel):
     service_hierarchical_state_machine_id: ObjectId | None = None
     tags: Tags | None = None
     keyterms: Keyterms | None = None
+    result_schema: ResultSchemaChange | None = None
+    """An extension; an empty object removes the schema."""
 
     def applied_to(self, service: Service) -> Service:
         """Return a service with these changes."""
         changes = self.model_dump(exclude_none=True)
         if graph_id := changes.pop("service_hierarchical_state_machine_id", None):
             changes["context_graph_id"] = graph_id
+        if self.result_schema is not None:
+            changes["result_schema"] = self.result_schema or None
         return replace(service, **changes)
 
 
@@ -111,6 +122,8 @@ class ServiceInstance(BaseModel):
     agent_id: str
     tags: list[Tag]
     keyterms: list[str]
+    result_schema: dict[str, Any] | None = None
+    """An extension."""
     creator: UserInfo
     updated_by: UserInfo
 
@@ -283,6 +296,7 @@ def _new_service(actor: Actor, body: NewService) -> Service:
         context_graph_id=body.service_hierarchical_state_machine_id,
         tags=body.tags,
         keyterms=body.keyterms,
+        result_schema=body.result_schema,
         creator_org_id=actor.org_id,
         creator_user_id=actor.user_id,
         updated_by_org_id=actor.org_id,
@@ -302,6 +316,7 @@ def _instance(service: Service, version_sets: dict[str, VersionSet]) -> ServiceI
         agent_id=service.agent_id,
         tags=[Tag(key=key, value=value) for key, value in service.tags.items()],
         keyterms=list(service.keyterms),
+        result_schema=None if service.result_schema is None else {**service.result_schema},
         creator=UserInfo(org_id=service.creator_org_id, user_id=service.creator_user_id),
         updated_by=UserInfo(org_id=service.updated_by_org_id, user_id=service.updated_by_user_id),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from tertulia.errors import BadRequest
 from tertulia.providers.models.params import problem_of
+from tertulia.providers.models.schema import problem_of_schema
 from tertulia.storage.service import ServiceParts, VersionSet
 
 CONTRACT_MODELS = frozenset(
@@ -55,6 +56,26 @@ def check_params(preferences: Mapping[str, Any], params_of: Callable[[str], Mapp
         problem = None if schema is None else problem_of(config["params"], schema)
         if problem is not None:
             raise BadRequest(f"llm_model_preferences.{interaction[:100]}.params.{problem}")
+
+
+MOST_FIELDS = 50
+"""Fields that a result has at most."""
+
+
+def check_result_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """See that the fields of a JSON schema can be asked for and checked. Return the schema.
+
+    Raises:
+        ValueError: it is not of an object with fields, or says something that nobody here would check.
+    """
+    if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict) or not schema["properties"]:
+        raise ValueError('This must be the JSON schema of an object: {"type": "object", "properties": {...}}.')
+    if len(schema["properties"]) > MOST_FIELDS:
+        raise ValueError(f"This must have at most {MOST_FIELDS} properties.")
+    problem = problem_of_schema(schema)
+    if problem is not None:
+        raise ValueError(problem)
+    return schema
 
 
 def check_parts(parts: ServiceParts) -> None:

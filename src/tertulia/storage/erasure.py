@@ -26,6 +26,7 @@ from tertulia.storage.tables import (
     messages,
     recording_parts,
     recordings,
+    results,
     streams,
     traces,
     user_models,
@@ -62,6 +63,7 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
         or _remove_some(connection, behavior_invocations, behavior_invocations.c.conversation_id.in_(ids))
         or _remove_memories(connection, user_id)
         or _remove_traces(connection, traces.c.org_id == org_id, ids, user_id)
+        or _remove_results(connection, ids)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
@@ -120,6 +122,15 @@ def _remove_traces(connection: Connection, here: ColumnElement[bool], ids: sa.Se
     if chosen:
         connection.execute(sa.delete(traces).where(among(traces.c.interaction_id, chosen)))
     return bool(chosen)
+
+
+def _remove_results(connection: Connection, ids: sa.Select[tuple[str]]) -> bool:
+    """Remove as many results as a portion has. Return True if there were any."""
+    query = sa.select(results.c.conversation_id).where(results.c.conversation_id.in_(ids)).limit(PORTION_ROWS)
+    found = connection.execute(query).scalars().all()
+    if found:
+        connection.execute(sa.delete(results).where(among(results.c.conversation_id, found)))
+    return bool(found)
 
 
 def _portion(connection: Connection, query: sa.Select[Any, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tertulia.errors import ModelUnavailable
 from tertulia.providers.base import DIRECTION, Prompt, Report
+from tertulia.providers.models import form_filling
 from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.settings import Settings
@@ -86,6 +87,8 @@ class ScriptedModel:
         answer = _ANSWERS.get(prompt.interaction)
         if answer is not None:
             return answer(prompt.question)
+        if prompt.interaction == form_filling.INTERACTION:
+            return form_filling.fill_in(prompt, schema)
         return schemas.example(schema, lambda keys: _pick(prompt, keys), _TEXTS)
 
 

@@ -23,6 +23,7 @@ from tertulia.storage.tables.installation import directory, maintenance, signing
 from tertulia.storage.tables.job import jobs
 from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
 from tertulia.storage.tables.organization import api_keys, organization_usage, organizations, roles, users
+from tertulia.storage.tables.result import results
 from tertulia.storage.tables.service import services, version_sets
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "organizations",
     "recording_parts",
     "recordings",
+    "results",
     "roles",
     "services",
     "signing_keys",

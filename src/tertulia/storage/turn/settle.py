@@ -12,6 +12,7 @@ from tertulia.events import VersionInfo
 from tertulia.ids import new_id
 from tertulia.storage import post_processing
 from tertulia.storage.database.prepared import Prepared, insert
+from tertulia.storage.result import begin_result
 from tertulia.storage.tables import (
     behavior_invocations,
     conversations,
@@ -77,6 +78,8 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
         insert_parts(connection, claim.org_id, recording.message_id, recording.body)
     if made.invocation is not None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
+    if made.finished:
+        begin_result(connection, claim.org_id, claim.conversation_id, claim.service_id)
     _INSERT_STREAM.run(connection, _stream_row(claim, made))
     if made.finished:
         post_processing.begin(connection, claim.org_id, claim.conversation_id)

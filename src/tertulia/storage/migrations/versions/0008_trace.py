@@ -1,9 +1,9 @@
-"""Traces of turns."""
+"""Traces of turns, and structured results of conversations."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from tertulia.storage.database.dialect import Timestamp
+from tertulia.storage.database.dialect import JSON, Timestamp
 
 revision = "0008"
 down_revision = "0007"
@@ -31,4 +31,18 @@ def upgrade() -> None:
         ["org_id", "user_id"],
         sqlite_where=sa.text("is_void"),
         postgresql_where=sa.text("is_void"),
+    )
+    op.add_column("services", sa.Column("result_schema", JSON, nullable=True))
+    op.create_table(
+        "results",
+        sa.Column("org_id", sa.Text(), nullable=False),
+        sa.Column("conversation_id", sa.Text(), nullable=False),
+        sa.Column("schema", JSON, nullable=False),
+        sa.Column("is_ready", sa.Boolean(), nullable=False),
+        sa.Column("fields", JSON, nullable=True),
+        sa.Column("sources", JSON, nullable=True),
+        sa.Column("created_at", Timestamp(), nullable=False),
+        sa.Column("updated_at", Timestamp(), nullable=False),
+        sa.ForeignKeyConstraint(["conversation_id"], ["conversations.id"], name=op.f("fk_results_conversation_id")),
+        sa.PrimaryKeyConstraint("conversation_id", name=op.f("pk_results")),
     )
