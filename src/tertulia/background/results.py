@@ -23,7 +23,7 @@ _BOUNDS = HistoryBounds(1000, 2 * results.MOST_CHARS)
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What a result is filled in from."""
+    """The conversation that a result is filled in from, and the fields to look for."""
 
     schema: Mapping[str, Any]
     preferences: Mapping[str, Any]

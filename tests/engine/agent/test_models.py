@@ -52,14 +52,15 @@ def names() -> Iterator[str]:
     """Each interaction name that the engine has, found in its source: constants that prompts are made of."""
     for path in (PACKAGE / "engine").rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
-        used = {ast.unparse(node.args[0]) for node in ast.walk(tree) if _makes_prompt(node)}
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        used = {ast.unparse(call.args[0]) for call in calls if _makes_prompt(call)}
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in used:
                 yield ast.literal_eval(node.value)
 
 
-def _makes_prompt(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in {"Prompt", "_prompt"} and bool(node.args)
+def _makes_prompt(call: ast.Call) -> bool:
+    return ast.unparse(call.func) in {"Prompt", "_prompt"} and bool(call.args)
 
 
 def test_every_question_of_the_engine_is_of_one_kind() -> None:

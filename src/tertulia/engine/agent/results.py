@@ -26,6 +26,7 @@ _QUESTION = (
     "that message, copied letter by letter; give null for a field of which nothing was said. If something was "
     "corrected later, the later message counts. The fields:\n{fields}\nAnswer in JSON.]"
 )
+_NO_CLAIMS: Mapping[str, Any] = {}
 _ROLES = {"user-message": "user", "agent-message": "agent", "external-event": "event"}
 
 
@@ -51,7 +52,7 @@ async def fill(
     question, form = _question(schema, shown)
     model, question = model_for(models, preferences, question)
     answer = await model.choose(question, form)
-    claims = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else {}
+    claims: Mapping[str, Any] = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else _NO_CLAIMS
     found = {name: _claim(claims.get(name), shown) for name in schema["properties"]}
     return {name: claim for name, claim in found.items() if claim is not None}
 

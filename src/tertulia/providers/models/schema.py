@@ -74,13 +74,13 @@ def _are_texts(value: object) -> bool:
 
 
 def _are_kinds(value: object) -> bool:
-    return (
-        value in _KINDS if isinstance(value, str) else bool(value) and _are_texts(value) and _KINDS.keys() >= {*value}
-    )
+    if isinstance(value, str):
+        return value in _KINDS
+    return bool(value) and _are_texts(value) and all(kind in _KINDS for kind in cast("list[str]", value))
 
 
 def _is_filled_list(value: object) -> bool:
-    return isinstance(value, list) and bool(value)
+    return isinstance(value, list) and bool(cast("list[object]", value))
 
 
 def _is_text(value: object) -> bool:
