@@ -9,7 +9,8 @@ import asyncio
 import json
 import time
 import zlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,6 +48,9 @@ MOST_TEXT_CHARS = 32_000
 
 MOST_CHARS = 256_000
 """Characters of all texts of a trace; each is kept once, however often it was sent."""
+
+POOLED = 512
+"""Texts that a process keeps for the turns that have most of one in common."""
 
 _PACKED_ABOVE_BYTES = 8192
 """The size above which a trace is compressed: below it, that costs more than it saves."""
@@ -119,15 +123,68 @@ class Span:
     answer: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A text as a running turn holds it: its own part, between the beginning and the end of a text of the pool."""
+
+    base: str
+    begins: int
+    own: str
+    ends: int
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return f"{self.base[: self.begins]}{self.own}{self.base[len(self.base) - self.ends :]}"
+
+
+class TextPool:
+    """Texts that turns of a process have in common: prompts of an agent differ in a name and a time.
+
+    Thousands of turns that wait for a slow model would hold as many copies.
+    """
+
+    def __init__(self) -> None:
+        self._bases: OrderedDict[str, str] = OrderedDict()
+
+    def hold(self, key: str, text: str) -> Held:
+        """Hold a text, which resembles those of the same key. Return it."""
+        base = self._bases.get(key, "")
+        if base == text:
+            return Held(base, len(base), "", 0)
+        most = min(len(base), len(text))
+        begins = _common(lambda count: base[:count] == text[:count], most)
+        ends = _common(lambda count: base[len(base) - count :] == text[len(text) - count :], most - begins)
+        if 2 * (begins + ends) > len(text):
+            return Held(base, begins, text[begins : len(text) - ends], ends)
+        self._bases[key] = text
+        if len(self._bases) > POOLED:
+            self._bases.popitem(last=False)
+        return Held(text, len(text), "", 0)
+
+
+def _common(is_same: Callable[[int], bool], most: int) -> int:
+    """Find the largest number of characters, up to `most`, for which two texts are the same. Return it."""
+    low = 0
+    while low < most:
+        middle = (low + most + 1) // 2
+        if is_same(middle):
+            low = middle
+        else:
+            most = middle - 1
+    return low
+
+
 class Trace:
     """The recorder of one turn. Written on one event loop."""
 
-    __slots__ = ("_began", "_calls", "_detail", "_dropped", "_root", "_start", "_steps")
+    __slots__ = ("_agent_id", "_began", "_calls", "_detail", "_dropped", "_pool", "_start", "_steps")
 
-    def __init__(self, detail: Detail, root: dict[str, Any]) -> None:
-        """Begin the trace of a turn, whose own attributes are `root`."""
+    def __init__(self, detail: Detail, agent_id: str, pool: TextPool) -> None:
+        """Begin the trace of a turn of an agent, whose prompts share texts of a pool."""
         self._detail: Detail = detail
-        self._root = root
+        self._agent_id = agent_id
+        self._pool = pool
         self._began = clock.now()
         self._start = _now()
         self._steps: list[_Step] = []
@@ -144,18 +201,19 @@ class Trace:
 
     def call(self, prompt: Prompt, requested: str | None, output: str) -> "Call":
         """Note that a model is called. Return the call, to be told how it goes."""
-        call = Call(prompt, requested, output, keeps=self._detail == "prompts")
+        call = Call(prompt, requested, output, self._hold(prompt) if self._detail == "prompts" else None)
         if len(self._calls) < MOST_CALLS:
             self._calls.append(call)
         else:
             self._dropped += 1
         return call
 
-    def encode(self, error: BaseException | None = None) -> tuple[bytes, int]:
-        """End the trace. Return it as it is stored, and the number of prompts in it."""
-        root = {**self._root, "tertulia.dropped_spans": self._dropped} if self._dropped else self._root
+    def encode(self, root: dict[str, Any], error: BaseException | None = None) -> tuple[bytes, int]:
+        """End the trace of a turn, whose own attributes are `root`. Return it as it is stored, and how many prompts."""
+        if self._dropped:
+            root["tertulia.dropped_spans"] = self._dropped
         if error is not None:
-            root = {**root, **_of_error(error)}
+            root |= _of_error(error)
         texts = _Texts()
         turn = _Step(0, (_now() - self._start) // 1000, "invoke_agent", root)
         calls = [call.stored(self._start, texts) for call in self._calls]
@@ -163,11 +221,22 @@ class Trace:
         prompts = len(calls) if self._detail == "prompts" else 0
         return (zlib.compress(body, 1) if len(body) > _PACKED_ABOVE_BYTES else body), prompts
 
+    def _hold(self, prompt: Prompt) -> "HeldPrompt":
+        return (
+            self._pool.hold(self._agent_id, prompt.system),
+            prompt.turns,
+            self._pool.hold(f"{self._agent_id} {prompt.interaction}", prompt.question),
+        )
+
     def _add(self, step: _Step) -> None:
         if len(self._steps) < MOST_STEPS:
             self._steps.append(step)
         else:
             self._dropped += 1
+
+
+HeldPrompt = tuple[Held, Sequence[Turn], Held]
+"""A prompt's system text, its turns and its question."""
 
 
 class Call:
@@ -190,15 +259,15 @@ class Call:
         "pieces",
     )
 
-    def __init__(self, prompt: Prompt, requested: str | None, output: str, *, keeps: bool) -> None:
+    def __init__(self, prompt: Prompt, requested: str | None, output: str, held: HeldPrompt | None) -> None:
         self._began = _now()
         self._ended = 0
         self.first = 0
         """The time of the first piece, by the performance counter; 0 without one."""
-        self.pieces: list[str] | None = [] if keeps else None
+        self.pieces: list[str] | None = None if held is None else []
         """The pieces of the answer, if they are kept."""
         self._interaction = prompt.interaction
-        self._prompt = prompt if keeps else None
+        self._prompt = held
         self._requested = requested
         self._output = output
         self._answer: str | None = None
@@ -250,9 +319,10 @@ class Call:
             self._outcome(),
         )
         if prompt is not None:
-            stored.system = texts.index(prompt.system)
-            stored.turns = [(turn.role, texts.index(turn.content)) for turn in prompt.turns]
-            stored.question = texts.index(prompt.question)
+            system, turns, question = prompt
+            stored.system = texts.index(system.text)
+            stored.turns = [(turn.role, texts.index(turn.content)) for turn in turns]
+            stored.question = texts.index(question.text)
             answer = self._answer if self._answer is not None else "".join(self.pieces or ())
             stored.answer = texts.index(answer) if answer or self._error is None else None
         return stored

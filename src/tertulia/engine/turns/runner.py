@@ -28,7 +28,7 @@ from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
 from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
-from tertulia.engine.trace import Detail, Trace, TracedModels, TracedVoices
+from tertulia.engine.trace import Detail, TextPool, Trace, TracedModels, TracedVoices
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
 from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
@@ -77,6 +77,7 @@ class Runner:
     ) -> None:
         self.owner = new_id()
         self._detail: Detail | None = detail
+        self._texts = TextPool()
         self._settings = settings
         self._silence_s = settings.stall_s * attempts
         self._models = models
@@ -127,7 +128,7 @@ class Runner:
         """Make the turn of a claim. Return it, to be launched."""
         turn = Turn(database, claim, wants, Patience(self._silence_s, self._settings.total_s))
         if self._detail is not None:
-            turn.trace = Trace(self._detail, _root_span(claim))
+            turn.trace = Trace(self._detail, claim.agent[0], self._texts)
         return turn
 
     def launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> None:
@@ -362,7 +363,7 @@ def _trace_of(turn: Turn) -> NewTrace | None:
     if turn.trace is None:
         return None
     try:
-        return NewTrace(*turn.trace.encode(turn.error))
+        return NewTrace(*turn.trace.encode(_root_span(turn.claim), turn.error))
     except Exception as error:  # noqa: BLE001 - the turn counts, and is not to fail for its trace
         log.warning("trace not kept", interaction_id=turn.claim.interaction_id, reason=repr(error))
         return None
