@@ -1,5 +1,6 @@
 """Insights into an interaction, and suggestions for a user: after one, or to begin a conversation."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends
