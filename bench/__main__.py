@@ -13,7 +13,19 @@ from pathlib import Path
 from bench import machine, report, workload
 from bench.figures import Section, missed
 from bench.load import NotAResult, choose_generator
-from bench.measures import conversation, creates, first_piece, growth, peers, pieces, scaling, start, streams, voice
+from bench.measures import (
+    conversation,
+    creates,
+    first_piece,
+    growth,
+    peers,
+    pieces,
+    scaling,
+    start,
+    streams,
+    trace,
+    voice,
+)
 from bench.setting import FULL, QUICK, Effort, Setting
 
 SUBJECTS: dict[str, Callable[[Setting], Section]] = {
@@ -21,6 +33,7 @@ SUBJECTS: dict[str, Callable[[Setting], Section]] = {
     "creates": creates.measure,
     "streams": streams.measure,
     "pieces": pieces.measure,
+    "trace": trace.measure,
     "growth": growth.measure,
     "scaling": scaling.measure,
     "first-piece": first_piece.measure,

@@ -35,7 +35,7 @@ class Only:
     """A server with one model."""
 
     def __init__(self, model: LanguageModel) -> None:
-        self.default = model
+        self.default = self.fast = model
 
     def named(self, llm_name: str) -> LanguageModel | None:
         raise LookupError(llm_name)

@@ -26,7 +26,8 @@ class Operation:
 
     `least` is the least powerful caller who may make the example call, a user about what is their own. `permissions`
     begins with the one that the example call is refused for. A list that shows nothing to callers who lack it has
-    `lists` empty instead. `at_rest` is the example's status if it is not that of success, for no turn is running.
+    `lists` empty instead; one that says so of each item is `item_by_item`. `at_rest` is the example's status if it is
+    not that of success, for no turn is running.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Operation:
     json: Json | None = None
     form: Json | None = None
     lists: str = ""
+    item_by_item: bool = False
     at_rest: int | None = None
     extension: bool = False
 
@@ -207,8 +209,12 @@ OPERATIONS: tuple[Operation, ...] = (
               query={"expires": "{expires}", "signature": "{signature}"}, extension=True),
     Operation("modify-tags-of-conversation", "POST", TALK + "/tags/", 204, 50, "user",
               ("Conversation:ModifyConversation",), json={"updates": {"room": "blue"}, "deletes": []}),
+    Operation("get-conversation-result", "GET", TALK + "/result", 200, 60, "user",
+              ("Conversation:GetConversation", "Conversation:GetMessage"), at_rest=404, extension=True),
     Operation("get-interaction-insights", "GET", INTERACTION + "/insights", 200, 20, "administrator",
               ("Conversation:GetInteractionInsights", GET_GRAPH)),
+    Operation("get-interaction-trace", "GET", INTERACTION + "/trace", 200, 20, "administrator",
+              ("Conversation:GetInteractionInsights", GET_GRAPH), extension=True),
     Operation("recommend-responses-for-interaction", "POST", INTERACTION + "/recommend_responses", 200, 20, "user",
               ("Conversation:GetRecommendedResponses",), json={"context": "A reader."}),
     Operation("generate-conversation-starter", "POST", "/conversation/conversation_starter", 200, 10, "user",
@@ -216,6 +222,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("follow-interaction", "GET", INTERACTION + "/stream", 200, 60, "user", INTERACT, extension=True),
     Operation("cancel-interaction", "POST", INTERACTION + "/cancel", 204, 15, "user",
               INTERACT, at_rest=409, extension=True),
+
+    # --- The operator ---
+    Operation("get-models", "GET", "/admin/get_models/", 200, 20, "administrator", ("Admin:GetModels",)),
+    Operation("get-prompt-logs", "GET", "/admin/get_prompt_logs/", 200, 20, "user",
+              ("Conversation:GetInteractionInsights", GET_GRAPH, "Conversation:GetMessage"),
+              query={"prompt_log_prefix": "{conversation_id}"}, item_by_item=True),
 )
 # fmt: on
 """Every operation, in the order of docs/reference/api.md."""

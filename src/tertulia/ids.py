@@ -8,6 +8,7 @@ import itertools
 import os
 import secrets
 import time
+from datetime import datetime
 from typing import NewType
 
 AgentId = NewType("AgentId", str)
@@ -38,6 +39,11 @@ class _Generator:
 
 _generator = _Generator()
 os.register_at_fork(after_in_child=_generator.reset)
+
+
+def first_id_at(moment: datetime) -> str:
+    """Return the beginning of identifiers that were made at a moment: those made before are smaller."""
+    return f"{int(moment.timestamp()):08x}"
 
 
 def new_id() -> str:

@@ -14,6 +14,7 @@ from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.maintenance import WATCH_S, Maintenance
 from tertulia.background.post_processing import PostProcessing
+from tertulia.background.results import fill_result
 from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.turns.conversations import Conversations
@@ -50,6 +51,7 @@ class Runtime:
     meanings: Meanings
     maintenance: Maintenance
     loops: Loops
+    models: Models
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
         meanings = Meanings(embeddings.embedder, settings.embeddings)
-        kinds = (*JOB_KINDS, *PostProcessing(models, meanings).kinds)
+        kinds = (*JOB_KINDS, *PostProcessing(models, meanings).kinds, fill_result(models))
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
@@ -99,4 +101,5 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             meanings=meanings,
             maintenance=maintenance,
             loops=loops,
+            models=models,
         )

@@ -157,6 +157,8 @@ class Settings(BaseSettings):
     model_names: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s=]+=[^\s=]+$")], ...], NoDecode] = ()
     """`NAME=MODEL`, separated by commas: which model of `model` answers for a name in a version set. `*`: for every
     name that cannot be reached otherwise."""
+    model_fast: Annotated[tuple[str, ...], NoDecode] = ()
+    """As `model`, for the models that decide: where to go in a graph, which behaviour applies. Empty: `model`."""
     windows: Annotated[tuple[Annotated[str, Field(pattern=r"^[^\s=]+=[1-9]\d{2,8}$")], ...], NoDecode] = ()
     """`NAME=TOKENS`, separated by commas: how much of a conversation a model can take, its reply included."""
     voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
@@ -165,6 +167,9 @@ class Settings(BaseSettings):
     embeddings: Annotated[str, Field(pattern=r"^(off|scripted|openai:\S+)$")] = "off"
     """Which model compares triggers of dynamic behaviours with what was said: `openai:NAME`, of the server that
     `TERTULIA_OPENAI_BASE_URL` names, or `scripted`, by words. `off`: none, and the language model alone picks."""
+    trace: Literal["off", "spans", "prompts"] = "prompts"
+    """What is kept of a turn for 30 days, to explain it: `spans` are its steps and model calls with their times and
+    tokens; `prompts` keeps what models were asked and answered too."""
     rate_limits: Literal["contract", "off"] = "contract"
     """Whether each endpoint has the limit that the contract names."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -190,7 +195,7 @@ class Settings(BaseSettings):
                 raise ValueError("write origins as browsers do: https://app.example or http://localhost:3000")
         return origins
 
-    @field_validator("model", "model_names", "voice", "windows", "cors_origins", mode="before")
+    @field_validator("model", "model_fast", "model_names", "voice", "windows", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -1,6 +1,8 @@
 """Every operation that this server has, walked over HTTP: requests and answers are those of the contract's document."""
 
 import base64
+import io
+import zipfile
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +46,7 @@ def test_every_operation_asks_and_answers_as_the_contract_says(tertulia: Server,
     conversation_id = walk_conversations(walk, service_id)
     walk_voice(walk, tertulia.demo.service_id)
     walk_reading(walk, conversation_id)
+    walk_admin(tertulia, walk, conversation_id)
     walk_to_the_end(walk, service_id, conversation_id)
     walk_deletion(walk, service_id, agent_id, graph_id)
 
@@ -321,6 +324,18 @@ def walk_reading(walk: Walker, conversation_id: str) -> None:
     walk.call(recommend, path={**here, "interaction_id": newest})
     walk.call(recommend, path={**here, "interaction_id": newest}, json={"context": "A reader."})
     walk.call(recommend, 400, path={**here, "interaction_id": messages[0]["interaction_id"]})
+
+
+def walk_admin(tertulia: Server, walk: Walker, conversation_id: str) -> None:
+    models = walk.call("get-models")["models"]
+    assert "openai_gpt-5.6-luna" in {model["name"] for model in models}
+    walk.call("get-models", 401, client=tertulia.anonymous)
+    with zipfile.ZipFile(
+        io.BytesIO(walk.call("get-prompt-logs", query={"prompt_log_prefix": conversation_id}))
+    ) as logs:
+        assert {name.rpartition("-")[2] for name in logs.namelist()} == {"system", "history"}
+    walk.call("get-prompt-logs", 404, query={"prompt_log_prefix": NOWHERE})
+    walk.call("get-prompt-logs", 422)
 
 
 def walk_to_the_end(walk: Walker, service_id: str, conversation_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import tertulia
-from tertulia.storage import agent, behavior, context_graph, conversation, message, service, user
+from tertulia.storage import agent, behavior, context_graph, conversation, message, service, trace, user
 from tertulia.storage.turn.values import Opening
 
 PACKAGE = Path(tertulia.__file__).parent
@@ -40,6 +40,7 @@ def _filling(kind: Any, name: str) -> Any:
         (conversation.ListedConversation, conversation.COLUMNS),
         (conversation.Owner, user.COLUMNS),
         (service.Service, service.COLUMNS),
+        (trace.StoredTrace, conversation.COLUMNS),
         (user.User, user.COLUMNS),
     ],
 )

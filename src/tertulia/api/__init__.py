@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tertulia.api import behavior, docs, health, memory, service, user
-from tertulia.api.conversation import insights, lists, realtime, recording, stream, turns
+from tertulia.api import admin, behavior, docs, health, memory, service, user
+from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
 
@@ -12,6 +12,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     turns.router,
     lists.router,
     insights.router,
+    trace.router,
+    result.router,
     stream.router,
     realtime.router,
     recording.router,
@@ -23,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     context_graph.router,
     service.router,
     behavior.router,
+    admin.router,
     docs.router,
 )
 """Every router, the busiest first; of two routes that match a path, the first one answers."""

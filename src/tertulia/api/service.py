@@ -1,16 +1,16 @@
 """Services: an agent and a context graph that users talk to, in named sets of versions."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.api import service_rules
-from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
@@ -27,6 +27,7 @@ from tertulia.api.http.types import (
     Text256,
     UserInfo,
 )
+from tertulia.api.service_rules import check_result_schema
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, NotFound
@@ -61,6 +62,10 @@ class VersionSetBody(BaseModel):
 
 
 NewVersionSet = Annotated[VersionSetBody, BoundedJson]
+ResultSchema = Annotated[dict[str, Any], AfterValidator(check_result_schema), BoundedJson]
+ResultSchemaChange = Annotated[
+    dict[str, Any], AfterValidator(lambda schema: check_result_schema(schema) if schema else schema), BoundedJson
+]
 
 
 class NewService(BaseModel):
@@ -72,6 +77,8 @@ class NewService(BaseModel):
     release_version_set: NewVersionSet | None = None
     keyterms: Keyterms
     tags: Tags
+    result_schema: ResultSchema | None = None
+    """An extension: what is to be found out in each conversation, as a JSON schema."""
 
 
 class CreatedService(BaseModel):
@@ -88,12 +95,16 @@ class ServiceChanges(BaseModel):
     service_hierarchical_state_machine_id: ObjectId | None = None
     tags: Tags | None = None
     keyterms: Keyterms | None = None
+    result_schema: ResultSchemaChange | None = None
+    """An extension; an empty object removes the schema."""
 
     def applied_to(self, service: Service) -> Service:
         """Return a service with these changes."""
         changes = self.model_dump(exclude_none=True)
         if graph_id := changes.pop("service_hierarchical_state_machine_id", None):
             changes["context_graph_id"] = graph_id
+        if self.result_schema is not None:
+            changes["result_schema"] = self.result_schema or None
         return replace(service, **changes)
 
 
@@ -111,6 +122,8 @@ class ServiceInstance(BaseModel):
     agent_id: str
     tags: list[Tag]
     keyterms: list[str]
+    result_schema: dict[str, Any] | None = None
+    """An extension."""
     creator: UserInfo
     updated_by: UserInfo
 
@@ -148,8 +161,13 @@ async def get_services(
 
 
 @router.post("/", operation_id="create-service", status_code=201, dependencies=[Depends(rate_limit(20))])
-async def create_service(organization: Organization, actor: CurrentActor, body: NewService) -> CreatedService:
+async def create_service(
+    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: NewService
+) -> CreatedService:
     """Create a service with its version sets `edge` (the latest of everything) and `release`."""
+    if body.release_version_set is not None:
+        preferences = body.release_version_set.to_version_set().llm_model_preferences or {}
+        service_rules.check_params(preferences, runtime.models.catalogue.params_of)
     service = _new_service(actor, body)
     await organization.database.write(_create, actor, service, body.release_version_set)
     return CreatedService(id=service.id)
@@ -170,6 +188,7 @@ async def update_service(
     dependencies=[Depends(rate_limit(30))],
 )
 async def upsert_version_set(
+    runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
     service_id: ObjectId,
@@ -178,6 +197,7 @@ async def upsert_version_set(
 ) -> None:
     """Create or replace a version set of a service."""
     version_set = body.version_set.to_version_set()
+    service_rules.check_params(version_set.llm_model_preferences or {}, runtime.models.catalogue.params_of)
     await organization.database.write(_put_version_set, actor, service_id, version_set_name, version_set)
 
 
@@ -276,6 +296,7 @@ def _new_service(actor: Actor, body: NewService) -> Service:
         context_graph_id=body.service_hierarchical_state_machine_id,
         tags=body.tags,
         keyterms=body.keyterms,
+        result_schema=body.result_schema,
         creator_org_id=actor.org_id,
         creator_user_id=actor.user_id,
         updated_by_org_id=actor.org_id,
@@ -295,6 +316,7 @@ def _instance(service: Service, version_sets: dict[str, VersionSet]) -> ServiceI
         agent_id=service.agent_id,
         tags=[Tag(key=key, value=value) for key, value in service.tags.items()],
         keyterms=list(service.keyterms),
+        result_schema=None if service.result_schema is None else {**service.result_schema},
         creator=UserInfo(org_id=service.creator_org_id, user_id=service.creator_user_id),
         updated_by=UserInfo(org_id=service.updated_by_org_id, user_id=service.updated_by_user_id),
     )

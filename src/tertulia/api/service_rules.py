@@ -1,10 +1,12 @@
 """Rules of a service: its models and versions exist."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tertulia.errors import BadRequest
+from tertulia.providers.models.params import problem_of
+from tertulia.providers.models.schema import problem_of_schema
 from tertulia.storage.service import ServiceParts, VersionSet
 
 CONTRACT_MODELS = frozenset(
@@ -45,6 +47,35 @@ def check_preferences(preferences: Mapping[str, Any]) -> None:
             raise BadRequest(f"{DECISION_MODEL} only decides; {interaction} is not a decision.")
         if interaction == PREDICATE and "min_confidence" in config["params"]:
             raise BadRequest(f"{PREDICATE} asks a predicate; min_confidence cannot be set.")
+
+
+def check_params(preferences: Mapping[str, Any], params_of: Callable[[str], Mapping[str, Any] | None]) -> None:
+    """Raise BadRequest if a model that this server can reach does not take a parameter of an interaction."""
+    for interaction, config in preferences.items():
+        schema = params_of(config["llm_name"])
+        problem = None if schema is None else problem_of(config["params"], schema)
+        if problem is not None:
+            raise BadRequest(f"llm_model_preferences.{interaction[:100]}.params.{problem}")
+
+
+MOST_FIELDS = 50
+"""Fields that a result has at most."""
+
+
+def check_result_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """See that the fields of a JSON schema can be asked for and checked. Return the schema.
+
+    Raises:
+        ValueError: it is not of an object with fields, or says something that nobody here would check.
+    """
+    if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict) or not schema["properties"]:
+        raise ValueError('This must be the JSON schema of an object: {"type": "object", "properties": {...}}.')
+    if len(schema["properties"]) > MOST_FIELDS:
+        raise ValueError(f"This must have at most {MOST_FIELDS} properties.")
+    problem = problem_of_schema(schema)
+    if problem is not None:
+        raise ValueError(problem)
+    return schema
 
 
 def check_parts(parts: ServiceParts) -> None:

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 
 class Permission(StrEnum):
+    ADMIN_GET_MODELS = "Admin:GetModels"
     CONVERSATION_CREATE_CONVERSATION = "Conversation:CreateConversation"
     CONVERSATION_FINISH_CONVERSATION = "Conversation:FinishConversation"
     CONVERSATION_GET_CONVERSATION = "Conversation:GetConversation"

@@ -62,6 +62,7 @@ _ADMINISTRATOR = (
     ),
     *_allow(
         (
+            Permission.ADMIN_GET_MODELS,
             Permission.DYNAMIC_BEHAVIOR_CREATE,
             Permission.DYNAMIC_BEHAVIOR_DELETE,
             Permission.DYNAMIC_BEHAVIOR_GET,

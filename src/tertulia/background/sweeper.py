@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.storage import recording
+from tertulia.storage import recording, trace
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -22,11 +22,13 @@ async def sweep(database: Database, lease_s: float) -> None:
 
 
 async def purge(database: Database) -> None:
-    """Remove the streams that are past their time, a portion in each transaction.
+    """Remove the streams and traces that are past their time, a portion in each transaction.
 
     Recordings that an earlier version has stored whole are split into parts, one in each transaction.
     """
     while await database.write(stream.purge_streams, clock.now()):
+        pass
+    while await database.write(trace.purge_traces):
         pass
     while await database.write(recording.split_next):
         pass

@@ -29,6 +29,40 @@ def _ignore(_sign: Sign) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of an answer as the model's server counted them: None if it does not say.
+
+    `read` are those of the prompt, the `cached` ones among them; `written` are those of the answer.
+    """
+
+    read: int | None = None
+    written: int | None = None
+    cached: int | None = None
+
+
+UNCOUNTED = Tokens()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """News of a request to a model's server, for the trace: it was asked, has answered, or has failed.
+
+    `model` is named as in the settings. `answer` is the raw text of an answer that is not given out in pieces. `error`
+    says in our own words how a model failed for which another one is asked.
+    """
+
+    event: Literal["asked", "answered", "failed"]
+    model: str
+    answer: str | None = None
+    tokens: Tokens = UNCOUNTED
+    error: str = ""
+
+
+def unreported(_report: Report) -> None:
+    """Take no notice of a report."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A message of the conversation as a model is shown it."""
 
@@ -62,7 +96,7 @@ class Prompt:
     asks it in a form of its own. The answer to a `tentative` question may not be wanted: a model that answers
     one question after the other raises NoRoom. `tell` is called with each sign of a reply, before the next piece is
     given out. The same comes first in every step: a model that remembers the beginning of a prompt has only its end to
-    read.
+    read. `report` is called with each request that the model's server gets, and with its end.
     """
 
     interaction: str
@@ -74,6 +108,7 @@ class Prompt:
     choice: Choice | None = None
     tentative: bool = field(default=False, compare=False)
     tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
+    report: Callable[[Report], None] = field(default=unreported, repr=False, compare=False)
 
     @property
     def asked(self) -> Sequence[Turn]:

@@ -26,7 +26,9 @@ from tertulia.storage.tables import (
     messages,
     recording_parts,
     recordings,
+    results,
     streams,
+    traces,
     user_models,
 )
 
@@ -60,6 +62,8 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
         or _remove_streams(connection, ids)
         or _remove_some(connection, behavior_invocations, behavior_invocations.c.conversation_id.in_(ids))
         or _remove_memories(connection, user_id)
+        or _remove_traces(connection, traces.c.org_id == org_id, ids, user_id)
+        or _remove_results(connection, ids)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
@@ -106,6 +110,26 @@ def _remove_memories(connection: Connection, user_id: str) -> bool:
     for table, key in ((memory_words, "memory_id"), (memory_vectors, "memory_id"), (memories, "id")):
         if found:
             connection.execute(sa.delete(table).where(among(table.c[key], found)))
+    return bool(found)
+
+
+def _remove_traces(connection: Connection, here: ColumnElement[bool], ids: sa.Select[tuple[str]], user_id: str) -> bool:
+    """Remove traces up to the bytes of a portion, then those of void turns. Return True if there were any."""
+    query = sa.select(traces.c.interaction_id, sa.func.length(traces.c.body)).where(here)
+    chosen = _portion(connection, query.where(traces.c.conversation_id.in_(ids))) or _portion(
+        connection, query.where(traces.c.is_void.is_(True), traces.c.user_id == user_id)
+    )
+    if chosen:
+        connection.execute(sa.delete(traces).where(among(traces.c.interaction_id, chosen)))
+    return bool(chosen)
+
+
+def _remove_results(connection: Connection, ids: sa.Select[tuple[str]]) -> bool:
+    """Remove as many results as a portion has. Return True if there were any."""
+    query = sa.select(results.c.conversation_id).where(results.c.conversation_id.in_(ids)).limit(PORTION_ROWS)
+    found = connection.execute(query).scalars().all()
+    if found:
+        connection.execute(sa.delete(results).where(among(results.c.conversation_id, found)))
     return bool(found)
 
 

@@ -40,6 +40,7 @@ class Service:
     updated_by_org_id: str
     updated_by_user_id: str
     created_at: datetime
+    result_schema: Mapping[str, Any] | None = None
 
     @property
     def attributes(self) -> dict[str, object]:

@@ -1,40 +1,89 @@
-"""A model is chosen for a step, and what it writes enters the engine."""
+"""The model of a question: the preference of the version set, else the one that decides or the one that speaks."""
 
-import asyncio
-from collections.abc import AsyncGenerator
-from types import SimpleNamespace
+import ast
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from tertulia.engine.agent.models import PIECES_AT_ONCE, model_for
-from tertulia.providers.base import Prompt
+import pytest
 
-PIECES = 20 * PIECES_AT_ONCE
+import tertulia
+from tertulia.engine.agent.models import DECISIONS, model_for
+from tertulia.providers.base import LanguageModel, Prompt, Turn
+
+PACKAGE = Path(tertulia.__file__).parent
+
+WRITTEN = {
+    "EngageUser",
+    "ExtractMemories",
+    "GenerateConversationStarters",
+    "GenerateReflection",
+    "GenerateResult",
+    "GenerateUserModels",
+    "RecommendResponses",
+}
+"""Questions whose answers somebody reads."""
 
 
-class Torrent:
-    """A model that waits for nothing."""
+class Named:
+    """A model that answers with its name."""
 
-    async def stream(self, _prompt: Prompt) -> AsyncGenerator[str]:
-        for _ in range(PIECES):
-            yield "word "
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        yield self.name
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        return {"name": self.name, "params": dict(prompt.params)}
 
 
-async def test_other_work_goes_on_while_a_model_writes_without_a_pause() -> None:
-    models: Any = SimpleNamespace(default=Torrent())
-    prompt: Any = SimpleNamespace(interaction="engage-user")
-    written, rounds = 0, 0
+class Kinds:
+    """Models of each kind, and one for each name."""
 
-    async def other_work() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
+    default: LanguageModel = Named("speaks")
+    fast: LanguageModel = Named("decides")
 
-    beside = asyncio.create_task(other_work())
-    model, prompt = model_for(models, {}, prompt)
-    async for piece in model.stream(prompt):
-        written += len(piece)
-    beside.cancel()
+    def named(self, llm_name: str) -> LanguageModel | None:
+        return Named(llm_name)
 
-    assert written == PIECES * len("word ")
-    assert rounds >= PIECES // PIECES_AT_ONCE
+
+def names() -> Iterator[str]:
+    """Each interaction name that the engine has, found in its source: constants that prompts are made of."""
+    for path in (PACKAGE / "engine").rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        used = {ast.unparse(call.args[0]) for call in calls if _makes_prompt(call)}
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in used:
+                yield ast.literal_eval(node.value)
+
+
+def _makes_prompt(call: ast.Call) -> bool:
+    return ast.unparse(call.func) in {"Prompt", "_prompt"} and bool(call.args)
+
+
+def test_every_question_of_the_engine_is_of_one_kind() -> None:
+    found = set(names())
+
+    assert {"EngageUser", "SelectNextAction", "GenerateResult"} <= found
+    assert found <= DECISIONS | WRITTEN
+    assert not DECISIONS & WRITTEN
+
+
+@pytest.mark.parametrize("name", sorted(set(names())))
+async def test_the_model_that_decides_decides_and_the_one_that_speaks_writes(name: str) -> None:
+    model, _ = model_for(Kinds(), {}, Prompt(name, "", [Turn("user", "Hi")]))
+
+    answer = await model.choose(Prompt(name, "", []), {})
+
+    assert answer["name"] == ("decides" if name in DECISIONS else "speaks")
+
+
+@pytest.mark.parametrize("name", sorted(set(names())))
+async def test_a_version_set_prefers_a_model_for_every_question(name: str) -> None:
+    preferences = {name: {"llm_name": "openai_gpt-6-luna", "params": {"seed": 1}}}
+
+    model, prompt = model_for(Kinds(), preferences, Prompt(name, "", [Turn("user", "Hi")]))
+
+    assert await model.choose(prompt, {}) == {"name": "openai_gpt-6-luna", "params": {"seed": 1}}

@@ -26,6 +26,7 @@ class Thinker:
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces = pieces
         self.default: LanguageModel = self
+        self.fast: LanguageModel = self
         self.prompts: list[Prompt] = []
         self.read = 0
 

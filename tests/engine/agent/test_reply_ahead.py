@@ -28,6 +28,7 @@ class Held:
 
     def __init__(self, *pieces: str, fails: Exception | None = None, has_room: bool = True) -> None:
         self.default: LanguageModel = self
+        self.fast: LanguageModel = self
         self.answer: Mapping[str, str] = {"SelectNextAction": "action-1", "SelectDynamicBehavior": "none"}
         self.go = asyncio.Event()
         self.read = asyncio.Event()

@@ -238,3 +238,27 @@ async def test_a_version_set_can_prefer_any_model_of_the_settings_by_its_name(tm
         assert "".join([piece async for piece in scripted.stream(PROMPT)]).startswith('You said: "Hi"')
         assert models.of("org").named("openai:large") is None
         await models.aclose()
+
+
+async def test_a_fast_model_decides_beside_the_one_that_speaks(tmp_path: Path):
+    async with chat_server(replies("Hello")) as server:
+        given = settings(tmp_path, "openai:good", url=server.url).model_copy(update={"model_fast": ("scripted",)})
+        models = open_models(given)
+        assert [piece async for piece in models.default.stream(PROMPT)] == ["Hello"]
+        assert len([piece async for piece in models.fast.stream(PROMPT)]) == 4
+        await models.aclose()
+
+
+async def test_without_a_fast_model_the_one_that_speaks_decides(tmp_path: Path):
+    models = open_models(settings(tmp_path, "scripted"))
+
+    assert models.fast is models.default
+
+
+async def test_a_fast_model_that_is_not_here_is_left_out(tmp_path: Path):
+    given = settings(tmp_path, "scripted").model_copy(update={"model_fast": ("local",)})
+    with capture_logs() as logs:
+        models = open_models(given)
+
+    assert logs[0]["event"].startswith("The weights of")
+    assert models.fast is models.default

@@ -83,7 +83,7 @@ def test_a_create_sends_a_fixed_number_of_statements(heard: Heard, server: Serve
         heard[:] = before
 
     create()
-    assert count(heard, create) == {"SELECT": 3, "INSERT": 4, "UPDATE": 3}
+    assert count(heard, create) == {"SELECT": 3, "INSERT": 5, "UPDATE": 3}
 
 
 def test_a_turn_sends_as_many_statements_late_in_a_conversation_as_early(
@@ -98,7 +98,7 @@ def test_a_turn_sends_as_many_statements_late_in_a_conversation_as_early(
     for _ in range(30 - 1 - REPEATS):
         interact()
     late = count(heard, interact)
-    assert early == late == {"SELECT": 3, "INSERT": 4, "UPDATE": 4}
+    assert early == late == {"SELECT": 3, "INSERT": 5, "UPDATE": 4}
 
 
 def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
@@ -116,7 +116,7 @@ def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
 
     replies = talk.lines(spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice"))
     parts = sound(wav(recording, RATE)) + sound(wav(spoken.sound(replies), RATE))
-    assert count(heard, interact) == {"SELECT": 4, "INSERT": 6 + parts, "UPDATE": 4}
+    assert count(heard, interact) == {"SELECT": 4, "INSERT": 7 + parts, "UPDATE": 4}
 
 
 def test_dynamic_behaviours_cost_no_statement_once_they_are_known(
@@ -134,4 +134,4 @@ def test_dynamic_behaviours_cost_no_statement_once_they_are_known(
     server.as_admin.delete(f"/dynamic_behavior_set/{set_id}/").raise_for_status()
     interact()
     deleted = count(heard, interact)
-    assert active == deleted == {"SELECT": 3, "INSERT": 4, "UPDATE": 4}
+    assert active == deleted == {"SELECT": 3, "INSERT": 5, "UPDATE": 4}

@@ -1,4 +1,4 @@
-"""The choice of a model for a step: the version set's preference, else the server's default; never another one.
+"""The choice of a model for a step: the version set's preference, else the server's own; never another one.
 
 All that a model writes enters the engine here, and is made fit for a database.
 """
@@ -15,6 +15,16 @@ from tertulia.providers.base import LanguageModel, Prompt, Sign
 
 PIECES_AT_ONCE = 256
 """Pieces of a reply, which a model may give without waiting, until other work has its turn."""
+DECISIONS = frozenset(
+    {
+        "CheckIfActiveMemoryNeeded",
+        "GenerateRecallQueries",
+        "SelectDynamicBehavior",
+        "SelectNextAction",
+        "SelectNextActionForDecisionState",
+    }
+)
+"""The questions of a turn that the fast model answers: the user waits for them, and reads none of their answers."""
 
 _UNSTORED = re.compile("[\0\ud800-\udfff]")
 
@@ -25,6 +35,11 @@ class Models(Protocol):
     @property
     def default(self) -> LanguageModel:
         """The model that answers if nothing else is asked for."""
+        ...
+
+    @property
+    def fast(self) -> LanguageModel:
+        """The model that decides if nothing else is asked for."""
         ...
 
     def named(self, llm_name: str) -> LanguageModel | None:
@@ -50,7 +65,7 @@ def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) ->
     """
     preference = preferences.get(prompt.interaction)
     if preference is None:
-        return _Storable(models.default), prompt
+        return _Storable(models.fast if prompt.interaction in DECISIONS else models.default), prompt
     name = preference["llm_name"]
     named = models.named(name)
     if named is None:
@@ -115,6 +130,11 @@ class AttendedModels:
     def default(self) -> LanguageModel:
         """The model that answers if nothing else is asked for."""
         return _Attended(self.models.default, self.alive)
+
+    @property
+    def fast(self) -> LanguageModel:
+        """The model that decides if nothing else is asked for."""
+        return _Attended(self.models.fast, self.alive)
 
     def named(self, llm_name: str) -> LanguageModel | None:
         """Get the model of a name in a version set. Return None if this server cannot reach it."""

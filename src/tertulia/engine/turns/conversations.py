@@ -78,8 +78,9 @@ class Conversations:
         self._settings = settings
         self.history = HistoryBounds(settings.turn.history, settings.turn.history_chars)
         self._quotas = Quotas(settings.limit.user_stored_bytes, settings.limit.organization_stored_bytes)
-        attempts = max(len(settings.model), len(settings.voice))
-        self._runner = Runner(settings.turn, models, voices, self._library, attempts, meanings)
+        attempts = max(len(settings.model), len(settings.model_fast), len(settings.voice))
+        detail = None if settings.trace == "off" else settings.trace
+        self._runner = Runner(settings.turn, models, voices, self._library, attempts, meanings, detail)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
 
     @property

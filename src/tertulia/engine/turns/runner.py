@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -27,6 +28,7 @@ from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
 from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
+from tertulia.engine.trace import Detail, TextPool, Trace, TracedModels, TracedVoices
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
 from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
@@ -38,7 +40,7 @@ from tertulia.storage.database.units import Database
 from tertulia.storage.turn.settle import abandon, settle
 from tertulia.storage.turn.stream import pack
 from tertulia.storage.turn.sweep import renew
-from tertulia.storage.turn.values import Claim, Lease, PackedStream, Settlement
+from tertulia.storage.turn.values import Claim, Lease, NewTrace, PackedStream, Settlement
 
 SUPERVISION_S = 1.0
 """Seconds between two looks at the running turns."""
@@ -71,8 +73,11 @@ class Runner:
         library: Library,
         attempts: int,
         meanings: Meanings,
+        detail: Detail | None = None,
     ) -> None:
         self.owner = new_id()
+        self._detail: Detail | None = detail
+        self._texts = TextPool()
         self._settings = settings
         self._silence_s = settings.stall_s * attempts
         self._models = models
@@ -121,7 +126,10 @@ class Runner:
 
     def make_turn(self, database: Database, claim: Claim, wants: ActionFilter) -> Turn:
         """Make the turn of a claim. Return it, to be launched."""
-        return Turn(database, claim, wants, Patience(self._silence_s, self._settings.total_s))
+        turn = Turn(database, claim, wants, Patience(self._silence_s, self._settings.total_s))
+        if self._detail is not None:
+            turn.trace = Trace(self._detail, claim.agent[0], self._texts)
+        return turn
 
     def launch(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None = None) -> None:
         """Run a turn in a task of its own; its reply is written, or spoken as `speaking` says."""
@@ -198,7 +206,7 @@ class Runner:
                 stream: bytes | PackedStream = turn.log.body + complete
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
                 stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
-            settlement = self._settlement(turn.claim, outcome, stream, _next_behavior(turn.claim, incoming, outcome))
+            settlement = self._settlement(turn, outcome, stream, _next_behavior(turn.claim, incoming, outcome))
             await turn.database.write(settle, turn.claim, settlement)
             turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
@@ -214,9 +222,12 @@ class Runner:
         recall = self._recall(turn)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
+        models, voices = self._models.of(turn.claim.org_id), self._voices
+        if turn.trace is not None:
+            models, voices = TracedModels(models, turn.trace), TracedVoices(voices, turn.trace)
         resources = Resources(
-            models=self._models.of(turn.claim.org_id),
-            voices=self._voices,
+            models=models,
+            voices=voices,
             alive=turn.patience.touch,
             nearness=self._nearness,
             recall=recall,
@@ -295,14 +306,14 @@ class Runner:
     async def _abandon(self, turn: Turn) -> Status | None:
         """Leave nothing of a turn. Return its outcome, VOID or SETTLED; None if the database does not answer."""
         try:
-            is_settled = await turn.database.write(abandon, turn.claim)
+            is_settled = await turn.database.write(abandon, turn.claim, _trace_of(turn))
         except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
             log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
             return None
         return Status.SETTLED if is_settled else Status.VOID
 
     def _settlement(
-        self, claim: Claim, outcome: Outcome, stream: bytes | PackedStream, behavior: VersionInfo | None
+        self, turn: Turn, outcome: Outcome, stream: bytes | PackedStream, behavior: VersionInfo | None
     ) -> Settlement:
         return Settlement(
             created_at=outcome.began,
@@ -315,7 +326,8 @@ class Runner:
             behavior=behavior,
             invocation=outcome.invocation,
             working_memory=[found.id for found in outcome.working_memory][-KEPT:],
-            performed_queries=[*claim.performed_queries, *outcome.performed_queries][-KEPT_QUERIES:],
+            performed_queries=[*turn.claim.performed_queries, *outcome.performed_queries][-KEPT_QUERIES:],
+            trace=_trace_of(turn),
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
 
@@ -333,6 +345,28 @@ def _next_behavior(claim: Claim, incoming: Incoming | None, outcome: Outcome) ->
 def person_of(user: UserProfile) -> Person:
     """Describe a user as the agent knows them. Returns them as a person."""
     return Person(user.name, user.language, user.timezone, user.additional_context)
+
+
+def _root_span(claim: Claim) -> dict[str, Any]:
+    agent_id, version = claim.agent
+    return {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.id": agent_id,
+        "gen_ai.agent.version": str(version),
+        "gen_ai.conversation.id": claim.conversation_id,
+        "tertulia.interaction_id": claim.interaction_id,
+    }
+
+
+def _trace_of(turn: Turn) -> NewTrace | None:
+    """End the trace of a turn. Return it as it is stored; None without one, or if it cannot be written."""
+    if turn.trace is None:
+        return None
+    try:
+        return NewTrace(*turn.trace.encode(_root_span(turn.claim), turn.error))
+    except Exception as error:  # noqa: BLE001 - the turn counts, and is not to fail for its trace
+        log.warning("trace not kept", interaction_id=turn.claim.interaction_id, reason=repr(error))
+        return None
 
 
 def _error_event(error: BaseException, claim: Claim) -> events.Error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from tertulia import events
+from tertulia.engine.trace import Trace
 from tertulia.engine.turns.log import TurnLog
 from tertulia.engine.turns.patience import Patience
 from tertulia.errors import TertuliaError
@@ -43,7 +44,7 @@ class Status(Enum):
 class Turn:
     """A turn and its log. Written and read on one event loop."""
 
-    __slots__ = ("_wants", "claim", "database", "error", "log", "patience", "status", "task")
+    __slots__ = ("_wants", "claim", "database", "error", "log", "patience", "status", "task", "trace")
 
     def __init__(self, database: Database, claim: Claim, wants: ActionFilter, patience: Patience) -> None:
         self.database = database
@@ -54,6 +55,7 @@ class Turn:
         self.error: BaseException | None = None
         """The reason why the turn is stopped or void."""
         self.task: asyncio.Task[None] | None = None
+        self.trace: Trace | None = None
         self._wants = wants
 
     def tell(self, event: Event) -> None:
@@ -63,8 +65,11 @@ class Turn:
             ModelMisbehaved: the log is longer than a turn can be.
         """
         self.patience.touch()
-        if isinstance(event, events.CurrentAgentAction) and not self._wants(events.action_type(event.action)):
-            return
+        if isinstance(event, events.CurrentAgentAction):
+            if self.trace is not None:
+                self.trace.step(event.action)
+            if not self._wants(events.action_type(event.action)):
+                return
         self.log.tell(event)
 
     def begin(self) -> None:

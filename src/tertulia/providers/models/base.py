@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tertulia.providers.base import LanguageModel
+from tertulia.providers.models.schema import NOTHING, Schema
 from tertulia.settings import Settings
 
 Act = Callable[[], Awaitable[None]]
@@ -33,7 +34,7 @@ class Vendor:
 
     `open` adds to the lifespan, and raises ProviderError. `needs` is the extra that brings the vendor's packages, empty
     if there is none. `help` says in a few words of what kind the models are. If `has_access` is true of the settings,
-    version sets may name any of the vendor's models.
+    version sets may name any of the vendor's models. `params` is the JSON schema of the parameters that they take.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Vendor:
     needs: str
     help: str
     has_access: Callable[[Settings], bool] = _never
+    params: Schema = field(default_factory=lambda: NOTHING)

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelUnavailable, PromptTooLong
-from tertulia.providers.base import Cut
+from tertulia.providers.base import UNCOUNTED, Cut, Tokens
 from tertulia.providers.models.window import is_too_long
 
 _MAX_WORDS = 2_000
@@ -82,6 +82,17 @@ class Completion(msgspec.Struct, gc=False):
 
     choices: list[Choice] = []
     error: Any = None
+    usage: Any = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens that the server counted, as far as it says."""
+        if not isinstance(self.usage, dict):
+            return UNCOUNTED
+        usage = cast("dict[str, Any]", self.usage)
+        details = usage.get("prompt_tokens_details")
+        cached = cast("dict[str, Any]", details).get("cached_tokens") if isinstance(details, dict) else None
+        return Tokens(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(cached))
 
 
 _decode = msgspec.json.Decoder(Completion).decode
@@ -99,7 +110,7 @@ def read(data: bytes) -> Completion | None:
     except (ValueError, RecursionError):
         completion = _read_odd(data)
     else:
-        if not completion.choices and completion.error is None:
+        if not completion.choices and completion.error is None and completion.usage is None:
             completion = _read_odd(data)
     if completion is not None and completion.error is not None:
         check(completion.error)
@@ -174,7 +185,11 @@ def _read_odd(data: bytes) -> Completion | None:
     if error is None and "error" in (completion.get("object"), completion.get("type")):
         error = completion
     choices = completion.get("choices")
-    return Completion([_choice(item) for item in _dicts(choices)], error)
+    return Completion([_choice(item) for item in _dicts(choices)], error, completion.get("usage"))
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _choice(value: dict[str, Any]) -> Choice:

@@ -8,7 +8,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, NoRoom
-from tertulia.providers.base import LanguageModel, Prompt
+from tertulia.providers.base import LanguageModel, Prompt, Report
 from tertulia.providers.models import chat
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -57,6 +57,7 @@ class FallbackModel:
 
 
 def _report(name: str, prompt: Prompt, failure: ModelError) -> None:
+    prompt.report(Report("failed", name, error=type(failure).__name__))
     _log.warning(
         "model failed before its first piece",
         model=name,

@@ -26,7 +26,7 @@ import xllamacpp  # pyright: ignore[reportMissingTypeStubs]
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import BEGINNING, DIRECTION, Choice, Prompt, Turn
+from tertulia.providers.base import BEGINNING, DIRECTION, UNCOUNTED, Choice, Prompt, Report, Tokens, Turn
 from tertulia.providers.models import chat, judging
 from tertulia.providers.models.secrecy import SecrecyGuard
 from tertulia.providers.models.thoughts import ThoughtFilter
@@ -87,6 +87,7 @@ class LocalModel:
     def __init__(self, path: Path, stall_s: float) -> None:
         self.work = Work()
         self._path = path
+        self._spec = f"local:{path.stem}"
         self._stall_s = stall_s
         self._server: Server | None = None
         self._loading = asyncio.Lock()
@@ -152,7 +153,7 @@ class LocalModel:
         keys = {option.name: key for key, option in choice.options.items()}
         options = {**_CHOICE, "grammar": judging.grammar(keys), "id_slot": _SLOTS}
         body = _body(judging.messages(choice, prompt.turns), prompt.params, options)
-        answer = "".join([piece async for piece in self._pieces(body)])
+        answer = "".join([piece async for piece in self._pieces(prompt, body)])
         if answer not in keys:
             raise ModelMisbehaved("a choice of none of the options")
         return keys[answer]
@@ -165,7 +166,7 @@ class LocalModel:
                 try:
                     messages = chat.messages(fitting.prompt) if self._joins_notes else _messages(fitting.prompt)
                     body = _body(messages, prompt.params, {**options, "id_slot": slot})
-                    async with aclosing(self._pieces(body)) as pieces:
+                    async with aclosing(self._pieces(prompt, body)) as pieces:
                         async for piece in pieces:
                             yield piece
                     return
@@ -176,7 +177,8 @@ class LocalModel:
                         raise
                     self._joins_notes = True
 
-    async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[str]:
+    async def _pieces(self, prompt: Prompt, body: dict[str, Any]) -> AsyncGenerator[str]:
+        prompt.report(Report("asked", self._spec))
         server = await self._loaded()
         loop = asyncio.get_running_loop()
         request = _Request(loop, self.work)
@@ -189,6 +191,7 @@ class LocalModel:
                 if isinstance(item, ModelError):
                     raise item
                 if item == _END:
+                    prompt.report(Report("answered", self._spec, tokens=request.tokens))
                     return
                 if item is not None:
                     yield item
@@ -264,6 +267,8 @@ class _Request:
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Work) -> None:
         self.items: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
         self.stopped = False
+        self.tokens: Tokens = UNCOUNTED
+        """The tokens, once the answer has ended."""
         self._loop = loop
         self._work = work
 
@@ -286,6 +291,7 @@ class _Request:
         if "timings" in chunk:  # with the last one
             self._work.read += chunk["timings"]["prompt_n"]
             self._work.written += chunk["timings"]["predicted_n"]
+            self.tokens = _tokens(chunk["timings"])
         for choice in chunk.get("choices", ()):
             if content := choice.get("delta", {}).get("content"):
                 self._put(content)
@@ -355,6 +361,12 @@ def _load(path: Path) -> Server:
 
 def _megabytes(path: Path) -> int:
     return path.stat().st_size // 1_000_000 if path.is_file() else 0
+
+
+def _tokens(timings: Mapping[str, Any]) -> Tokens:
+    """Read llama.cpp's timings, whose `prompt_n` are the tokens that were not remembered. Return the tokens."""
+    cached = timings.get("cache_n")
+    return Tokens(timings["prompt_n"] + (cached or 0), timings["predicted_n"], cached)
 
 
 def _json(schema: Mapping[str, Any]) -> dict[str, Any]:

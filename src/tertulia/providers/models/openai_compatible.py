@@ -22,11 +22,22 @@ from tertulia.errors import (
     PromptTooLong,
 )
 from tertulia.providers import remote
-from tertulia.providers.base import Prompt, ProviderError
+from tertulia.providers.base import Prompt, ProviderError, Report, unreported
 from tertulia.providers.models import chat, completions
 from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.providers.models.forms import Forms, formatted
-from tertulia.providers.models.params import SAMPLING, Known, Params, is_bool, is_integer, is_number, is_stop, is_word
+from tertulia.providers.models.params import (
+    BOOLEAN,
+    COUNT,
+    NUMBER,
+    SAMPLING,
+    SHARE,
+    STOP,
+    WORD,
+    Known,
+    Params,
+    schema_of,
+)
 from tertulia.providers.models.reading import Reading
 from tertulia.providers.models.window import Fitting, Window, is_too_long
 from tertulia.settings import Settings
@@ -37,17 +48,18 @@ _STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
 _FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
+_STRICT = frozenset({400, 422})
 _MAY_BE_LENGTH = frozenset({200, 400, 413, 422, 500})
 _BOUNDS = frozenset({"max_completion_tokens", "max_tokens"})
 _PARAMS: Known = {
     **SAMPLING,
-    "enable_thinking": is_bool,
-    "max_completion_tokens": is_integer,
-    "min_p": is_number,
-    "reasoning_effort": is_word,
-    "repetition_penalty": is_number,
-    "stop": is_stop,
-    "verbosity": is_word,
+    "enable_thinking": BOOLEAN,
+    "max_completion_tokens": COUNT,
+    "min_p": SHARE,
+    "reasoning_effort": WORD,
+    "repetition_penalty": NUMBER,
+    "stop": STOP,
+    "verbosity": WORD,
 }
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -65,12 +77,15 @@ class OpenAICompatibleModel:
     ) -> None:
         self._client = client
         self._name = name
+        self._spec = f"openai:{name}"
         self._address = remote.shown_address(str(client.base_url))
         self._stall_s = stall_s
         self._secret = secret
         self._window = window or Window()
         self._params = Params(name, _PARAMS)
         self._forms = Forms()
+        self._counts: bool | None = None
+        """True if the server takes the wish to count tokens in a stream, False if it may not; None: nobody knows."""
         self._begins_in_thought = False
         """Whether its thoughts have no opening tag, as its last reply or choice has shown."""
 
@@ -91,7 +106,9 @@ class OpenAICompatibleModel:
                     raise
                 fitting.shorten(refusal)
             except _Refusal as refusal:
-                if not fitting.repeat(refusal.error):
+                if self._counts is None and refusal.status in _STRICT and self._wants_count(prompt):
+                    self._counts = False
+                elif not fitting.repeat(refusal.error):
                     _guess(fitting, refusal)
             except Exception as error:
                 raise chat.unexpected(error) from error
@@ -113,6 +130,7 @@ class OpenAICompatibleModel:
         """Read a reply. Return its pieces as they arrive, several at once if they came together."""
         prompt = fitting.prompt
         body = self._body(prompt, stream=True)
+        prompt.report(Report("asked", self._spec))
         reading = Reading(self._stall_s, begins_in_thought=self._begins_in_thought)
         async with self._post(body) as response, aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
@@ -136,9 +154,19 @@ class OpenAICompatibleModel:
                 await remote.drain(chunks)
         pieces = self._finish(prompt, reading, response)
         fitting.accept()
+        self._note_count(body)
+        prompt.report(Report("answered", self._spec, tokens=reading.tokens))
         self._tell(prompt, reading)
         if pieces:
             yield pieces
+
+    def _note_count(self, body: Mapping[str, Any]) -> None:
+        """Note that the server has taken a request's wish to count tokens, if it had one."""
+        self._counts = True if "stream_options" in body else self._counts
+
+    def _wants_count(self, prompt: Prompt) -> bool:
+        """Return True if the server is to count the tokens of a stream: somebody reads the count, and it may."""
+        return prompt.report is not unreported and self._counts is not False
 
     async def _after_the_end(self, chunks: AsyncGenerator[bytes], *, whole: bool) -> bytes:
         """Read on after a reason to finish. Return what comes, and nothing at the end of the stream.
@@ -214,7 +242,7 @@ class OpenAICompatibleModel:
         refusals: list[_Refusal] = []
         for form in self._forms.to_try():
             try:
-                text = await self._ask(formatted(self._body(prompt, stream=False), form, schema))
+                text = await self._ask(prompt, formatted(self._body(prompt, stream=False), form, schema))
             except _Refusal as refusal:
                 if refusal.status not in _FORM_REFUSED:
                     raise
@@ -225,7 +253,8 @@ class OpenAICompatibleModel:
                 return text
         raise refusals[0]
 
-    async def _ask(self, body: dict[str, Any]) -> str:
+    async def _ask(self, prompt: Prompt, body: dict[str, Any]) -> str:
+        prompt.report(Report("asked", self._spec))
         content = bytearray()
         async with _deadline(self._stall_s), self._post(body) as response, aclosing(response.aiter_bytes()) as chunks:
             async for chunk in chunks:
@@ -234,23 +263,28 @@ class OpenAICompatibleModel:
                     raise ModelMisbehaved("the answer is too long")
         if content.lstrip().startswith(_STREAM_BEGINS):  # a server that always streams
             reading = Reading(self._stall_s)
-            return "".join([*reading.feed(bytes(content)), *reading.finish()])
+            text = "".join([*reading.feed(bytes(content)), *reading.finish()])
+            prompt.report(Report("answered", self._spec, text, reading.tokens))
+            return text
         try:
             completion = completions.read(bytes(content))
             choice = None if completion is None else completions.ours(completion)
         except ModelError:
             self._report_foreign(response, content[: remote.MAX_ERROR_BYTES].decode(errors="replace"))
             raise
-        if choice is None:
+        if completion is None or choice is None:
             return ""
         reason = completions.finish_reason(choice)
         if reason not in ("", "stop"):
             chat.report_cut(self._name, self._address, reason)
-        text = (choice.message.content if choice.message else None) or ""
-        return completions.join_halves(text)[0]
+        text = completions.join_halves((choice.message.content if choice.message else None) or "")[0]
+        prompt.report(Report("answered", self._spec, text, completion.tokens))
+        return text
 
     def _body(self, prompt: Prompt, *, stream: bool) -> dict[str, Any]:
         params = self._params.of(prompt.interaction, prompt.params)
+        if stream and self._wants_count(prompt):
+            params["stream_options"] = {"include_usage": True}
         return {**params, "model": self._name, "messages": chat.messages(prompt), "stream": stream}
 
     @asynccontextmanager
@@ -342,6 +376,7 @@ VENDOR = Vendor(
     "",
     "any server that speaks OpenAI's chat completions",
     lambda settings: bool(settings.openai.api_key.get_secret_value()),
+    schema_of(_PARAMS),
 )
 
 

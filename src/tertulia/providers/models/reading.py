@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnavailable
+from tertulia.providers.base import UNCOUNTED, Tokens
 from tertulia.providers.models import completions
 from tertulia.providers.models.completions import Choice, End
 from tertulia.providers.models.thoughts import ThoughtFilter
@@ -40,6 +41,8 @@ class Reading:
         """True if all pieces so far were thought, until the reader resets this."""
         self.foreign = ""
         """The beginning of an answer that was no stream; empty if the answer was one."""
+        self.tokens: Tokens = UNCOUNTED
+        """The tokens that the server has counted by now."""
         self._thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
         self._rest = bytearray()
         self._under_way = False
@@ -133,7 +136,11 @@ class Reading:
                 raise
             self._open = data, error
             return
-        if completion is not None and completion.choices:
+        if completion is None:
+            return
+        if completion.usage is not None:
+            self.tokens = completion.tokens
+        if completion.choices:
             self._take(completion.choices, pieces)
 
     def _take(self, choices: Sequence[Choice], pieces: list[str]) -> None:

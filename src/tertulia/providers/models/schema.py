@@ -5,10 +5,13 @@ minItems, maxItems, minLength, maxLength, minimum, maximum. Others are passed on
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 Schema = Mapping[str, Any]
+
+NOTHING: Schema = {"type": "object", "properties": {}}
+"""The schema of an object of which nothing is known."""
 
 
 def _is_number(value: object) -> bool:
@@ -23,6 +26,98 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "integer": lambda value: _is_number(value) and float(value).is_integer(),
     "number": _is_number,
     "null": lambda value: value is None,
+}
+
+
+def problem_of_schema(schema: object, place: str = "", depth: int = 0) -> str | None:
+    """Look for what `fits` would not understand in a schema from outside. Return it in words, its place first, or None.
+
+    References are none of what is understood, so nothing is fetched.
+    """
+    where = place or "The schema"
+    if not isinstance(schema, dict):
+        return f"{where}: a schema is an object."
+    if depth > MOST_DEPTH:
+        return f"{where}: schemas are at most {MOST_DEPTH} deep."
+    given = cast("dict[str, Any]", schema)
+    for keyword, value in given.items():
+        test = _KEYWORDS.get(keyword)
+        if test is None:
+            return f"{where}: the keyword {keyword[:100]} is not known here; known are {', '.join(_KEYWORDS)}."
+        if not test(value):
+            return f"{where}: the value of {keyword} is none that it can have."
+    for name, inner in _inner(given):
+        problem = problem_of_schema(inner, f"{place}.{name}" if place else name, depth + 1)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _inner(schema: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Walk over the schemas within a schema. Yield each with its place."""
+    for name, inner in schema.get("properties", {}).items():
+        yield f"properties.{name[:100]}", inner
+    if "items" in schema:
+        yield "items", schema["items"]
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield "additionalProperties", schema["additionalProperties"]
+    for number, inner in enumerate(schema.get("anyOf", ())):
+        yield f"anyOf.{number}", inner
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_COUNT
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value))
+
+
+def _are_kinds(value: object) -> bool:
+    if isinstance(value, str):
+        return value in _KINDS
+    return bool(value) and _are_texts(value) and all(kind in _KINDS for kind in cast("list[str]", value))
+
+
+def _is_filled_list(value: object) -> bool:
+    return isinstance(value, list) and bool(cast("list[object]", value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_bounded(value: object) -> bool:
+    return _is_number(value) and math.isfinite(cast("float", value))
+
+
+MOST_DEPTH = 6
+"""Schemas within each other that a schema from outside may have."""
+
+_MOST_COUNT = 100_000
+
+_KEYWORDS: dict[str, Callable[[object], bool]] = {
+    "$schema": _is_text,
+    "additionalProperties": lambda value: isinstance(value, bool | dict),
+    "anyOf": _is_filled_list,
+    "const": lambda _value: True,
+    "description": _is_text,
+    "enum": _is_filled_list,
+    "items": _is_object,
+    "maxItems": _is_count,
+    "maxLength": _is_count,
+    "maximum": _is_bounded,
+    "minItems": _is_count,
+    "minLength": _is_count,
+    "minimum": _is_bounded,
+    "properties": _is_object,
+    "required": _are_texts,
+    "title": _is_text,
+    "type": _are_kinds,
 }
 
 

@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from tertulia.errors import ModelUnavailable
-from tertulia.providers.base import DIRECTION, Prompt
+from tertulia.providers.base import DIRECTION, Prompt, Report
+from tertulia.providers.models import form_filling
 from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.settings import Settings
@@ -50,6 +51,7 @@ _COMMON_WORDS = (
 )
 _FILLER = _FILLER_TEXT.split()
 _COMMON = frozenset(_COMMON_WORDS.split())
+_ASKED = Report("asked", "scripted")
 
 
 class ScriptedModel:
@@ -64,6 +66,7 @@ class ScriptedModel:
         self._fail_after = fail_after
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        prompt.report(_ASKED)
         return self._say(_reply(prompt, self._pieces))
 
     async def _say(self, pieces: Sequence[str]) -> AsyncGenerator[str]:
@@ -78,11 +81,14 @@ class ScriptedModel:
             raise ModelUnavailable("scripted to fail")
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        prompt.report(_ASKED)
         if self._fail_after == 0:
             raise ModelUnavailable("scripted to fail")
         answer = _ANSWERS.get(prompt.interaction)
         if answer is not None:
             return answer(prompt.question)
+        if prompt.interaction == form_filling.INTERACTION:
+            return form_filling.fill_in(prompt, schema)
         return schemas.example(schema, lambda keys: _pick(prompt, keys), _TEXTS)
 
 

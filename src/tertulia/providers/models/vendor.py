@@ -26,6 +26,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.providers import Provider
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.usage import RequestUsage
 
 from tertulia.errors import (
     ModelError,
@@ -35,21 +36,16 @@ from tertulia.errors import (
     ModelUnavailable,
     PromptTooLong,
 )
-from tertulia.providers.base import Prompt, ProviderError, Turn
+from tertulia.providers.base import Prompt, ProviderError, Report, Tokens, Turn
 from tertulia.providers.models import chat
 from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan
-from tertulia.providers.models.params import SAMPLING, Known, Params, is_bool, is_stop, is_word
+from tertulia.providers.models.params import DIRECT, Params
 from tertulia.providers.models.thoughts import ThoughtFilter
 from tertulia.providers.models.window import Fitting, Window, is_too_long
 from tertulia.providers.remote import loggable
 from tertulia.settings import Settings
 
-_PARAMS: Known = {
-    **SAMPLING,
-    "stop_sequences": is_stop,
-    "thinking": lambda value: is_bool(value) or is_word(value),
-}
 _REFUSED = (vendor_errors.ModelRequestRejectedError, vendor_errors.UserError)
 _LATE = (vendor_errors.ModelTimeoutError, vendor_errors.ModelRequestTimeout, TimeoutError)
 
@@ -64,7 +60,8 @@ class VendorModel:
         self._model = model
         self._stall_s = stall_s
         self._window = window or Window()
-        self._params = Params(model.model_name, _PARAMS)
+        self._spec = f"{model.system}:{model.model_name}"
+        self._params = Params(model.model_name, DIRECT)
         self._begins_in_thought = False
         """Whether its thoughts have no opening tag, as its last reply has shown."""
 
@@ -135,6 +132,7 @@ class VendorModel:
     async def _events(self, prompt: Prompt) -> AsyncGenerator[object]:
         async with AsyncExitStack() as stack:
             settings = self._settings(prompt)
+            prompt.report(Report("asked", self._spec))
             request = model_request_stream(self._model, _messages(prompt), model_settings=settings)
             async with asyncio.timeout(self._stall_s):
                 response = await stack.enter_async_context(request)
@@ -143,6 +141,7 @@ class VendorModel:
                 async with asyncio.timeout(self._stall_s):
                     event = await anext(events, None)
                 if event is None:
+                    prompt.report(Report("answered", self._spec, tokens=_tokens(response.usage)))
                     self._judge_end(prompt, response.finish_reason)
                     return
                 yield event
@@ -157,6 +156,7 @@ class VendorModel:
     async def _ask(self, fitting: Fitting, form: ModelRequestParameters) -> ModelResponse:
         """Ask for a whole answer. Return it; a prompt that is too long is asked again without its oldest turns."""
         while True:
+            fitting.prompt.report(Report("asked", self._spec))
             try:
                 async with asyncio.timeout(self._stall_s):
                     response = await model_request(
@@ -172,6 +172,7 @@ class VendorModel:
                 fitting.shorten(failure)
                 fitting.prompt.tell("alive")
             else:
+                fitting.prompt.report(Report("answered", self._spec, _said(response), _tokens(response.usage)))
                 self._judge_end(fitting.prompt, response.finish_reason)
                 fitting.accept()
                 return response
@@ -223,10 +224,20 @@ def _text(event: object) -> str:
 
 
 def _answer(response: ModelResponse, schema: Mapping[str, Any]) -> Any:
+    return chat.answer(_said(response), schema)
+
+
+def _said(response: ModelResponse) -> str:
+    """Return the raw answer: the arguments of the tool's call, or the text if there was none."""
     for part in response.parts:
         if isinstance(part, ToolCallPart):
-            return chat.answer(part.args_as_json_str(), schema)
-    return chat.answer("".join(part.content for part in response.parts if isinstance(part, TextPart)), schema)
+            return part.args_as_json_str()
+    return "".join(part.content for part in response.parts if isinstance(part, TextPart))
+
+
+def _tokens(usage: RequestUsage) -> Tokens:
+    """Read what a vendor counted. Return the tokens; a vendor that counts nothing leaves zeros."""
+    return Tokens(usage.input_tokens or None, usage.output_tokens or None, usage.cache_read_tokens or None)
 
 
 def _translated(error: Exception) -> ModelError:

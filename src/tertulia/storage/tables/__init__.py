@@ -17,11 +17,13 @@ from tertulia.storage.tables.conversation import (
     recording_parts,
     recordings,
     streams,
+    traces,
 )
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
 from tertulia.storage.tables.job import jobs
 from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
 from tertulia.storage.tables.organization import api_keys, organization_usage, organizations, roles, users
+from tertulia.storage.tables.result import results
 from tertulia.storage.tables.service import services, version_sets
 
 __all__ = [
@@ -49,10 +51,12 @@ __all__ = [
     "organizations",
     "recording_parts",
     "recordings",
+    "results",
     "roles",
     "services",
     "signing_keys",
     "streams",
+    "traces",
     "user_models",
     "users",
     "version_sets",

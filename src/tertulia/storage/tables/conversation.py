@@ -130,6 +130,31 @@ recording_parts = Table(
     ForeignKeyConstraint(["message_id"], ["recordings.message_id"]),
 )
 
+# What a turn asked of models, and what was answered; of a void turn too, whose conversation may be gone.
+traces = Table(
+    "traces",
+    metadata,
+    text("org_id"),
+    text("conversation_id"),
+    key("interaction_id"),  # begins with its time, by which old ones are found
+    text("user_id"),
+    text("service_id"),
+    text("context_graph_id"),  # the one that the turn ended in; of a void turn, that the conversation began in
+    flag("is_void"),
+    number("prompts"),  # model calls whose prompt and answer were kept
+    Column("body", sa.LargeBinary, nullable=False),  # see engine/trace.py
+    moment("created_at"),
+    Index(None, "org_id", "conversation_id"),
+)
+# Traces of void turns are the ones that no conversation bounds.
+Index(
+    "ix_traces_void",
+    traces.c.org_id,
+    traces.c.user_id,
+    sqlite_where=sa.text("is_void"),
+    postgresql_where=sa.text("is_void"),
+)
+
 # Which turn a caller's key began; the row of a void turn says nothing.
 idempotency_keys = Table(
     "idempotency_keys",

@@ -17,6 +17,7 @@ services = Table(
     text("context_graph_id"),
     document("tags"),
     document("keyterms"),
+    document("result_schema", nullable=True),  # an extension: what is to be found out in a conversation
     text("creator_org_id"),
     text("creator_user_id"),
     text("updated_by_org_id"),

@@ -7,6 +7,7 @@ from tertulia import clock
 from tertulia.errors import Conflict, TurnRunning
 from tertulia.storage import post_processing
 from tertulia.storage.conversation import Conversation
+from tertulia.storage.result import begin_result
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE, is_live
@@ -45,3 +46,4 @@ def finish(connection: Connection, conversation: Conversation) -> None:
         free_keys(connection, held.interaction_id)
     if conversation.num_interactions:
         post_processing.begin(connection, conversation.org_id, conversation.id)
+        begin_result(connection, conversation.org_id, conversation.id, conversation.service_id)

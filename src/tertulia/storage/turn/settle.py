@@ -6,10 +6,13 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
+from tertulia import clock
 from tertulia.errors import Conflict
+from tertulia.events import VersionInfo
 from tertulia.ids import new_id
 from tertulia.storage import post_processing
 from tertulia.storage.database.prepared import Prepared, insert
+from tertulia.storage.result import begin_result
 from tertulia.storage.tables import (
     behavior_invocations,
     conversations,
@@ -17,13 +20,14 @@ from tertulia.storage.tables import (
     messages,
     recordings,
     streams,
+    traces,
     users,
 )
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE
 from tertulia.storage.turn.parts import insert_parts
 from tertulia.storage.turn.stream import pack
-from tertulia.storage.turn.values import Claim, Invocation, Message, PackedStream, Recording, Settlement
+from tertulia.storage.turn.values import Claim, Invocation, Message, NewTrace, PackedStream, Recording, Settlement
 from tertulia.storage.usage import add_to_organization
 
 _SETTLE = Prepared(
@@ -74,9 +78,13 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
         insert_parts(connection, claim.org_id, recording.message_id, recording.body)
     if made.invocation is not None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
+    if made.finished:
+        begin_result(connection, claim.org_id, claim.conversation_id, claim.service_id)
     _INSERT_STREAM.run(connection, _stream_row(claim, made))
     if made.finished:
         post_processing.begin(connection, claim.org_id, claim.conversation_id)
+    if made.trace is not None:
+        _INSERT_TRACE.run(connection, _trace_row(claim, made.trace, made.insights["current_graph"], is_void=False))
     add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
 
 
@@ -85,6 +93,7 @@ _INSERT_INTERACTION = insert(interactions)
 _INSERT_MESSAGE = insert(messages)
 _INSERT_RECORDING = insert(recordings)
 _INSERT_INVOCATION = insert(behavior_invocations)
+_INSERT_TRACE = insert(traces)
 
 
 def _counts(claim: Claim, made: Settlement) -> dict[str, Any]:
@@ -183,10 +192,26 @@ def _invocation_row(claim: Claim, made: Invocation) -> dict[str, Any]:
     }
 
 
-def abandon(connection: Connection, claim: Claim) -> bool:
+def _trace_row(claim: Claim, trace: NewTrace, graph: VersionInfo, *, is_void: bool) -> dict[str, Any]:
+    return {
+        "org_id": claim.org_id,
+        "conversation_id": claim.conversation_id,
+        "interaction_id": claim.interaction_id,
+        "user_id": claim.user_id,
+        "service_id": claim.service_id,
+        "context_graph_id": graph[0],
+        "is_void": is_void,
+        "prompts": trace.prompts,
+        "body": trace.body,
+        "created_at": clock.now(),
+    }
+
+
+def abandon(connection: Connection, claim: Claim, trace: NewTrace | None = None) -> bool:
     """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice.
 
-    Return True if there was nothing to abandon: the turn is settled, and only the answer to that was lost.
+    Its trace alone is kept, if there is one. Return True if there was nothing to abandon: the turn is settled, and only
+    the answer to that was lost.
     """
     mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
     running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)
@@ -194,6 +219,8 @@ def abandon(connection: Connection, claim: Claim) -> bool:
     freed = connection.execute(sa.update(conversations).where(running).values(FREE))
     if removed.rowcount or freed.rowcount:
         free_keys(connection, claim.interaction_id)
+        if trace is not None:
+            _INSERT_TRACE.run(connection, _trace_row(claim, trace, claim.graph, is_void=True))
         return False
     settled = sa.select(interactions.c.id).where(interactions.c.id == claim.interaction_id)
     return connection.execute(settled).first() is not None

@@ -120,6 +120,14 @@ class Invocation:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTrace:
+    """The trace of a turn as it is stored; `prompts` counts the model calls whose prompts are in it."""
+
+    body: bytes
+    prompts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The work of a turn, to be committed as one; `stream` is its NDJSON body, packed already if it is large."""
 
@@ -138,3 +146,4 @@ class Settlement:
     """The memories that the next turn finds."""
     performed_queries: Sequence[str] = ()
     """The queries that no later recall state asks again."""
+    trace: NewTrace | None = None

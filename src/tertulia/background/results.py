@@ -1,0 +1,61 @@
+"""The filling in of results: a job that a conversation leaves when it ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from tertulia.background.jobs import JobKind, Work
+from tertulia.engine.agent import results
+from tertulia.engine.agent.models import AllModels
+from tertulia.providers.models.schema import fits
+from tertulia.storage.conversation import find_preferences
+from tertulia.storage.result import FILL_RESULT, find_result, put_result
+from tertulia.storage.turn.history import HistoryBounds, list_history
+from tertulia.storage.turn.values import Message
+
+LIMIT_S = 600.0
+"""The longest time of a filling in, in seconds: a small model reads a long conversation slowly."""
+
+_BOUNDS = HistoryBounds(1000, 2 * results.MOST_CHARS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The conversation that a result is filled in from, and the fields to look for."""
+
+    schema: Mapping[str, Any]
+    preferences: Mapping[str, Any]
+    messages: Sequence[Message]
+
+
+def fill_result(models: AllModels) -> JobKind:
+    """Make the kind of job that has `models` fill results in. Return it."""
+
+    async def fill(work: Work) -> None:
+        conversation_id = str(work.job.payload["conversation_id"])
+        source = await work.database.read(_find_source, conversation_id)
+        if source is None:  # its user was deleted meanwhile
+            await work.end(_nothing)
+            return
+        claims = await results.fill(models.of(work.job.org_id), source.preferences, source.schema, source.messages)
+        properties: Mapping[str, Any] = source.schema["properties"]
+        right = {name: claim for name, claim in claims.items() if fits(claim.value, properties[name])}
+        fields = {name: right[name].value if name in right else None for name in properties}
+        sources = {name: right[name].message_id if name in right else None for name in properties}
+        await work.end(put_result, conversation_id, fields, sources)
+
+    return JobKind(FILL_RESULT, fill, limit_s=LIMIT_S)
+
+
+def _find_source(connection: Connection, conversation_id: str) -> _Source | None:
+    result = find_result(connection, conversation_id)
+    preferences = find_preferences(connection, conversation_id)
+    if result is None or preferences is None:
+        return None
+    return _Source(result.schema, preferences, list_history(connection, conversation_id, _BOUNDS))
+
+
+def _nothing(_connection: Connection) -> None:
+    """Leave everything as it is."""

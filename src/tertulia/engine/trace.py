@@ -1,0 +1,562 @@
+"""The trace of a turn: spans that say what was asked and answered, by which model, and how long each took.
+
+A turn collects its spans while it runs; they are encoded once, when it settles or is void. The names of attributes are
+those of OpenTelemetry's conventions for generative AI (https://github.com/open-telemetry/semantic-conventions-genai);
+those that it has no name for begin with `tertulia.`.
+"""
+
+import asyncio
+import json
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from tertulia import clock, events
+from tertulia.engine.agent.models import Models
+from tertulia.engine.speech.voices import Speaker, Voices
+from tertulia.errors import ModelError, ModelMisbehaved, TertuliaError
+from tertulia.events import Action
+from tertulia.providers.base import (
+    UNCOUNTED,
+    Detector,
+    LanguageModel,
+    Prompt,
+    Report,
+    Role,
+    Sound,
+    Tokens,
+    Transcript,
+    Turn,
+)
+
+Detail = Literal["spans", "prompts"]
+"""The part of a model's call that a trace keeps: its times and counts, or the prompt and the answer too."""
+
+MOST_CALLS = 200
+MOST_STEPS = 400
+"""Spans that a trace keeps, calls of models and others; of later ones it has the number."""
+
+MOST_TEXT_CHARS = 32_000
+"""Characters of one text that a trace keeps: its beginning and its end."""
+
+MOST_CHARS = 256_000
+"""Characters of all texts of a trace; each is kept once, however often it was sent."""
+
+POOLED = 512
+"""Texts that a process keeps for the turns that have most of one in common."""
+
+_PACKED_ABOVE_BYTES = 8192
+"""The size above which a trace is compressed: below it, that costs more than it saves."""
+
+_now = time.perf_counter_ns
+
+
+class _Step(msgspec.Struct, array_like=True, gc=False):
+    """A span that is no model's call, as it is stored, in microseconds since the turn began."""
+
+    start: int
+    length: int
+    name: str
+    attributes: dict[str, Any]
+
+
+class _Call(msgspec.Struct, array_like=True, gc=False):
+    """A model's call as it is stored: microseconds, and indexes of texts. Reading makes attributes of its fields."""
+
+    start: int
+    length: int
+    first: int | None
+    interaction: str
+    requested: str | None
+    model: str | None
+    output: str
+    read: int | None
+    written: int | None
+    cached: int | None
+    tries: int
+    fallbacks: list[dict[str, str]] | None = None
+    error: dict[str, Any] | None = None
+    system: int | None = None
+    turns: list[tuple[Role, int]] | None = None
+    question: int | None = None
+    answer: int | None = None
+
+
+class _Stored(msgspec.Struct, array_like=True, gc=False):
+    """A trace as it is stored. The turn is the parent of all other spans."""
+
+    began: datetime
+    detail: Detail
+    turn: _Step
+    steps: list[_Step]
+    calls: list[_Call]
+    texts: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLog:
+    """The prompt of a model's call as it was kept."""
+
+    interaction: str
+    system: str
+    history: Sequence[Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span as it is read back: `parent` is another span's number, None for the turn."""
+
+    id: int
+    parent: int | None
+    name: str
+    start: datetime
+    ms: float
+    attributes: Mapping[str, Any]
+    prompt: PromptLog | None
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A text as a running turn holds it: its own part, between the beginning and the end of a text of the pool."""
+
+    base: str
+    begins: int
+    own: str
+    ends: int
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return f"{self.base[: self.begins]}{self.own}{self.base[len(self.base) - self.ends :]}"
+
+
+class TextPool:
+    """Texts that turns of a process have in common: prompts of an agent differ in a name and a time.
+
+    Thousands of turns that wait for a slow model would hold as many copies.
+    """
+
+    def __init__(self) -> None:
+        self._bases: OrderedDict[str, str] = OrderedDict()
+
+    def hold(self, key: str, text: str) -> Held:
+        """Hold a text, which resembles those of the same key. Return it."""
+        base = self._bases.get(key, "")
+        if base == text:
+            return Held(base, len(base), "", 0)
+        most = min(len(base), len(text))
+        begins = _common(lambda count: base[:count] == text[:count], most)
+        ends = _common(lambda count: base[len(base) - count :] == text[len(text) - count :], most - begins)
+        if 2 * (begins + ends) > len(text):
+            return Held(base, begins, text[begins : len(text) - ends], ends)
+        self._bases[key] = text
+        if len(self._bases) > POOLED:
+            self._bases.popitem(last=False)
+        return Held(text, len(text), "", 0)
+
+
+def _common(is_same: Callable[[int], bool], most: int) -> int:
+    """Find the largest number of characters, up to `most`, for which two texts are the same. Return it."""
+    low = 0
+    while low < most:
+        middle = (low + most + 1) // 2
+        if is_same(middle):
+            low = middle
+        else:
+            most = middle - 1
+    return low
+
+
+class Trace:
+    """The recorder of one turn. Written on one event loop."""
+
+    __slots__ = ("_agent_id", "_began", "_calls", "_detail", "_dropped", "_pool", "_start", "_steps")
+
+    def __init__(self, detail: Detail, agent_id: str, pool: TextPool) -> None:
+        """Begin the trace of a turn of an agent, whose prompts share texts of a pool."""
+        self._detail: Detail = detail
+        self._agent_id = agent_id
+        self._pool = pool
+        self._began = clock.now()
+        self._start = _now()
+        self._steps: list[_Step] = []
+        self._calls: list[Call] = []
+        self._dropped = 0
+
+    def step(self, action: Action) -> None:
+        """Note a step of the agent's thinking, as its event tells it."""
+        self._add(_Step((_now() - self._start) // 1000, 0, events.action_type(action), {"tertulia.action": action}))
+
+    def sound(self, name: str, begun_ns: int, attributes: dict[str, Any]) -> None:
+        """Note work with sound that began at `begun_ns` of the performance counter and ends now."""
+        self._add(_Step((begun_ns - self._start) // 1000, (_now() - begun_ns) // 1000, name, attributes))
+
+    def call(self, prompt: Prompt, requested: str | None, output: str) -> "Call":
+        """Note that a model is called. Return the call, to be told how it goes."""
+        call = Call(prompt, requested, output, self._hold(prompt) if self._detail == "prompts" else None)
+        if len(self._calls) < MOST_CALLS:
+            self._calls.append(call)
+        else:
+            self._dropped += 1
+        return call
+
+    def encode(self, root: dict[str, Any], error: BaseException | None = None) -> tuple[bytes, int]:
+        """End the trace of a turn, whose own attributes are `root`. Return it as it is stored, and how many prompts."""
+        if self._dropped:
+            root["tertulia.dropped_spans"] = self._dropped
+        if error is not None:
+            root |= _of_error(error)
+        texts = _Texts()
+        turn = _Step(0, (_now() - self._start) // 1000, "invoke_agent", root)
+        calls = [call.stored(self._start, texts) for call in self._calls]
+        body = msgspec.json.encode(_Stored(self._began, self._detail, turn, self._steps, calls, texts.kept))
+        prompts = len(calls) if self._detail == "prompts" else 0
+        return (zlib.compress(body, 1) if len(body) > _PACKED_ABOVE_BYTES else body), prompts
+
+    def _hold(self, prompt: Prompt) -> "HeldPrompt":
+        return (
+            self._pool.hold(self._agent_id, prompt.system),
+            prompt.turns,
+            self._pool.hold(f"{self._agent_id} {prompt.interaction}", prompt.question),
+        )
+
+    def _add(self, step: _Step) -> None:
+        if len(self._steps) < MOST_STEPS:
+            self._steps.append(step)
+        else:
+            self._dropped += 1
+
+
+HeldPrompt = tuple[Held, Sequence[Turn], Held]
+"""A prompt's system text, its turns and its question."""
+
+
+class Call:
+    """A call of a model while it goes on."""
+
+    __slots__ = (
+        "_answer",
+        "_began",
+        "_ended",
+        "_error",
+        "_fallbacks",
+        "_interaction",
+        "_model",
+        "_output",
+        "_prompt",
+        "_requested",
+        "_tokens",
+        "_tries",
+        "first",
+        "pieces",
+    )
+
+    def __init__(self, prompt: Prompt, requested: str | None, output: str, held: HeldPrompt | None) -> None:
+        self._began = _now()
+        self._ended = 0
+        self.first = 0
+        """The time of the first piece, by the performance counter; 0 without one."""
+        self.pieces: list[str] | None = None if held is None else []
+        """The pieces of the answer, if they are kept."""
+        self._interaction = prompt.interaction
+        self._prompt = held
+        self._requested = requested
+        self._output = output
+        self._answer: str | None = None
+        self._model: str | None = None
+        self._tokens: Tokens = UNCOUNTED
+        self._tries = 0
+        self._fallbacks: list[dict[str, str]] | None = None
+        self._error: BaseException | None = None
+
+    def report(self, report: Report) -> None:
+        """Take the news of a request to a model's server."""
+        if report.event == "asked":
+            self._tries += 1
+            self._model = report.model
+        elif report.event == "failed":
+            self._fallbacks = [*(self._fallbacks or ()), {"model": report.model, "error.type": report.error}]
+            self._answer = None  # the next model's counts, if that succeeds
+        else:
+            self._tokens = report.tokens if report.tokens != UNCOUNTED else self._tokens
+            self._answer = report.answer if report.answer is not None else self._answer
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note that the call has ended, and by which error; GeneratorExit: nobody wanted the rest."""
+        self._ended = _now()
+        self._error = error
+
+    def answered(self, value: Any) -> None:
+        """Note that the call has ended with a decoded answer, whose own text counts unless the raw one is known."""
+        self.end()
+        if self._prompt is not None and self._answer is None:
+            self._answer = json.dumps(value, ensure_ascii=False, default=str)
+
+    def stored(self, start_ns: int, texts: "_Texts") -> _Call:
+        """Describe the call in a turn that began at `start_ns`. Return it as it is stored."""
+        tokens, prompt, began = self._tokens, self._prompt, self._began
+        stored = _Call(
+            (began - start_ns) // 1000,
+            ((self._ended or _now()) - began) // 1000,
+            (self.first - began) // 1000 if self.first else None,
+            self._interaction,
+            self._requested,
+            self._model,
+            self._output,
+            tokens.read,
+            tokens.written,
+            tokens.cached,
+            self._tries,
+            self._fallbacks,
+            self._outcome(),
+        )
+        if prompt is not None:
+            system, turns, question = prompt
+            stored.system = texts.index(system.text)
+            stored.turns = [(turn.role, texts.index(turn.content)) for turn in turns]
+            stored.question = texts.index(question.text)
+            answer = self._answer if self._answer is not None else "".join(self.pieces or ())
+            stored.answer = texts.index(answer) if answer or self._error is None else None
+        return stored
+
+    def _outcome(self) -> dict[str, Any] | None:
+        if not self._ended or isinstance(self._error, GeneratorExit | asyncio.CancelledError):
+            return {"tertulia.dropped": True}
+        return None if self._error is None else _of_error(self._error)
+
+
+class _Texts:
+    """The texts of a trace, each once, and cut if they are long."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self._known: dict[str, int] = {}
+        self._room = MOST_CHARS
+
+    def index(self, text: str) -> int:
+        """Keep a text. Return its index."""
+        known = self._known.get(text)
+        if known is None:
+            known = self._known[text] = len(self.kept)
+            shown = _cut(text, min(MOST_TEXT_CHARS, self._room))
+            self._room -= len(shown)
+            self.kept.append(shown if shown.isascii() else shown.encode(errors="replace").decode())
+        return known
+
+
+def _cut(text: str, most: int) -> str:
+    """Keep the beginning and the end of a text. Return it whole if it has at most so many characters."""
+    if len(text) <= most:
+        return text
+    half = max(0, most // 2)
+    note = f"[... {len(text) - 2 * half} characters are not kept in the trace ...]"
+    return f"{text[:half]}\n{note}\n{text[len(text) - half :]}" if half else note
+
+
+def _of_error(error: BaseException) -> dict[str, Any]:
+    """Describe an error. Return attributes; of a model's misbehaviour alone the reason is told, the log has others."""
+    found: dict[str, Any] = {"error.type": type(error).__name__}
+    if isinstance(error, TertuliaError):
+        found |= {"tertulia.error.status": error.status, "tertulia.error.message": error.detail}
+    if isinstance(error, ModelMisbehaved):
+        found["tertulia.error.reason"] = error.reason
+    return found
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def read(body: bytes) -> tuple[Detail, list[Span]]:
+    """Decode a stored trace. Return its detail and its spans: the turn, then the others as they began."""
+    stored = msgspec.json.decode(body if body.startswith(b"[") else zlib.decompress(body), type=_Stored)
+    others = sorted([*stored.steps, *stored.calls], key=lambda span: span.start)
+    return stored.detail, [_read(number, span, stored) for number, span in enumerate([stored.turn, *others])]
+
+
+def _read(number: int, span: _Step | _Call, stored: _Stored) -> Span:
+    is_call = isinstance(span, _Call)
+    return Span(
+        id=number,
+        parent=0 if number else None,
+        name=_name(span) if is_call else span.name,
+        start=stored.began + timedelta(microseconds=span.start),
+        ms=span.length / 1000,
+        attributes=_attributes(span) if is_call else span.attributes,
+        prompt=_prompt_log(span, stored.texts) if is_call else None,
+        answer=stored.texts[span.answer] if is_call and span.answer is not None else None,
+    )
+
+
+def _name(call: _Call) -> str:
+    model = call.model or call.requested
+    return f"chat {model}" if model else "chat"
+
+
+def _attributes(call: _Call) -> dict[str, Any]:
+    model = call.model or call.requested
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": model.partition(":")[0] if model else None,
+        "gen_ai.request.model": call.requested or model,
+        "gen_ai.response.model": call.model,
+        "gen_ai.output.type": call.output,
+        "gen_ai.usage.input_tokens": call.read,
+        "gen_ai.usage.output_tokens": call.written,
+        "gen_ai.usage.cache_read.input_tokens": call.cached,
+        "tertulia.interaction": call.interaction,
+        "tertulia.first_piece_ms": None if call.first is None else call.first / 1000,
+        "tertulia.tries": call.tries or 1,
+        "tertulia.fallbacks": call.fallbacks or [],
+        **(call.error or {}),
+    }
+
+
+def _prompt_log(call: _Call, texts: Sequence[str]) -> PromptLog | None:
+    if call.system is None or call.question is None:
+        return None
+    turns = [Turn(role, texts[index]) for role, index in call.turns or ()]
+    asked = Prompt(call.interaction, "", turns, question=texts[call.question]).asked
+    return PromptLog(call.interaction, texts[call.system], asked)
+
+
+# --- Models and voices whose work is recorded ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TracedModels:
+    """Models whose calls are recorded."""
+
+    models: Models
+    trace: Trace
+
+    @property
+    def default(self) -> LanguageModel:
+        """The model that answers if nothing else is asked for."""
+        return _TracedModel(self.models.default, self.trace, None)
+
+    @property
+    def fast(self) -> LanguageModel:
+        """The model that decides if nothing else is asked for."""
+        return _TracedModel(self.models.fast, self.trace, None)
+
+    def named(self, llm_name: str) -> LanguageModel | None:
+        """Get the model of a name in a version set. Return None if this server cannot reach it."""
+        model = self.models.named(llm_name)
+        return None if model is None else _TracedModel(model, self.trace, llm_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _TracedModel:
+    model: LanguageModel
+    trace: Trace
+    requested: str | None
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        call = self.trace.call(prompt, self.requested, "text")
+        return _heard(self.model.stream(_reported(prompt, call)), call)
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        call = self.trace.call(prompt, self.requested, "json")
+        try:
+            value = await self.model.choose(_reported(prompt, call), schema)
+        except BaseException as error:
+            call.end(error)
+            raise
+        call.answered(value)
+        return value
+
+
+async def _heard(stream: AsyncGenerator[str], call: Call) -> AsyncGenerator[str]:
+    """Pass the pieces of an answer on. Yield them; the prompt, which is large, is not kept meanwhile."""
+    kept = call.pieces
+    try:
+        async with aclosing(stream) as pieces:
+            async for piece in pieces:
+                if not call.first:
+                    call.first = _now()
+                if kept is not None:
+                    kept.append(piece)
+                yield piece
+    except BaseException as error:
+        call.end(error)
+        raise
+    call.end()
+
+
+def _reported(prompt: Prompt, call: Call) -> Prompt:
+    """Have requests for a prompt reported to its call. Return the prompt, made faster than by `dataclasses.replace`."""
+    return Prompt(
+        interaction=prompt.interaction,
+        system=prompt.system,
+        turns=prompt.turns,
+        params=prompt.params,
+        question=prompt.question,
+        instructions=prompt.instructions,
+        choice=prompt.choice,
+        tentative=prompt.tentative,
+        tell=prompt.tell,
+        report=call.report,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TracedVoices:
+    """Voices and transcribers whose work is recorded."""
+
+    voices: Voices
+    trace: Trace
+
+    def speaks(self, language: str) -> bool:
+        return self.voices.speaks(language)
+
+    def hears(self, language: str) -> bool:
+        return self.voices.hears(language)
+
+    async def knows(self, voice_id: str) -> bool:
+        return await self.voices.knows(voice_id)
+
+    def speaker(self, voice_id: str, language: str) -> Speaker:
+        return _TracedSpeaker(self.voices.speaker(voice_id, language), self.trace)
+
+    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        begun = _now()
+        found: dict[str, Any] = {"tertulia.audio_bytes": len(pcm)}
+        try:
+            transcript = await self.voices.transcribe(pcm, language, keyterms)
+        except BaseException as error:
+            self.trace.sound("transcribe", begun, {**found, **_of_error(error)})
+            raise
+        self.trace.sound("transcribe", begun, {**found, "tertulia.characters": len(transcript.text)})
+        return transcript
+
+    def detector(self) -> Detector:
+        return self.voices.detector()
+
+
+@dataclass(frozen=True, slots=True)
+class _TracedSpeaker:
+    speaker: Speaker
+    trace: Trace
+
+    async def speak(self, text: str) -> AsyncGenerator[Sound]:
+        begun, first = _now(), 0
+        found: dict[str, Any] = {"tertulia.characters": len(text)}
+        try:
+            async with aclosing(self.speaker.speak(text)) as sounds:
+                async for sound in sounds:
+                    first = first or _now()
+                    yield sound
+        except ModelError as error:
+            found |= _of_error(error)
+            raise
+        finally:
+            found["tertulia.first_piece_ms"] = (first - begun) / 1e6 if first else None
+            self.trace.sound("speak", begun, found)

@@ -1,0 +1,143 @@
+"""Traces of turns, read back; they are written with the turns. The form of a body is known to the engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.errors import NotFound
+from tertulia.ids import first_id_at
+from tertulia.storage.database.rows import columns, find_row, list_rows
+from tertulia.storage.database.shapes import among
+from tertulia.storage.tables import traces, users
+
+KEPT = timedelta(days=30)
+"""How long a trace is kept."""
+
+MOST_VOID = 1000
+"""Traces of void turns that are kept of a user, the newest: no conversation bounds their number."""
+
+PURGED_AT_ONCE = 200
+"""Traces that one transaction purges; others wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrace:
+    """The trace of a turn, which may be void, and whose conversation may be gone then."""
+
+    org_id: str
+    conversation_id: str
+    interaction_id: str
+    user_id: str
+    service_id: str
+    context_graph_id: str
+    is_void: bool
+    body: bytes
+    created_at: datetime
+    conversations_visible_to_admins: bool
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes of the turn's conversation that a permission's conditions can name."""
+        return {
+            "org_id": self.org_id,
+            "conversation_id": self.conversation_id,
+            "conversation_user_id": self.user_id,
+            "service_id": self.service_id,
+            "conversations_visible_to_admins": self.conversations_visible_to_admins,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedTurn:
+    """A turn of which prompts were kept, and their number."""
+
+    conversation_id: str
+    interaction_id: str
+    prompts: int
+
+
+_OF_USER = sa.and_(users.c.id == traces.c.user_id, users.c.org_id == traces.c.org_id)
+_TRACE = sa.select(
+    *columns(StoredTrace, traces, conversations_visible_to_admins=users.c.conversations_visible_to_admins)
+).join(users, _OF_USER)
+
+
+def get_trace(connection: Connection, org_id: str, conversation_id: str, interaction_id: str) -> StoredTrace:
+    """Read the trace of a turn. Return it.
+
+    Raises:
+        NotFound: there is none, its time is over, or its user is gone.
+    """
+    query = _TRACE.where(
+        traces.c.org_id == org_id,
+        traces.c.conversation_id == conversation_id,
+        traces.c.interaction_id == interaction_id,
+        traces.c.created_at > clock.now() - KEPT,
+    )
+    trace = find_row(connection, query, StoredTrace)
+    if trace is None:
+        raise NotFound(f"There is no trace of an interaction {interaction_id}.")
+    return trace
+
+
+def list_logged_turns(
+    connection: Connection, org_id: str, conversation: str, interaction: str, most: int
+) -> Sequence[LoggedTurn]:
+    """List turns of which prompts were kept, by the beginnings of two ids in hexadecimal digits.
+
+    Return at most so many.
+    """
+    query = (
+        sa.select(*columns(LoggedTurn, traces))
+        .join(users, _OF_USER)
+        .where(
+            traces.c.org_id == org_id,
+            traces.c.prompts > 0,
+            traces.c.created_at > clock.now() - KEPT,
+            *_begins(traces.c.conversation_id, conversation),
+            *_begins(traces.c.interaction_id, interaction),
+        )
+        .order_by(traces.c.conversation_id, traces.c.interaction_id)
+        .limit(most)
+    )
+    return list_rows(connection, query, LoggedTurn)
+
+
+def _begins(column: sa.ColumnElement[str], prefix: str) -> list[sa.ColumnElement[bool]]:
+    """Write conditions for ids that begin with hexadecimal digits; the letter after those is above all of them."""
+    return [column >= prefix, column < f"{prefix}g"] if prefix else []
+
+
+def purge_traces(connection: Connection) -> bool:
+    """Remove a portion of the traces that are past their time, or too many. Return True if there may be more."""
+    past = sa.select(traces.c.interaction_id).where(traces.c.interaction_id < first_id_at(clock.now() - KEPT))
+    return _remove(connection, past) or _remove(connection, _too_many(connection))
+
+
+def _too_many(connection: Connection) -> sa.Select[tuple[str]]:
+    """Find a user with too many traces of void turns. Return the query of the oldest; of none if there is nobody."""
+    void = traces.c.is_void.is_(True)
+    crowd = (
+        sa.select(traces.c.org_id, traces.c.user_id)
+        .where(void)
+        .group_by(traces.c.org_id, traces.c.user_id)
+        .having(sa.func.count() > MOST_VOID)
+        .limit(1)
+    )
+    found = connection.execute(crowd).first()
+    query = sa.select(traces.c.interaction_id)
+    if found is None:
+        return query.where(sa.false())
+    theirs = query.where(void, traces.c.org_id == found.org_id, traces.c.user_id == found.user_id)
+    return theirs.order_by(traces.c.interaction_id.desc()).offset(MOST_VOID)
+
+
+def _remove(connection: Connection, query: sa.Select[tuple[str]]) -> bool:
+    ids = connection.execute(query.limit(PURGED_AT_ONCE)).scalars().all()
+    if ids:
+        connection.execute(sa.delete(traces).where(among(traces.c.interaction_id, ids)))
+    return len(ids) == PURGED_AT_ONCE
