@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from bench.conversation import Conversation
 
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
@@ -14,7 +15,7 @@ pytest.importorskip("xllamacpp", reason="a library that it needs is missing here
 
 from tertulia.providers.models.local import LocalModel
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
 
 MODELS = Path(".data/models")
 RULES = (
@@ -51,7 +52,7 @@ WORDINGS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def model() -> AsyncGenerator[LocalModel]:
     model = LocalModel(weights.fetch(weights.default(MODELS), MODELS), 600)
     await model.start()
