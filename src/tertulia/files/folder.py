@@ -34,7 +34,7 @@ class GraphFile:
 
 
 class Step(BaseModel):
-    """What is said in a conversation, and what must come of it."""
+    """A step of a conversation: the words that are said, and all that must come of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
