@@ -68,6 +68,7 @@ def test_a_new_service_has_the_version_sets_edge_and_release(as_admin: httpx2.Cl
         "service_hierarchical_state_machine_id": graph_id,
         "agent_id": agent_id,
         "keyterms": ["tea time"],
+        "result_schema": None,
     }
 
 
