@@ -141,7 +141,7 @@ def test_no_word_is_cut_at_the_edge_of_a_terminal(shared: Path, url: str, tmp_pa
         begin = next(number for number, line in enumerate(terminal.lines) if line.startswith("Tula "))
         lines = terminal.lines[begin:-2]
     assert [line for line in lines if len(line) > columns] == []
-    assert " ".join(lines) == f"Tula Hello! {GREETING}"
+    assert " ".join(lines).startswith(f"Tula Hello! {GREETING}")
     assert len(lines) > 1
 
 

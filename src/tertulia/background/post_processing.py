@@ -174,7 +174,8 @@ def _row(followed: Followed, memory: NewMemory, created_at: datetime) -> Memory:
 
 def _remember(connection: Connection, followed: Followed, learned: Learned) -> None:
     """Store what was learned, unless the user is gone, or has been forgotten meanwhile, or the step was done before."""
-    is_there = memories.count_change(connection, followed.user_id)  # the user first: see the order of locks
+    take = memories.count_change if learned.rows else memories.lock_user
+    is_there = take(connection, followed.user_id)  # the user first: see the order of locks
     now = steps.find_followed(connection, followed.id) if is_there else None
     if now is None or not steps.complete(connection, followed.id, EXTRACT_MEMORIES):
         return
@@ -195,6 +196,8 @@ def _complete_models(connection: Connection, followed: Followed, made: Sequence[
 
 def _put_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
     """Store the models of a user, but for those that are made of a memory that is gone by now."""
+    if not made and not memories.list_user_models(connection, followed.user_id):
+        return  # nothing changes, so the user's next turns need not read anew
     if not memories.count_change(connection, followed.user_id):
         return
     sources = [memory_id for model in made for memory_id in model.insight_ids]

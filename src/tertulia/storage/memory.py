@@ -183,9 +183,13 @@ def forget_user(connection: Connection, user_id: str) -> None:
     connection.execute(sa.update(conversations).where(theirs).values(working_memory=None, performed_queries=None))
 
 
-def lock_user(connection: Connection, user_id: str) -> None:
-    """Keep others from changing what is remembered of a user until this transaction ends."""
-    connection.execute(sa.select(users.c.id).where(users.c.id == user_id).with_for_update())
+def lock_user(connection: Connection, user_id: str) -> bool:
+    """Keep others from changing what is remembered of a user until this transaction ends.
+
+    Return False if the user is gone.
+    """
+    query = sa.select(users.c.id).where(users.c.id == user_id).with_for_update()
+    return connection.execute(query).scalar_one_or_none() is not None
 
 
 def count_change(connection: Connection, user_id: str) -> bool:

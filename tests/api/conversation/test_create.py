@@ -188,15 +188,17 @@ def test_an_error_before_the_end_leaves_nothing_behind(stage: Stage, fails: Exce
     assert create(user, service).status_code == 201
 
 
-def test_a_claim_whose_graph_cannot_be_read_is_given_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_whose_graph_cannot_be_read_is_void_and_gives_the_conversation_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def unavailable(*_args: object) -> None:
         raise Unavailable("The database cannot be reached.")
 
     user, service = stage.user(), stage.service()
     with monkeypatch.context() as patched:
         patched.setattr(Library, "graphs", unavailable)
-        assert create(user, service).status_code == 503
-    assert create(user, service).status_code == 201
+        assert types(begin(user, service)) == ["conversation-created", "error"]
+    assert types(begin(user, service))[-1] == "interaction-complete"
 
 
 def test_an_empty_reply_is_an_error(stage: Stage) -> None:

@@ -117,6 +117,21 @@ async def test_an_empty_reply_is_asked_for_once_more(monkeypatch: pytest.MonkeyP
     await model.aclose()
 
 
+async def test_a_note_of_the_models_own_is_no_part_of_its_second_reply(monkeypatch: pytest.MonkeyPatch):
+    model = running(Llama("", "[Note. Ask what they like.]\nYou: What do you like?"), monkeypatch)
+    assert await replied(model, asking("Hello")) == "What do you like?"
+    await model.aclose()
+
+
+@pytest.mark.parametrize(
+    "text", ["[Notes] are here.", "[No] I do not.", "Note that [this] is text.", "You: are kind.", "["]
+)
+async def test_a_reply_that_only_looks_like_a_note_is_whole(monkeypatch: pytest.MonkeyPatch, text: str):
+    model = running(Llama(text), monkeypatch)
+    assert await replied(model, asking("Hello")) == text
+    await model.aclose()
+
+
 async def test_a_second_empty_reply_is_the_models_mistake(monkeypatch: pytest.MonkeyPatch):
     model = running(Llama("", " "), monkeypatch)
     with pytest.raises(ModelMisbehaved):

@@ -139,7 +139,7 @@ async def test_a_bad_answer_becomes_an_error_of_its_kind(answer: Answer, error: 
 
 @pytest.mark.parametrize("sign_of_life", [b"", b": still here\n\n", b"x"], ids=["silence", "comments", "a trickle"])
 async def test_a_server_that_sends_no_piece_in_time_has_stalled(sign_of_life: bytes):
-    async with served(hangs("Hi", sign_of_life=sign_of_life), stall_s=0.4) as (model, _):
+    async with served(hangs("Hi", sign_of_life=sign_of_life), stall_s=1) as (model, _):
         pieces = model.stream(PROMPT)
         assert await anext(pieces) == "Hi"
         with pytest.raises(ModelTimeout):

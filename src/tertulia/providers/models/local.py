@@ -50,7 +50,10 @@ _REPLY = {
 _ENOUGH_CHARS = 400
 """A reply ends with the sentence that makes it longer than this, unless its length was set."""
 _CHOICE = {"temperature": 0, "max_tokens": 400}
-_TRIES = 2  # small models end a reply at once now and then, and the next one is another
+_SECOND_REPLY = {**_REPLY, "stop": ["\nUser:"]}
+"""For a reply that was empty, mostly because it began with a note of the model's own: what follows that is said."""
+_NOTE = "[Note"
+_OWN_NOTE = re.compile(r"\s*\[Note\b[^\]]*\]\s*(?:You:\s*)?")
 _DEFLECT = "[Note. Say in one short sentence that you keep that to yourself. Ask what else the user would like.]"
 _GREETING = "Hello!"
 _DEFLECTION = "I keep that to myself."
@@ -108,9 +111,9 @@ class LocalModel:
         self._server = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        for _ in range(_TRIES):
+        for options in (_REPLY, _SECOND_REPLY):
             reply = _Reply(prompt)
-            async with aclosing(self._reply(prompt, reply)) as pieces:
+            async with aclosing(self._reply(prompt, reply, options)) as pieces:
                 async for piece in pieces:
                     yield piece
             if reply.told:
@@ -125,15 +128,15 @@ class LocalModel:
         """Decline to tell the instructions, after a reply that began to. Yield the pieces."""
         _log.info("A model's reply began to tell its instructions, and was ended.", file=self._path.name)
         reply = _Reply(prompt)
-        async with aclosing(self._reply(replace(prompt, question=_DEFLECT), reply)) as pieces:
+        async with aclosing(self._reply(replace(prompt, question=_DEFLECT), reply, _REPLY)) as pieces:
             async for piece in pieces:
                 yield piece
         if not reply.given:
             yield _DEFLECTION
 
-    async def _reply(self, prompt: Prompt, reply: "_Reply") -> AsyncGenerator[str]:
+    async def _reply(self, prompt: Prompt, reply: "_Reply", options: Mapping[str, Any]) -> AsyncGenerator[str]:
         """Read a reply to its end, or until it has to end. Yield what of it may be said."""
-        async with aclosing(self._speak(prompt, _REPLY)) as pieces:
+        async with aclosing(self._speak(prompt, options)) as pieces:
             async for piece in pieces:
                 if text := reply.feed(piece):
                     yield text
@@ -220,6 +223,8 @@ class _Reply:
         self._guard = SecrecyGuard(prompt.instructions)
         self._enough = math.inf if "max_tokens" in prompt.params else _ENOUGH_CHARS
         self._said = ""
+        self._beginning: str | None = ""
+        """The text so far, as long as it may be a note of the model's own; None once it is not."""
 
     @property
     def told(self) -> bool:
@@ -233,11 +238,26 @@ class _Reply:
 
     def feed(self, piece: str) -> str:
         """Take more of the reply. Return what of it, and of what was held, may be said by now."""
-        return self._give(self._thoughts.feed(piece))
+        return self._give(self._skip_note(self._thoughts.feed(piece)))
 
     def finish(self) -> str:
         """End the reply. Return the rest that may be said."""
-        return self._give(self._thoughts.finish()) + self._guard.finish()
+        rest = self._skip_note(self._thoughts.finish())
+        if self._beginning is not None:
+            rest = _OWN_NOTE.sub("", self._beginning, count=1)
+        return self._give(rest) + self._guard.finish()
+
+    def _skip_note(self, text: str) -> str:
+        """Leave out a note that the reply begins with, and its own name after it. Return the text that may be said."""
+        if self._beginning is None:
+            return text
+        self._beginning += text
+        beginning = self._beginning.lstrip()
+        note, closed, rest = beginning.partition("]")
+        if _NOTE.startswith(note[: len(_NOTE)]) and (not closed or "You:".startswith(rest.strip()[:4])):
+            return ""
+        text, self._beginning = _OWN_NOTE.sub("", self._beginning, count=1), None
+        return text
 
     def _give(self, text: str) -> str:
         if self._thoughts.taken_back:
