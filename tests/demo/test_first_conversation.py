@@ -74,7 +74,6 @@ async def test_the_agent_does_not_tell_its_instructions(model: LocalModel, wordi
 
 async def test_a_turn_reads_its_own_words_and_not_the_whole_conversation_again(model: LocalModel) -> None:
     conversation = Conversation(model)
-    first = await conversation.say(None)
+    await conversation.say(None)
     turns = [await conversation.say(text) for text in ("A short novel, please.", "How long is it?", "Who wrote it?")]
-    assert first.read > 500
     assert max(turn.read for turn in turns) < 400
