@@ -18,9 +18,10 @@ from tertulia.providers.models.scripted import ScriptedModel
 
 WEIGHTS = Path(".data/models")
 FOLDERS = {path.name: load(path) for path in sorted((ROOT / "examples" / "agents").iterdir())}
+REHEARSALS = [*rehearsals(FOLDERS)]
 
 
-@pytest.mark.parametrize(("name", "conversation"), rehearsals(FOLDERS))
+@pytest.mark.parametrize(("name", "conversation"), REHEARSALS)
 def test_the_agent_holds_its_conversation(stage: Stage, name: str, conversation: str) -> None:
     stage.switch.model = ScriptedModel(pieces=60)
     folder: AgentFolder = FOLDERS[name]
@@ -39,7 +40,7 @@ def local(serve: Serve) -> Server:
 
 
 @pytest.mark.live
-@pytest.mark.parametrize(("name", "conversation"), rehearsals(FOLDERS))
+@pytest.mark.parametrize(("name", "conversation"), REHEARSALS)
 def test_the_agent_holds_its_conversation_with_a_local_model(local: Server, name: str, conversation: str) -> None:
     service_id = install(local.as_admin, FOLDERS[name])
     hold(local.as_admin, local.as_admin, service_id, FOLDERS[name].conversations[conversation])

@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 
 from support import samples, talk
+from support.jobs import wait_for
 from support.talk import Event
 from tertulia.files.folder import AgentFolder, GraphFile, Rehearsal, Step
 
@@ -47,7 +48,21 @@ def hold(admin: httpx2.Client, user: httpx2.Client, service_id: str, rehearsal: 
         kind = "user-message" if step.event is None else "external-event"
         events = talk.go_on(user, conversation_id, step.user or step.event, query=ALL_STEPS, type=kind)
         compare(admin, conversation_id, step, events)
+    if rehearsal.result is not None:
+        read = _result(user, conversation_id)
+        assert read == rehearsal.result, read
     return conversation_id
+
+
+def _result(user: httpx2.Client, conversation_id: str) -> dict[str, Any]:
+    """Wait for the result of a conversation that has ended. Return its fields."""
+    read = wait_for(lambda: _ready(user.get(f"/conversation/{conversation_id}/result")))
+    return dict(read["result"])
+
+
+def _ready(answer: httpx2.Response) -> dict[str, Any] | None:
+    assert answer.status_code == 200, answer.text
+    return answer.json() if answer.json()["status"] == "ready" else None
 
 
 def compare(admin: httpx2.Client, conversation_id: str, step: Step, events: list[Event]) -> None:

@@ -25,7 +25,7 @@ def wait_until_done(server: Server) -> None:
     engine.dispose()
 
 
-def wait_for(found: Callable[[], T]) -> T:
+def wait_for(found: Callable[[], T | None]) -> T:
     """Wait until something is found that jobs bring about. Return it."""
     until = time.monotonic() + PATIENCE_S
     while not (answer := found()):

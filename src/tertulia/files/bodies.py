@@ -97,10 +97,11 @@ class ServiceFile(_Part):
     is_active: bool = True
     keyterms: list[Text] = []
     tags: dict[str, str | None] = {}
+    result_schema: dict[str, Any] | None = None
 
     def to_body(self) -> Body:
         """Return the body of the service; its agent and its graph are missing."""
-        return {**self.model_dump(), "description": self.description or self.name}
+        return {**self.model_dump(exclude_none=True), "description": self.description or self.name}
 
 
 _FILLERS: Final[Body] = {"audio_fillers": [], "audio_filler_triggered_after": 2}
