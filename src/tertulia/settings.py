@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     embeddings: Annotated[str, Field(pattern=r"^(off|scripted|openai:\S+)$")] = "off"
     """Which model compares triggers of dynamic behaviours with what was said: `openai:NAME`, of the server that
     `TERTULIA_OPENAI_BASE_URL` names, or `scripted`, by words. `off`: none, and the language model alone picks."""
-    trace: Literal["off", "spans", "prompts"] = "prompts"
+    trace: Literal["off", "spans", "prompts"] = "spans"
     """What is kept of a turn for 30 days, to explain it: `spans` are its steps and model calls with their times and
     tokens; `prompts` keeps what models were asked and answered too."""
     rate_limits: Literal["contract", "off"] = "contract"

@@ -114,5 +114,5 @@ def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices 
 
 
 def settings_of(**changes: Any) -> Settings:
-    """Settings for a test: no rate limits, hardly any logs."""
-    return Settings.model_validate({"rate_limits": "off", "log_level": "error", **changes})
+    """Settings for a test: no rate limits, hardly any logs, all of the trace."""
+    return Settings.model_validate({"rate_limits": "off", "log_level": "error", "trace": "prompts", **changes})
