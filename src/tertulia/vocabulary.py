@@ -44,6 +44,14 @@ def fold(text: str) -> str:
     return " ".join(_words(text))
 
 
+def has_quote(text: str, quote: str) -> bool:
+    """Look for a quote in a text. Return True if its words stand there, whole and in their order."""
+    words, within = fold(quote), fold(text)
+    if _IS_UNPARTED.search(words):  # nothing parts these from the words beside them
+        return words.replace(" ", "") in within.replace(" ", "")
+    return bool(words) and f" {words} " in f" {within} "
+
+
 def stems(text: str) -> list[str]:
     """List the words of a text that say something. Return them folded and cut, in their order, with repeats."""
     found: list[str] = []

@@ -115,6 +115,14 @@ def test_a_graph_is_checked_with_those_that_it_refers_to(file: Path) -> None:
     assert run("check", file)[:2] == (1, f"{file}:11:14: There is no file another.yaml.\n")
 
 
+def test_graphs_that_refer_to_each_other_are_read_once(tmp_path: Path) -> None:
+    body = "description: d\nstates: [{name: a, objective: o, actions: [x]}]\nreferences: {other: ../graphs/%s.yaml}\n"
+    (tmp_path / "graphs").mkdir()
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / "graphs" / f"{name}.yaml").write_text(body % other, "utf-8")
+    assert run("check", tmp_path / "graphs" / "a.yaml")[2] == "The graph is in order.\n"
+
+
 def test_a_file_that_is_not_there_is_a_line(tmp_path: Path) -> None:
     status, printed, _ = run("check", tmp_path / "none.yaml")
     assert (status, printed) == (1, f"{tmp_path / 'none.yaml'}:1:1: No such file or directory\n")

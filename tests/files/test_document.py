@@ -84,3 +84,8 @@ def test_a_file_that_unfolds_without_end_is_told(tmp_path: Path) -> None:
         f"{name}: &{name} [{', '.join([f'*{below}'] * 10)}]" for below, name in zip("abcdef", "bcdefg", strict=True)
     ]
     assert "values" in wrong(tmp_path, "\n".join(levels))[2]
+
+
+@pytest.mark.parametrize("value", ["!!int abc", "!!timestamp foo", "!!bool maybe", "9" * 5000])
+def test_a_value_that_is_not_of_its_type_is_told(tmp_path: Path, value: str) -> None:
+    assert wrong(tmp_path, f"key: {value}") == (1, 6, "This value is not of its type.")

@@ -82,8 +82,8 @@ def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, service="descripton: x\n", short="turns: [{state: hall}]\n")
     (folder / "agent.yaml").unlink()
     assert [problem.split(":")[0] for problem in problems(folder)] == [
-        "service.yaml",
         "agent.yaml",
+        "service.yaml",
         "conversations/short.yaml",
     ]
 
@@ -91,6 +91,13 @@ def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
 def test_a_reference_without_a_file_is_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, graph=FILES["graph.yaml"] + "references:\n  taxi: graphs/taxi.yaml\n")
     assert problems(folder) == ["graph.yaml:9:3: There is no file graphs/taxi.yaml in the folder."]
+
+
+def test_a_referenced_graph_with_a_mistake_is_told_once(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, graph=FILES["graph.yaml"] + "references:\n  taxi: graphs/taxi.yaml\n")
+    (folder / "graphs").mkdir()
+    (folder / "graphs" / "taxi.yaml").write_text("[]", "utf-8")
+    assert problems(folder) == ["graphs/taxi.yaml:1:1: The file has fields, one a line: `name: value`."]
 
 
 def test_a_greeter_takes_five_lines() -> None:

@@ -100,7 +100,7 @@ async def get_prompt_logs(
         ),
     ],
 ) -> ZipResponse:
-    """Collect the prompts of the past 30 days whose keys begin so. Return a zip of at most 1,000 of them.
+    """Collect the prompts of the past 30 days whose keys begin so. Return a zip; more than 1,000 are refused.
 
     Each is a file of the system prompt and one of the history, or of the error if the caller may not see it.
     """

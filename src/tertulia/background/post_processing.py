@@ -79,6 +79,9 @@ class PostProcessing:
         if work.job.payload.get("again"):
             await work.end(_put_models, followed, await self._describe(work, followed))
             return
+        if GENERATE_USER_MODELS in followed.completed_post_processings:
+            await work.end(_no_effect)
+            return
         async with _error_noted(work, followed):
             made = await self._describe(work, followed)
         await work.end(_complete_models, followed, made)

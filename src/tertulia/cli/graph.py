@@ -73,10 +73,11 @@ def _take(
     for name, target, path in _files(document, made.references):
         if path is None:
             raise WrongFile([document.problem(("references", name), f"There is no file {target}.")])
-        if path not in numbers:
-            numbers[path] = (f"{len(numbers) + 1:024x}", 1)
-            others[numbers[path]] = _take(read(path), others, numbers)
-        references[name] = numbers[path]
+        key = path.resolve()
+        if key not in numbers:
+            numbers[key] = (f"{len(numbers) + 1:024x}", 1)
+            others[numbers[key]] = _take(read(path), others, numbers)
+        references[name] = numbers[key]
     return ContextGraph.model_validate({**made.body, "references": references})
 
 

@@ -336,7 +336,10 @@ GraphFile = Annotated[Path, typer.Argument(metavar="FILE", help="A graph in YAML
 
 @graph.command("check")
 def graph_check(file: GraphFile) -> None:
-    """Check a graph, and print the line and column of each problem; the exit status is 1 if there are any."""
+    """Check a graph. Each problem is printed with its place.
+
+    The exit status is 1 if there is a problem.
+    """
     from tertulia.cli import graph as graphs
     from tertulia.cli.show import printable
 

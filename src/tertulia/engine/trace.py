@@ -347,7 +347,7 @@ class _Texts:
         if known is None:
             known = self._known[text] = len(self.kept)
             shown = _cut(text, min(MOST_TEXT_CHARS, self._room))
-            self._room -= len(shown)
+            self._room = max(0, self._room - len(shown))
             self.kept.append(shown if shown.isascii() else shown.encode(errors="replace").decode())
         return known
 
@@ -404,7 +404,7 @@ def _attributes(call: _Call) -> dict[str, Any]:
     model = call.model or call.requested
     return {
         "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": model.partition(":")[0] if model else None,
+        "gen_ai.provider.name": call.model.partition(":")[0] if call.model else None,
         "gen_ai.request.model": call.requested or model,
         "gen_ai.response.model": call.model,
         "gen_ai.output.type": call.output,

@@ -128,7 +128,7 @@ _STATES: Final[Mapping[str, Body]] = {
 
 
 def complete_graph(value: Body) -> Body:
-    """Complete the body of a graph's version. Return it; what is wrong stays so.
+    """Complete the body of a graph's version. Return the body; mistakes in it are left for the check.
 
     A conversation begins in the first state and ends in the last, unless the file says otherwise.
     """

@@ -134,7 +134,10 @@ def _value(
         return [_value(path, loader, item, (*place, n), places) for n, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(path, loader, node, place, places)
-    value: Any = cast("Any", loader).construct_object(node)
+    try:
+        value: Any = cast("Any", loader).construct_object(node)
+    except (AttributeError, KeyError, ValueError):  # a tag that does not fit, or digits without end
+        raise WrongFile([Problem(path, *mark, "This value is not of its type.")]) from None
     return value
 
 

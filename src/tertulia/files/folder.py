@@ -8,7 +8,7 @@ behaviors/*.yaml    its dynamic behaviours
 conversations/*.yaml    conversations that it must hold
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -86,7 +86,6 @@ def load(folder: Path) -> AgentFolder:
         WrongFile: files are missing or wrong; all problems are told at once.
     """
     found: list[Problem] = []
-    service = _take(folder / "service.yaml", _service, found) or {}
     loaded = AgentFolder(
         name=folder.resolve().name,
         agent=_take(folder / "agent.yaml", _agent, found) or {},
@@ -96,7 +95,7 @@ def load(folder: Path) -> AgentFolder:
             for path in sorted(folder.glob("graphs/*.yaml"))
             if (taken := _take(path, graph_of, found))
         },
-        service=service,
+        service=_take(folder / "service.yaml", _service, found) or {},
         behaviors=tuple(
             taken for path in sorted(folder.glob("behaviors/*.yaml")) if (taken := _take(path, _behavior, found))
         ),
@@ -106,7 +105,7 @@ def load(folder: Path) -> AgentFolder:
             if (taken := _take(path, _rehearsal, found))
         },
     )
-    found += _missing_graphs(folder, loaded)
+    found += _missing_graphs(folder, loaded, {problem.path for problem in found})
     if found:
         raise WrongFile(found)
     return loaded
@@ -189,10 +188,10 @@ def _take(path: Path, read_in: Callable[[Document], T], found: list[Problem]) ->
         return None
 
 
-def _missing_graphs(folder: Path, loaded: AgentFolder) -> Iterator[Problem]:
+def _missing_graphs(folder: Path, loaded: AgentFolder, wrong: Set[Path]) -> Iterator[Problem]:
     """Look for the graphs that are referred to. Yields a problem for each that is not there."""
     files = {folder / "graph.yaml": loaded.graph} | {folder / name: graph for name, graph in loaded.graphs.items()}
     for path, graph in files.items():
         for name, target in graph.references.items():
-            if target not in loaded.graphs:
+            if target not in loaded.graphs and folder / target not in wrong:
                 yield read(path).problem(("references", name), f"There is no file {target} in the folder.")

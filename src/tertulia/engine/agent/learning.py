@@ -16,7 +16,7 @@ from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Prompt
 from tertulia.storage.memory import Memory, UserModel
 from tertulia.storage.post_processing import Followed, SaidMessage
-from tertulia.vocabulary import fold, names, numbers, stems
+from tertulia.vocabulary import has_quote, names, numbers, stems
 
 PORTION_CHARS = 8000
 """Characters of a conversation that a model reads at once."""
@@ -55,7 +55,7 @@ def portions(said: Sequence[SaidMessage]) -> list[Sequence[SaidMessage]]:
     room = 0
     for message in said:
         size = min(len(message.content), prompts.LONGEST_MESSAGE)
-        if size > room:
+        if not made or size > room:
             made.append([])
             room = PORTION_CHARS
         made[-1].append(message)
@@ -101,8 +101,7 @@ def _memory(
         return None
     fields = cast("Mapping[str, Any]", answer)
     content, context = _text(fields.get("content")), _text(fields.get("context"))
-    references = [message for message in _quoted(fields.get("references"), keyed) if message is not None]
-    unique = list({message.id: message for message in references}.values())
+    unique = list({message.id: message for message in _quoted(fields.get("references"), keyed)}.values())
     evidence = [text for message in unique for text in (message.content, _answered(message, said))]
     if not content or not unique or not is_borne_out(content, evidence, free, FOUND_OF_MEMORY):
         return None
@@ -112,13 +111,13 @@ def _memory(
     return NewMemory(content, context, unique, replaces)
 
 
-def _quoted(references: Any, keyed: Mapping[str, SaidMessage]) -> Iterable[SaidMessage | None]:
-    """Look up the references of a memory. Return the messages that have the words quoted of them."""
+def _quoted(references: Any, keyed: Mapping[str, SaidMessage]) -> Iterable[SaidMessage]:
+    """Look up the references of a memory. Yields the messages that have the words quoted of them."""
     for reference in cast("list[Any]", references) if isinstance(references, list) else []:
         if isinstance(reference, Mapping):
             fields = cast("Mapping[str, Any]", reference)
-            message, quote = keyed.get(str(fields.get("message"))), fold(_text(fields.get("quote")))
-            if message is not None and quote and f" {quote} " in f" {fold(message.content)} ":
+            message = keyed.get(str(fields.get("message")))
+            if message is not None and has_quote(message.content, _text(fields.get("quote"))):
                 yield message
 
 
@@ -131,7 +130,7 @@ def _answered(message: SaidMessage, said: Sequence[SaidMessage]) -> str:
 def is_borne_out(text: str, evidence: Sequence[str], free: set[str], share: float) -> bool:
     """Compare a text with the texts that it comes from. Return True if enough of its words are in them.
 
-    That are all numbers, all words with a capital within a sentence, and a share of all words; words that say
+    Needed are all numbers, all words with a capital within a sentence, and a share of all words; words that say
     nothing, and those that are `free`, do not count.
     """
     found = _folded_stems(evidence)

@@ -1,7 +1,7 @@
 """Memory in a turn: active memory at its start, recall states on its way, and what is remembered of them.
 
-Active memory asks no model: the user's own message is the query, so a reply that is begun at once has it. A user of
-whom nothing is remembered costs nothing.
+Active memory asks no language model: the user's own message is the query, so a reply that is begun at once has it. A
+user of whom nothing is remembered costs nothing.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -20,7 +20,7 @@ ENOUGH_WORDS = 3
 """Words that say something, with which a message is a query by itself; the agent's words before it help a shorter."""
 
 LONGEST_QUERY = 300
-"""Characters of a query of active memory, the last ones of the message."""
+"""Characters of a message that a query has, its last ones; and of a query that a model writes, its first ones."""
 
 MOST_QUERIES = 5
 """Queries that a recall state asks for one piece of information."""
@@ -131,8 +131,11 @@ async def recall_state(
         yield events.DynamicQueriesGenerated(dynamic, state.requested_information)
         queries += dynamic
     asked = {fold(query) for query in (*scene.performed_queries, *outcome.performed_queries)}
-    unique = {fold(query): query for query in reversed(queries)}
-    new = [query for query in queries if fold(query) not in asked and unique[fold(query)] is query]
+    new: list[str] = []
+    for query in queries:
+        if (key := fold(query)) not in asked:
+            asked.add(key)
+            new.append(query)
     found: Sequence[Sequence[Recollection]] = await recall.recall(new, STATE_PATIENCE_S) if new else ()
     outcome.performed_queries += new
     for recollections in found:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.providers.base import Prompt, Turn
 from tertulia.storage.turn.values import Message
+from tertulia.vocabulary import has_quote
 
 GENERATE_RESULT = "GenerateResult"
 
@@ -106,11 +107,5 @@ def _claim(claimed: Any, shown: Mapping[str, Message]) -> Claim | None:
     message, words, value = claim.get("message"), claim.get("words"), claim.get("value")
     if value is None or not isinstance(message, str) or not isinstance(words, str) or message not in shown:
         return None
-    quoted = _folded(words)
     said = shown[message]
-    return Claim(value, said.id) if quoted and quoted in _folded(said.content) else None
-
-
-def _folded(text: str) -> str:
-    """Write a text without what a copy may change: spaces, and the case of letters. Return it."""
-    return " ".join(text.casefold().split())
+    return Claim(value, said.id) if has_quote(said.content, words) else None
