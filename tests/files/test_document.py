@@ -89,3 +89,13 @@ def test_a_file_that_unfolds_without_end_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["!!int abc", "!!timestamp foo", "!!bool maybe", "9" * 5000])
 def test_a_value_that_is_not_of_its_type_is_told(tmp_path: Path, value: str) -> None:
     assert wrong(tmp_path, f"key: {value}") == (1, 6, "This value is not of its type.")
+
+
+@pytest.mark.parametrize("escape", ["U00110000", "UFFFFFFFF"])
+def test_an_escape_that_is_no_character_is_told(tmp_path: Path, escape: str) -> None:
+    assert wrong(tmp_path, f'key: "\\{escape}"')[2] == "The file has an escape that stands for no character."
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(WrongFile, match="This is no file"):
+        read(tmp_path)

@@ -1,5 +1,6 @@
 """The operator's look behind conversations: the models that there are, and the prompts that they were sent."""
 
+import asyncio
 import re
 import zipfile
 from collections.abc import AsyncGenerator, Sequence
@@ -116,7 +117,7 @@ async def get_prompt_logs(
         raise Unprocessable(
             f"More than {MOST_LOGS} prompt logs have keys that begin so.", ("query", "prompt_log_prefix")
         )
-    return ZipResponse(_zip(organization, actor, turns, prefix.rest))
+    return ZipResponse(_zip(organization, actor, turns, prefix))
 
 
 def _list_turns(connection: Connection, actor: Actor, prefix: LogPrefix) -> Sequence[LoggedTurn]:
@@ -142,29 +143,34 @@ def _logs(trace: StoredTrace) -> list[tuple[str, PromptLog]]:
 
 
 async def _zip(
-    organization: OrganizationScope, actor: Actor, turns: Sequence[LoggedTurn], rest: str
+    organization: OrganizationScope, actor: Actor, turns: Sequence[LoggedTurn], prefix: LogPrefix
 ) -> AsyncGenerator[bytes, None]:
     """Write the prompt logs of turns into a zip, turn by turn. Return its bytes as they come."""
     sink = _Sink()
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as archive:
         for turn in turns:
-            for name, text in await _files(organization, actor, turn, rest):
-                archive.writestr(name, text)
+            for name, text in await _files(organization, actor, turn, prefix):
+                await asyncio.to_thread(archive.writestr, name, text)  # the event loop is not to wait for it
             yield sink.take()
     yield sink.take()
 
 
-async def _files(organization: OrganizationScope, actor: Actor, turn: LoggedTurn, rest: str) -> list[tuple[str, str]]:
-    """Write the files of a turn's prompt logs. Return their names and texts."""
+async def _files(
+    organization: OrganizationScope, actor: Actor, turn: LoggedTurn, prefix: LogPrefix
+) -> list[tuple[str, str]]:
+    """Write the files of a turn's prompt logs. Return their names and texts.
+
+    Logs that the caller may not see are named only to callers who name their conversation.
+    """
     place = f"{turn.conversation_id}/{turn.interaction_id}"
     try:
         trace = await _read(organization, turn)
-        logs = [(name, log) for name, log in _logs(trace) if name.startswith(rest)]
+        logs = [(name, log) for name, log in await asyncio.to_thread(_logs, trace) if name.startswith(prefix.rest)]
     except TertuliaError as error:  # it has gone meanwhile
         return [(f"{place}-error", error.detail)]
     refusal = _refusal(actor, trace)
     if refusal:
-        return [(f"{place}/{name}-error", refusal) for name, _ in logs]
+        return [(f"{place}/{name}-error", refusal) for name, _ in logs if prefix.conversation == turn.conversation_id]
     return [file for name, log in logs for file in _pair(f"{place}/{name}", log)]
 
 

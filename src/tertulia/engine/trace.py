@@ -39,6 +39,18 @@ from tertulia.providers.base import (
 Detail = Literal["spans", "prompts"]
 """The part of a model's call that a trace keeps: its times and counts, or the prompt and the answer too."""
 
+QUOTING = frozenset(
+    str(kind.__struct_config__.tag)
+    for kind in (
+        events.ActiveMemoryChecked,
+        events.ActiveMemoriesExtracted,
+        events.DynamicQueriesGenerated,
+        events.MemoriesRecalled,
+        events.ReflectionGenerated,
+    )
+)
+"""Steps that quote what was said or is remembered: kept, and shown, as prompts are."""
+
 MOST_CALLS = 200
 MOST_STEPS = 400
 """Spans that a trace keeps, calls of models and others; of later ones it has the number."""
@@ -193,7 +205,9 @@ class Trace:
 
     def step(self, action: Action) -> None:
         """Note a step of the agent's thinking, as its event tells it."""
-        self._add(_Step((_now() - self._start) // 1000, 0, events.action_type(action), {"tertulia.action": action}))
+        name = events.action_type(action)
+        told = {} if self._detail == "spans" and name in QUOTING else {"tertulia.action": action}
+        self._add(_Step((_now() - self._start) // 1000, 0, name, told))
 
     def sound(self, name: str, begun_ns: int, attributes: dict[str, Any]) -> None:
         """Note work with sound that began at `begun_ns` of the performance counter and ends now."""

@@ -94,6 +94,8 @@ def read(path: Path) -> Document:
         WrongFile: the file cannot be read, or is neither YAML nor JSON.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise WrongFile([Problem(path, 1, 1, "This is no file.")])
         body = path.read_bytes()
         if len(body) > LARGEST_BYTES:
             raise WrongFile([Problem(path, 1, 1, f"The file has more than {LARGEST_BYTES} bytes.")])
@@ -116,6 +118,8 @@ def read(path: Path) -> Document:
         raise WrongFile([Problem(path, 1, 1, _sentence(str(error)))]) from None
     except RecursionError:
         raise WrongFile([Problem(path, 1, 1, "The file is nested too deeply.")]) from None
+    except (ValueError, OverflowError):  # an escape that is no character
+        raise WrongFile([Problem(path, 1, 1, "The file has an escape that stands for no character.")]) from None
 
 
 def _value(
@@ -136,7 +140,7 @@ def _value(
         return _mapping(path, loader, node, place, places)
     try:
         value: Any = cast("Any", loader).construct_object(node)
-    except (AttributeError, KeyError, ValueError):  # a tag that does not fit, or digits without end
+    except (AttributeError, KeyError, OverflowError, ValueError):  # a tag that does not fit, or digits without end
         raise WrongFile([Problem(path, *mark, "This value is not of its type.")]) from None
     return value
 

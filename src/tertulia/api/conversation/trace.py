@@ -75,9 +75,11 @@ def _get_trace(connection: Connection, actor: Actor, conversation_id: str, inter
 
 
 def _span(span: Span, *, shown: bool) -> TraceSpan:
-    told = {**span.attributes, **_texts(span)} if shown else span.attributes
+    attributes = {} if span.name in traces.QUOTING and not shown else {**span.attributes}
+    if shown:
+        attributes |= _texts(span)
     return TraceSpan(
-        id=span.id, parent_id=span.parent, name=span.name, start=span.start, ms=span.ms, attributes={**told}
+        id=span.id, parent_id=span.parent, name=span.name, start=span.start, ms=span.ms, attributes=attributes
     )
 
 

@@ -20,6 +20,7 @@ _COMMON_WORDS = (
     "will with you your"
 )
 _COMMON = frozenset(_COMMON_WORDS.split())
+_LONGEST_NUMBER = 18  # characters; a longer one does not fit into 64 bits
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _BEGINNING = 4
 _NO = re.compile(r"\b(no|not|none|never|nothing|don't|doesn't|haven't|isn't)\b", re.IGNORECASE)
@@ -55,7 +56,13 @@ def _value(schema: Schema, text: str) -> Any:
     kind = kinds if isinstance(kinds, str) else kinds[0]
     if kind in ("number", "integer"):
         number = _NUMBER.search(text)
-        return None if number is None else int(number[0]) if number[0].lstrip("-").isdecimal() else float(number[0])
+        return (
+            None
+            if number is None or len(number[0]) > _LONGEST_NUMBER
+            else int(number[0])
+            if number[0].lstrip("-").isdecimal()
+            else float(number[0])
+        )
     if kind == "boolean":
         return _NO.search(text) is None
     return text if kind == "string" else None
