@@ -23,6 +23,7 @@
     +-- InternalError             500  nobody foresaw it; the log has the rest
     +-- BrokenGraph               500  a graph leads to a place that is not there
     +-- LostInGraph               500  a turn finds no action state
+    +-- ToolMissing               500  a state names a tool, or a version of it, that is not there
     +-- Unavailable               503  try again later
     +-- TurnTooLong               503  a whole turn took too long; `error` event of a stream
     +-- ModelError                500  a language model failed; `error` event of a stream
@@ -237,6 +238,10 @@ class BrokenGraph(TertuliaError):
 
 class LostInGraph(TertuliaError):
     """A turn that finds no action state: its graph was stored before circles, and tools, were refused."""
+
+
+class ToolMissing(TertuliaError):
+    """A tool, or a version of it, that a state names and that is not there any more."""
 
 
 class Unavailable(TertuliaError):
