@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 ToolKind = Literal["code", "http", "mcp"]
-"""The ways to run a tool: code of the organization in a sandbox, an operation of an HTTP API, a tool of an MCP server."""
+"""The ways to run a tool: code in a sandbox, an operation of an HTTP API, a tool of an MCP server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class ToolRunner(Protocol):
     """A runner of one kind of tools."""
 
     async def call(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:
-        """Call a tool, and return its outcome. A failing tool is an outcome; a cancelled call stops the tool at once."""
+        """Call a tool, and return its outcome, failed or not. A cancelled call stops the tool at once."""
         ...
 
     async def aclose(self) -> None:
