@@ -5,6 +5,7 @@
     |   +-- BadRecording          400  a recording is empty, too long, or has no sound
     |   |   +-- NothingHeard      400  there is no speech in it
     |   +-- CodecsMissing         400  the server's extra `voice` is not installed
+    |   +-- BadTool               400  a tool's manifest, files or lock are wrong; names the field
     |   +-- StorageFull           400  conversations hold as many bytes as they may
     +-- Unauthorized              401  who are you?
     +-- Forbidden                 403  you may not
@@ -85,6 +86,10 @@ class CodecsMissing(BadRequest):
 
     def __init__(self, detail: str = "This server has no codecs: its extra `voice` is not installed.") -> None:
         super().__init__(detail)
+
+
+class BadTool(BadRequest):
+    """A tool's project that cannot be published: its manifest, its files or its lock are wrong."""
 
 
 class StorageFull(BadRequest):
