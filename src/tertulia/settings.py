@@ -9,6 +9,8 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +25,27 @@ from pydantic_settings import (
 )
 
 _ORIGIN = re.compile(r"\*|https?://[a-z0-9.\[\]:-]+|[a-z][a-z0-9+.-]*://[a-z0-9.-]+", re.ASCII)
+
+
+_PORT = r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
+_TARGET = re.compile(rf"\[([^\[\]]+)\]{_PORT}|([^:\[\]]+){_PORT}|([^\[\]]+)", re.ASCII)
+_HOST_NAME = re.compile(r"([\w-]+\.)*[a-z][\w-]*", re.ASCII | re.IGNORECASE)
+
+
+def _parts(value: object) -> object:
+    """Split what is separated by commas. Return its parts, and what is no text as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _is_target(text: str) -> bool:
+    """Return True for a host or a network, with or without a port."""
+    found = _TARGET.fullmatch(text)
+    if found is None:
+        return False
+    host = next(filter(None, found.groups()))
+    with suppress(ValueError):
+        return bool(ip_network(host, strict=False))
+    return _HOST_NAME.fullmatch(host) is not None
 
 
 class Group(BaseModel):
@@ -129,6 +152,27 @@ class RelaySettings(Group):
     """Where this host's workers listen and are reached; with several hosts, an address that the others see."""
 
 
+class ToolSettings(Group):
+    """What tools may do."""
+
+    allow: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts and networks that tools and MCP servers may be at although they are not public, separated by commas:
+    `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `weather.internal`. Without a port, at each."""
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
+
+    @field_validator("allow")
+    @classmethod
+    def _check_allowed(cls, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in allowed:
+            if not _is_target(entry):
+                raise ValueError("write addresses as 127.0.0.1:8080, 10.0.0.0/8, [fd00::1]:443 or weather.internal")
+        return allowed
+
+
 class Settings(BaseSettings):
     """All settings of a process; frozen after it has started."""
 
@@ -186,6 +230,7 @@ class Settings(BaseSettings):
     turn: TurnSettings = TurnSettings()
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()
+    tools: ToolSettings = ToolSettings()
 
     @field_validator("cors_origins")
     @classmethod
@@ -198,7 +243,7 @@ class Settings(BaseSettings):
     @field_validator("model", "model_fast", "model_names", "voice", "windows", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value)
 
     def window(self, model: str) -> int | None:
         """Get the window of a model of this name, in tokens. Returns None if no setting names it."""
