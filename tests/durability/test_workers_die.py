@@ -22,7 +22,7 @@ import pytest
 
 from durability.lives import LEASE_S, PATIENCE_S, Answer, Installation, Request, User, check_whole
 from durability.test_crash import SEED
-from support.commands import TERTULIA, is_worker
+from support.commands import TERTULIA, workers_of
 from support.server import settings_of
 from tertulia.storage.tables import interactions
 
@@ -87,7 +87,7 @@ class Hosts(Installation):
     def _serving(self) -> list[psutil.Process]:
         if self._workers == 1:
             return [host for host in self._hosts if self._is_up(host)]
-        return [each for host in self._hosts for each in host.children() if is_worker(each) and self._is_up(each)]
+        return [each for host in self._hosts for each in workers_of(host) if self._is_up(each)]
 
     def _is_up(self, process: psutil.Process) -> bool:
         """True once the process listens to other workers, which it does last."""

@@ -16,7 +16,7 @@ import httpx2
 import psutil
 import pytest
 
-from support.commands import PATIENCE_S, Command, Start
+from support.commands import PATIENCE_S, Command, Start, workers_of
 from support.supervised import VARIABLE
 
 TESTS = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ class Supervised:
     url: str
 
     def workers(self) -> set[int]:
-        return {child.pid for child in psutil.Process(self.process.pid).children() if "spawn_main" in _command(child)}
+        return {worker.pid for worker in workers_of(psutil.Process(self.process.pid))}
 
     def answering(self) -> int | None:
         """The worker that answers a new connection; None if none does."""
@@ -45,12 +45,6 @@ class Supervised:
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / "log").read_text().splitlines() if line.startswith("{")]
-
-
-def _command(process: psutil.Process) -> str:
-    with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -88,7 +82,7 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
     yield make
     for each in running:
         with suppress(psutil.Error):
-            for child in psutil.Process(each.process.pid).children():
+            for child in psutil.Process(each.process.pid).children(recursive=True):
                 child.kill()
         each.process.kill()
         each.process.wait()
@@ -119,7 +113,8 @@ def test_start_death_replacement_and_end_of_workers_are_lines_of_the_log(supervi
     served.process.wait(2 * PATIENCE_S)
 
     def told(event: str, *names: str) -> list[tuple[Any, ...]]:
-        return [tuple(line[name] for name in names) for line in served.log() if line["event"] == event]
+        lines = [line for line in served.log() if line["event"] == event and set(names) <= set(line)]
+        return [tuple(line[name] for name in names) for line in lines]
 
     died = "worker died, another one starts"
     assert told(died, "level", "worker", "status", "answered") == [("warning", victim, -signal.SIGKILL, True)]
@@ -130,7 +125,7 @@ def test_start_death_replacement_and_end_of_workers_are_lines_of_the_log(supervi
 
 
 def test_others_are_replaced_while_a_replacement_hangs_and_that_one_has_a_limit(supervise: Supervise) -> None:
-    served = supervise(3, start_s=25)
+    served = supervise(3, start_s=12)
     until(lambda: served.ready() == 3)
     first = served.workers()
     (served.folder / "hang-0").touch()
@@ -153,6 +148,17 @@ def test_a_start_that_fails_is_tried_again_and_healthy_workers_stay(supervise: S
     until(lambda: served.ready() == 3)
     assert stays in served.workers()
     assert not list(served.folder.glob("fail-*"))
+
+
+def test_workers_are_replaced_if_the_process_that_forks_them_is_killed(supervise: Supervise) -> None:
+    served = supervise(2)
+    until(lambda: served.ready() == 2)
+    first = served.workers()
+    (nursery,) = {psutil.Process(pid).ppid() for pid in first}
+    os.kill(nursery, signal.SIGKILL)
+    until(lambda: served.ready() == 4)
+    assert served.answering() not in {None, *first}
+    assert not [pid for pid in first if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
 def test_the_parent_ends_if_no_worker_can_start(supervise: Supervise, tmp_path: Path) -> None:

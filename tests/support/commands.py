@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,8 +74,7 @@ class Process:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that serve, where it has started several."""
-        children = psutil.Process(self.process.pid).children()
-        return [child for child in children if is_worker(child)]
+        return workers_of(psutil.Process(self.process.pid))
 
     def client_of(self, worker: psutil.Process | None, **headers: str) -> httpx2.Client:
         """A client whose one connection ends at this worker: the others stand still while it is made. It is kept."""
@@ -91,11 +91,12 @@ class Process:
         return client
 
 
-def is_worker(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has ended
-        return False
+def workers_of(server: psutil.Process) -> list[psutil.Process]:
+    """The processes that serve for a server: the children of the child that forks them."""
+    with suppress(psutil.Error):  # one has ended meanwhile
+        nurseries = [child for child in server.children() if "forkserver" in " ".join(child.cmdline())]
+        return [worker for nursery in nurseries for worker in nursery.children()]
+    return []
 
 
 Start = Callable[..., Process]
