@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from tertulia.tools import launch, scratch
@@ -87,7 +88,7 @@ class Pool:
         await asyncio.to_thread(self._folder.close)
 
     async def _start(self, version: Version) -> ForkServer:
-        slot = next(number for number in range(len(self._servers) + 1) if number not in self._slots.values())
+        slot = next(number for number in count() if number not in self._slots.values())
         user = self._host.user(slot)
         folder = self._folder.make(user)
         started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
