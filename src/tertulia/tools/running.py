@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tertulia.tools import network, outcome, scratch
+from tertulia.tools import answers, network, scratch
 from tertulia.tools.confinement.calling import LENGTH_BYTES
 from tertulia.tools.fork_server import ForkServer
 from tertulia.tools.launch import KILOBYTE, MEGABYTE
@@ -93,9 +93,9 @@ class RunningCall:
                 return await self._first(watched)
         except TimeoutError:
             text = f"The tool has not answered in {limits.wall_seconds} seconds."
-            return outcome.failed("TimeLimitExceeded", text, self._ms())
+            return answers.failed("TimeLimitExceeded", text, self._ms())
         except _Breach as breach:
-            return outcome.failed(breach.kind, str(breach), self._ms())
+            return answers.failed(breach.kind, str(breach), self._ms())
 
     def kill(self) -> None:
         """Kill the call's process; if it may have started others, the whole group."""
@@ -143,13 +143,13 @@ class RunningCall:
         if not await self._greeted():
             await self._server.status(self._number, _STATUS_S)
             failure = self._server.failure
-            return None if failure is None else outcome.of_failure(failure, self._job.hidden, self._ms())
+            return None if failure is None else answers.of_failure(failure, self._job.hidden, self._ms())
         with suppress(BrokenPipeError, ConnectionResetError):
             await self._loop.sock_sendall(self._channel, _request(self._job.call))
         answer = await self._answer()
         if isinstance(answer, bytes):
             most = self._job.manifest.limits.answer_kb * KILOBYTE
-            return outcome.of_answer(answer, most, self._hidden(), self._ms())
+            return answers.of_answer(answer, most, self._hidden(), self._ms())
         return answer
 
     async def _answer(self) -> bytes | ToolFailed:
@@ -164,13 +164,13 @@ class RunningCall:
                 piece = b""
             if not piece:
                 status = await self._server.status(self._number, _STATUS_S)
-                return outcome.of_death(status, limits.cpu_seconds, self._ms())
+                return answers.of_death(status, limits.cpu_seconds, self._ms())
             answer += piece
             if length is None and len(answer) >= LENGTH_BYTES:
                 length = int.from_bytes(answer[:LENGTH_BYTES], "big")
             if (length or 0) > most:
                 text = f"The answer has more than {limits.answer_kb} kB."
-                return outcome.failed("AnswerTooLarge", text, self._ms())
+                return answers.failed("AnswerTooLarge", text, self._ms())
         return bytes(answer[LENGTH_BYTES : length + LENGTH_BYTES])
 
     async def _greeted(self) -> bool:

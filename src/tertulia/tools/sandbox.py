@@ -6,9 +6,9 @@ from pathlib import Path
 import structlog
 
 from tertulia.errors import BadTool
+from tertulia.tools import answers
 from tertulia.tools import host as hosts
 from tertulia.tools import manifest as manifests
-from tertulia.tools import outcome
 from tertulia.tools.fork_server import ForkServer
 from tertulia.tools.host import Host
 from tertulia.tools.network import Connect
@@ -53,14 +53,14 @@ class Sandbox:
             async with asyncio.timeout(PATIENCE_S):
                 await self._room.acquire()
         except TimeoutError:
-            return outcome.failed("SandboxBusy", "Too many tools are running; try again later.")
+            return answers.failed("SandboxBusy", "Too many tools are running; try again later.")
         try:
             return await self._call(program, call)
         except (NotPrepared, BadTool) as error:
-            return outcome.failed("ToolNotPrepared", str(error))
+            return answers.failed("ToolNotPrepared", str(error))
         except OSError as error:
             log.warning("tool_not_started", tool=program.name, version=program.version, error=type(error).__name__)
-            return outcome.failed("SandboxFailed", "The server could not start the tool.")
+            return answers.failed("SandboxFailed", "The server could not start the tool.")
         finally:
             self._room.release()
 
@@ -76,7 +76,7 @@ class Sandbox:
     async def _call(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:
         host, packages, pool = await self._open()
         if not host.confines:
-            return outcome.failed("SandboxUnavailable", UNCONFINED)
+            return answers.failed("SandboxUnavailable", UNCONFINED)
         manifest = manifests.read({**program.definition, "input_schema": dict(program.input_schema)})
         prepared = await packages.prepare(program.digest)
         key = (program.organization, program.name, program.version, program.digest)
@@ -125,4 +125,4 @@ async def _end(pool: Pool, server: ForkServer, running: RunningCall) -> None:
 
 
 def _died() -> ToolFailed:
-    return outcome.failed("ToolDied", "The tool's process ends before it takes a call.")
+    return answers.failed("ToolDied", "The tool's process ends before it takes a call.")
