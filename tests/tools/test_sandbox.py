@@ -149,6 +149,7 @@ async def test_a_cancelled_call_is_gone_within_a_second_and_the_next_is_answered
     archive, program = sandboxes.packed(sandboxes.project(code))
     async with sandboxes.opened(host, archive) as sandbox:
         assert output(await sandbox.call(program, sandboxes.arguments(s=0))) == "rested"
+        await until(lambda: not sandbox._ending)
         before = confined()
         task = asyncio.create_task(sandbox.call(program, sandboxes.arguments(s=60)))
         await until(lambda: len(confined()) > len(before))
@@ -329,11 +330,13 @@ async def test_nothing_of_a_tool_outlives_a_server_that_is_killed_and_the_next_s
 
 def confined(parent: int | None = None) -> list[int]:
     """List the confined processes below this one, or below another."""
-    try:
-        below = psutil.Process(parent or os.getpid()).children(recursive=True)
-        return sorted(process.pid for process in below if "confinement import boot" in " ".join(process.cmdline()))
-    except psutil.Error:
-        return []
+    found: list[int] = []
+    with suppress(psutil.Error):
+        for process in psutil.Process(parent or os.getpid()).children(recursive=True):
+            with suppress(psutil.Error):
+                if "confinement import boot" in " ".join(process.cmdline()):
+                    found.append(process.pid)
+    return sorted(found)
 
 
 async def until(holds: Any) -> None:

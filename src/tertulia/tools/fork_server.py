@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from tertulia.tools.launch import Started
 
 _MOST_BYTES = 200_000
 _ENDING_S = 2.0
+_ENDED_BY_SIGNAL = 128
 RECYCLED_AFTER = 1000
 """Calls after which a process is replaced by a fresh one."""
 
@@ -29,6 +31,7 @@ class ForkServer:
         self.user = user
         self.dead = False
         self.failure: dict[str, Any] | None = None
+        self.has_loaded = False
         self.running = 0
         self.served = 0
         self.idle_since = 0.0
@@ -61,6 +64,16 @@ class ForkServer:
             async with asyncio.timeout(patience_s):
                 return await asyncio.shield(self._ends[number])
         return None
+
+    async def last_status(self) -> int | None:
+        """Wait for the end of the process itself, which has hung up. Return its wait status, None if it lives on."""
+        try:
+            code = await asyncio.to_thread(self._process.wait, _ENDING_S)
+        except subprocess.TimeoutExpired:
+            return None
+        if code > _ENDED_BY_SIGNAL:  # so bubblewrap tells the signal that ended what it had started
+            return code - _ENDED_BY_SIGNAL
+        return -code if code < 0 else code << 8
 
     def forget(self, number: int) -> None:
         """Forget a call that is over."""

@@ -74,7 +74,7 @@ class Host:
 
     def reaches(self, rights: int) -> Rules:
         """List the host's folders that hold all the above. Return them with these rights."""
-        folders = ("/usr", *_LIBRARIES, "/bin", "/etc", self.prefix)
+        folders = dict.fromkeys(map(os.path.realpath, ("/usr", "/lib", "/lib64", "/bin", "/etc", self.prefix)))
         return (*[(folder, rights) for folder in folders], ("/dev", landlock.USE | landlock.LIST))
 
     def wrapped(self, command: list[str], reads: list[str], owns: str) -> list[str]:

@@ -70,6 +70,7 @@ class RunningCall:
         self._output, their_output = os.pipe()
         self._pidfd = -1
         self._pid = 0
+        self._has_met = False
         with theirs, their_line:
             self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             for descriptor in (self._channel.fileno(), self._line.fileno(), self._output):
@@ -98,16 +99,18 @@ class RunningCall:
             return answers.failed(breach.kind, str(breach), self._ms())
 
     def kill(self) -> None:
-        """Kill the call's process; if it may have started others, the whole group."""
-        if self._job.manifest.limits.processes > 1 or self._pidfd < 0:
+        """Kill the call's process, if it is known yet; if it may have started others, the whole group."""
+        if self._job.manifest.limits.processes > 1:
             self._server.kill()
-            return
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        elif self._pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def end(self) -> None:
         """Wait until nothing of the killed call is left, and remove its folder."""
         try:
+            if self._pidfd < 0 and not self._server.dead:
+                await self._kill_when_known()
             if self._pidfd >= 0:
                 await self._gone()
         finally:
@@ -141,9 +144,8 @@ class RunningCall:
     async def _exchange(self) -> ToolOutcome | None:
         """Greet the process, hand the call over, read the answer. Return the outcome, None if nothing has begun."""
         if not await self._greeted():
-            await self._server.status(self._number, _STATUS_S)
-            failure = self._server.failure
-            return None if failure is None else answers.of_failure(failure, self._job.hidden, self._ms())
+            return await self._not_begun()
+        self._server.has_loaded = True
         with suppress(BrokenPipeError, ConnectionResetError):
             await self._loop.sock_sendall(self._channel, _request(self._job.call))
         answer = await self._answer()
@@ -151,6 +153,16 @@ class RunningCall:
             most = self._job.manifest.limits.answer_kb * KILOBYTE
             return answers.of_answer(answer, most, self._hidden(), self._ms())
         return answer
+
+    async def _not_begun(self) -> ToolFailed | None:
+        """Find out why the process has not begun the call. Return None if another process may."""
+        await self._server.status(self._number, _STATUS_S)
+        if self._server.failure is not None:
+            return answers.of_failure(self._server.failure, self._job.hidden, self._ms())
+        if self._server.has_loaded:
+            return None
+        self._server.kill()
+        return answers.of_death(await self._server.last_status(), self._job.manifest.limits.cpu_seconds, self._ms())
 
     async def _answer(self) -> bytes | ToolFailed:
         limits = self._job.manifest.limits
@@ -176,6 +188,7 @@ class RunningCall:
     async def _greeted(self) -> bool:
         """Wait for the process's greeting, by which the kernel tells its id. Return False if none comes."""
         greeting, ancillary, _, _ = await _readable(self._loop, self._channel.fileno(), self._receive_greeting)
+        self._has_met = True
         if not greeting:
             return False
         for level, kind, content in ancillary:
@@ -240,6 +253,15 @@ class RunningCall:
         reason = scratch.excess(self._folder, most)
         if reason or sum(map(scratch.removed_but_open, group)) > most:
             raise _Breach("DiskExceeded", reason or f"The tool has written more than {most} bytes.")
+
+    async def _kill_when_known(self) -> None:
+        """Kill a process that has not greeted yet when it does; kill the whole group if it does not at all."""
+        try:
+            async with asyncio.timeout(_STATUS_S):
+                if not self._has_met and await self._greeted():
+                    self.kill()
+        except TimeoutError:
+            self._server.kill()
 
     async def _gone(self) -> None:
         """Wait until the process has ended; kill the whole group if it does not."""

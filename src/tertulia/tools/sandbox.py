@@ -102,10 +102,9 @@ class Sandbox:
             return await running.run()
         finally:
             running.kill()
-            task = asyncio.create_task(_end(pool, server, running))
+            task = asyncio.create_task(_end(pool, server, running))  # an answer does not wait for that
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
-            await asyncio.shield(task)
 
     async def _open(self) -> tuple[Host, Packages, Pool]:
         async with self._opening:

@@ -71,7 +71,7 @@ def confine(configuration: Mapping[str, Any]) -> None:
     kernel.drop_capabilities()
     version = landlock.abi()
     if version:
-        landlock.restrict(configuration["rules"])
+        landlock.restrict(landlock.make_ruleset(configuration["rules"]))
     rules = seccomp.common_rules(version >= landlock.SIGNALS_ABI, version >= landlock.TRUNCATE_ABI)
     seccomp.install(seccomp.program(kernel.MACHINE, rules))
 
@@ -95,6 +95,7 @@ def _serve(control: _socket.socket, ended: int, configuration: Mapping[str, Any]
     poll = select.poll()
     poll.register(control.fileno(), select.POLLIN)
     poll.register(ended, select.POLLIN)
+    walls = calling.Walls(configuration)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
         if ended in ready:
@@ -110,10 +111,11 @@ def _serve(control: _socket.socket, ended: int, configuration: Mapping[str, Any]
                 signal.set_wakeup_fd(-1)
                 os.close(ended)
                 control.close()
-                calling.answer(tool, configuration, message, descriptors)
+                calling.answer(tool, configuration, walls, message, descriptors)
             running[child] = message["number"]
             for descriptor in descriptors:
                 os.close(descriptor)
+            walls.renew()
 
 
 def _receive(control: _socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -55,6 +55,31 @@ class Tool:
         self.connect = connect
 
 
+class Walls:
+    """The ruleset of the next call, made ahead, since a process that was just forked does everything slowly."""
+
+    __slots__ = ("_own", "_rules", "_ruleset")
+
+    def __init__(self, configuration: Mapping[str, Any]) -> None:
+        self._rules = configuration["call_rules"]
+        self._own = landlock.own_rights()
+        self._ruleset = -1
+        if landlock.abi():
+            self._ruleset = landlock.make_ruleset(self._rules)
+
+    def renew(self) -> None:
+        """Make the ruleset anew when a call has taken it."""
+        if self._ruleset >= 0:
+            os.close(self._ruleset)
+            self._ruleset = landlock.make_ruleset(self._rules)
+
+    def close(self, folder: str) -> None:
+        """Confine this process, that of a call, to what all calls read and to its own folder."""
+        if self._ruleset >= 0:
+            landlock.add(self._ruleset, folder, self._own)
+            landlock.restrict(self._ruleset)
+
+
 def load(configuration: Mapping[str, Any]) -> Callable[..., Any]:
     """Load the tool, and what it depends on. Return its function.
 
@@ -77,13 +102,13 @@ def load(configuration: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def answer(
-    tool: Tool, configuration: Mapping[str, Any], message: Mapping[str, Any], descriptors: list[int]
+    tool: Tool, configuration: Mapping[str, Any], walls: Walls, message: Mapping[str, Any], descriptors: list[int]
 ) -> NoReturn:
     """Run the function for one call, write its answer, and end this process."""
     channel = descriptors[0]
     try:
         os.write(channel, HELLO)
-        _confine_further(configuration, message["folder"], tool.filter)
+        _confine_further(walls, message["folder"], tool.filter)
         os.dup2(descriptors[1], 1)
         os.dup2(descriptors[1], 2)
         given = json.loads(_read_exactly(channel, int.from_bytes(_read_exactly(channel, LENGTH_BYTES), "big")))
@@ -125,12 +150,11 @@ def _own_frames(trace: TracebackType | None, project: str) -> list[str]:
     return frames if left_out <= 0 else [*frames[:half], f"... {left_out} more ...", *frames[-half:]]
 
 
-def _confine_further(configuration: Mapping[str, Any], folder: str, tool_filter: bytes) -> None:
+def _confine_further(walls: Walls, folder: str, tool_filter: bytes) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(folder)
-    if landlock.abi():
-        landlock.restrict([*configuration["call_rules"], (folder, landlock.OWN)])
+    walls.close(folder)
     seccomp.install(tool_filter)
 
 

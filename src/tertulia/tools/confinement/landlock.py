@@ -52,8 +52,10 @@ def abi() -> int:
         return 0
 
 
-def restrict(rules: Iterable[tuple[str, int]]) -> None:
-    """Confine this process to files beneath these paths, each with its rights. A path that is not there is left out.
+def make_ruleset(rules: Iterable[tuple[str, int]]) -> int:
+    """Make a ruleset: files beneath these paths, each with its rights. A path that is not there is left out.
+
+    Return its descriptor.
 
     Raises:
         OSError: the kernel refuses.
@@ -63,21 +65,34 @@ def restrict(rules: Iterable[tuple[str, int]]) -> None:
     attributes = _RulesetAttributes(handled, _from(version, 4, _NET), _from(version, SIGNALS_ABI, _SCOPED))
     size = 24 if version >= SIGNALS_ABI else 16 if version >= 4 else 8
     ruleset = kernel.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
-    try:
-        for path, rights in rules:
-            with contextlib.suppress(FileNotFoundError):
-                _add(ruleset, path, rights & handled)
-        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        kernel.syscall(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
+    for path, rights in rules:
+        with contextlib.suppress(FileNotFoundError):
+            add(ruleset, path, rights & handled)
+    return ruleset
 
 
-def _from(version: int, first: int, rights: int) -> int:
-    return rights if version >= first else 0
+def restrict(ruleset: int) -> None:
+    """Confine this process, which has no new privileges any more, by a ruleset.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    kernel.syscall(_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
 
 
-def _add(ruleset: int, path: str, rights: int) -> None:
+def own_rights() -> int:
+    """List the rights to a folder of one's own. Return those of `OWN` that the kernel knows."""
+    version = abi()
+    return OWN & (_FIRST | _from(version, 2, _REFER) | _from(version, TRUNCATE_ABI, _TRUNCATE))
+
+
+def add(ruleset: int, path: str, rights: int) -> None:
+    """Add files to a ruleset that restricts nobody yet.
+
+    Raises:
+        OSError: the path cannot be opened, or the kernel refuses.
+    """
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         is_folder = (os.fstat(opened).st_mode & 0o170000) == 0o040000
@@ -85,3 +100,7 @@ def _add(ruleset: int, path: str, rights: int) -> None:
         kernel.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), 0)
     finally:
         os.close(opened)
+
+
+def _from(version: int, first: int, rights: int) -> int:
+    return rights if version >= first else 0
