@@ -23,6 +23,7 @@ from bench.measures import (
     scaling,
     start,
     streams,
+    tools,
     trace,
     voice,
 )
@@ -39,6 +40,7 @@ SUBJECTS: dict[str, Callable[[Setting], Section]] = {
     "first-piece": first_piece.measure,
     "voice": voice.measure,
     "conversation": conversation.measure,
+    "tools": tools.measure,
     "peers": peers.measure,
 }
 

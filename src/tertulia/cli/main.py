@@ -292,6 +292,22 @@ def migrate(data: Data = None) -> None:
     installation.migrate(load_settings(data))
 
 
+@app.command(short_help="Say what this host gives: confinement of tools, extras, weights")
+def doctor(data: Data = None) -> None:
+    """Say what this host gives, a line each: how tool code is confined, uv, the extras, the weights of models.
+
+    The exit status is 1 if tool code cannot be confined.
+    """
+    from tertulia.cli import doctor as doctors
+    from tertulia.cli.options import load_settings
+
+    confines, found = doctors.examine(load_settings(data))
+    for name, text in found:
+        print(f"{name:<14} {text}")
+    if not confines:
+        raise typer.Exit(FAILED)
+
+
 @keys.command("rotate")
 def rotate(data: Data = None) -> None:
     """Sign with a new key from now on; tokens that are out stay good until they expire."""

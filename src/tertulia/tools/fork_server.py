@@ -1,0 +1,133 @@
+"""The process of one tool version, as the server holds it: calls go in by a socket, and it can be killed whole."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from tertulia.tools import scratch
+from tertulia.tools.launch import Started
+
+_MOST_BYTES = 200_000
+_ENDING_S = 2.0
+_ENDED_BY_SIGNAL = 128
+RECYCLED_AFTER = 1000
+"""Calls after which a process is replaced by a fresh one."""
+
+
+class ForkServer:
+    """A confined process that forks for each call. It is dead when it has hung up, or has said what makes no sense."""
+
+    def __init__(self, started: Started, folder: Path, user: int | None) -> None:
+        self._process = started.process
+        self._control = started.control
+        self.folder = folder
+        self.user = user
+        self.dead = False
+        self.failure: dict[str, Any] | None = None
+        self.has_loaded = False
+        self.running = 0
+        self.served = 0
+        self.idle_since = 0.0
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._control, self._receive)
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is that of its group too."""
+        return self._process.pid
+
+    def begin(self, descriptors: Sequence[int]) -> tuple[int, Path]:
+        """Have a call begun in a folder of its own, with these descriptors. Return its number and the folder.
+
+        Raises:
+            OSError: the process takes no more calls, or the folder cannot be made.
+        """
+        self.served += 1
+        number = self.served
+        folder = scratch.make(self.folder, str(number), self.user)
+        self._ends[number] = self._loop.create_future()
+        message = json.dumps({"number": number, "folder": str(folder)}).encode()
+        socket.send_fds(self._control, [message], list(descriptors))
+        return number, folder
+
+    async def status(self, number: int, patience_s: float) -> int | None:
+        """Wait for the end of a call's process. Return its wait status, None if it is not told in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                return await asyncio.shield(self._ends[number])
+        return None
+
+    async def last_status(self) -> int | None:
+        """Wait for the end of the process itself, which has hung up. Return its wait status, None if it lives on."""
+        try:
+            code = await asyncio.to_thread(self._process.wait, _ENDING_S)
+        except subprocess.TimeoutExpired:
+            return None
+        if code > _ENDED_BY_SIGNAL:  # so bubblewrap tells the signal that ended what it had started
+            return code - _ENDED_BY_SIGNAL
+        return -code if code < 0 else code << 8
+
+    def forget(self, number: int) -> None:
+        """Forget a call that is over."""
+        self._ends.pop(number, None)
+
+    def kill(self) -> None:
+        """Kill the process and all that it has started."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._hang_up()
+
+    async def aclose(self) -> None:
+        """Kill the process and all that it has started, wait for its end, and remove its folder."""
+        self.kill()
+        await asyncio.to_thread(self._reap)
+
+    def _reap(self) -> None:
+        self._process.wait(_ENDING_S)
+        with suppress(OSError):
+            scratch.remove(self.folder)
+
+    def _hang_up(self) -> None:
+        if not self.dead:
+            self.dead = True
+            self._loop.remove_reader(self._control)
+            self._control.close()
+        for end in self._ends.values():
+            if not end.done():
+                end.set_result(-1)
+
+    def _receive(self) -> None:
+        try:
+            message: object = json.loads(self._control.recv(_MOST_BYTES))
+        except BlockingIOError:
+            return
+        except (OSError, ValueError, RecursionError):
+            message = None
+        if not self._understood(message):
+            self.kill()
+
+    def _understood(self, message: object) -> bool:
+        """Take a message in. Return False for the end, and for what an honest process does not say."""
+        if not isinstance(message, dict):
+            return False
+        told = cast("dict[str, Any]", message)
+        failed = told.get("failed")
+        if isinstance(failed, dict):
+            self.failure = cast("dict[str, Any]", failed)
+            return False
+        number, status = told.get("ended"), told.get("status")
+        end = self._ends.get(number) if isinstance(number, int) else None
+        if not isinstance(status, int) or (end is None and not 0 < cast("int", number) <= self.served):
+            return False
+        if end is not None and not end.done():
+            end.set_result(status)
+        return True

@@ -1,0 +1,43 @@
+"""`tertulia doctor` says in a line each what this host gives to tools."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from support.commands import run_here
+from tertulia.cli import doctor
+from tertulia.tools import host as hosts
+from tertulia.tools.host import Host
+
+FULL = Host(landlock=7, seccomp=True, bubblewrap="/usr/bin/bwrap", python="p", prefix="p", stdlib="s", users=0)
+
+
+def test_the_command_says_what_there_is(tmp_path: Path) -> None:
+    done = run_here(["doctor", "--data", str(tmp_path)], "", {})
+
+    names = [line[:14].strip() for line in done.stdout.splitlines()]
+    assert names[:6] == ["tool code", "Landlock", "seccomp", "bubblewrap", "users", "uv"]
+    assert done.returncode == (0 if hosts.probe().confines else 1)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "whole"),
+    [
+        (FULL, "confined by Landlock, seccomp, bubblewrap, limits"),
+        (replace(FULL, bubblewrap=""), "confined by Landlock, seccomp, limits"),
+        (replace(FULL, landlock=0), "confined by seccomp, bubblewrap, limits"),
+        (
+            replace(FULL, landlock=0, bubblewrap=""),
+            "refused: this host cannot confine it; HTTP tools and MCP tools work",
+        ),
+        (replace(FULL, seccomp=False), "refused: this host cannot confine it; HTTP tools and MCP tools work"),
+    ],
+)
+def test_the_whole_is_told_first(host: Host, whole: str) -> None:
+    told = dict(doctor.describe(host))
+
+    assert told["tool code"] == whole
+    assert (told["Landlock"].startswith("missing")) == (host.landlock == 0)
+    assert (told["seccomp"] == "yes") == host.seccomp
