@@ -30,12 +30,14 @@ from tertulia.tools.values import ToolCall, ToolFailed, ToolProgram, ToolSucceed
 from tools.web import Answer, Asked, answer, web
 
 KEY = "0123456789abcdef"
+NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trust in no certificate at all, which is made in no time."""
 
 
 def call_of(
     arguments: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None, **more: Any
 ) -> ToolCall:
-    named = {"user_variables": {}, "secret_user_variables": {}, **more}
+    named: dict[str, Any] = {"user_variables": {}, "secret_user_variables": {}, **more}
     return ToolCall(arguments or {}, KEY, environment or {}, **named)
 
 
@@ -53,7 +55,7 @@ async def tools(*allowed: str, certificates: ssl.SSLContext | None = None) -> As
 
 
 async def ask(url: str, definition: Mapping[str, Any], call: ToolCall, *allowed: str) -> ToolSucceeded | ToolFailed:
-    async with tools(*(allowed or ("127.0.0.1",))) as made:
+    async with tools(*(allowed or ("127.0.0.1",)), certificates=NOBODY) as made:
         return await made.call(program({"url": url, **definition}), call)
 
 
@@ -442,7 +444,7 @@ async def test_a_cancelled_call_hangs_up():
         await asyncio.Event().wait()
         return b""
 
-    async with web(answering) as server, tools("127.0.0.1") as made:
+    async with web(answering) as server, tools("127.0.0.1", certificates=NOBODY) as made:
         calling = asyncio.create_task(made.call(program({"url": server.url}), call_of()))
         await arrived.wait()
         calling.cancel()
@@ -452,7 +454,10 @@ async def test_a_cancelled_call_hangs_up():
 
 
 async def test_cookies_of_one_call_are_not_sent_with_another():
-    async with web(saying(answer("{}", Set_Cookie="session=1"))) as server, tools("127.0.0.1") as made:
+    async with (
+        web(saying(answer("{}", Set_Cookie="session=1"))) as server,
+        tools("127.0.0.1", certificates=NOBODY) as made,
+    ):
         for _ in range(2):
             await made.call(program({"url": server.url}), call_of())
     assert [asked.headers.get("cookie") for asked in server.asked] == [None, None]

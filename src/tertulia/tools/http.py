@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import zlib
 from contextlib import aclosing, suppress
+from functools import cached_property
 
 import httpx2
 
@@ -25,7 +26,13 @@ class HttpTools:
     """The runner of HTTP tools. Connections are shared, cookies are not kept, and no call is repeated."""
 
     def __init__(self, connector: Connector, certificates: ssl.SSLContext | None = None) -> None:
-        self._transport = JudgedTransport(connector, certificates)
+        self._connector = connector
+        self._certificates = certificates
+
+    @cached_property
+    def _transport(self) -> JudgedTransport:
+        """The pool of connections, made for the first call: reading the certificates takes a tenth of a second."""
+        return JudgedTransport(self._connector, self._certificates)
 
     async def call(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:
         """Send the request of a call. Return its answer, or why there is none."""
@@ -34,7 +41,8 @@ class HttpTools:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._transport.aclose()
+        if "_transport" in self.__dict__:
+            await self._transport.aclose()
 
     async def _answer(self, operation: HttpOperation, call: ToolCall) -> str:
         request = request_of(operation, call)

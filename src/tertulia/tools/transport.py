@@ -35,7 +35,7 @@ class _JudgedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._network = httpcore2.AnyIOBackend()
+        self._network: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
