@@ -173,6 +173,26 @@ class ToolSettings(Group):
         return allowed
 
 
+class McpServer(Group):
+    """An MCP server that is a command of the operator's: it runs as the server itself does, without confinement."""
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The command and its arguments."""
+    env: dict[str, str] = {}
+    """What its environment has beside `PATH`, `HOME`, `LANG`, `LC_ALL`, `TMPDIR` and `TZ`."""
+    cwd: str | None = None
+    """The folder it starts in."""
+    organizations: tuple[str, ...] = ()
+    """The organizations whose tools may use it; empty: all."""
+
+
+class McpSettings(Group):
+    """MCP servers."""
+
+    servers: dict[str, McpServer] = {}
+    """Commands that speak MCP over their standard input and output, by name, as JSON."""
+
+
 class Settings(BaseSettings):
     """All settings of a process; frozen after it has started."""
 
@@ -231,6 +251,7 @@ class Settings(BaseSettings):
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()
     tools: ToolSettings = ToolSettings()
+    mcp: McpSettings = McpSettings()
 
     @field_validator("cors_origins")
     @classmethod

@@ -168,10 +168,9 @@ class HttpOperation(Definition):
         return self
 
 
-class McpTool(Definition):
-    """A tool of an MCP server: of one at a URL, or of one that the operator's settings name."""
+class McpPlace(Definition):
+    """An MCP server: one at a URL, or one that the operator's settings name."""
 
-    tool: Annotated[str, Field(min_length=1, max_length=256)]
     url: Annotated[str, Field(max_length=2000)] | None = None
     server: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     authorization: Authorization | None = None
@@ -195,6 +194,12 @@ class McpTool(Definition):
         if url is not None:
             checked_url(url)
         return url
+
+
+class McpTool(McpPlace):
+    """A tool of an MCP server."""
+
+    tool: Annotated[str, Field(min_length=1, max_length=256)]
 
 
 def checked_url(text: str) -> httpx2.URL:
