@@ -153,7 +153,7 @@ class RelaySettings(Group):
 
 
 class ToolSettings(Group):
-    """What tools may do."""
+    """Tools, and where they may be."""
 
     allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and networks that tools and MCP servers may be at although they are not public, separated by commas:

@@ -283,7 +283,7 @@ async def test_a_server_at_a_url_that_was_started_again_is_called_again(generati
 async def test_a_cancelled_call_is_cancelled_at_the_server(tmp_path: Path):
     started, cancelled = tmp_path / "started", tmp_path / "cancelled"
     arguments = {"started": str(started), "cancelled": str(cancelled)}
-    app = good_again()
+    app = good.streamable_http_app()
     async with serving(app) as port, tools("127.0.0.1", good=command(str(SERVERS / "good.py"))) as made:
         for place in ({"server": "good"}, {"url": f"http://127.0.0.1:{port}/mcp"}):
             calling = asyncio.create_task(ask(made, place, "wait", arguments))
@@ -294,11 +294,6 @@ async def test_a_cancelled_call_is_cancelled_at_the_server(tmp_path: Path):
             await until(cancelled.exists)
             started.unlink()
             cancelled.unlink()
-
-
-def good_again() -> App:
-    good._session_manager = None  # a server runs once; this is another run
-    return good.streamable_http_app()
 
 
 @pytest.mark.parametrize(

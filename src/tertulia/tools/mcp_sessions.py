@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from mcp.client.client import Client
 from mcp.client.session import ClientSession
@@ -119,8 +119,8 @@ class Session:
             return _HeaderMismatch("ServerError", error.error.message)
         if self._ending.why or self._ending.over.is_set():
             return CallFailed("ConnectionLost", self._ending.why or "The connection with the server has ended.")
-        data = error.error.data
-        kind = data.get("kind") if error.error.code == OURS and isinstance(data, dict) else None
+        data = cast("object", error.error.data) if error.error.code == OURS else None
+        kind = str(cast("dict[str, object]", data).get("kind")) if isinstance(data, dict) else ""
         return CallFailed(kind if kind in _KINDS else "ServerError", error.error.message or "The server failed.")
 
     async def _live(self) -> None:
@@ -147,7 +147,7 @@ class Session:
 
     def _reason(self, error: BaseException) -> str:
         while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         if isinstance(error, CallFailed):
             return error.text
         if isinstance(error, MCPError):
@@ -185,7 +185,7 @@ def _says(texts: Sequence[str], structured: Any) -> bool:
         with suppress(ValueError, RecursionError):
             values[-1] = json.loads(text)
     forms: list[Any] = [structured]
-    if isinstance(structured, dict) and list(structured) == ["result"]:
+    if isinstance(structured, dict) and structured.keys() == {"result"}:
         forms.append(structured["result"])
     return any(form in (values, values[0], "\n".join(texts)) for form in forms)
 

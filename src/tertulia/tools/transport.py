@@ -5,6 +5,7 @@ Proxies of the environment are not used: a proxy would look names up again, and 
 
 import ssl
 from collections.abc import Iterable
+from typing import cast
 
 import httpcore2
 import httpx2
@@ -35,7 +36,7 @@ class _JudgedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._network: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()
+        self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
 
     async def connect_tcp(
         self,
