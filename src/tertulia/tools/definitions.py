@@ -31,7 +31,7 @@ MOST_PARAMETERS = 100
 
 PLACEHOLDER = re.compile(r"\{([^{}/]*)\}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_OURS = frozenset(
+OUR_HEADERS = frozenset(
     {
         "accept-encoding",
         "authorization",
@@ -115,7 +115,9 @@ class Parameter(Definition):
             raise ValueError("Give one of argument, variable, user_variable, secret_user_variable and value.")
         if self.in_ == "header" and not _TOKEN.fullmatch(self.name):
             raise ValueError("The name of a header has letters, digits and hyphens.")
-        if self.in_ == "header" and (self.name.lower() in _OURS or self.name.lower().startswith("proxy-")):
+        name = self.name.lower()
+        ours = name in OUR_HEADERS or name.startswith("proxy-")
+        if self.in_ == "header" and ours and not (name == "authorization" and self.variable):
             raise ValueError(f"The header {self.name} cannot be set by a parameter.")
         return self
 
