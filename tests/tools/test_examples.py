@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "examples" / "tools"
 
 
 async def test_the_weather_is_asked_for_by_its_place():
-    version = json.loads((EXAMPLES / "weather" / "version.json").read_text("utf-8"))
+    version = json.loads((EXAMPLES / "weather" / "weather.json").read_text("utf-8"))
     assert HttpOperation.model_validate(version["definition"])
 
     async def answering(_asked: Asked) -> bytes:

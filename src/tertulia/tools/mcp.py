@@ -20,12 +20,15 @@ from tertulia.tools.addresses import Connector
 from tertulia.tools.definitions import McpPlace, McpTool, OfferedTool
 from tertulia.tools.names import named_apart
 from tertulia.tools.outcomes import CallFailed, outcome_of
-from tertulia.tools.requests import authorization_of, header_value, secrets_in, variable
+from tertulia.tools.requests import authorization_of, header_value, json_of, secrets_in, variable
 from tertulia.tools.transport import JudgedTransport
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
 
 MOST_SESSIONS = 100
 """Sessions of a process; beyond that the one that was used longest ago is ended."""
+
+MOST_SCHEMA_CHARS = 64_000
+"""Characters of a schema as JSON; a tool with a longer one is not offered."""
 
 _IDLE_S = 600.0
 _ABANDONED_S = 0.5
@@ -87,6 +90,7 @@ class McpTools:
         return [
             OfferedTool(name, (tool.description or "")[:4000], "mcp", {**at, "tool": tool.name}, tool.input_schema)
             for name, tool in zip(names, tools, strict=True)
+            if len(json_of(tool.input_schema)) <= MOST_SCHEMA_CHARS
         ]
 
     async def aclose(self) -> None:
@@ -176,6 +180,7 @@ async def promptly(work: Awaitable[_T], timeout_s: float) -> _T:
         CallFailed: it takes more than `timeout_s`.
     """
     task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         async with asyncio.timeout(timeout_s):
             return await asyncio.shield(task)

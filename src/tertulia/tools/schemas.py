@@ -80,7 +80,7 @@ class Document:
                 return {}
             beside = {key: item for key, item in given.items() if key != "$ref"}
             target = self._at(reference, place)
-            merged = {**target, **beside} if isinstance(target, dict) else target
+            merged = {**cast("dict[str, Any]", target), **beside} if isinstance(target, dict) else target
             return self._schema(merged, (*place, "$ref"), (*within, str(reference)))
         made = {key: item for key, item in given.items() if key in _PLAIN}
         self._left -= len(repr(made)) // _CHARS_OF_A_NODE
