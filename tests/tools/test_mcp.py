@@ -221,8 +221,8 @@ def test_servers_are_set_as_json(monkeypatch: pytest.MonkeyPatch):
     [
         ("dies", "ConnectionLost", "has ended"),
         ("dies-at-once", "ServerUnavailable", "has ended"),
-        ("hangs", "Timeout", "within 1 s"),
-        ("never-ready", "Timeout", "within 1 s"),
+        ("hangs", "Timeout", "within 0.5 s"),
+        ("never-ready", "Timeout", "within 0.5 s"),
         ("long-line", "ConnectionLost", "more than 4194304 bytes"),
         ("no-line", "ConnectionLost", "more than 4194304 bytes"),
         ("floods", "ConnectionLost", "floods"),
@@ -237,10 +237,18 @@ async def test_a_bad_server_is_a_failure_and_leaves_no_process(mode: str, kind: 
     shell = f'echo $$ > {note}; exec "$0" "$@"'
     server = McpServer(command=("sh", "-c", shell, sys.executable, str(SERVERS / "raw.py"), mode))
     async with tools(raw=server) as made:
-        found = failure(await ask(made, {"server": "raw"}, "echo", timeout_s=1 if kind == "Timeout" else 20))
+        found = failure(await ask(made, {"server": "raw"}, "echo", timeout_s=0.5 if kind == "Timeout" else 20))
         assert found[0] == kind
         assert words in found[1]
     assert not alive(int(note.read_text()))
+
+
+@pytest.mark.parametrize("value", ["\ud800", float("nan"), {"\udfff": 1}])
+async def test_arguments_that_cannot_be_sent_do_not_end_the_connection(value: Any):
+    async with tools(raw=raw("process")) as made:
+        first = output(await ask(made, {"server": "raw"}, "echo"))
+        assert failure(await ask(made, {"server": "raw"}, "echo", {"x": value}))[0] == "ArgumentInvalid"
+        assert output(await ask(made, {"server": "raw"}, "echo")) == first
 
 
 async def test_a_request_of_a_server_is_declined_and_the_call_goes_on():
@@ -284,8 +292,8 @@ async def test_a_cancelled_call_is_cancelled_at_the_server(tmp_path: Path):
     started, cancelled = tmp_path / "started", tmp_path / "cancelled"
     arguments = {"started": str(started), "cancelled": str(cancelled)}
     app = good.streamable_http_app()
-    async with serving(app) as port, tools("127.0.0.1", good=command(str(SERVERS / "good.py"))) as made:
-        for place in ({"server": "good"}, {"url": f"http://127.0.0.1:{port}/mcp"}):
+    async with serving(app) as port, tools("127.0.0.1", raw=raw("waits")) as made:
+        for place in ({"server": "raw"}, {"url": f"http://127.0.0.1:{port}/mcp"}):
             calling = asyncio.create_task(ask(made, place, "wait", arguments))
             await until(started.exists)
             calling.cancel()

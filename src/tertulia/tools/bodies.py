@@ -39,7 +39,7 @@ def why(error: httpx2.TransportError) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"The certificate of the server is not valid: {cause.verify_message}."
+            return f"The certificate of the server is not valid: {cause.verify_message.rstrip('.')}."
         if isinstance(cause, ssl.SSLError):
             return "The server does not speak TLS."
         cause = cause.__cause__ or cause.__context__

@@ -6,6 +6,7 @@ alone. The protocol is spoken by the extra `mcp`, which is imported when the fir
 
 import asyncio
 import importlib
+import json
 import ssl
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tertulia.tools.addresses import Connector
 from tertulia.tools.definitions import McpPlace, McpTool, OfferedTool
 from tertulia.tools.names import named_apart
 from tertulia.tools.outcomes import CallFailed, outcome_of
-from tertulia.tools.requests import authorization_of, header_value, json_of, secrets_in, variable
+from tertulia.tools.requests import authorization_of, header_value, is_unicode, json_of, secrets_in, variable
 from tertulia.tools.transport import JudgedTransport
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
 
@@ -101,6 +102,7 @@ class McpTools:
             await self._network.aclose()
 
     async def _result(self, organization: str, place: McpTool, call: ToolCall) -> str:
+        _check(call.arguments)
         sessions = await _library()
         for again in (False, True):
             kept = await self._open(organization, place, call.environment)
@@ -155,6 +157,20 @@ class McpTools:
                 task = asyncio.create_task(kept.session.aclose())
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """See that arguments can be sent: what the library cannot write ends the connection, with the calls of others.
+
+    Raises:
+        CallFailed: they cannot.
+    """
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        text = "\ud800"
+    if not is_unicode(text):
+        raise CallFailed("ArgumentInvalid", "The arguments cannot be written as JSON in Unicode.")
 
 
 def _of_headers(place: McpPlace, environment: Mapping[str, str]) -> Sequence[str]:

@@ -193,9 +193,18 @@ def _joined(name: str, value: Any) -> str:
 
 def _text(name: str, value: Any) -> str:
     text = value if isinstance(value, str) else json_of(value)
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_unicode(text):
         raise CallFailed("ArgumentInvalid", f"{name} is not text in Unicode.")
     return text
+
+
+def is_unicode(text: str) -> bool:
+    """Return True for text that can be written in UTF-8: JSON can hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def json_of(value: Any) -> str:

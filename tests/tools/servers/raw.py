@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 MODE = sys.argv[1]
@@ -60,6 +61,13 @@ def good(asked: dict[str, Any]) -> None:
     answer(asked, {"content": [{"type": "text", "text": json.dumps(arguments)}], "structuredContent": arguments})
 
 
+def waits(asked: dict[str, Any]) -> None:
+    started, cancelled = (Path(asked["params"]["arguments"][name]) for name in ("started", "cancelled"))
+    started.touch()
+    if json.loads(sys.stdin.readline())["method"] == "notifications/cancelled":
+        cancelled.touch()
+
+
 NOISE = {"method": "notifications/message", "params": {"level": "info", "data": "noise"}}
 CALLS: dict[str, Callable[[dict[str, Any]], object]] = {
     "good": good,
@@ -74,6 +82,7 @@ CALLS: dict[str, Callable[[dict[str, Any]], object]] = {
     "long-answer": lambda asked: text(asked, "x" * (1 << 20) + "y"),
     "error": lambda asked: send({"id": asked["id"], "error": {"code": -32602, "message": "no such tool"}}),
     "process": lambda asked: text(asked, str(os.getpid())),
+    "waits": waits,
     "deaf": deaf,
     "asks": asks,
 }
