@@ -1,16 +1,20 @@
 """The examples of remote tools do what their pages say."""
 
 import json
-import sys
+import runpy
 import tomllib
+
+import pytest
+from mcp.client.client import Client
 
 from support.pages import ROOT
 from tertulia.settings import McpSettings
 from tertulia.tools.addresses import AddressRules, Connector
 from tertulia.tools.definitions import HttpOperation
 from tertulia.tools.http import HttpTools
-from tertulia.tools.mcp import McpTools
-from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram, ToolSucceeded
+from tertulia.tools.mcp_sessions import told
+from tertulia.tools.outcomes import CallFailed
+from tertulia.tools.values import ToolCall, ToolProgram, ToolSucceeded
 from tools.web import Asked, answer, web
 
 EXAMPLES = ROOT / "examples" / "tools"
@@ -35,26 +39,17 @@ async def test_the_weather_is_asked_for_by_its_place():
     assert server.asked[0].target.startswith("/v1/forecast?latitude=59.9&longitude=10.75&current=temperature_2m%2C")
 
 
-async def test_the_file_server_shows_its_folder_and_nothing_above_it():
+async def test_the_file_server_shows_its_folder_and_nothing_above_it(monkeypatch: pytest.MonkeyPatch):
     settings = tomllib.loads((EXAMPLES / "files" / "tertulia.toml").read_text("utf-8"))
-    files = McpSettings.model_validate(settings["mcp"]).servers["files"]
-    command = (sys.executable, str(ROOT / files.command[1]), str(ROOT / files.command[2]))
-    connector = Connector(AddressRules())
-    made = McpTools(connector, {"files": files.model_copy(update={"command": command})})
+    command = McpSettings.model_validate(settings["mcp"]).servers["files"].command
+    monkeypatch.setattr("sys.argv", [command[1], str(ROOT / command[2])])
+    files = runpy.run_path(str(ROOT / command[1]))["server"]
 
-    async def ask(tool: str, **arguments: str) -> ToolOutcome:
-        program = ToolProgram("org", "t", "0.1.0", "mcp", {"server": "files", "tool": tool}, {})
-        return await made.call(program, ToolCall(arguments, "key", {}, {}, {}))
-
-    try:
-        listed = await ask("list_files", folder="guide")
-        read = await ask("read_file", name="guide/security.md")
-        outside = [await ask("read_file", name=name) for name in ("../README.md", "/etc/passwd", "guide/../../LICENSE")]
-    finally:
-        await made.aclose()
-        connector.close()
-    assert isinstance(listed, ToolSucceeded)
-    assert "security.md" in listed.output.split("\n")
-    assert isinstance(read, ToolSucceeded)
-    assert read.output.startswith("# Security")
-    assert all(isinstance(outcome, ToolFailed) for outcome in outside)
+    async with Client(files) as client:
+        listed = told(await client.call_tool("list_files", {"folder": "guide"}))
+        read = told(await client.call_tool("read_file", {"name": "guide/security.md"}))
+        for name in ("../README.md", "/etc/passwd", "guide/../../LICENSE", "guide", "absent"):
+            with pytest.raises(CallFailed, match="is no"):
+                told(await client.call_tool("read_file", {"name": name}))
+    assert "security.md" in listed.split("\n")
+    assert read.startswith("# Security")

@@ -16,7 +16,7 @@ def inside(name: str) -> Path:
     """Find a file or folder. Return its path; links that lead out of the folder are followed by nobody."""
     path = (root / name).resolve()
     if not path.is_relative_to(root) or not path.exists():
-        raise ToolError(f"There is no {name}.")
+        raise ToolError(f"{name} is not there, or is no part of this folder.")
     return path
 
 

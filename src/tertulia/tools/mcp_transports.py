@@ -35,7 +35,7 @@ LONGEST_LINE = 4 << 20
 OURS = -32099
 """The code of errors that are made here; their data names the kind of the failure."""
 
-_LONGEST_STREAM = 8 << 20
+_LONGEST_STREAM = 3 << 20
 _ANSWER_S = 130.0
 _NOTICE_S = 5.0
 _BURST = 1000
