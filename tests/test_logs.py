@@ -38,6 +38,12 @@ def test_a_warning_of_a_library_is_a_line_of_json(capsys: pytest.CaptureFixture[
     assert (line["event"], line["level"], line["logger"]) == ("a warning", "warning", "some.library")
 
 
+def test_a_library_that_quotes_what_servers_say_is_not_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("mcp.client.streamable_http").error("their words")
+    logging.getLogger("client").error("their words")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_full_disk_breaks_nothing_and_lost_lines_are_counted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Any
 ) -> None:

@@ -15,6 +15,9 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+_QUOTING = ("client", "mcp")
+"""Loggers of the library `mcp`, whose lines quote what servers have sent."""
+
 STUCK_MS = 100
 """How long a line waits for a reader who does not read; the lines after it do not wait."""
 
@@ -27,6 +30,8 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_names: writer,
     )
+    for name in _QUOTING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     root = logging.getLogger()
     if not any(isinstance(handler, _Forward) for handler in root.handlers):
         root.addHandler(_Forward(logging.WARNING))

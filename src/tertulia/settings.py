@@ -153,7 +153,7 @@ class RelaySettings(Group):
 
 
 class ToolSettings(Group):
-    """What tools may do."""
+    """Tools, and where they may be."""
 
     allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and networks that tools and MCP servers may be at although they are not public, separated by commas:
@@ -171,6 +171,26 @@ class ToolSettings(Group):
             if not _is_target(entry):
                 raise ValueError("write addresses as 127.0.0.1:8080, 10.0.0.0/8, [fd00::1]:443 or weather.internal")
         return allowed
+
+
+class McpServer(Group):
+    """An MCP server that is a command of the operator's: it runs as the server itself does, without confinement."""
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The command and its arguments."""
+    env: dict[str, str] = {}
+    """What its environment has beside `PATH`, `HOME`, `LANG`, `LC_ALL`, `TMPDIR` and `TZ`."""
+    cwd: str | None = None
+    """The folder it starts in."""
+    organizations: tuple[str, ...] = ()
+    """The organizations whose tools may use it; empty: all."""
+
+
+class McpSettings(Group):
+    """MCP servers."""
+
+    servers: dict[str, McpServer] = {}
+    """Commands that speak MCP over their standard input and output, by name, as JSON."""
 
 
 class Settings(BaseSettings):
@@ -231,6 +251,7 @@ class Settings(BaseSettings):
     limit: LimitSettings = LimitSettings()
     relay: RelaySettings = RelaySettings()
     tools: ToolSettings = ToolSettings()
+    mcp: McpSettings = McpSettings()
 
     @field_validator("cors_origins")
     @classmethod

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -135,7 +135,7 @@ def test_the_setting_takes_what_can_be_an_exemption(entry: str):
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[int]:
+async def listening() -> AsyncGenerator[int]:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]

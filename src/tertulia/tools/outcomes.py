@@ -1,0 +1,55 @@
+"""The outcomes of calls of tools that run elsewhere: output, failures in plain words, and no secrets in either."""
+
+import time
+from collections.abc import Awaitable, Iterable
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from tertulia.tools.addresses import AddressRefused, HostUnreachable
+from tertulia.tools.values import ToolFailed, ToolOutcome, ToolSucceeded
+
+MOST_BYTES = 1 << 20
+"""Bytes of an answer; a longer one is a failure."""
+
+_LONGEST_MESSAGE = 4000
+_SHORTEST_SECRET = 4
+
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
+
+
+class CallFailed(Exception):
+    """A failure of a call: its kind in one word, and a text that may be told to a model."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+
+
+async def outcome_of(work: Awaitable[str], secrets: Iterable[str] = ()) -> ToolOutcome:
+    """Wait for the output of a call. Return the outcome, whatever was raised, without the secrets."""
+    began = time.monotonic()
+    hidden = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    try:
+        output = await work
+    except CallFailed as failure:
+        kind, text = failure.kind, failure.text
+    except (AddressRefused, HostUnreachable) as refusal:
+        kind, text = type(refusal).__name__, str(refusal)
+    except Exception as error:  # noqa: BLE001 - a turn goes on, whatever a tool has met
+        _log.exception("tool_call_broke", error=type(error).__name__)
+        kind, text = "InternalError", "The tool could not be called."
+    else:
+        return ToolSucceeded(_without(output, hidden), _since(began))
+    return ToolFailed(kind, _without(text, hidden)[:_LONGEST_MESSAGE], (), _since(began))
+
+
+def _without(text: str, hidden: Iterable[str]) -> str:
+    for secret in hidden:
+        text = text.replace(secret, "***")
+    return text.replace("\0", "\ufffd")
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
