@@ -23,7 +23,8 @@
     +-- InternalError             500  nobody foresaw it; the log has the rest
     +-- BrokenGraph               500  a graph leads to a place that is not there
     +-- LostInGraph               500  a turn finds no action state
-    +-- ToolMissing               500  a state names a tool, or a version of it, that is not there
+    +-- ToolMissing               400  a state names a tool, or a version of it, that is not there
+    +-- ToolResultTooLong         400  a result that is to be persisted has more characters than that allows
     +-- Unavailable               503  try again later
     +-- TurnTooLong               503  a whole turn took too long; `error` event of a stream
     +-- ModelError                500  a language model failed; `error` event of a stream
@@ -242,6 +243,14 @@ class LostInGraph(TertuliaError):
 
 class ToolMissing(TertuliaError):
     """A tool, or a version of it, that a state names and that is not there any more."""
+
+    status = 400
+
+
+class ToolResultTooLong(TertuliaError):
+    """The result of a tool that is to be persisted, and is longer than that allows."""
+
+    status = 400
 
 
 class Unavailable(TertuliaError):

@@ -46,6 +46,8 @@ class ToolCallSpec(_Part):
     audio_fillers: Fillers
     audio_filler_triggered_after: FillerDelay
     result_persistence: Literal["ephemeral", "persisted-preferred", "persisted"]
+    needs_confirmation: bool = False
+    """An extension: the tool is called only after the user has agreed to the very call."""
 
 
 class ActionState(_Part):
