@@ -17,7 +17,7 @@ from tertulia.engine.agent.navigation import MOST_STEPS, navigate
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Agent, Incoming, IncomingType, Outcome, Person, Scene
 from tertulia.engine.agent.tool_rounds import MOST_OF_TURN
-from tertulia.engine.agent.toolbox import Tools
+from tertulia.engine.agent.toolbox import TurnTools
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, Graphs, Position
 from tertulia.engine.graph.rules import LONGEST_SILENCE
@@ -74,7 +74,7 @@ async def walk(graphs: Graphs, position: Position, model: LanguageModel, incomin
     outcome = Outcome(position, None)
     here = (position.top.graph, position.top.state)
     toolbox = ScriptedToolbox()
-    resources = Resources(Only(model), NO_VOICES, tools=Tools(toolbox))
+    resources = Resources(Only(model), NO_VOICES, tools=TurnTools(toolbox))
     told = [told async for told in navigate(scene, outcome, resources)]
     assert all(made.arguments in ({}, OSLO) for made in toolbox.calls), "what does not fit is never called"
     assert len(toolbox.calls) <= MOST_OF_TURN + len(outcome.transitions)

@@ -28,7 +28,7 @@ from tertulia.engine.agent.scene import (
     ToolResult,
 )
 from tertulia.engine.agent.tool_rounds import MOST_OF_TURN, MOST_RESULT_CHARS, MOST_ROUNDS
-from tertulia.engine.agent.toolbox import Tools
+from tertulia.engine.agent.toolbox import TurnTools
 from tertulia.engine.graph.context_graph import Frame, Position, ToolCallSpec
 from tertulia.errors import ModelMisbehaved, ToolMissing, ToolResultTooLong
 from tertulia.providers.base import LanguageModel, Prompt
@@ -104,7 +104,7 @@ class Play:
         person = Person("User", None, "UTC", ())
         scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {}, 1, **self.scene)
         self.outcome = Outcome(position, None)
-        resources = Resources(self.model, NOBODY, tools=Tools(self.toolbox, self.attempt, self.patience_s))
+        resources = Resources(self.model, NOBODY, tools=TurnTools(self.toolbox, self.attempt, self.patience_s))
         async with aclosing(interact(scene, self.outcome, resources)) as told:
             async for event in told:
                 if isinstance(event, events.CurrentAgentAction):

@@ -6,14 +6,14 @@ from tertulia.engine.agent.memory import NO_RECALL, Recall
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.nearness import Nearness
 from tertulia.engine.agent.reply_ahead import Guess, guess_nothing
-from tertulia.engine.agent.toolbox import Tools
+from tertulia.engine.agent.toolbox import TurnTools
 from tertulia.engine.speech.reply import Alive
 from tertulia.engine.speech.voices import Voices
 
 NOTHING_NEAR = Nearness()
 """The nearness of texts without an embedding model."""
 
-NO_TOOLS = Tools()
+NO_TOOLS = TurnTools()
 """The tools of an interaction that has none."""
 
 
@@ -35,4 +35,4 @@ class Resources:
     nearness: Nearness = NOTHING_NEAR
     recall: Recall = NO_RECALL
     guess: Guess = guess_nothing
-    tools: Tools = NO_TOOLS
+    tools: TurnTools = NO_TOOLS

@@ -107,7 +107,7 @@ class HeldToolbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class TurnTools:
     """The tools of a turn. A call that takes longer than `patience_s` seconds is stopped.
 
     `attempt` names the request that the turn answers: the same when it is tried again.

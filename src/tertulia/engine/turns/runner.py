@@ -26,7 +26,7 @@ from tertulia.engine.agent.remembering import KEPT, Remembered, UserMemory, read
 from tertulia.engine.agent.reply_ahead import GUESSES
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, PendingCall, Person, Scene, ToolResult
-from tertulia.engine.agent.toolbox import NO_TOOLBOXES, Toolboxes, Tools
+from tertulia.engine.agent.toolbox import NO_TOOLBOXES, Toolboxes, TurnTools
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
 from tertulia.engine.speech.voices import Voices
@@ -253,7 +253,7 @@ class Runner:
             nearness=self._nearness,
             recall=recall,
             guess=GUESSES[self._settings.reply_ahead],
-            tools=Tools(toolbox, turn.attempt, self._settings.tool_s),
+            tools=TurnTools(toolbox, turn.attempt, self._settings.tool_s),
         )
         happening = interact(scene, outcome, resources)
         async with aclosing(happening):
