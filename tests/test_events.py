@@ -30,6 +30,11 @@ ACTIONS: list[AnyAction] = [
     events.MemoriesRecalled([("What do they like?", "They like tea.")]),
     events.ReflectionStarted("What do they need?"),
     events.ReflectionGenerated("They need rest."),
+    events.ToolCallStarted(1, "t", "1.0.0", {"city": "Oslo"}),
+    events.ToolCallEnded(1, "t", "1.0.0", {"city": "Oslo"}, "Rain", 0.25),
+    events.DesignatedToolRetrieved("t", "1.0.0"),
+    events.DesignatedToolCallParamsGenerated("t", "1.0.0", {"city": "Oslo"}),
+    events.ToolOutputAvailable("t", "1.0.0", "Rain", 0.25, {"city": "Oslo"}),
     events.ActionTooLong("One moment", events.DecisionStarted()),
 ]
 

@@ -10,7 +10,7 @@ interaction-complete      the last line: committed
 error                     the last line: nothing happened
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -156,11 +156,54 @@ class StateTransitioned(Action, frozen=True, gc=False, tag="navigate-state-machi
     next_state_state_machine_version_info: VersionInfo
 
 
+class ToolCallStarted(Action, frozen=True, gc=False, tag="tool-call-started"):
+    """`tool_round_index` counts the rounds of calls within one question to a model, from 1."""
+
+    tool_round_index: int
+    tool_id: str
+    tool_version: str
+    input_params: dict[str, Any]
+
+
+class ToolCallEnded(Action, frozen=True, gc=False, tag="tool-call-ended"):
+    """`duration` is in seconds. The contract has another name here for what `tool-call-started` was given."""
+
+    tool_round_index: int
+    tool_id: str
+    tool_version: str
+    input_parameters: dict[str, Any]
+    result: str
+    duration: float
+
+
+class DesignatedToolRetrieved(Action, frozen=True, gc=False, tag="designated-tool-retrieved"):
+    tool_id: str
+    tool_version: str
+
+
+class DesignatedToolCallParamsGenerated(Action, frozen=True, gc=False, tag="designated-tool-call-params-generated"):
+    tool_id: str
+    tool_version: str
+    tool_call_params: dict[str, Any]
+
+
+class ToolOutputAvailable(
+    Action, frozen=True, gc=False, tag="navigate-state-machine-tool-call-state-tool-output-available"
+):
+    """`duration` is in seconds; 0 if the tool was not called."""
+
+    tool_id: str
+    tool_version: str
+    tool_output: str
+    duration: float
+    input_arguments: dict[str, Any]
+
+
 class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
     """`filler` is something to play meanwhile: a WAV file in base64 (16-bit, mono, 16 kHz)."""
 
     filler: str
-    previously_started_event: DecisionStarted | ReflectionStarted
+    previously_started_event: DecisionStarted | ReflectionStarted | ToolCallStarted | DesignatedToolRetrieved
 
 
 AnyAction = (
@@ -181,6 +224,11 @@ AnyAction = (
     | ReflectionStarted
     | ReflectionGenerated
     | StateTransitioned
+    | ToolCallStarted
+    | ToolCallEnded
+    | DesignatedToolRetrieved
+    | DesignatedToolCallParamsGenerated
+    | ToolOutputAvailable
     | ActionTooLong
 )
 

@@ -104,6 +104,8 @@ class TurnSettings(Group):
 
     stall_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """A model that gives nothing for so many seconds has failed."""
+    tool_s: Annotated[float, Field(gt=0, le=3600)] = 60
+    """A tool that takes longer than so many seconds is stopped, and has failed."""
     total_s: Annotated[float, Field(gt=0, le=86_400)] = 900
     """A turn that takes longer than so many seconds as a whole is void."""
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30

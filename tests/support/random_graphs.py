@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from support import samples
-from support.samples import action, annotation, decision, recall, reflection
+from support.samples import action, annotation, decision, recall, reflection, tool_call, tool_spec
+from support.toolbox import BROKEN, WEATHER
 from tertulia.engine.graph.context_graph import ContextGraph, Graphs
 from tertulia.engine.graph.rules import external_problems, problems
 
@@ -23,6 +24,9 @@ ROOT: Version = ("a" * 24, 1)
 OTHER: Version = ("b" * 24, 3)
 
 
+_SPECS = st.sampled_from([[], [tool_spec(WEATHER)], [tool_spec(WEATHER), tool_spec(BROKEN)]])
+
+
 @st.composite
 def old_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> ContextGraph:
     """Draw a graph of up to eight states that may lead in circles, with ways into the other one, `OTHER`."""
@@ -36,20 +40,24 @@ def old_graphs(draw: st.DrawFn, other: ContextGraph | None = None) -> ContextGra
 
     states = [action("end"), action("start", *(target("start") for _ in range(draw(st.integers(0, 3)))))]
     for name in names[1:-1]:
-        kind = draw(st.sampled_from(["action", "decision", "annotation", "recall", "reflection"]))
+        kind = draw(st.sampled_from(["action", "decision", "annotation", "recall", "reflection", "tool"]))
         exits = [target(name) for _ in range(draw(st.integers(1, 3)))]
         match kind:
             case "action":
-                states.append(action(name, *exits, actions=draw(st.integers(1, 3))))
+                own = {"exit_condition_tool_call_specs": draw(_SPECS), "action_tool_call_specs": draw(_SPECS)}
+                states.append(action(name, *exits, actions=draw(st.integers(1, 3)), **own))
             case "decision":
-                states.append(decision(name, *exits))
+                states.append({**decision(name, *exits), "tool_call_specs": draw(_SPECS)})
+            case "tool":
+                made = tool_call(name, exits[0], draw(st.sampled_from([WEATHER, BROKEN])))
+                states.append({**made, "tool_call_specs": draw(_SPECS)})
             case "annotation":
                 states.append(annotation(name, exits[0]))
             case "recall":
                 queries = draw(st.lists(st.sampled_from(QUERIES), max_size=2))
                 states.append(recall(name, exits[0], *queries, wants=None if queries else f"Wish of {name}"))
             case _:
-                states.append(reflection(name, exits[0]))
+                states.append({**reflection(name, exits[0]), "tool_call_specs": draw(_SPECS)})
     return parsed(*states, references={"other": OTHER} if other else {})
 
 

@@ -10,8 +10,7 @@ import json
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -19,20 +18,14 @@ from typing import Any, Literal
 import msgspec
 
 from tertulia import clock, events
-from tertulia.engine.agent.models import Models
-from tertulia.engine.speech.voices import Speaker, Voices
-from tertulia.errors import ModelError, ModelMisbehaved, TertuliaError
+from tertulia.errors import ModelMisbehaved, TertuliaError
 from tertulia.events import Action
 from tertulia.providers.base import (
     UNCOUNTED,
-    Detector,
-    LanguageModel,
     Prompt,
     Report,
     Role,
-    Sound,
     Tokens,
-    Transcript,
     Turn,
 )
 
@@ -47,9 +40,13 @@ QUOTING = frozenset(
         events.DynamicQueriesGenerated,
         events.MemoriesRecalled,
         events.ReflectionGenerated,
+        events.ToolCallStarted,
+        events.ToolCallEnded,
+        events.DesignatedToolCallParamsGenerated,
+        events.ToolOutputAvailable,
     )
 )
-"""Steps that quote what was said or is remembered: kept, and shown, as prompts are."""
+"""Steps that quote what was said, is remembered, or passed to and from a tool: kept, and shown, as prompts are."""
 
 MOST_CALLS = 200
 MOST_STEPS = 400
@@ -67,7 +64,7 @@ POOLED = 512
 _PACKED_ABOVE_BYTES = 8192
 """The size above which a trace is compressed: below it, that costs more than it saves."""
 
-_now = time.perf_counter_ns
+now = time.perf_counter_ns
 
 
 class _Step(msgspec.Struct, array_like=True, gc=False):
@@ -198,7 +195,7 @@ class Trace:
         self._agent_id = agent_id
         self._pool = pool
         self._began = clock.now()
-        self._start = _now()
+        self._start = now()
         self._steps: list[_Step] = []
         self._calls: list[Call] = []
         self._dropped = 0
@@ -207,11 +204,16 @@ class Trace:
         """Note a step of the agent's thinking, as its event tells it."""
         name = events.action_type(action)
         told = {} if self._detail == "spans" and name in QUOTING else {"tertulia.action": action}
-        self._add(_Step((_now() - self._start) // 1000, 0, name, told))
+        self._add(_Step((now() - self._start) // 1000, 0, name, told))
 
-    def sound(self, name: str, begun_ns: int, attributes: dict[str, Any]) -> None:
-        """Note work with sound that began at `begun_ns` of the performance counter and ends now."""
-        self._add(_Step((begun_ns - self._start) // 1000, (_now() - begun_ns) // 1000, name, attributes))
+    @property
+    def keeps_texts(self) -> bool:
+        """True if texts are kept, and not times and counts alone."""
+        return self._detail == "prompts"
+
+    def work(self, name: str, begun_ns: int, attributes: dict[str, Any]) -> None:
+        """Note work of a voice or a tool that began at `begun_ns` of the performance counter and ends now."""
+        self._add(_Step((begun_ns - self._start) // 1000, (now() - begun_ns) // 1000, name, attributes))
 
     def call(self, prompt: Prompt, requested: str | None, output: str) -> "Call":
         """Note that a model is called. Return the call, to be told how it goes."""
@@ -227,9 +229,9 @@ class Trace:
         if self._dropped:
             root["tertulia.dropped_spans"] = self._dropped
         if error is not None:
-            root |= _of_error(error)
+            root |= describe_error(error)
         texts = _Texts()
-        turn = _Step(0, (_now() - self._start) // 1000, "invoke_agent", root)
+        turn = _Step(0, (now() - self._start) // 1000, "invoke_agent", root)
         calls = [call.stored(self._start, texts) for call in self._calls]
         body = msgspec.json.encode(_Stored(self._began, self._detail, turn, self._steps, calls, texts.kept))
         prompts = len(calls) if self._detail == "prompts" else 0
@@ -274,7 +276,7 @@ class Call:
     )
 
     def __init__(self, prompt: Prompt, requested: str | None, output: str, held: HeldPrompt | None) -> None:
-        self._began = _now()
+        self._began = now()
         self._ended = 0
         self.first = 0
         """The time of the first piece, by the performance counter; 0 without one."""
@@ -305,7 +307,7 @@ class Call:
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that the call has ended, and by which error; GeneratorExit: nobody wanted the rest."""
-        self._ended = _now()
+        self._ended = now()
         self._error = error
 
     def answered(self, value: Any) -> None:
@@ -319,7 +321,7 @@ class Call:
         tokens, prompt, began = self._tokens, self._prompt, self._began
         stored = _Call(
             (began - start_ns) // 1000,
-            ((self._ended or _now()) - began) // 1000,
+            ((self._ended or now()) - began) // 1000,
             (self.first - began) // 1000 if self.first else None,
             self._interaction,
             self._requested,
@@ -344,7 +346,7 @@ class Call:
     def _outcome(self) -> dict[str, Any] | None:
         if not self._ended or isinstance(self._error, GeneratorExit | asyncio.CancelledError):
             return {"tertulia.dropped": True}
-        return None if self._error is None else _of_error(self._error)
+        return None if self._error is None else describe_error(self._error)
 
 
 class _Texts:
@@ -360,13 +362,13 @@ class _Texts:
         known = self._known.get(text)
         if known is None:
             known = self._known[text] = len(self.kept)
-            shown = _cut(text, min(MOST_TEXT_CHARS, self._room))
+            shown = cut(text, min(MOST_TEXT_CHARS, self._room))
             self._room = max(0, self._room - len(shown))
             self.kept.append(shown if shown.isascii() else shown.encode(errors="replace").decode())
         return known
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
     """Keep the beginning and the end of a text. Return it whole if it has at most so many characters."""
     if len(text) <= most:
         return text
@@ -375,7 +377,7 @@ def _cut(text: str, most: int) -> str:
     return f"{text[:half]}\n{note}\n{text[len(text) - half :]}" if half else note
 
 
-def _of_error(error: BaseException) -> dict[str, Any]:
+def describe_error(error: BaseException) -> dict[str, Any]:
     """Describe an error. Return attributes; of a model's misbehaviour alone the reason is told, the log has others."""
     found: dict[str, Any] = {"error.type": type(error).__name__}
     if isinstance(error, TertuliaError):
@@ -439,138 +441,3 @@ def _prompt_log(call: _Call, texts: Sequence[str]) -> PromptLog | None:
     turns = [Turn(role, texts[index]) for role, index in call.turns or ()]
     asked = Prompt(call.interaction, "", turns, question=texts[call.question]).asked
     return PromptLog(call.interaction, texts[call.system], asked)
-
-
-# --- Models and voices whose work is recorded ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TracedModels:
-    """Models whose calls are recorded."""
-
-    models: Models
-    trace: Trace
-
-    @property
-    def default(self) -> LanguageModel:
-        """The model that answers if nothing else is asked for."""
-        return _TracedModel(self.models.default, self.trace, None)
-
-    @property
-    def fast(self) -> LanguageModel:
-        """The model that decides if nothing else is asked for."""
-        return _TracedModel(self.models.fast, self.trace, None)
-
-    def named(self, llm_name: str) -> LanguageModel | None:
-        """Get the model of a name in a version set. Return None if this server cannot reach it."""
-        model = self.models.named(llm_name)
-        return None if model is None else _TracedModel(model, self.trace, llm_name)
-
-
-@dataclass(frozen=True, slots=True)
-class _TracedModel:
-    model: LanguageModel
-    trace: Trace
-    requested: str | None
-
-    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        call = self.trace.call(prompt, self.requested, "text")
-        return _heard(self.model.stream(_reported(prompt, call)), call)
-
-    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        call = self.trace.call(prompt, self.requested, "json")
-        try:
-            value = await self.model.choose(_reported(prompt, call), schema)
-        except BaseException as error:
-            call.end(error)
-            raise
-        call.answered(value)
-        return value
-
-
-async def _heard(stream: AsyncGenerator[str], call: Call) -> AsyncGenerator[str]:
-    """Pass the pieces of an answer on. Yield them; the prompt, which is large, is not kept meanwhile."""
-    kept = call.pieces
-    try:
-        async with aclosing(stream) as pieces:
-            async for piece in pieces:
-                if not call.first:
-                    call.first = _now()
-                if kept is not None:
-                    kept.append(piece)
-                yield piece
-    except BaseException as error:
-        call.end(error)
-        raise
-    call.end()
-
-
-def _reported(prompt: Prompt, call: Call) -> Prompt:
-    """Have requests for a prompt reported to its call. Return the prompt, made faster than by `dataclasses.replace`."""
-    return Prompt(
-        interaction=prompt.interaction,
-        system=prompt.system,
-        turns=prompt.turns,
-        params=prompt.params,
-        question=prompt.question,
-        instructions=prompt.instructions,
-        choice=prompt.choice,
-        tentative=prompt.tentative,
-        tell=prompt.tell,
-        report=call.report,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class TracedVoices:
-    """Voices and transcribers whose work is recorded."""
-
-    voices: Voices
-    trace: Trace
-
-    def speaks(self, language: str) -> bool:
-        return self.voices.speaks(language)
-
-    def hears(self, language: str) -> bool:
-        return self.voices.hears(language)
-
-    async def knows(self, voice_id: str) -> bool:
-        return await self.voices.knows(voice_id)
-
-    def speaker(self, voice_id: str, language: str) -> Speaker:
-        return _TracedSpeaker(self.voices.speaker(voice_id, language), self.trace)
-
-    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
-        begun = _now()
-        found: dict[str, Any] = {"tertulia.audio_bytes": len(pcm)}
-        try:
-            transcript = await self.voices.transcribe(pcm, language, keyterms)
-        except BaseException as error:
-            self.trace.sound("transcribe", begun, {**found, **_of_error(error)})
-            raise
-        self.trace.sound("transcribe", begun, {**found, "tertulia.characters": len(transcript.text)})
-        return transcript
-
-    def detector(self) -> Detector:
-        return self.voices.detector()
-
-
-@dataclass(frozen=True, slots=True)
-class _TracedSpeaker:
-    speaker: Speaker
-    trace: Trace
-
-    async def speak(self, text: str) -> AsyncGenerator[Sound]:
-        begun, first = _now(), 0
-        found: dict[str, Any] = {"tertulia.characters": len(text)}
-        try:
-            async with aclosing(self.speaker.speak(text)) as sounds:
-                async for sound in sounds:
-                    first = first or _now()
-                    yield sound
-        except ModelError as error:
-            found |= _of_error(error)
-            raise
-        finally:
-            found["tertulia.first_piece_ms"] = (first - begun) / 1e6 if first else None
-            self.trace.sound("speak", begun, found)

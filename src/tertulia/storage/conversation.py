@@ -113,6 +113,10 @@ class Conversation:
     """Memories that the turns found, the newest last."""
     performed_queries: Sequence[str]
     """The queries that recall states have asked."""
+    tool_results: Sequence[Mapping[str, Any]]
+    """The results of tools that the turns have kept, the newest last."""
+    pending_calls: Sequence[Mapping[str, Any]]
+    """The calls of tools that wait for the user's yes."""
     num_interactions: int
     last_interaction_id: str | None
     last_message_time: datetime | None
@@ -147,6 +151,8 @@ _CONVERSATION = (
         conversations.c.behavior,
         conversations.c.working_memory,
         conversations.c.performed_queries,
+        conversations.c.tool_results,
+        conversations.c.pending_calls,
         conversations.c.num_interactions,
         conversations.c.last_interaction_id,
         conversations.c.last_message_time,
@@ -230,6 +236,8 @@ def _conversation(row: Mapping[Any, Any] | None, conversation_id: str) -> Conver
         behavior=None if row["behavior"] is None else (row["behavior"][0], row["behavior"][1]),
         working_memory=row["working_memory"] or (),
         performed_queries=row["performed_queries"] or (),
+        tool_results=row["tool_results"] or (),
+        pending_calls=row["pending_calls"] or (),
         num_interactions=row["num_interactions"],
         last_interaction_id=row["last_interaction_id"],
         last_message_time=row["last_message_time"],

@@ -118,7 +118,7 @@ def put_version(stage: Stage, service_id: str, body: Mapping[str, Any]) -> None:
     [
         ([annotation("a", "b"), annotation("b", "a")], "The context graph leads in a circle without an action."),
         ([reflection("a", "b"), decision("b", "a", "a")], "The context graph leads in a circle without an action."),
-        ([tool_call("a", "end", "f" * 24)], f"The state a calls the tool {'f' * 24}, and tools cannot be called yet."),
+        ([tool_call("a", "end", "f" * 24)], f"There is no tool {'f' * 24}."),
         ([annotation("a", "nowhere")], "The context graph has no state nowhere."),
     ],
 )

@@ -146,6 +146,7 @@ def test_insights_tell_how_the_agent_came_to_its_message(stage: Stage) -> None:
         "current_state_objective": "Objective of talk",
         "working_memory": [],
         "reflections": [],
+        "pending_tool_calls": [],
         "reply_cut_short": None,
         "triggered_dynamic_behavior_set_version_info": None,
         "select_next_action_tool_call_logs": [],

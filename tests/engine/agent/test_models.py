@@ -14,15 +14,17 @@ from tertulia.providers.base import LanguageModel, Prompt, Turn
 PACKAGE = Path(tertulia.__file__).parent
 
 WRITTEN = {
+    "ConfirmToolCalls",
     "EngageUser",
     "ExtractMemories",
     "GenerateConversationStarters",
     "GenerateReflection",
     "GenerateResult",
+    "GenerateToolParams",
     "GenerateUserModels",
     "RecommendResponses",
 }
-"""Questions whose answers somebody reads."""
+"""Questions whose answers somebody reads, or whose answers have effects."""
 
 
 class Named:

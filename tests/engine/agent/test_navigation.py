@@ -12,13 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from support.random_graphs import NAMES, ROOT, accepted_graphs, accepted_pairs, old_pairs, parsed
 from support.samples import AGENT, action, annotation, decision, tool_call
+from support.toolbox import ScriptedToolbox
 from tertulia.engine.agent.navigation import MOST_STEPS, navigate
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Agent, Incoming, IncomingType, Outcome, Person, Scene
+from tertulia.engine.agent.tool_rounds import MOST_OF_TURN
+from tertulia.engine.agent.toolbox import TurnTools
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import ActionState, Graphs, Position
 from tertulia.engine.graph.rules import LONGEST_SILENCE
-from tertulia.errors import LostInGraph
+from tertulia.errors import LostInGraph, ToolMissing
 from tertulia.events import ActionSelected, StateTransitioned
 from tertulia.providers.base import LanguageModel, Prompt
 
@@ -26,17 +29,31 @@ NO_VOICES: Any = None
 SAID = Incoming("user-message", "Hello.")
 
 
-class Chooser:
-    """A model that takes the key that a function picks, and has one thought."""
+OSLO = {"city": "Oslo"}
+WISHES: list[Any] = [
+    None,
+    OSLO,
+    {"calls": []},
+    {"calls": [{"tool": "weather", "parameters": OSLO}, {"tool": "broken", "parameters": {}}]},
+    {"calls": [{"tool": "weather", "parameters": {"town": 3}}, {"tool": "nothing"}, 7]},
+]
+"""Answers to questions about tools, right and wrong."""
 
-    def __init__(self, pick: Callable[[Sequence[str]], str]) -> None:
+
+class Chooser:
+    """A model that takes the key that a function picks, wants what another says of tools, and has one thought."""
+
+    def __init__(self, pick: Callable[[Sequence[str]], str], wish: Callable[[], Any] = lambda: None) -> None:
         self._pick = pick
+        self._wish = wish
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
         assert prompt.interaction == "GenerateReflection"
         yield "So be it."
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if "choice" not in schema["properties"]:
+            return self._wish()
         return {"choice": self._pick(schema["properties"]["choice"]["enum"])}
 
 
@@ -56,7 +73,11 @@ async def walk(graphs: Graphs, position: Position, model: LanguageModel, incomin
     scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {})
     outcome = Outcome(position, None)
     here = (position.top.graph, position.top.state)
-    told = [told async for told in navigate(scene, outcome, Resources(Only(model), NO_VOICES))]
+    toolbox = ScriptedToolbox()
+    resources = Resources(Only(model), NO_VOICES, tools=TurnTools(toolbox))
+    told = [told async for told in navigate(scene, outcome, resources)]
+    assert all(made.arguments in ({}, OSLO) for made in toolbox.calls), "what does not fit is never called"
+    assert len(toolbox.calls) <= MOST_OF_TURN + len(outcome.transitions)
     for step in told:
         if isinstance(step, StateTransitioned):
             assert (step.prev_state_state_machine_version_info, step.prev_state) == here
@@ -112,7 +133,8 @@ class Conversation(RuleBasedStateMachine):
             return data.draw(st.sampled_from(keys))
 
         before = self.asked
-        outcome = asyncio.run(walk(self.graphs, self.position, Chooser(pick), incoming))
+        model = Chooser(pick, lambda: data.draw(st.sampled_from(WISHES)))
+        outcome = asyncio.run(walk(self.graphs, self.position, model, incoming))
         state = context_graph.state_at(outcome.position, self.graphs)
         assert isinstance(state, ActionState)
         assert outcome.action in state.actions
@@ -166,8 +188,8 @@ async def test_a_graph_with_a_circle_from_earlier_days_is_an_error_and_not_a_tur
         await walk({ROOT: circle}, position, Chooser(lambda keys: keys[-1]), SAID)
 
 
-async def test_a_state_that_calls_a_tool_is_an_error_that_names_both() -> None:
+async def test_a_state_that_calls_a_tool_which_is_not_there_is_an_error_that_names_it() -> None:
     graphs = {ROOT: parsed(action("start", "look_up"), tool_call("look_up", "end", "f" * 24), action("end"))}
     position = context_graph.start(ROOT, graphs, returning=False)
-    with pytest.raises(LostInGraph, match=f"look_up .*{'f' * 24}"):
+    with pytest.raises(ToolMissing, match="f" * 24):
         await walk(graphs, position, Chooser(lambda keys: keys[-1]), SAID)

@@ -12,11 +12,14 @@ from tertulia import events
 from tertulia.engine.agent.reflection import reflect, within
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Agent, Incoming, Outcome, Person, Scene
+from tertulia.engine.agent.tool_rounds import Calling, Rounds
+from tertulia.engine.agent.toolbox import CallPlace
 from tertulia.engine.graph.context_graph import Frame, Position, ReflectionState
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import LanguageModel, Prompt
 
 NOBODY: Any = None
+HERE = CallPlace("state-transition", ROOT, "ponder")
 TEN_WORDS = "I shall be brief. One two three four five six."
 
 
@@ -54,7 +57,8 @@ async def think(model: Thinker, signs: list[float] | None = None) -> tuple[list[
     scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), said, {})
     outcome = Outcome(position, None)
     alive = ([] if signs is None else signs).append
-    steps = [step async for step in reflect(scene, outcome, Resources(model, NOBODY, alive), state, None)]
+    rounds = Rounds(Calling(scene, outcome, Resources(model, NOBODY, alive)), HERE)
+    steps = [step async for step in reflect(rounds, state)]
     return steps, outcome
 
 
@@ -114,7 +118,8 @@ async def test_a_thought_that_is_given_up_leaves_no_task() -> None:
     position = Position((Frame(ROOT, "ponder"),))
     person = Person("User", None, "UTC", ())
     scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), None, {})
-    steps = reflect(scene, Outcome(position, None), Resources(Thinker(["x"]), NOBODY), state, None)
+    calling = Calling(scene, Outcome(position, None), Resources(Thinker(["x"]), NOBODY))
+    steps = reflect(Rounds(calling, HERE), state)
     await anext(steps)
     await steps.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -57,6 +57,14 @@ class ToolCallLog(BaseModel):
     duration: float
 
 
+class PendingToolCall(BaseModel):
+    """A call of a tool that waits for the user's yes, as it would be made."""
+
+    tool_name: str
+    tool_version: str
+    arguments: dict[str, Any]
+
+
 class InteractionInsights(BaseModel):
     current_state_name: str
     current_state_action: str
@@ -67,6 +75,8 @@ class InteractionInsights(BaseModel):
     triggered_dynamic_behavior_set_version_info: VersionInfo | None
     select_next_action_tool_call_logs: list[list[ToolCallLog]]
     engage_user_tool_call_logs: list[list[ToolCallLog]]
+    pending_tool_calls: list[PendingToolCall] = []
+    """An extension: the calls that wait for the user's yes."""
     reply_cut_short: Literal["length", "content_filter"] | None = None
     """An extension: the model had no room left for the reply, or its vendor's filter stopped it."""
 

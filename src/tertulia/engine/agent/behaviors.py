@@ -2,13 +2,14 @@
 
 The last turns are compared with the triggers of the service's behaviours; the nearest, and the one that the turn
 before chose, are put to the model, which picks one or none. Navigation does not wait for that: it begins as if the
-choice of the turn before still held, and begins again if the choice is another.
+choice of the turn before still held, and begins again if the choice is another. No tool is called before that is
+certain.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -21,6 +22,8 @@ from tertulia.engine.agent.nearness import Nearness, by_words
 from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Behavior, Outcome, Scene
+from tertulia.engine.agent.toolbox import HeldToolbox
+from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.speech.fillers import Fillers, begun
 from tertulia.errors import ModelError
 from tertulia.storage.behavior import ActiveBehavior
@@ -62,6 +65,7 @@ def parse(rows: Sequence[ActiveBehavior]) -> tuple[Behavior, ...]:
             log.warning("dynamic behaviours left out", considered=len(made), left_out=len(rows) - len(made))
             break
         told = [action for action in row.actions if action["type"] == "inject-instruction"]
+        tools = [action for action in row.actions if action["type"] == "change-tool-candidates"]
         made.append(
             Behavior(
                 version=row.version,
@@ -69,6 +73,10 @@ def parse(rows: Sequence[ActiveBehavior]) -> tuple[Behavior, ...]:
                 triggers=tuple(row.conversation_triggers),
                 instructions=tuple(action["instruction"] for action in told),
                 overrides=any(action["overrides_instructions"] for action in told),
+                tool_call_specs=tuple(
+                    ToolCallSpec.model_validate(spec) for action in tools for spec in action["tool_call_specs"]
+                ),
+                overrides_tools=any(action["overrides_existing_tool_call_specs"] for action in tools),
             )
         )
     return tuple(made)
@@ -95,12 +103,15 @@ async def _navigate_beside(
     guess = _in_force(scene)
     draft = outcome.fork()
     draft.behavior = guess
+    held = HeldToolbox(resources.tools.toolbox)
+    tentative = replace(resources, tools=replace(resources.tools, toolbox=held))
     steps: asyncio.Queue[events.AnyAction | None] = asyncio.Queue()
-    async with begun(_walk(navigate(scene, draft, resources, fillers, ahead), steps)) as walk:
+    async with begun(_walk(navigate(scene, draft, tentative, fillers, ahead), steps)) as walk:
         async with aclosing(select(scene, outcome, resources.models, resources.nearness)) as selected:
             async for action in selected:
                 yield action
         if outcome.behavior == guess:
+            held.let_go()
             for override in _overridden(outcome.behavior):
                 yield override
             while (step := await steps.get()) is not None:
@@ -122,15 +133,15 @@ def is_due(scene: Scene) -> bool:
 
 def speech_override(behavior: Behavior | None) -> list[events.AnyAction]:
     """List the step in which a behaviour changes the reply. Return none if it does not."""
-    if behavior is None or not behavior.instructions:
+    if behavior is None or not behavior.is_felt:
         return []
-    return [events.SpeechOverridden(behavior.overrides, overriding_tool_candidates=False)]
+    return [events.SpeechOverridden(behavior.overrides, behavior.overrides_tools)]
 
 
 def _overridden(behavior: Behavior | None) -> list[events.AnyAction]:
-    if behavior is None or not behavior.instructions:
+    if behavior is None or not behavior.is_felt:
         return []
-    return [events.NavigationOverridden(behavior.overrides, overriding_tool_candidates=False)]
+    return [events.NavigationOverridden(behavior.overrides, behavior.overrides_tools)]
 
 
 async def _walk(walk: AsyncGenerator[events.AnyAction, None], steps: "asyncio.Queue[events.AnyAction | None]") -> None:

@@ -3,10 +3,11 @@
 The instructions stand where they decide: last among the rules of a choice, and last in the question for a reply.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from tertulia.engine.agent.scene import Behavior
-from tertulia.engine.graph.context_graph import ActionState, DecisionState
+from tertulia.engine.graph.context_graph import ActionState, DecisionState, ToolCallSpec
 
 S = TypeVar("S", ActionState, DecisionState)
 
@@ -35,3 +36,10 @@ def for_speech(state: ActionState, action: str, behavior: Behavior | None) -> tu
         return state, f"{action}\n{BESIDE} {told}"
     bare: dict[str, Any] = {"objective": OVERRIDDEN, "action_guidelines": [], "boundary_constraints": []}
     return state.model_copy(update=bare), told
+
+
+def offered(own: Sequence[ToolCallSpec], behavior: Behavior | None) -> Sequence[ToolCallSpec]:
+    """Apply a behaviour to the tools of a state. Return those to offer, each once, the behaviour's first."""
+    added = () if behavior is None else behavior.tool_call_specs
+    kept = () if behavior is not None and behavior.overrides_tools else own
+    return list({spec.tool_id: spec for spec in reversed([*added, *kept])}.values())[::-1] if added else kept

@@ -1,19 +1,23 @@
 """One interaction: from a message to the end of the reply, as an async iterator of events. It stores nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tertulia import events
-from tertulia.engine.agent import behaviors
+from tertulia.engine.agent import behaviors, prompt
+from tertulia.engine.agent.confirming import settle_pending
+from tertulia.engine.agent.instructions import offered
 from tertulia.engine.agent.memory import recall_actively, told_after_choice
 from tertulia.engine.agent.models import AttendedModels, Models, model_for
 from tertulia.engine.agent.reply_ahead import ReplyAhead, reply_question
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Scene
+from tertulia.engine.agent.tool_rounds import Calling, Rounds
+from tertulia.engine.agent.toolbox import CallPlace
 from tertulia.engine.graph import context_graph
 from tertulia.engine.speech.fillers import Fillers
 from tertulia.engine.speech.reply import SpokenReply, speak
@@ -41,6 +45,10 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
         yield heard
     resources = replace(resources, models=AttendedModels(resources.models, partial(resources.alive, 0)))
     fillers = None if scene.speaking is None else Fillers(resources.voices, scene.speaking, scene.number)
+    calling = Calling(scene, outcome, resources, fillers)
+    async with aclosing(settle_pending(calling)) as actions:
+        async for action in actions:
+            yield events.CurrentAgentAction(action)
     remembered = await recall_actively(scene, outcome, resources.recall)
     async with aclosing(ReplyAhead(resources.guess)) as ahead:
         walk = behaviors.navigate_beside(scene, outcome, resources, fillers, ahead)
@@ -49,10 +57,15 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
                 yield events.CurrentAgentAction(action)
         for action in behaviors.speech_override(outcome.behavior):
             yield events.CurrentAgentAction(action)
+        told: list[str] = []
+        async with aclosing(_call_for_reply(calling, told)) as actions:
+            async for action in actions:
+                yield events.CurrentAgentAction(action)
+        text = partial(_reply, scene, outcome, resources.models, ahead, told)
         reply = (
-            _write(scene, outcome, resources.models, ahead)
+            _write(scene, outcome, text)
             if scene.speaking is None
-            else _speak(scene, scene.speaking, outcome, resources, ahead)
+            else _speak(scene, scene.speaking, outcome, resources, text)
         )
         async with aclosing(reply) as pieces:
             async for piece in pieces:
@@ -97,11 +110,39 @@ def _sender(scene: Scene, incoming: Incoming) -> str:
     return scene.person.name if incoming.type == "user-message" else "External event"
 
 
+async def _call_for_reply(calling: Calling, told: list[str]) -> AsyncGenerator[events.AnyAction, None]:
+    """Let the model call the tools of the state that speaks. Yield each step; `told` gets the results for the reply."""
+    scene, outcome = calling.scene, calling.outcome
+    state = context_graph.state_at(outcome.position, scene.graphs)
+    own = state.action_tool_call_specs if isinstance(state, context_graph.ActionState) else ()
+    specs = offered(own, outcome.behavior)
+    if not specs:
+        return
+    top = outcome.position.top
+    place = CallPlace("engage-user", top.graph, top.state, transition_index=len(outcome.transitions) + 1)
+    rounds = Rounds(calling, place)
+    need = prompt.Need(prompt.ENGAGE_USER, f"{outcome.objective}\nWhat you do in your next message: {outcome.action}")
+    async with aclosing(rounds.run(specs, need)) as steps:
+        async for step in steps:
+            yield step
+    outcome.speech_calls = rounds.logs
+    told += rounds.told
+
+
+_Text = Callable[[Callable[[Sign], None]], AsyncGenerator[str, None]]
+"""Asks for the reply, and tells its signs."""
+
+
 def _reply(
-    scene: Scene, outcome: Outcome, models: Models, ahead: ReplyAhead, tell: Callable[[Sign], None]
+    scene: Scene,
+    outcome: Outcome,
+    models: Models,
+    ahead: ReplyAhead,
+    results: Sequence[str],
+    tell: Callable[[Sign], None],
 ) -> AsyncGenerator[str, None]:
     """Ask the model for the reply. Return its pieces; the prompt, which is large, is not kept meanwhile."""
-    question = reply_question(scene, outcome, outcome.action)
+    question = reply_question(scene, outcome, outcome.action, results)
     model, question = model_for(models, scene.llm_model_preferences, question)
 
     def note(sign: Sign) -> None:
@@ -112,9 +153,7 @@ def _reply(
     return ahead.take(model, replace(question, tell=note))
 
 
-async def _write(
-    scene: Scene, outcome: Outcome, models: Models, ahead: ReplyAhead
-) -> AsyncGenerator[events.NewMessage, None]:
+async def _write(scene: Scene, outcome: Outcome, text: _Text) -> AsyncGenerator[events.NewMessage, None]:
     """Write the reply. Yield its pieces, each the moment it is there; the last one is empty and says stop."""
     began = outcome.next_time()
     pieces: list[str] = []
@@ -124,7 +163,7 @@ async def _write(
         if sign == "taken-back":
             pieces.clear()
 
-    async with aclosing(_reply(scene, outcome, models, ahead, tell)) as stream:
+    async with aclosing(text(tell)) as stream:
         async for piece in stream:
             pieces.append(piece)
             number += 1
@@ -143,16 +182,18 @@ def _refuse_to_take_back(sign: Sign) -> None:
 
 
 async def _speak(
-    scene: Scene, speaking: Speaking, outcome: Outcome, resources: Resources, ahead: ReplyAhead
+    scene: Scene, speaking: Speaking, outcome: Outcome, resources: Resources, text: _Text
 ) -> AsyncGenerator[events.NewMessage, None]:
     """Speak the reply. Yield its pieces."""
     began = outcome.next_time()
     reply = SpokenReply(outcome.message_id)
-    text = _reply(scene, outcome, resources.models, ahead, _refuse_to_take_back)
-    async with aclosing(speak(text, speaking, reply, resources.voices, resources.alive)) as pieces:
+    pieces_of_text = text(_refuse_to_take_back)
+    async with aclosing(speak(pieces_of_text, speaking, reply, resources.voices, resources.alive)) as pieces:
         async for piece in pieces:
             yield piece
     outcome.full_message = reply.text
+    if not reply.text:  # interrupted before it was heard: the user cannot agree to what they do not know
+        outcome.pending_calls.clear()
     if reply.recording:
         outcome.keep(outcome.message_id, reply.content_type, reply.recording)
     outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began, "voice")

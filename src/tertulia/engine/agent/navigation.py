@@ -1,23 +1,26 @@
 """From where the conversation stands to the action that the agent will take: the silent part of a turn.
 
 Action states ask the model for an action or for an exit condition that is met; decision states ask it for an exit;
-annotation states add a thought. The walk ends at the first action that is chosen.
+annotation states add a thought; tool-call states call a tool. The walk ends at the first action that is chosen.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 from tertulia import events
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.choosing import choose
-from tertulia.engine.agent.instructions import for_navigation
+from tertulia.engine.agent.instructions import for_navigation, offered
 from tertulia.engine.agent.memory import recall_state
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.reflection import reflect
 from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
-from tertulia.engine.agent.scene import Outcome, Scene
+from tertulia.engine.agent.scene import Outcome, Scene, ToolRound
+from tertulia.engine.agent.tool_rounds import Calling, Rounds
+from tertulia.engine.agent.tool_state import call_tool
+from tertulia.engine.agent.toolbox import CallPlace
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import (
     ActionState,
@@ -30,7 +33,7 @@ from tertulia.engine.graph.context_graph import (
     State,
     ToolCallState,
 )
-from tertulia.engine.speech.fillers import Fillers, begun
+from tertulia.engine.speech.fillers import Fillers, Wait, begun
 from tertulia.errors import LostInGraph
 
 MOST_STEPS = 50
@@ -62,12 +65,20 @@ async def navigate(
             may_leave = _may_leave(scene, outcome, visited)
             visited.add(outcome.position)
             options = _options(state, may_leave=may_leave)
-            chosen = await _select_next_action(scene, outcome, resources.models, options, ahead)
+            rounds = Rounds(Calling(scene, outcome, resources, fillers), _place(outcome, "state-transition"))
+            specs = offered(state.exit_condition_tool_call_specs, outcome.behavior)
+            if specs and len(options) > 1:
+                async with aclosing(
+                    rounds.run(specs, prompt.Need(prompt.SELECT_NEXT_ACTION, state.objective))
+                ) as steps:
+                    async for step in steps:
+                        yield step
+            chosen = await _select_next_action(scene, outcome, resources.models, options, ahead, rounds.told)
             if isinstance(chosen, str):
-                outcome.action, outcome.objective = chosen, state.objective
+                outcome.action, outcome.objective, outcome.action_calls = chosen, state.objective, rounds.logs
                 yield events.ActionSelected(chosen)
                 return
-            for action in _leave(scene, outcome, chosen):
+            for action in _leave(scene, outcome, chosen, rounds.logs):
                 yield action
             continue
         silent.add(outcome.position)
@@ -83,7 +94,7 @@ def _pass(
     """Go through a state that does not speak. Returns its steps, each when it is taken."""
     match state:
         case DecisionState():
-            return _decide(scene, outcome, resources.models, state, fillers)
+            return _decide(Calling(scene, outcome, resources, fillers), state)
         case AnnotationState():
             return _annotate(scene, outcome, state)
         case RecallState():
@@ -91,8 +102,7 @@ def _pass(
         case ReflectionState():
             return _reflect(scene, outcome, resources, state, fillers)
         case ToolCallState():
-            tool = state.designated_tool.tool_id
-            raise LostInGraph(f"The state {state.name} calls the tool {tool}, and tools cannot be called yet.")
+            return _call(Calling(scene, outcome, resources, fillers), state)
         case ActionState():
             raise AssertionError("an action state speaks")
 
@@ -120,17 +130,22 @@ async def _select_next_action(
     models: Models,
     options: Mapping[str, str | ExitCondition],
     ahead: ReplyAhead | None,
+    results: Sequence[str],
 ) -> str | ExitCondition:
-    """Have the model choose in an action state, and begin the reply beside that. Returns the action or the exit."""
+    """Have the model choose in an action state, told results of tools, and begin the reply beside that.
+
+    Returns the action or the exit. A reply that tools may change is not begun.
+    """
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - the caller has looked
     if len(options) == 1:
         return state.actions[0]
     choices = {key: _text(option) for key, option in options.items()}
     asked = for_navigation(state, outcome.behavior)
-    talk = prompt.said_so_far(scene, outcome)
+    talk = prompt.said_so_far(scene, outcome, results)
     question = prompt.select_next_action(scene, outcome.position.top.graph, asked, talk, choices)
-    guess = None if ahead is None else ahead.guess(state)
+    waits = ahead is None or offered(state.action_tool_call_specs, outcome.behavior)
+    guess = None if ahead is None or waits else ahead.guess(state)
     if ahead is None or guess is None:
         return options[await choose(scene, models, question, choices)]
     with ahead.begun(scene, outcome, models, guess):
@@ -140,30 +155,52 @@ async def _select_next_action(
     return chosen
 
 
-async def _decide(
-    scene: Scene, outcome: Outcome, models: Models, state: DecisionState, fillers: Fillers | None
-) -> AsyncGenerator[events.AnyAction, None]:
+async def _decide(calling: Calling, state: DecisionState) -> AsyncGenerator[events.AnyAction, None]:
     """Leave a decision state. If that takes long, say something meanwhile. Yields each step when it is taken."""
+    scene, outcome = calling.scene, calling.outcome
     yield (started := events.DecisionStarted())
-    async with begun(_select_exit(scene, outcome, models, state)) as choice:
-        if fillers is not None:
-            after_s = state.audio_filler_triggered_after
-            filler = await fillers.meanwhile(choice, started, state.audio_fillers, after_s)
-            if filler is not None:
-                yield filler
+    wait = Wait(calling.fillers, started, state.audio_fillers, state.audio_filler_triggered_after)
+    rounds = Rounds(calling, _place(outcome, "state-transition"))
+    if specs := offered(state.tool_call_specs, outcome.behavior):
+        need = prompt.Need(prompt.SELECT_NEXT_ACTION_FOR_DECISION_STATE, state.objective)
+        async with aclosing(rounds.run(specs, need, wait)) as steps:
+            async for step in steps:
+                yield step
+    async with begun(_select_exit(scene, outcome, calling.resources.models, state, rounds.told)) as choice:
+        filler = await wait.beside(choice)
+        if filler is not None:
+            yield filler
         chosen = await choice
-    for action in _leave(scene, outcome, chosen):
+    for action in _leave(scene, outcome, chosen, rounds.logs):
         yield action
 
 
-async def _select_exit(scene: Scene, outcome: Outcome, models: Models, state: DecisionState) -> ExitCondition:
+async def _call(calling: Calling, state: ToolCallState) -> AsyncGenerator[events.AnyAction, None]:
+    """Call the tool of a state, and leave it. Yields each step when it is taken."""
+    log: dict[str, Any] = {}
+    place = _place(calling.outcome, "tool-call-state")
+    async with aclosing(call_tool(calling, state, place, log)) as steps:
+        async for step in steps:
+            yield step
+    for action in _told(_go(calling.scene, calling.outcome, state.next_state, log)):
+        yield action
+
+
+def _place(outcome: Outcome, kind: Literal["state-transition", "tool-call-state"]) -> CallPlace:
+    """Name the place where a tool may be called now. Returns it, for the first round."""
+    top = outcome.position.top
+    return CallPlace(kind, top.graph, top.state, transition_index=len(outcome.transitions) + 1)
+
+
+async def _select_exit(
+    scene: Scene, outcome: Outcome, models: Models, state: DecisionState, results: Sequence[str]
+) -> ExitCondition:
     if len(state.exit_conditions) == 1:
         return state.exit_conditions[0]
     options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
     choices = {key: option.description for key, option in options.items()}
-    question = prompt.select_exit(
-        scene, for_navigation(state, outcome.behavior), prompt.said_so_far(scene, outcome), choices
-    )
+    talk = prompt.said_so_far(scene, outcome, results)
+    question = prompt.select_exit(scene, for_navigation(state, outcome.behavior), talk, choices)
     return options[await choose(scene, models, question, choices)]
 
 
@@ -198,18 +235,22 @@ async def _reflect(
 ) -> AsyncGenerator[events.AnyAction, None]:
     """Think about the problem of a state, and leave it. Yields each step when it is taken."""
     before = len(outcome.messages)
-    async with aclosing(reflect(scene, outcome, resources, state, fillers)) as actions:
+    rounds = Rounds(Calling(scene, outcome, resources, fillers), _place(outcome, "state-transition"))
+    async with aclosing(reflect(rounds, state)) as actions:
         async for action in actions:
             yield action
     thought = outcome.messages[before]
-    log: dict[str, Any] = {"inner_thought_message_id": thought.id, "tool_call_logs": []}
+    log: dict[str, Any] = {"inner_thought_message_id": thought.id, "tool_call_logs": rounds.logs}
     for action in _told(_go(scene, outcome, state.next_state, log)):
         yield action
 
 
-def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition) -> list[events.AnyAction]:
+def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition, calls: Sequence[ToolRound]) -> list[events.AnyAction]:
     """Leave an action or a decision state by an exit condition. Returns the steps to tell."""
-    log: dict[str, Any] = {"previous_state_exit_condition_description": chosen.description, "tool_call_logs": []}
+    log: dict[str, Any] = {
+        "previous_state_exit_condition_description": chosen.description,
+        "tool_call_logs": list(calls),
+    }
     hops = _go(scene, outcome, chosen.next_state, log)
     target = hops[0].after
     return [events.ExitConditionSelected(chosen.description, target.graph, target.state), *_told(hops)]

@@ -9,6 +9,7 @@ small models follow that where they ignore free instructions. For them there is 
 notes are short, for they read slowly.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tertulia import languages
-from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene
-from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState
+from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
+from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState, ToolCallState
 from tertulia.events import VersionInfo
 from tertulia.providers.base import BEGINNING, Choice, Option, Prompt, Role, Turn
 from tertulia.storage.turn.values import Message
@@ -31,6 +32,8 @@ GENERATE_REFLECTION = "GenerateReflection"
 ENGAGE_USER = "EngageUser"
 RECOMMEND_RESPONSES = "RecommendResponses"
 GENERATE_RECALL_QUERIES = "GenerateRecallQueries"
+GENERATE_TOOL_PARAMS = "GenerateToolParams"
+CONFIRM_TOOL_CALLS = "ConfirmToolCalls"
 GENERATE_CONVERSATION_STARTERS = "GenerateConversationStarters"
 
 SPOKEN = "Your message will be spoken aloud: write as one speaks, without lists, headings, links, code or emoji."
@@ -48,6 +51,7 @@ _SILENCE = "(The user says nothing. Go on.)"
 _ANSWER_WITH_KEY = 'Answer with its key, in JSON: {"choice": KEY}.'
 _NAME = re.compile(r"\w+")
 _RECENT = timedelta(minutes=10)
+_SHOWN_RESULT_CHARS = 500
 _MOST_THOUGHTS = 3  # that a note repeats, the newest
 
 Choices = Mapping[str, str]
@@ -71,14 +75,39 @@ class Said:
     turns: Sequence[Turn]
     thoughts: Sequence[str]
     memories: Sequence[str] = ()
+    results: Sequence[str] = ()
+    """The answers of tools that were called in this turn."""
 
 
-def said_so_far(scene: Scene, outcome: Outcome) -> Said:
-    """Arrange the messages of a conversation up to this moment of an interaction. Returns them with its memories."""
-    return said([*scene.history, *outcome.messages], scene.person.timezone, outcome.working_memory)
+def said_so_far(scene: Scene, outcome: Outcome, results: Sequence[str] = ()) -> Said:
+    """Arrange the messages of a conversation up to this moment of an interaction, with the results of earlier turns.
+
+    Returns them with its memories, the results of this turn, and `results`, which are for one question alone.
+    """
+    happened: list[Message | ToolResult] = [*scene.history, *outcome.messages]
+    if scene.tool_results:
+        happened = sorted([*happened, *scene.tool_results], key=_moment)
+    told = [told_result(result) for result in outcome.tool_results]
+    waiting = [f"{called(call.tool_name, call.arguments)} waits for the user's yes." for call in outcome.pending_calls]
+    talk = said(happened, scene.person.timezone, outcome.working_memory)
+    return replace(talk, results=[*told, *waiting, *results])
 
 
-def said(messages: Iterable[Message], timezone: str, memories: Iterable[Recollection] = ()) -> Said:
+def _moment(happened: Message | ToolResult) -> datetime:
+    return happened.at if isinstance(happened, ToolResult) else happened.created_at
+
+
+def called(tool_name: str, arguments: Mapping[str, Any]) -> str:
+    """Write a call of a tool. Returns it with its parameters as JSON."""
+    return f"{tool_name} with {json.dumps(arguments, ensure_ascii=False)}"
+
+
+def told_result(result: ToolResult) -> str:
+    """Write the result of a tool. Returns it with the call that it answers."""
+    return f"{called(result.tool_name, result.arguments)} gave: {result.output}"
+
+
+def said(messages: Iterable[Message | ToolResult], timezone: str, memories: Iterable[Recollection] = ()) -> Said:
     """Arrange messages as turns that alternate and begin with the user, as every vendor accepts them.
 
     Returns the turns, with times in `timezone`, and apart from them the newest thoughts, each once, and the memories.
@@ -86,6 +115,11 @@ def said(messages: Iterable[Message], timezone: str, memories: Iterable[Recollec
     turns: list[tuple[Role, list[str]]] = []
     thoughts: dict[str, None] = {}
     for message in messages:
+        if isinstance(message, ToolResult):
+            if not turns or turns[-1][0] != "user":
+                turns.append(("user", [BEGINNING] if not turns else []))
+            turns[-1][1].append(f"(Tool {told_result(message)})")
+            continue
         if not message.content:  # spoken, and interrupted before anything was heard
             continue
         if message.message_type == "agent-inner-thought":
@@ -156,7 +190,7 @@ def select_next_action(scene: Scene, version: VersionInfo, state: ActionState, t
         _options(choices),
         f"Take an exit only if the user's last message meets it, else an action. {_ANSWER_WITH_KEY}",
     )
-    choice = Choice(_named(state, choices), guidelines)
+    choice = Choice(_named(state, choices), [*guidelines, *_short(talk.results)])
     return replace(_prompt(SELECT_NEXT_ACTION, scene, talk, question), choice=choice)
 
 
@@ -168,7 +202,7 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
         _options(choices),
         f"Take the option that fits the user's last message. {_ANSWER_WITH_KEY}",
     )
-    choice = Choice(_named(state, choices), [state.objective, *state.decision_guidelines])
+    choice = Choice(_named(state, choices), [state.objective, *state.decision_guidelines, *_short(talk.results)])
     return replace(_prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, scene, talk, question), choice=choice)
 
 
@@ -189,6 +223,11 @@ def generate_recall_queries(scene: Scene, wanted: str, talk: Said, most: int) ->
         f"Answer in JSON with one to {most} short queries, each about one thing, in the words of the notes.",
     )
     return _prompt(GENERATE_RECALL_QUERIES, scene, talk, question), _texts_schema("queries", 1, most)
+
+
+def _short(results: Sequence[str]) -> Sequence[str]:
+    """Cut what tools gave for a question that a small model reads. Returns it."""
+    return [result[:_SHOWN_RESULT_CHARS] for result in results]
 
 
 def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:
@@ -271,17 +310,144 @@ def _prompt(interaction: str, scene: Scene, talk: Said, question: str) -> Prompt
     return Prompt(interaction, system(setting), turns, question=question)
 
 
-def _aim(objective: str, talk: Said) -> tuple[str, str, str]:
+def _aim(objective: str, talk: Said) -> tuple[str, ...]:
     """Write the beginning of a note, the same in all steps that a state takes. Returns its lines."""
     return (
         f"Your objective now: {objective}",
         _list("What you remember of the user:", talk.memories),
         _list("What you have thought:", talk.thoughts),
+        _list("What tools gave you just now:", talk.results),
     )
 
 
 def _note(*lines: str) -> str:
     return f"[Note. {chr(10).join(line for line in lines if line)}]"
+
+
+# --- Tools -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A tool as a model may choose it: its use, its parameters in words, and their schema."""
+
+    use: str
+    parameters: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The step that tools are to help with: the contract's name for it, and the aim of its state."""
+
+    interaction: str
+    objective: str
+
+
+def select_tools(
+    scene: Scene, need: Need, talk: Said, offers: Mapping[str, OfferedTool], most: int
+) -> tuple[Prompt, dict[str, Any]]:
+    """Ask which tools to call before a step is taken, and with which parameters. Returns the schema of the answer too.
+
+    The tools are known by their names.
+    """
+    question = _note(
+        *_aim(need.objective, talk),
+        "Before you go on you may call tools:",
+        *(f"{name}: {tool.use} Parameters: {tool.parameters}." for name, tool in offers.items()),
+        "Call a tool only if you need now what it does or tells, and it is not above. Take parameters from what was "
+        "said; never make them up.",
+        'Answer in JSON. To call none: {"calls": []}. To call one: {"calls": [{"tool": NAME, "parameters": {...}}]}.',
+    )
+    forms = [
+        _closed({"tool": {"type": "string", "enum": [name]}, "parameters": dict(tool.schema)})
+        for name, tool in offers.items()
+    ]
+    calls = {"type": "array", "items": {"anyOf": forms}, "maxItems": most}
+    return _prompt(need.interaction, scene, talk, question), _closed({"calls": calls})
+
+
+def repair_parameters(
+    scene: Scene, need: Need, talk: Said, offer: tuple[str, OfferedTool], wrong: tuple[str, str]
+) -> Prompt:
+    """Ask for the parameters of a tool again; `wrong` are the last ones as JSON, and their problem in words."""
+    name, tool = offer
+    parameters, problem = wrong
+    question = _note(
+        *_aim(need.objective, talk),
+        f"You call the tool {name}: {tool.use} Parameters: {tool.parameters}.",
+        f"These parameters do not fit: {parameters}",
+        f"The problem: {problem}",
+        "Answer in JSON with the right parameters alone.",
+    )
+    return _prompt(need.interaction, scene, talk, question)
+
+
+def generate_tool_params(
+    scene: Scene, state: ToolCallState, talk: Said, offer: tuple[str, OfferedTool], wrong: tuple[str, str] | None
+) -> Prompt:
+    """Ask for the parameters of the tool of a tool-call state. `wrong`: as in `repair_parameters`, if there are any."""
+    name, tool = offer
+    question = _note(
+        *_aim(state.designated_tool_call_objective, talk),
+        f"You are about to call the tool {name}: {tool.use} Parameters: {tool.parameters}.",
+        f"Context: {state.designated_tool_call_context}",
+        _list("How to fill in the parameters:", state.designated_tool_call_guidances),
+        _list("What must be true of them:", state.designated_tool_call_validations),
+        f"Not these, which do not fit: {wrong[0]}\nTheir problem: {wrong[1]}" if wrong else "",
+        "Take them from what was said; never make them up. Answer in JSON with the parameters alone.",
+    )
+    return _prompt(GENERATE_TOOL_PARAMS, scene, talk, question)
+
+
+def validate_tool_params(
+    scene: Scene, state: ToolCallState, talk: Said, call: str
+) -> tuple[Prompt, dict[str, Any], Choices]:
+    """Ask which validations of a tool-call state a call breaks. Returns the answer's schema and its keys too."""
+    rules = {f"rule-{n}": text for n, text in enumerate(state.designated_tool_call_validations, 1)}
+    question = _note(
+        *_aim(state.designated_tool_call_objective, talk),
+        f"You are about to call {call}.",
+        _options(rules, "Each of these must be true of that:"),
+        'Which are not? Answer in JSON with their keys: {"broken": []} if all are true.',
+    )
+    keys = {"type": "array", "items": {"type": "string", "enum": list(rules)}, "maxItems": len(rules)}
+    return _prompt(GENERATE_TOOL_PARAMS, scene, talk, question), _closed({"broken": keys}), rules
+
+
+def confirm_calls(scene: Scene, talk: Said, calls: Sequence[str]) -> tuple[Prompt, Choices]:
+    """Ask if the user agrees to calls as they were shown. Returns the keys of the answer too: `yes` and `other`."""
+    choices = {
+        "other": "The user says no, asks, doubts, sets a condition, wants something else, or speaks of another matter.",
+        "yes": "The user clearly agrees to exactly this, as it is.",
+    }
+    question = _note(
+        _list("You asked the user to agree to this:", calls), _options(choices, "The answer:"), _ANSWER_WITH_KEY
+    )
+    options = {key: Option(key, text) for key, text in choices.items()}
+    choice = Choice(options, [f"The agent asked: {call}?" for call in calls])
+    return replace(_prompt(CONFIRM_TOOL_CALLS, scene, talk, question), choice=choice), choices
+
+
+def ask_for_yes(calls: Sequence[str], action: str) -> str:
+    """Say what to do in a message while calls wait for the user's yes. Returns it in the place of the action."""
+    told = "; ".join(calls)
+    return (
+        f"Ask the user to agree, before it is done, to exactly this, with every detail: {told}. Nothing of it is done "
+        f"yet, and you wait for a yes or a no. ({action})"
+    )
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+# --- Suggestions -----------------------------------------------------------------------------------------------------
 
 
 def recommend_responses(setting: Setting, context: str, talk: Said) -> tuple[Prompt, dict[str, Any]]:

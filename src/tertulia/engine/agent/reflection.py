@@ -1,7 +1,7 @@
 """A reflection state: the agent thinks about a problem, within a limit of words, before it goes on."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
@@ -9,10 +9,9 @@ from itertools import islice
 from tertulia import events
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.models import model_for
-from tertulia.engine.agent.resources import Resources
-from tertulia.engine.agent.scene import Outcome, Scene
+from tertulia.engine.agent.tool_rounds import Calling, Rounds
 from tertulia.engine.graph.context_graph import ReflectionState
-from tertulia.engine.speech.fillers import Fillers, begun
+from tertulia.engine.speech.fillers import Wait, begun
 from tertulia.engine.speech.sentences import Sentences
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Sign
@@ -24,29 +23,36 @@ _LONGEST_WORD = 40  # characters, on an average: more is no language
 _SENTENCE_END = tuple(".!?…。！？।؟\"'”’»)")  # noqa: RUF001 - the punctuation of other scripts is meant
 
 
-async def reflect(
-    scene: Scene, outcome: Outcome, resources: Resources, state: ReflectionState, fillers: Fillers | None
-) -> AsyncGenerator[events.AnyAction, None]:
-    """Think about the problem of a state. Yield each step when it is taken. The thought is a message of `outcome`.
+async def reflect(rounds: Rounds, state: ReflectionState) -> AsyncGenerator[events.AnyAction, None]:
+    """Think about the problem of a state, with what its tools tell in `rounds`. Yield each step when it is taken.
+
+    The thought is a message of the outcome.
 
     Raises:
         ModelError: the model cannot be had, or thinks nothing.
+        ToolMissing, ToolResultTooLong: see tool_rounds.Rounds.run.
     """
+    calling = rounds.calling
     yield (started := events.ReflectionStarted(state.problem))
-    async with begun(_think(scene, outcome, resources, state)) as thinking:
-        if fillers is not None:
-            after_s = state.audio_filler_triggered_after
-            filler = await fillers.meanwhile(thinking, started, state.audio_fillers, after_s)
-            if filler is not None:
-                yield filler
+    wait = Wait(calling.fillers, started, state.audio_fillers, state.audio_filler_triggered_after)
+    if state.tool_call_specs:
+        need = prompt.Need(prompt.GENERATE_REFLECTION, state.problem)
+        async with aclosing(rounds.run(state.tool_call_specs, need, wait)) as steps:
+            async for step in steps:
+                yield step
+    async with begun(_think(calling, state, rounds.told)) as thinking:
+        filler = await wait.beside(thinking)
+        if filler is not None:
+            yield filler
         thought = await thinking
-    outcome.add("agent-inner-thought", scene.agent.identity.name, thought)
+    calling.outcome.add("agent-inner-thought", calling.scene.agent.identity.name, thought)
     yield events.ReflectionGenerated(thought)
 
 
-async def _think(scene: Scene, outcome: Outcome, resources: Resources, state: ReflectionState) -> str:
+async def _think(calling: Calling, state: ReflectionState, results: Sequence[str]) -> str:
     """Ask the model for a thought. Return it; a model that writes more than the limit is not read to its end."""
-    talk = prompt.said_so_far(scene, outcome)
+    scene, resources = calling.scene, calling.resources
+    talk = prompt.said_so_far(scene, calling.outcome, results)
     question = prompt.generate_reflection(scene, state, talk)
     model, question = model_for(resources.models, scene.llm_model_preferences, question)
     pieces: list[str] = []

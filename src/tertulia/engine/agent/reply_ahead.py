@@ -6,7 +6,7 @@ it in the very same words; otherwise it is thrown away, and the model is asked a
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 
@@ -50,12 +50,19 @@ GUESSES: Mapping[str, Guess] = {
 """Guesses by the name that the settings have for them."""
 
 
-def reply_question(scene: Scene, outcome: Outcome, action: str) -> Prompt:
-    """Write the question for the reply by which an action of the present action state is taken. Return it."""
+def reply_question(scene: Scene, outcome: Outcome, action: str, results: Sequence[str] = ()) -> Prompt:
+    """Write the question for the reply by which an action of the present action state is taken. Return it.
+
+    `results` are what tools told for this reply alone. While calls wait for the user's yes, the reply asks for it.
+    """
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - where navigation ends
     state, told = for_speech(state, action, outcome.behavior)
-    return prompt.engage_user(scene, outcome.position.top.graph, state, told, prompt.said_so_far(scene, outcome))
+    if outcome.pending_calls:
+        waiting = [prompt.called(call.tool_name, call.arguments) for call in outcome.pending_calls]
+        told = prompt.ask_for_yes(waiting, told)
+    talk = prompt.said_so_far(scene, outcome, results)
+    return prompt.engage_user(scene, outcome.position.top.graph, state, told, talk)
 
 
 class ReplyAhead:

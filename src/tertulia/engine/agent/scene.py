@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tertulia import clock
-from tertulia.engine.graph.context_graph import Graphs, Position
+from tertulia.engine.graph.context_graph import Graphs, Position, ToolCallSpec
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
@@ -100,6 +100,14 @@ class Behavior:
     instructions: tuple[str, ...]
     overrides: bool
     """True if the instructions stand in the place of a state's own."""
+    tool_call_specs: tuple[ToolCallSpec, ...] = field(default=(), hash=False)
+    overrides_tools: bool = False
+    """True if the tools stand in the place of a state's own, even if there are none."""
+
+    @property
+    def is_felt(self) -> bool:
+        """True if the behaviour changes what a state says, or which tools a state has."""
+        return bool(self.instructions or self.tool_call_specs) or self.overrides_tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,26 @@ class Recollection:
     def text(self) -> str:
         """The memory on a line, as an agent is shown it."""
         return f"{self.content} ({self.context})" if self.context else self.content
+
+
+class ToolResult(_Part):
+    """The answer of a tool, as later questions tell it. `lasts`: those of later turns too."""
+
+    tool_name: str
+    arguments: dict[str, Any]
+    output: str
+    at: datetime
+    lasts: bool = True
+
+
+class PendingCall(_Part):
+    """A call that waits for the user's yes. It is made with these arguments and this idempotency key, or never."""
+
+    spec: ToolCallSpec
+    tool_name: str
+    tool_version: str
+    arguments: dict[str, Any]
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +166,19 @@ class Scene:
     """The behaviour that the turn before chose."""
     performed_queries: Sequence[str] = ()
     """The queries that recall states asked in earlier turns of this conversation."""
+    tool_results: Sequence[ToolResult] = ()
+    """The results of tools that earlier turns have kept."""
+    pending_calls: Sequence[PendingCall] = ()
+    """The calls of the turn before that wait for the user's yes."""
 
     @property
     def language(self) -> str:
         """The language in which they talk, ISO 639-3."""
         return self.person.language or self.agent.identity.default_spoken_language
+
+
+ToolRound = list[dict[str, Any]]
+"""The calls of a round side by side, as insights tell them."""
 
 
 @dataclass(slots=True)
@@ -170,6 +206,20 @@ class Outcome:
     """The recollections of this interaction, each once."""
     performed_queries: list[str] = field(default_factory=list[str])
     """The queries that recall states have asked in this interaction."""
+    tool_results: list[ToolResult] = field(default_factory=list[ToolResult])
+    """The results of tools that all later questions of this interaction are told."""
+    pending_calls: list[PendingCall] = field(default_factory=list[PendingCall])
+    """The calls that wait for the user's yes in the next turn."""
+    released: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """The calls that the user has agreed to in this interaction: tools, and arguments as JSON."""
+    released_calls: list[ToolRound] = field(default_factory=list[ToolRound])
+    """These calls as insights tell them, in one round."""
+    tool_calls: int = 0
+    """The number of tools that were called."""
+    action_calls: list[ToolRound] = field(default_factory=list[ToolRound])
+    """The calls that led to the action, round by round, as insights tell them."""
+    speech_calls: list[ToolRound] = field(default_factory=list[ToolRound])
+    """The calls that led to the message."""
 
     def fork(self) -> "Outcome":
         """Copy the work so far, to go on with it in a way that may be given up. Return the copy."""
@@ -180,12 +230,17 @@ class Outcome:
             transitions=list(self.transitions),
             working_memory=list(self.working_memory),
             performed_queries=list(self.performed_queries),
+            tool_results=list(self.tool_results),
+            pending_calls=list(self.pending_calls),
+            action_calls=list(self.action_calls),
         )
 
     def adopt(self, draft: "Outcome") -> None:
         """Take over the walk of a copy, and the thoughts that came with it."""
         self.position, self.action, self.objective = draft.position, draft.action, draft.objective
         self.messages, self.transitions, self.last_time = draft.messages, draft.transitions, draft.last_time
+        self.tool_results, self.pending_calls = draft.tool_results, draft.pending_calls
+        self.tool_calls, self.action_calls = draft.tool_calls, draft.action_calls
         self.remember(draft.working_memory)
         self.performed_queries += [query for query in draft.performed_queries if query not in self.performed_queries]
 
@@ -237,7 +292,10 @@ class Outcome:
             "state_transition_logs": self.transitions,
             "working_memory": [found.id for found in self.working_memory],  # a memory that is forgotten leaves no copy
             "triggered_dynamic_behavior_set_version_info": self.behavior and self.behavior.version,
-            "select_next_action_tool_call_logs": [],
-            "engage_user_tool_call_logs": [],
+            "select_next_action_tool_call_logs": [*self.released_calls, *self.action_calls],
+            "engage_user_tool_call_logs": self.speech_calls,
+            "pending_tool_calls": [
+                call.model_dump(mode="json", exclude={"spec", "key"}) for call in self.pending_calls
+            ],
             "reply_cut_short": self.reply_cut_short,
         }

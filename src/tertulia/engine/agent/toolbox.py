@@ -1,8 +1,12 @@
 """The tools that a turn may call: the protocol, and the values that pass."""
 
+import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.errors import ToolMissing
@@ -81,3 +85,40 @@ NO_TOOLBOX: Toolbox = _NoTools()
 
 NO_TOOLBOXES: Toolboxes = _NoTools()
 """A server without tools."""
+
+
+class HeldToolbox:
+    """A toolbox whose calls wait until it is certain that they are wanted."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+        self._certain = asyncio.Event()
+
+    def let_go(self) -> None:
+        """Make the calls that wait, and later ones at once."""
+        self._certain.set()
+
+    async def find(self, spec: ToolCallSpec) -> Tool:
+        return await self._toolbox.find(spec)
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> ToolOutcome:
+        await self._certain.wait()
+        return await self._toolbox.call(tool, arguments, place, key)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTools:
+    """The tools of a turn. A call that takes longer than `patience_s` seconds is stopped.
+
+    `attempt` names the request that the turn answers: the same when it is tried again.
+    """
+
+    toolbox: Toolbox = NO_TOOLBOX
+    attempt: str = ""
+    patience_s: float = 60
+
+    def key(self, place: CallPlace, tool_id: str, number: int) -> str:
+        """Name a call: the `number`th of a tool in a round. Return the same when the turn is tried again."""
+        where = [place.type, place.graph, place.state, place.transition_index, place.round_index]
+        told = msgspec.json.encode([self.attempt, *where, tool_id, number])
+        return hashlib.sha256(told).hexdigest()[:32]

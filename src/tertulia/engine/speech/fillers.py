@@ -20,7 +20,9 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-StartedStep = events.DecisionStarted | events.ReflectionStarted
+StartedStep = (
+    events.DecisionStarted | events.ReflectionStarted | events.ToolCallStarted | events.DesignatedToolRetrieved
+)
 """A step that may take long."""
 
 
@@ -78,3 +80,25 @@ class Fillers:
         async with aclosing(speaker.speak(text)) as sounds:
             pieces = [resampler.feed(sound.pcm) async for sound in sounds]
         return b"".join([*pieces, resampler.finish()])
+
+
+class Wait:
+    """The wait for steps that `started` has begun: the first of them that takes long is filled. Without fillers, none.
+
+    `after_s`: the seconds that a step may take.
+    """
+
+    def __init__(self, fillers: Fillers | None, started: StartedStep, texts: Sequence[str], after_s: float) -> None:
+        self._fillers = fillers
+        self._started = started
+        self._texts = texts
+        self._after_s = after_s
+
+    async def beside(self, step: asyncio.Task[Any]) -> events.ActionTooLong | None:
+        """Wait until a step has ended, or takes long. Return something to say meanwhile, or None."""
+        if self._fillers is None:
+            return None
+        filler = await self._fillers.meanwhile(step, self._started, self._texts, self._after_s)
+        if filler is not None:
+            self._fillers = None
+        return filler

@@ -19,12 +19,13 @@ from tertulia.engine.agent.models import AllModels
 from tertulia.engine.agent.prompt import Setting
 from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.agent.suggestions import Starter, StarterWish
+from tertulia.engine.agent.toolbox import NO_TOOLBOXES, Toolboxes
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
 from tertulia.engine.turns.following import Following
 from tertulia.engine.turns.gate import Gate
 from tertulia.engine.turns.log import Stream
-from tertulia.engine.turns.runner import Runner, person_of
+from tertulia.engine.turns.runner import Reach, Runner, person_of
 from tertulia.engine.turns.turn import Turn
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
@@ -71,6 +72,7 @@ class Conversations:
         meanings: Meanings,
         registry: Database,
         relay_key: bytes,
+        toolboxes: Toolboxes = NO_TOOLBOXES,
     ) -> None:
         self.voices = voices
         self._models = models
@@ -80,7 +82,8 @@ class Conversations:
         self._quotas = Quotas(settings.limit.user_stored_bytes, settings.limit.organization_stored_bytes)
         attempts = max(len(settings.model), len(settings.model_fast), len(settings.voice))
         detail = None if settings.trace == "off" else settings.trace
-        self._runner = Runner(settings.turn, models, voices, self._library, attempts, meanings, detail)
+        reach = Reach(models, voices, meanings, toolboxes)
+        self._runner = Runner(settings.turn, reach, self._library, attempts, detail)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
 
     @property
@@ -145,7 +148,7 @@ class Conversations:
                 return claimed
             async with _abandoned_with_error(database, claimed):
                 speaking = await self._speaking(database, claimed, options.voice)
-            turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes))
+            turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes), options.ticket)
             turn.tell(events.ConversationCreated(claimed.conversation_id))
             return self._launch(turn, incoming, speaking)
 
@@ -189,7 +192,7 @@ class Conversations:
             claimed = await self._claim(database, gate, options.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
-            turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes))
+            turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes), options.ticket)
             is_spoken = incoming.decode is not None
             if options.voice is None and not is_spoken:
                 return self._launch(turn, incoming)

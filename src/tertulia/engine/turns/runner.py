@@ -5,12 +5,14 @@ then says `interaction-complete`; whatever ends it early leads to `abandon`, whi
 """
 
 import asyncio
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import structlog
 
 from tertulia import clock, events
@@ -23,12 +25,14 @@ from tertulia.engine.agent.nearness import Nearness
 from tertulia.engine.agent.remembering import KEPT, Remembered, UserMemory, read_remembered
 from tertulia.engine.agent.reply_ahead import GUESSES
 from tertulia.engine.agent.resources import Resources
-from tertulia.engine.agent.scene import Incoming, Outcome, Person, Scene
+from tertulia.engine.agent.scene import Incoming, Outcome, PendingCall, Person, Scene, ToolResult
+from tertulia.engine.agent.toolbox import NO_TOOLBOXES, Toolboxes, TurnTools
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
 from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
-from tertulia.engine.trace import Detail, TextPool, Trace, TracedModels, TracedVoices
+from tertulia.engine.trace import Detail, TextPool, Trace
+from tertulia.engine.traced import TracedModels, TracedToolbox, TracedVoices
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
 from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
@@ -37,6 +41,7 @@ from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage.conversation import UserProfile
 from tertulia.storage.database.units import Database
+from tertulia.storage.turn.idempotency import IdempotencyTicket
 from tertulia.storage.turn.settle import abandon, settle
 from tertulia.storage.turn.stream import pack
 from tertulia.storage.turn.sweep import renew
@@ -50,12 +55,25 @@ CLOSE_LOOK_S = 0.05
 KEPT_QUERIES = 500
 """Queries of recall states that a conversation keeps, the newest."""
 
+KEPT_RESULT_CHARS = 60_000
+"""Characters of results of tools, and of what they were called with, that a conversation keeps, the newest."""
+
 VOID_S = 10.0
 """Seconds that turns which are stopped may take to be abandoned."""
 
 STOPPING = "The server is stopping."
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The models, voices, meanings and tools that the turns of a server can reach."""
+
+    models: AllModels
+    voices: Voices
+    meanings: Meanings
+    toolboxes: Toolboxes = NO_TOOLBOXES
 
 
 class Runner:
@@ -68,11 +86,9 @@ class Runner:
     def __init__(
         self,
         settings: TurnSettings,
-        models: AllModels,
-        voices: Voices,
+        reach: Reach,
         library: Library,
         attempts: int,
-        meanings: Meanings,
         detail: Detail | None = None,
     ) -> None:
         self.owner = new_id()
@@ -80,11 +96,9 @@ class Runner:
         self._texts = TextPool()
         self._settings = settings
         self._silence_s = settings.stall_s * attempts
-        self._models = models
-        self._voices = voices
+        self._reach = reach
         self._library = library
-        self._meanings = meanings
-        self._nearness = Nearness(meanings.embedder)
+        self._nearness = Nearness(reach.meanings.embedder)
         self._running: dict[str, Turn] = {}
         self._beginning = 0
         self._grace_ends: float | None = None
@@ -124,9 +138,14 @@ class Runner:
         """Return a lease for a turn that is about to begin."""
         return Lease(self.owner, new_id(), self._lease_end())
 
-    def make_turn(self, database: Database, claim: Claim, wants: ActionFilter) -> Turn:
-        """Make the turn of a claim. Return it, to be launched."""
+    def make_turn(
+        self, database: Database, claim: Claim, wants: ActionFilter, ticket: IdempotencyTicket | None = None
+    ) -> Turn:
+        """Make the turn of a claim, once only if there is a ticket. Return it, to be launched."""
         turn = Turn(database, claim, wants, Patience(self._silence_s, self._settings.total_s))
+        turn.attempt = claim.interaction_id
+        if ticket is not None:
+            turn.attempt = " ".join([ticket.org_id, ticket.user_id, ticket.request_hash, ticket.key])
         if self._detail is not None:
             turn.trace = Trace(self._detail, claim.agent[0], self._texts)
         return turn
@@ -222,9 +241,11 @@ class Runner:
         recall = self._recall(turn)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
-        models, voices = self._models.of(turn.claim.org_id), self._voices
+        models, voices = self._reach.models.of(turn.claim.org_id), self._reach.voices
+        toolbox = self._reach.toolboxes.of(turn.database, turn.claim)
         if turn.trace is not None:
             models, voices = TracedModels(models, turn.trace), TracedVoices(voices, turn.trace)
+            toolbox = TracedToolbox(toolbox, turn.trace)
         resources = Resources(
             models=models,
             voices=voices,
@@ -232,6 +253,7 @@ class Runner:
             nearness=self._nearness,
             recall=recall,
             guess=GUESSES[self._settings.reply_ahead],
+            tools=TurnTools(toolbox, turn.attempt, self._settings.tool_s),
         )
         happening = interact(scene, outcome, resources)
         async with aclosing(happening):
@@ -250,7 +272,7 @@ class Runner:
         """Return the memory of the turn's user."""
         if not turn.claim.profile.memory_revision:
             return NO_RECALL
-        return UserMemory(turn.database, turn.claim.user_id, self._meanings)
+        return UserMemory(turn.database, turn.claim.user_id, self._reach.meanings)
 
     async def _scene(
         self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None, remembered: Remembered
@@ -276,6 +298,8 @@ class Runner:
             behaviors=await self._library.behaviors(turn.database, claim.service_id, claim.behaviors_revision),
             previous_behavior=claim.behavior,
             performed_queries=claim.performed_queries,
+            tool_results=[ToolResult.model_validate(result) for result in claim.tool_results],
+            pending_calls=[PendingCall.model_validate(call) for call in claim.pending_calls],
         )
 
     async def _give_up(self, turn: Turn, error: BaseException, complete: bytes) -> None:
@@ -327,9 +351,24 @@ class Runner:
             invocation=outcome.invocation,
             working_memory=[found.id for found in outcome.working_memory][-KEPT:],
             performed_queries=[*turn.claim.performed_queries, *outcome.performed_queries][-KEPT_QUERIES:],
+            tool_results=_kept_results(turn.claim, outcome),
+            pending_calls=[call.model_dump(mode="json") for call in outcome.pending_calls],
             trace=_trace_of(turn),
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
+
+
+def _kept_results(claim: Claim, outcome: Outcome) -> list[Mapping[str, Any]]:
+    """List the results of tools that later turns are told. Return them, the newest that have room."""
+    new = [result.model_dump(mode="json") for result in outcome.tool_results if result.lasts]
+    kept: deque[Mapping[str, Any]] = deque()
+    room = KEPT_RESULT_CHARS
+    for result in reversed([*claim.tool_results, *new]):
+        room -= len(result["output"]) + len(msgspec.json.encode(result["arguments"]))
+        if room < 0:
+            break
+        kept.appendleft(result)
+    return list(kept)
 
 
 _FORGOTTEN = UserProfile("", "", {}, ())

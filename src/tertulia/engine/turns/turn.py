@@ -44,7 +44,7 @@ class Status(Enum):
 class Turn:
     """A turn and its log. Written and read on one event loop."""
 
-    __slots__ = ("_wants", "claim", "database", "error", "log", "patience", "status", "task", "trace")
+    __slots__ = ("_wants", "attempt", "claim", "database", "error", "log", "patience", "status", "task", "trace")
 
     def __init__(self, database: Database, claim: Claim, wants: ActionFilter, patience: Patience) -> None:
         self.database = database
@@ -56,6 +56,8 @@ class Turn:
         """The reason why the turn is stopped or void."""
         self.task: asyncio.Task[None] | None = None
         self.trace: Trace | None = None
+        self.attempt = ""
+        """A name for the request that the turn answers: the same when the caller tries it again, and says so."""
         self._wants = wants
 
     def tell(self, event: Event) -> None:

@@ -38,7 +38,7 @@ def _claim(name: str, schema: Schema, said: Iterable[tuple[str, str]]) -> Mappin
     asked = _beginnings(f"{name} {schema.get('description', '')}".replace("_", " "))
     found = [(key, text) for key, text in said if asked & _beginnings(text)]
     for key, text in reversed(found):
-        value = _value(schema, text)
+        value = value_in(schema, text)
         if value is not None and fits(value, schema):
             return {"value": value, "message": key, "words": text}
     return None
@@ -48,7 +48,7 @@ def _beginnings(text: str) -> set[str]:
     return {word[:_BEGINNING] for word in _WORD.findall(text.casefold()) if word not in _COMMON}
 
 
-def _value(schema: Schema, text: str) -> Any:
+def value_in(schema: Schema, text: str) -> Any:
     """Read a value of a schema from a message. Return it, or None."""
     if "enum" in schema:
         return next((option for option in schema["enum"] if str(option).casefold() in text.casefold()), None)

@@ -5,7 +5,7 @@ enum; an exit (`exit-1`, ...) is taken when it shares a significant word with th
 action's turn. A reply quotes the user, names the matter at hand (the last line of the question that starts with
 `MATTER`), and goes on for as many pieces as it was asked for. A memory is a sentence that begins with "I" or "my"; it
 replaces an older one that begins with the same three words. A model of the user is the memories that share a word with
-its dimension.
+its dimension. Tools are chosen by words too: see tool_choosing.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 
 from tertulia.errors import ModelUnavailable
 from tertulia.providers.base import DIRECTION, Prompt, Report
-from tertulia.providers.models import form_filling
+from tertulia.providers.models import form_filling, tool_choosing
 from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.settings import Settings
@@ -89,6 +89,8 @@ class ScriptedModel:
             return answer(prompt.question)
         if prompt.interaction == form_filling.INTERACTION:
             return form_filling.fill_in(prompt, schema)
+        if prompt.interaction in tool_choosing.STEPS and "choice" not in schema["properties"]:
+            return _about_tools(prompt, schema)
         return schemas.example(schema, lambda keys: _pick(prompt, keys), _TEXTS)
 
 
@@ -132,18 +134,29 @@ def _last_message(prompt: Prompt) -> str:
 def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
     """Choose a key. Return an exit or behaviour of which the user's last message speaks, an action, or the first key.
 
-    Each is known by how its key begins.
+    Each is known by how its key begins. An exit may be what tools gave just now. Of `yes` and others, it is `yes` if
+    the message is that.
     """
+    if "yes" in keys:
+        return "yes" if tool_choosing.is_yes(_last_message(prompt)) else keys[0]
     exits = [key for key in keys if str(key).startswith(("exit-", "behavior-"))]
     actions = [key for key in keys if str(key).startswith("action-")]
     if exits:
-        said = _stems(_last_message(prompt))
+        said = _stems(_last_message(prompt)) | _stems(tool_choosing.results(prompt.question))
         texts = _texts(prompt.question, frozenset(exits))
         shared = {key: len(said & _stems(texts.get(key, ""))) for key in exits}
         best = max(exits, key=shared.__getitem__)
         if shared[best]:
             return best
     return actions[len(prompt.turns) // 2 % len(actions)] if actions else keys[0]
+
+
+def _about_tools(prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+    if "calls" in schema["properties"]:
+        return tool_choosing.choose(prompt.question, schema, _last_message(prompt), _stems)
+    if "broken" in schema["properties"]:
+        return {"broken": []}
+    return tool_choosing.parameters(schema, _last_message(prompt))
 
 
 def _texts(question: str, keys: frozenset[Any]) -> dict[str, str]:

@@ -28,6 +28,8 @@ conversations = Table(
     document("behavior", nullable=True),  # set and version that the newest turn chose
     document("working_memory", nullable=True),  # memories that its turns found, the newest last
     document("performed_queries", nullable=True),  # of its recall states
+    document("tool_results", nullable=True),  # that its turns have kept, the newest last
+    document("pending_calls", nullable=True),  # of tools, that wait for the user's yes in the next turn
     number("num_interactions"),  # 0: its first turn has not been committed
     number("num_messages"),
     text("last_interaction_id", nullable=True),

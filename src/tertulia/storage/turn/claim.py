@@ -179,6 +179,8 @@ def _row(opening: Opening, service: OpenedService, lease: Lease) -> dict[str, An
         "behavior": None,
         "working_memory": None,
         "performed_queries": None,
+        "tool_results": None,
+        "pending_calls": None,
         "num_interactions": 0,
         "num_messages": 0,
         "last_interaction_id": None,
@@ -277,5 +279,7 @@ def claim_existing(connection: Connection, conversation: Conversation, lease: Le
         behavior=conversation.behavior,
         working_memory=conversation.working_memory,
         performed_queries=conversation.performed_queries,
+        tool_results=conversation.tool_results,
+        pending_calls=conversation.pending_calls,
         history=list_history(connection, conversation.id, history),
     )

@@ -96,6 +96,10 @@ class Claim:
     """Memories that earlier turns found, the newest last."""
     performed_queries: Sequence[str] = ()
     """The queries that recall states asked in earlier turns."""
+    tool_results: Sequence[Mapping[str, Any]] = ()
+    """The results of tools that earlier turns have kept, the newest last."""
+    pending_calls: Sequence[Mapping[str, Any]] = ()
+    """The calls of tools that wait for the user's yes."""
     history: Sequence[Message] = ()
 
 
@@ -146,4 +150,8 @@ class Settlement:
     """The memories that the next turn finds."""
     performed_queries: Sequence[str] = ()
     """The queries that no later recall state asks again."""
+    tool_results: Sequence[Mapping[str, Any]] = ()
+    """The results of tools that later turns are told."""
+    pending_calls: Sequence[Mapping[str, Any]] = ()
+    """The calls of tools that wait for the user's yes in the next turn."""
     trace: NewTrace | None = None

@@ -1,0 +1,201 @@
+"""Models, voices and tools whose work is recorded in the trace of a turn."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.toolbox import CallPlace, Tool, Toolbox
+from tertulia.engine.graph.context_graph import ToolCallSpec
+from tertulia.engine.speech.voices import Speaker, Voices
+from tertulia.engine.trace import MOST_TEXT_CHARS, Call, Trace, cut, describe_error, now
+from tertulia.errors import ModelError
+from tertulia.providers.base import Detector, LanguageModel, Prompt, Sound, Transcript
+from tertulia.tools.values import ToolFailed, ToolOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class TracedModels:
+    """Models whose calls are recorded."""
+
+    models: Models
+    trace: Trace
+
+    @property
+    def default(self) -> LanguageModel:
+        """The model that answers if nothing else is asked for."""
+        return _TracedModel(self.models.default, self.trace, None)
+
+    @property
+    def fast(self) -> LanguageModel:
+        """The model that decides if nothing else is asked for."""
+        return _TracedModel(self.models.fast, self.trace, None)
+
+    def named(self, llm_name: str) -> LanguageModel | None:
+        """Get the model of a name in a version set. Return None if this server cannot reach it."""
+        model = self.models.named(llm_name)
+        return None if model is None else _TracedModel(model, self.trace, llm_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _TracedModel:
+    model: LanguageModel
+    trace: Trace
+    requested: str | None
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        call = self.trace.call(prompt, self.requested, "text")
+        return _heard(self.model.stream(_reported(prompt, call)), call)
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        call = self.trace.call(prompt, self.requested, "json")
+        try:
+            value = await self.model.choose(_reported(prompt, call), schema)
+        except BaseException as error:
+            call.end(error)
+            raise
+        call.answered(value)
+        return value
+
+
+async def _heard(stream: AsyncGenerator[str], call: Call) -> AsyncGenerator[str]:
+    """Pass the pieces of an answer on. Yield them; the prompt, which is large, is not kept meanwhile."""
+    kept = call.pieces
+    try:
+        async with aclosing(stream) as pieces:
+            async for piece in pieces:
+                if not call.first:
+                    call.first = now()
+                if kept is not None:
+                    kept.append(piece)
+                yield piece
+    except BaseException as error:
+        call.end(error)
+        raise
+    call.end()
+
+
+def _reported(prompt: Prompt, call: Call) -> Prompt:
+    """Have requests for a prompt reported to its call. Return the prompt, made faster than by `dataclasses.replace`."""
+    return Prompt(
+        interaction=prompt.interaction,
+        system=prompt.system,
+        turns=prompt.turns,
+        params=prompt.params,
+        question=prompt.question,
+        instructions=prompt.instructions,
+        choice=prompt.choice,
+        tentative=prompt.tentative,
+        tell=prompt.tell,
+        report=call.report,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TracedVoices:
+    """Voices and transcribers whose work is recorded."""
+
+    voices: Voices
+    trace: Trace
+
+    def speaks(self, language: str) -> bool:
+        return self.voices.speaks(language)
+
+    def hears(self, language: str) -> bool:
+        return self.voices.hears(language)
+
+    async def knows(self, voice_id: str) -> bool:
+        return await self.voices.knows(voice_id)
+
+    def speaker(self, voice_id: str, language: str) -> Speaker:
+        return _TracedSpeaker(self.voices.speaker(voice_id, language), self.trace)
+
+    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        begun = now()
+        found: dict[str, Any] = {"tertulia.audio_bytes": len(pcm)}
+        try:
+            transcript = await self.voices.transcribe(pcm, language, keyterms)
+        except BaseException as error:
+            self.trace.work("transcribe", begun, {**found, **describe_error(error)})
+            raise
+        self.trace.work("transcribe", begun, {**found, "tertulia.characters": len(transcript.text)})
+        return transcript
+
+    def detector(self) -> Detector:
+        return self.voices.detector()
+
+
+@dataclass(frozen=True, slots=True)
+class _TracedSpeaker:
+    speaker: Speaker
+    trace: Trace
+
+    async def speak(self, text: str) -> AsyncGenerator[Sound]:
+        begun, first = now(), 0
+        found: dict[str, Any] = {"tertulia.characters": len(text)}
+        try:
+            async with aclosing(self.speaker.speak(text)) as sounds:
+                async for sound in sounds:
+                    first = first or now()
+                    yield sound
+        except ModelError as error:
+            found |= describe_error(error)
+            raise
+        finally:
+            found["tertulia.first_piece_ms"] = (first - begun) / 1e6 if first else None
+            self.trace.work("speak", begun, found)
+
+
+@dataclass(frozen=True, slots=True)
+class TracedToolbox:
+    """A toolbox whose calls are recorded."""
+
+    toolbox: Toolbox
+    trace: Trace
+
+    async def find(self, spec: ToolCallSpec) -> Tool:
+        return await self.toolbox.find(spec)
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> ToolOutcome:
+        begun = now()
+        found = self._attributes(tool, arguments, place, key)
+        try:
+            outcome = await self.toolbox.call(tool, arguments, place, key)
+        except asyncio.CancelledError:
+            found["tertulia.dropped"] = True
+            raise
+        except Exception as error:
+            found |= describe_error(error)
+            raise
+        else:
+            if isinstance(outcome, ToolFailed):
+                found["error.type"] = outcome.exception_type
+            if self.trace.keeps_texts:
+                told = outcome.exception_message if isinstance(outcome, ToolFailed) else outcome.output
+                found["gen_ai.tool.call.result"] = _kept(told)
+            return outcome
+        finally:
+            self.trace.work(f"execute_tool {tool.name}", begun, found)
+
+    def _attributes(self, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": tool.name,
+            "gen_ai.tool.type": "function",
+            "gen_ai.tool.call.id": key,
+            "tertulia.tool.id": tool.tool_id,
+            "tertulia.tool.version": tool.version,
+            "tertulia.tool.place": place.type,
+            "tertulia.tool.round": place.round_index,
+        }
+        if self.trace.keeps_texts:
+            found["gen_ai.tool.call.arguments"] = _kept(json.dumps(arguments, ensure_ascii=False))
+        return found
+
+
+def _kept(text: str) -> str:
+    """Cut a text as a trace keeps it. Return it without halves of surrogate pairs."""
+    return cut(text, MOST_TEXT_CHARS).encode(errors="replace").decode()
