@@ -8,18 +8,19 @@ MODEL ?=
 PEERS := chatkit adk langgraph parlant
 # Tests wait more than they compute: one worker more than there are cores.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+UI := $(shell find ui -type f -not -path '*/node_modules/*' -not -name schema.d.ts -not -name openapi.json)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 # On all cores, which pip does not; without it, each first start would compile what it imports.
 COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src || true
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-some test-light test-heavy check format bench bench-peers lock languages clean
+.PHONY: help setup ui run demo test test-some test-light test-heavy check format bench bench-peers lock languages clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
 
-setup: $(VENV)/.run ## Make .venv with what running needs
+setup: $(VENV)/.run $(VENV)/.ui ## Make .venv with what running needs, and the web interface
 	@:
 
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -30,6 +31,16 @@ $(VENV)/.run: requirements.lock pyproject.toml
 	@$(PIP) --require-hashes --only-binary :all: -r requirements.lock
 	@$(PIP) --no-build-isolation --editable .
 	@$(COMPILE)
+	@touch $@
+
+ui: $(VENV)/.run ## Build the web interface again, from ui/
+	@$(BIN)/python ui/build.py
+	@touch $(VENV)/.ui
+
+# Where npm's registry cannot be reached the server runs all the same, and /ui/ says how to build it.
+$(VENV)/.ui: $(VENV)/.run $(UI)
+	@echo "Building the web interface (once; about half a minute) ..."
+	@$(BIN)/python ui/build.py || echo "The web interface could not be built; the server runs without it. Later: make ui" >&2
 	@touch $@
 
 # What checks, tests and measures, besides.
@@ -61,6 +72,7 @@ check: $(VENV)/.dev ## Format, lint, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
+	@[ ! -e ui/node_modules/.fetched ] || $(BIN)/python ui/build.py check
 
 format: $(VENV)/.dev ## Format, and repair what lint can repair
 	@$(BIN)/ruff format .
@@ -88,5 +100,5 @@ lock: $(VENV)/.dev ## Pin every dependency with its hashes: of those who run it,
 languages: $(VENV)/.dev # Write the table of languages again, from the package that knows them
 	@cd tests && ../$(BIN)/python -m support.languages
 
-clean: ## Remove the environment and caches; data stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+clean: ## Remove the environment, caches and the built interface; data stays
+	rm -rf ui/node_modules src/tertulia/web/built $(VENV) .pytest_cache .ruff_cache

@@ -19,6 +19,7 @@ from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.registry import open_voices
 from tertulia.runtime import Runtime, open_runtime
 from tertulia.settings import Settings
+from tertulia.web import pages
 
 
 class Application(FastAPI):
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None, models: Models | None = None, v
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        routes=[route for router in ROUTERS for route in router.routes],
+        routes=[route for router in (*ROUTERS, pages.router) for route in router.routes],
         middleware=[*cors, Middleware(LastResort), Middleware(BodyLimits, settings.limit)],
     )
     errors.install(app)

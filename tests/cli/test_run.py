@@ -6,14 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import httpx2
+import jwt
 import pytest
+from rich.console import Console
 
 from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start
 from support.pages import ROOT
+from support.server import settings_of
 from support.terminal import at_a_terminal
+from tertulia.cli import installation, welcome
+from tertulia.demo.content import ORGANIZATION
+from tertulia.web import pages
 
 END = "Ctrl-C stops"
 
@@ -61,6 +68,24 @@ def test_a_run_prints_its_model_and_voice_and_the_five_settings_of_the_official_
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", running.output, re.MULTILINE))
     names = {f"AMIGO_{name}" for name in ("API_KEY", "API_KEY_ID", "BASE_URL", "ORGANIZATION_ID", "USER_ID")}
     assert exported.keys() == names
+
+
+def test_a_run_prints_the_address_of_the_interface_first_with_a_token_of_the_administrator(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.html").touch()
+    monkeypatch.setattr(pages, "BUILT", tmp_path)
+    paper = StringIO()
+    console = Console(file=paper, width=40)
+    demo = installation.make_demo(settings_of(data=data), ORGANIZATION, None)
+    credentials = welcome.make_credentials(settings_of(data=data), demo)
+    welcome.greet(console, settings_of(data=data), demo, "http://127.0.0.1:8000", credentials)
+    printed = paper.getvalue()
+    address = next(line for line in printed.splitlines() if "/ui/#token=" in line)
+    claims = jwt.decode(address.partition("#token=")[2], options={"verify_signature": False})
+    assert claims["sub"] == demo.admin_user_id
+    assert printed.index(address) < printed.index("curl -N")
+    assert not (data / "open-interface.html").exists()  # nobody sits before a screen
 
 
 @pytest.mark.parametrize(("variables", "limited"), [({}, False), ({"TERTULIA_RATE_LIMITS": "contract"}, True)])

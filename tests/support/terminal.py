@@ -71,7 +71,11 @@ def at_a_terminal(
     command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, columns: int = 80
 ) -> Generator[Terminal]:
     """Run a command at a terminal of its own, in a folder, in which it keeps its state too."""
-    plain = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"COLUMNS", "DISPLAY", "LINES", "WAYLAND_DISPLAY"}
+    }
     environment = {**(environment or plain), "XDG_STATE_HOME": str(folder / "state")}
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, columns))

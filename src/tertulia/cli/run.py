@@ -10,7 +10,7 @@ from tertulia.demo import organization as demo
 from tertulia.serving import serve
 from tertulia.settings import Settings
 
-DEFAULTS = {"model": "local", "voice": "local", "rate_limits": "off"}
+DEFAULTS = {"model": "local", "voice": "local", "rate_limits": "off", "trace": "prompts"}
 """What differs here from `serve`, unless it is set. With the scripted model the voice is scripted too: then nothing has
 to be fetched."""
 
@@ -21,11 +21,11 @@ def run(console: Console, settings: Settings, model: str | None) -> None:
     serve.check(settings)
     settings = models.prepare(console, settings, models.FALLBACK)
     made = make_demo(settings, demo.ORGANIZATION, None)
-    token = welcome.paste_token(settings, made)
+    credentials = welcome.make_credentials(settings, made)
     logs.configure(settings.log_level)
     listener = serve.listen(settings.host, settings.port)
     url = serve.address(listener)
-    serve.run_server(listener, settings.workers, lambda: welcome.greet(console, settings, made, url, token))
+    serve.run_server(listener, settings.workers, lambda: welcome.greet(console, settings, made, url, credentials))
 
 
 def _with_defaults(given: Settings, model: str | None) -> Settings:

@@ -1,0 +1,123 @@
+"""Every page of the interface, by everybody: signed in or not, in both themes, on a narrow screen."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from support.browser import AXE, Open, find_barriers
+from support.server import Server
+
+pytestmark = pytest.mark.heavy
+
+PAGES = {
+    "/": "Reading circle",
+    "/conversations": "Conversations",
+    "/conversations?state=finished&tag=nothing": "No conversation is like that",
+    "/settings": "Settings",
+    "/nowhere": "There is no such page",
+}
+"""The pages, and a heading of each that is there when it is ready."""
+
+
+def test_a_person_signs_in_by_an_api_key(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, "/settings", signed_in=False)
+    page.get_by_label("Organization").fill(tertulia.demo.organization_id)
+    page.get_by_label("User's id").fill(tertulia.demo.admin_user_id)
+    page.get_by_label("API key's id").fill(tertulia.demo.api_key_id)
+    page.get_by_label("API key", exact=True).fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+    page.get_by_label("API key", exact=True).fill(tertulia.demo.api_key)
+    page.get_by_role("button", name="Sign in").click()
+
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    assert page.context.cookies() == []
+    page.get_by_role("button", name="Sign out").first.click()
+    expect(page.get_by_role("heading", name="Sign in to Tertulia")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_token_that_is_none_any_more_leads_to_the_form(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, "/conversations")
+    expect(page.get_by_role("heading", name="Conversations", exact=True)).to_be_visible()
+    page.evaluate(
+        "sessionStorage.setItem('tertulia.token', sessionStorage.getItem('tertulia.token').slice(0, -3) + 'xxx')"
+    )
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The token is not valid.")
+
+
+def begun(server: Server, **tags: str) -> str:
+    """Begin a conversation as the administrator, over the API. Return its id."""
+    body = {"service_id": server.demo.service_id, "tags": tags}
+    created = server.as_admin.post("/conversation/", params={"response_format": "text"}, json=body)
+    assert created.status_code == 201, created.text
+    return created.headers["X-Tertulia-Conversation-Id"]
+
+
+def test_a_conversation_is_found_read_tagged_and_finished(tertulia: Server, open_page: Open) -> None:
+    conversation = begun(tertulia, channel="web")
+    page = open_page(tertulia, "/conversations")
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_label("Tag").fill("channel:phone")
+    page.get_by_label("Tag").press("Enter")
+    expect(page.get_by_role("heading", name="No conversation is like that")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"\?tag=channel%3Aphone$"))
+    page.get_by_label("Tag").fill("channel")
+    page.get_by_label("Tag").press("Enter")
+    page.get_by_role("link", name=re.compile("^Hello!")).click()
+
+    expect(page).to_have_url(re.compile(f"/ui/conversations/{conversation}$"))
+    expect(page.get_by_role("log")).to_contain_text("Hello!")
+    expect(page.get_by_role("button", name="action books, the current state")).to_be_visible()
+    page.get_by_role("button", name="Why?").click()
+    expect(page.get_by_role("region", name="The turn's trace")).to_contain_text("Engage user")
+    page.get_by_role("tab", name="About").click()
+    page.get_by_label("Key of a new tag").fill("seen")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("button", name="Remove the tag seen")).to_be_visible()
+    page.get_by_role("button", name="Remove the tag channel").click()
+    expect(page.get_by_role("button", name="Remove the tag channel")).to_have_count(0)
+    page.get_by_role("button", name="Finish").click()
+    expect(page.get_by_role("log")).to_contain_text("The conversation is finished.")
+
+    listed = tertulia.as_admin.get("/conversation/", params={"id": conversation}).json()["conversations"][0]
+    assert (listed["tags"], listed["is_finished"]) == ({"seen": None}, True)
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not here: make ui")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_no_page_has_a_barrier(tertulia: Server, open_page: Open, dark: bool) -> None:
+    found: dict[str, list[tuple[str, str]]] = {}
+    page = open_page(tertulia, "/", dark=dark)
+    for path, heading in PAGES.items():
+        show(page, tertulia, path, heading)
+        found[path] = find_barriers(page)
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option").first).to_be_visible()
+    found["palette"] = find_barriers(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Sign out").first.click()
+    found["sign in"] = find_barriers(page)
+    assert {where: barriers for where, barriers in found.items() if barriers} == {}
+
+
+def show(page: Page, server: Server, path: str, heading: str) -> None:
+    page.goto(f"{server.url}/ui{path}")
+    expect(page.get_by_role("heading", name=heading).first).to_be_attached()
+    expect(page.get_by_text("Loading")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [380, 3840])
+def test_no_page_is_wider_than_its_screen(tertulia: Server, open_page: Open, width: int) -> None:
+    page = open_page(tertulia, "/", width=width)
+    for path, heading in PAGES.items():
+        show(page, tertulia, path, heading)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        wide = page.evaluate(
+            "[...document.querySelectorAll('main .page, main header')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+            ".length"
+        )
+        assert wide == 0, path

@@ -1,0 +1,189 @@
+"""The playground: somebody talks, leaves in the middle of a turn and comes back, stops, and looks into a turn."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from support.browser import Open, press_until
+from support.puppet import Puppet
+from support.server import Serve, Server
+from support.stage import Switch
+from tertulia.providers.models.registry import Models
+
+pytestmark = pytest.mark.heavy
+
+CONVERSATION = re.compile(r"/ui/talk/[0-9a-f]{24}$")
+MANY = 40
+
+
+@pytest.fixture(scope="module")
+def switch() -> Switch:
+    return Switch()
+
+
+@pytest.fixture(scope="module")
+def held(serve: Serve, switch: Switch) -> Server:
+    """A server whose model waits for the test."""
+    return serve(models=Models(switch))
+
+
+def play(switch: Switch, *pieces: str) -> Puppet:
+    puppet = Puppet(*pieces)
+    puppet.hold()
+    switch.model = puppet
+    return puppet
+
+
+def begin(page: Page) -> None:
+    """Have the agent begin a conversation, a new one if there is one."""
+    page.get_by_role("button", name=re.compile("Let the agent begin|Begin a new one")).click()
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_label("Message", exact=True).fill(text)
+    page.get_by_role("button", name="Send", exact=True).click()
+
+
+def test_a_person_talks_and_sees_the_way_and_the_trace(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia)
+    begin(page)
+    expect(page.get_by_role("log")).to_contain_text("Hello!")
+    expect(page).to_have_url(CONVERSATION)
+    assert "token" not in page.url
+
+    say(page, "When are the **meetings**?")
+
+    expect(page.get_by_role("log")).to_contain_text("I say the same")
+    expect(page.locator("article")).to_have_count(2)
+    expect(page.locator("article .reply strong")).to_have_text("meetings")
+    expect(page.locator("article footer").last).to_contain_text("to the first piece")
+    expect(page.get_by_role("button", name="action meetings, the current state")).to_be_visible()
+    expect(page.locator(".edge.strong")).to_have_count(2)
+
+    turn = page.get_by_role("region", name="The turn's trace")
+    expect(turn).to_contain_text("books → asks_about_meetings")
+    turn.get_by_role("button", name=re.compile("^Select next action")).first.click()
+    expect(turn).to_contain_text('{"choice": "exit-1"}')
+    expect(turn).to_contain_text("exit-1: The person asks about the meetings")
+    page.get_by_role("button", name="Stream", exact=True).click()
+    expect(page.get_by_role("region", name="The turn's stream")).to_contain_text('{"type":"interaction-complete"')
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    curl = page.evaluate("navigator.clipboard.readText()")
+    assert curl.startswith(f"curl -N '{tertulia.base}/conversation/")
+    assert "$TOKEN" in curl
+
+    page.get_by_role("button", name=re.compile("^action books")).click()
+    state = page.get_by_role("region", name="State books")
+    expect(state).to_contain_text("The person says goodbye or bye.")
+    page.get_by_role("button", name="Finish").click()
+    expect(page.get_by_role("log")).to_contain_text("The conversation is finished.")
+
+
+def test_a_reload_in_the_middle_of_a_turn_goes_on(held: Server, switch: Switch, open_page: Open) -> None:
+    puppet = play(switch, "One, ", "two, ", "three.")
+    page = open_page(held)
+    begin(page)
+    puppet.release()
+    expect(page.get_by_role("log")).to_contain_text("One,")
+    expect(page).to_have_url(CONVERSATION)
+
+    page.reload()
+
+    expect(page.get_by_role("log")).to_contain_text("One,")
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    puppet.release(MANY)
+    expect(page.get_by_role("log")).to_contain_text("One, two, three.")
+    expect(page.locator("article")).to_have_count(1)
+    expect(page.get_by_role("button", name="Why?")).to_have_count(1)
+
+    puppet = play(switch, "Four, ", "five.")
+    say(page, "And then?")
+    puppet.release()
+    expect(page.get_by_role("log")).to_contain_text("Four,")
+    page.reload()
+    expect(page.get_by_role("log")).to_contain_text("And then?")
+    expect(page.get_by_role("log")).to_contain_text("Four,")
+    puppet.release(MANY)
+    expect(page.get_by_role("log")).to_contain_text("Four, five.")
+    expect(page.locator("article")).to_have_count(2)
+
+
+def test_a_turn_that_is_stopped_leaves_nothing_and_is_sent_again(held: Server, switch: Switch, open_page: Open) -> None:
+    puppet = play(switch, "Well, ", "well.")
+    page = open_page(held)
+    begin(page)
+    puppet.release(MANY)
+    expect(page.get_by_role("log")).to_contain_text("Well, well.")
+    puppet = play(switch, "Never ", "heard.")
+    say(page, "Wait!")
+    puppet.release()
+    expect(page.get_by_role("log")).to_contain_text("Never")
+
+    page.get_by_role("button", name="Stop").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Nothing of this turn is kept.")
+    switch.model = Puppet("Heard ", "at last.")
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("log")).to_contain_text("Heard at last.")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.reload()
+    expect(page.locator("article")).to_have_count(2)
+    expect(page.get_by_role("log")).not_to_contain_text("Never")
+
+
+def test_a_reader_who_has_scrolled_up_stays_there(held: Server, switch: Switch, open_page: Open) -> None:
+    long = [f"Line {number}.\n\n" for number in range(60)]
+    switch.model = Puppet(*long)
+    page = open_page(held)
+    begin(page)
+    expect(page.get_by_role("log")).to_contain_text("Line 59.")
+    log = page.get_by_role("log")
+    assert log.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight") < 2
+    log.evaluate("box => box.scrollTo(0, 100)")
+    expect(page.get_by_role("button", name="Latest")).to_be_visible()
+
+    say(page, "Go on.")
+
+    expect(page.locator("article")).to_have_count(2)
+    expect(page.get_by_role("button", name="Why?")).to_have_count(2)
+    assert log.evaluate("box => box.scrollTop") == 100
+    page.get_by_role("button", name="Latest").click()
+    assert log.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight") < 2
+
+
+def test_the_keyboard_alone_is_enough(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia)
+    expect(page.get_by_role("heading", name="Reading circle")).to_be_visible()
+    press_until(page, "Tab", "Let the agent begin")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("log")).to_contain_text("Hello!")
+    page.keyboard.press("/")
+    page.keyboard.type("When are the meetings?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("log")).to_contain_text("I say the same")
+    press_until(page, "Tab", "action meetings, the current state")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="State meetings")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("conversations")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/ui/conversations$"))
+    expect(page.get_by_role("row")).to_have_count(3)
+
+
+def test_words_of_a_model_are_no_html(held: Server, switch: Switch, open_page: Open) -> None:
+    switch.model = Puppet(
+        "<img src=x onerror=document.title='broken'> <script>document.title='broken'</script>",
+        " [here](javascript:document.title='broken') ![p](https://example.org/p.png) [there](https://example.org/)",
+    )
+    page = open_page(held)
+    begin(page)
+    link = page.get_by_role("link", name="there")
+    expect(link).to_have_attribute("rel", re.compile("noopener"))
+    expect(page.locator("article img, article script, article a[href^=javascript]")).to_have_count(0)
+    assert page.title() == "Playground · Tertulia"

@@ -1,0 +1,71 @@
+/** Times, lengths and counts as a person reads them. */
+
+const DAY = 86_400_000;
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const number = new Intl.NumberFormat();
+
+export function when(iso: string): string {
+  const time = new Date(iso);
+  const today = new Date().toDateString() === time.toDateString();
+  if (today) return clock.format(time);
+  return Date.now() - time.getTime() < 300 * DAY ? `${day.format(time)}, ${clock.format(time)}` : day.format(time) + ` ${time.getFullYear()}`;
+}
+
+export function fully(iso: string): string {
+  return full.format(new Date(iso));
+}
+
+export function ms(value: number): string {
+  if (value < 1) return "< 1 ms";
+  if (value < 1000) return `${Math.round(value)} ms`;
+  return `${(value / 1000).toFixed(value < 10_000 ? 2 : 1)} s`;
+}
+
+export function count(value: number, noun: string, nouns = `${noun}s`): string {
+  return `${number.format(value)} ${value === 1 ? noun : nouns}`;
+}
+
+/** The name of an action event in plain words. */
+export function plainly(type: string): string {
+  return ACTIONS[type] ?? type.replaceAll("-", " ");
+}
+
+const ACTIONS: Record<string, string> = {
+  invoke_agent: "Turn",
+  "select-dynamic-behavior-vector-generated": "Messages compared with behaviours",
+  "select-dynamic-behavior-relevance-retrieval-completed": "Behaviours considered",
+  "select-dynamic-behavior-completed": "Behaviour chosen",
+  "check-if-active-memory-needed-completed": "Memory: what to look up",
+  "extract-active-memories-completed": "Memory: found",
+  "navigate-state-machine-dynamic-behavior-override": "Behaviour steers the way",
+  "navigate-state-machine-action-state-action-selected": "Action chosen",
+  "engage-user-dynamic-behavior-override": "Behaviour steers the reply",
+  "navigate-state-machine-decision-state-decision-started": "Decision begun",
+  "navigate-state-machine-exit-condition-selected": "Exit taken",
+  "navigate-state-machine-annotation-state-annotation-retrieved": "Thought added",
+  "navigate-state-machine-recall-state-static-queries-retrieved": "Recall: queries of the state",
+  "navigate-state-machine-recall-state-dynamic-queries-generated": "Recall: queries made",
+  "navigate-state-machine-recall-state-active-memory-retrieved": "Recall: memories found",
+  "navigate-state-machine-reflection-state-prompt-retrieved": "Reflection begun",
+  "navigate-state-machine-reflection-state-reflection-generated": "Reflection",
+  "navigate-state-machine-state-transitioned": "State changed",
+  "action-too-long": "Filler, for a step takes long",
+};
+
+/** What an action is about, in one line. */
+export function summary(action: Record<string, unknown>): string {
+  const text = (name: string) => (typeof action[name] === "string" ? (action[name] as string) : "");
+  if (action.type === "navigate-state-machine-state-transitioned") return `${text("prev_state")} → ${text("next_state")}`;
+  for (const name of ["exit_condition", "action", "annotation", "reflection", "prompt", "requested_information", "filler"]) {
+    if (text(name)) return text(name);
+  }
+  const list = action.queries ?? action.static_queries ?? action.dynamic_queries;
+  if (Array.isArray(list)) return list.length ? list.join(" · ") : "nothing";
+  const pairs = action.queries_and_responses;
+  if (Array.isArray(pairs)) return pairs.length ? pairs.map((pair: string[]) => `${pair[0]}: ${pair[1] || "nothing"}`).join(" · ") : "nothing";
+  const chosen = action.selected_dynamic_behavior_set_version_info;
+  if (chosen !== undefined) return Array.isArray(chosen) ? `version ${chosen[1]}` : "none";
+  return "";
+}

@@ -1,0 +1,85 @@
+/** Who is signed in. The token stays in this tab: in sessionStorage, in no cookie, and in no address for long. */
+
+const TOKEN = "tertulia.token";
+const ORGANIZATION = "tertulia.organization";
+
+export interface Claims {
+  organization: string;
+  user: string;
+  expiresAt: number; // milliseconds since 1970
+}
+
+export function readClaims(token: string): Claims | null {
+  try {
+    const part = token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
+    const { sub, org, exp } = JSON.parse(atob(part)) as { sub: unknown; org: unknown; exp: unknown };
+    if (typeof sub !== "string" || typeof org !== "string" || typeof exp !== "number") return null;
+    return { organization: org, user: sub, expiresAt: exp * 1000 };
+  } catch {
+    return null;
+  }
+}
+
+class Session {
+  token = $state<string | null>(null);
+  claims = $derived(this.token === null ? null : readClaims(this.token));
+  notice = $state(""); // why the form is shown
+  #clock = 0;
+
+  /** Take the token of the address, once, or of this tab. */
+  begin(): void {
+    const given = /^#token=([^&]+)/.exec(location.hash)?.[1];
+    if (given !== undefined) history.replaceState(null, "", location.pathname + location.search);
+    const token = given ?? sessionStorage.getItem(TOKEN);
+    if (token !== null) this.keep(token);
+    window.addEventListener("hashchange", () => {
+      if (location.hash.startsWith("#token=")) this.begin();
+    });
+  }
+
+  /** Keep a token until it expires. Returns false if it is none. */
+  keep(token: string): boolean {
+    const claims = readClaims(token);
+    if (claims === null) {
+      this.notice = "That is not a token.";
+      return false;
+    }
+    if (claims.expiresAt <= Date.now()) {
+      this.end("The token has expired: sign in again.");
+      return false;
+    }
+    this.token = token;
+    this.notice = "";
+    sessionStorage.setItem(TOKEN, token);
+    localStorage.setItem(ORGANIZATION, claims.organization);
+    clearTimeout(this.#clock);
+    this.#clock = window.setTimeout(() => this.end("You were signed out: the token has expired."), Math.min(claims.expiresAt - Date.now(), 2 ** 31 - 1));
+    return true;
+  }
+
+  end(notice = ""): void {
+    clearTimeout(this.#clock);
+    sessionStorage.removeItem(TOKEN);
+    this.token = null;
+    this.notice = notice;
+  }
+
+  get lastOrganization(): string {
+    return localStorage.getItem(ORGANIZATION) ?? "demo";
+  }
+
+  /** Sign in by an API key, as a user. */
+  async signIn(organization: string, keyId: string, key: string, user: string): Promise<void> {
+    const answer = await fetch(`/v1/${encodeURIComponent(organization)}/user/signin_with_api_key`, {
+      method: "POST",
+      headers: { "x-api-key": key, "x-api-key-id": keyId, "x-user-id": user },
+    });
+    const body = (await answer.json().catch(() => ({}))) as { id_token?: string; detail?: unknown; message?: string };
+    if (!answer.ok || body.id_token === undefined) {
+      throw new Error(body.message ?? (typeof body.detail === "string" ? body.detail : `The server answered ${answer.status}.`));
+    }
+    this.keep(body.id_token);
+  }
+}
+
+export const session = new Session();

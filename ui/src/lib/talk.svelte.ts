@@ -1,0 +1,385 @@
+/** A conversation as it is held: its turns, the one that runs, and where the agent stands in its graph. */
+
+import { ApiError, ask, client, explain, here, type Conversation, type Message } from "./api";
+import { newKey } from "./keys";
+import { run, type Line, type TurnRequest } from "./stream";
+
+export type Kind = "user-message" | "external-event" | "skip";
+export type VersionInfo = [string, number];
+
+export interface Place {
+  graph: VersionInfo | null; // null: the conversation's own graph
+  state: string;
+}
+
+export interface Step {
+  from: Place;
+  to: Place;
+  condition: string;
+}
+
+const RUNNING = "tertulia.running";
+const TRIES = 6;
+
+interface Running {
+  conversation: string;
+  interaction: string;
+  request: TurnRequest;
+  said: string;
+  kind: Kind;
+}
+
+export class Turn {
+  readonly key = newKey();
+  interaction = $state("");
+  said = $state("");
+  kind = $state<Kind>("skip");
+  at = $state("");
+  reply = $state("");
+  sender = $state("");
+  voice = $state(false);
+  status = $state<"running" | "settled" | "void">("settled");
+  error = $state("");
+  firstMs = $state<number | null>(null);
+  totalMs = $state<number | null>(null);
+  lines: Line[] = []; // read it with `count`, which tells that it has grown
+  count = $state(0);
+  steps = $state.raw<Step[]>([]);
+  request: TurnRequest | null = null;
+
+  /** Take a line of the stream in. Returns true if it is the last one. */
+  take(line: Line): boolean {
+    this.lines.push(line);
+    this.count = this.lines.length;
+    const event = line.event;
+    if (event.type === "user-message-available") this.said = String(event.user_message);
+    if (event.type === "current-agent-action") this.#step(event.action as Record<string, unknown>);
+    if (event.type === "new-message" && typeof event.message === "string" && event.message !== "") {
+      this.firstMs ??= line.ms;
+      this.reply += event.message;
+    }
+    if (event.type === "interaction-complete") {
+      this.reply = String(event.full_message);
+      this.interaction = String(event.interaction_id);
+      this.status = "settled";
+      this.totalMs = line.ms;
+      return true;
+    }
+    if (event.type === "error") {
+      this.fail(String(event.error_description));
+      return true;
+    }
+    return false;
+  }
+
+  #condition = "";
+
+  #step(action: Record<string, unknown>): void {
+    if (action.type === "navigate-state-machine-exit-condition-selected") this.#condition = String(action.exit_condition);
+    if (action.type !== "navigate-state-machine-state-transitioned") return;
+    const place = (name: string): Place => ({
+      graph: action[`${name}_state_machine_version_info`] as VersionInfo,
+      state: String(action[name]),
+    });
+    this.steps = [...this.steps, { from: place("prev_state"), to: place("next_state"), condition: this.#condition }];
+    this.#condition = "";
+  }
+
+  fail(why: string): void {
+    this.status = "void";
+    this.error = why;
+  }
+
+  begin(): void {
+    this.lines = [];
+    this.count = 0;
+    this.steps = [];
+    this.reply = "";
+    this.error = "";
+    this.firstMs = null;
+    this.status = "running";
+  }
+}
+
+export class Talk {
+  id = $state("");
+  about = $state.raw<Conversation | null>(null);
+  turns = $state<Turn[]>([]);
+  place = $state.raw<Place | null>(null);
+  finished = $state(false);
+  loading = $state(false);
+  problem = $state("");
+  older = $state<number | null>(null); // the token of the page before
+  #abort = new AbortController();
+  #leftAt = false;
+
+  get running(): Turn | null {
+    const last = this.turns.at(-1);
+    return last?.status === "running" ? last : null;
+  }
+
+  get last(): Turn | null {
+    return this.turns.at(-1) ?? null;
+  }
+
+  /** Stop reading; a turn that runs goes on at the server. */
+  leave(): void {
+    this.#leftAt = true;
+    this.#abort.abort();
+  }
+
+  // --- What was ---------------------------------------------------------------------------------------------------
+
+  /** Open a conversation at its end, and go on with a turn that this tab began and that may run still. */
+  async open(id: string): Promise<void> {
+    this.id = id;
+    this.loading = true;
+    const running = kept(id);
+    try {
+      await this.#read();
+    } catch (error) {
+      if (!(running && error instanceof ApiError && error.status === 404)) this.problem = explain(error);
+    } finally {
+      this.loading = false;
+    }
+    if (running && !this.turns.some((turn) => turn.interaction === running.interaction)) await this.#goOn(running);
+    else if (running) forget();
+  }
+
+  async #read(): Promise<void> {
+    const path = { ...here(), conversation_id: this.id };
+    const list = await ask(client.GET("/v1/{organization}/conversation/", { params: { path: here(), query: { id: [this.id] } } }));
+    this.about = list.conversations[0] ?? null;
+    if (!this.about) {
+      if (kept(this.id) === null) this.problem = "There is no such conversation, or it is not for you to see.";
+      return;
+    }
+    this.finished = this.about.is_finished;
+    const page = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/messages/", { params: { path, query: { limit: 100, message_type: SHOWN } } }));
+    this.older = page.has_more ? page.continuation_token : null;
+    this.turns = group(page.messages.toReversed());
+    await this.#findPlace();
+  }
+
+  /** Read the page before the oldest message that is shown. */
+  async readOlder(): Promise<void> {
+    if (this.older === null) return;
+    const path = { ...here(), conversation_id: this.id };
+    const page = await ask(
+      client.GET("/v1/{organization}/conversation/{conversation_id}/messages/", {
+        params: { path, query: { limit: 100, continuation_token: this.older, message_type: SHOWN } },
+      }),
+    );
+    this.older = page.has_more ? page.continuation_token : null;
+    const before = group(page.messages.toReversed());
+    const first = this.turns[0];
+    const cut = before.at(-1);
+    if (first && cut && first.interaction === cut.interaction) {
+      cut.reply ||= first.reply;
+      this.turns = [...before, ...this.turns.slice(1)];
+    } else this.turns = [...before, ...this.turns];
+  }
+
+  async #findPlace(): Promise<void> {
+    const last = this.turns.findLast((turn) => turn.interaction !== "");
+    if (!last) return;
+    await this.readSteps(last);
+  }
+
+  /** Read the states that a turn of the past went through, from its insights; callers who may not see them see none. */
+  async readSteps(turn: Turn): Promise<void> {
+    if (!turn.interaction || turn.lines.length) return;
+    const path = { ...here(), conversation_id: this.id, interaction_id: turn.interaction };
+    try {
+      const insights = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/insights", { params: { path } }));
+      turn.steps = insights.state_transition_logs.map((log) => ({
+        from: { graph: log.previous_service_hierarchical_state_machine_version_info as VersionInfo, state: String(log.previous_state) },
+        to: { graph: log.next_service_hierarchical_state_machine_version_info as VersionInfo, state: String(log.next_state) },
+        condition: String(log.previous_state_exit_condition_description ?? ""),
+      }));
+      if (turn === this.last) this.place = { graph: turn.steps.at(-1)?.to.graph ?? null, state: insights.current_state_name };
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
+  // --- What is -----------------------------------------------------------------------------------------------------
+
+  async create(service: string, versionSet: string, said: string, kind: Kind): Promise<void> {
+    const first = kind === "skip" || !said ? {} : { initial_message: said, initial_message_type: kind };
+    await this.#send(
+      { path: "/conversation/?response_format=text", method: "POST", json: { service_id: service, service_version_set_name: versionSet, ...first }, key: newKey() },
+      said,
+      said ? kind : "skip",
+    );
+  }
+
+  async say(said: string, kind: Kind): Promise<void> {
+    const form: Record<string, string> = { initial_message_type: kind };
+    if (kind !== "skip") form.recorded_message = said;
+    const path = `/conversation/${this.id}/interact?request_format=text&response_format=text`;
+    await this.#send({ path, method: "POST", form, key: newKey() }, said, kind);
+  }
+
+  async #send(request: TurnRequest, said: string, kind: Kind): Promise<void> {
+    const turn = new Turn();
+    turn.request = request;
+    turn.said = said;
+    turn.kind = kind;
+    turn.at = new Date().toISOString();
+    this.turns.push(turn);
+    await this.#run(this.turns.at(-1)!);
+  }
+
+  /** Send a turn again, under the same key: if the server has carried it out, its stream comes again and nothing is said twice. */
+  async again(turn: Turn): Promise<void> {
+    if (turn.request) await this.#run(turn);
+  }
+
+  async #run(turn: Turn): Promise<void> {
+    turn.begin();
+    let ended = false;
+    try {
+      await run(
+        turn.request!,
+        this.#abort.signal,
+        (begun) => {
+          turn.interaction = begun.interaction;
+          this.id = begun.conversation;
+          keep({ conversation: this.id, interaction: begun.interaction, request: turn.request!, said: turn.said, kind: turn.kind });
+        },
+        (line) => (ended = this.#take(turn, line)),
+      );
+      if (!ended) await this.#follow(turn);
+    } catch (error) {
+      if (this.#leftAt) return;
+      if (turn.interaction && turn.lines.length) await this.#follow(turn);
+      else this.#void(turn, error);
+    }
+  }
+
+  #take(turn: Turn, line: Line): boolean {
+    const ended = turn.take(line);
+    const to = turn.steps.at(-1)?.to;
+    if (to) this.place = to;
+    if (line.event.type === "interaction-complete" && line.event.conversation_completed) this.finished = true;
+    if (ended) this.#settle();
+    return ended;
+  }
+
+  #settle(): void {
+    forget();
+    const last = this.last;
+    if (last?.status === "settled") void this.#refresh(last);
+  }
+
+  async #refresh(turn: Turn): Promise<void> {
+    if (this.place === null) await this.#placeOf(turn);
+    const list = await ask(client.GET("/v1/{organization}/conversation/", { params: { path: here(), query: { id: [this.id] } } })).catch(() => null);
+    this.about = list?.conversations[0] ?? this.about;
+  }
+
+  async #placeOf(turn: Turn): Promise<void> {
+    const path = { ...here(), conversation_id: this.id, interaction_id: turn.interaction };
+    const insights = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/insights", { params: { path } })).catch(() => null);
+    if (insights && this.place === null) this.place = { graph: null, state: insights.current_state_name };
+  }
+
+  #void(turn: Turn, error: unknown): void {
+    turn.fail(explain(error));
+    forget();
+  }
+
+  /** Read on where a stream was cut, by the number of lines that came. */
+  async #follow(turn: Turn): Promise<void> {
+    for (let tries = 0; tries < TRIES && !this.#leftAt; tries++) {
+      const path = `/conversation/${this.id}/interaction/${turn.interaction}/stream?after=${turn.lines.length}`;
+      let ended = false;
+      try {
+        await run({ path, method: "GET" }, this.#abort.signal, () => {}, (line) => (ended = this.#take(turn, line)));
+        if (ended) return;
+      } catch (error) {
+        if (this.#leftAt) return;
+        if (error instanceof ApiError && error.status !== 0 && error.status < 500) return this.#void(turn, error);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 400 * 2 ** tries));
+    }
+    if (!this.#leftAt) turn.fail("The connection was lost. The turn may have gone on: send it again, nothing is said twice.");
+  }
+
+  async #goOn(running: Running): Promise<void> {
+    const turn = new Turn();
+    turn.request = running.request;
+    turn.said = running.said;
+    turn.kind = running.kind;
+    turn.interaction = running.interaction;
+    turn.at = new Date().toISOString();
+    turn.begin();
+    this.turns.push(turn);
+    await this.#follow(this.turns.at(-1)!);
+  }
+
+  async cancel(): Promise<void> {
+    const turn = this.running;
+    if (!turn?.interaction) return;
+    const path = { ...here(), conversation_id: this.id, interaction_id: turn.interaction };
+    await ask(client.POST("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/cancel", { params: { path } })).catch((error: unknown) => {
+      if (!(error instanceof ApiError && error.status === 409)) throw error; // complete: it was too late
+    });
+  }
+
+  async finish(): Promise<void> {
+    await ask(client.POST("/v1/{organization}/conversation/{conversation_id}/finish/", { params: { path: { ...here(), conversation_id: this.id } } }));
+    this.finished = true;
+    if (this.about) this.about = { ...this.about, is_finished: true };
+  }
+
+  async suggest(): Promise<string[]> {
+    const last = this.turns.findLast((turn) => turn.status === "settled" && turn.interaction);
+    if (!last) return [];
+    const path = { ...here(), conversation_id: this.id, interaction_id: last.interaction };
+    const got = await ask(client.POST("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/recommend_responses", { params: { path }, body: {} }));
+    return got.recommended_responses;
+  }
+}
+
+const SHOWN: Message["message_type"][] = ["user-message", "agent-message", "external-event"];
+
+/** Make turns of messages, the oldest first. */
+function group(messages: Message[]): Turn[] {
+  const turns: Turn[] = [];
+  for (const message of messages) {
+    let turn = turns.at(-1);
+    if (!turn || turn.interaction !== message.interaction_id) {
+      turn = new Turn();
+      turn.interaction = message.interaction_id;
+      turn.at = message.created_at;
+      turns.push(turn);
+    }
+    if (message.message_type === "agent-message") {
+      turn.reply = message.message;
+      turn.sender = message.sender;
+      turn.voice = message.format === "voice";
+    } else {
+      turn.said = turn.said ? `${turn.said}\n\n${message.message}` : message.message;
+      turn.kind = message.message_type === "external-event" && turn.kind !== "user-message" ? "external-event" : "user-message";
+    }
+  }
+  return turns;
+}
+
+// --- The turn that runs, kept over a reload of the page -------------------------------------------------------------
+
+function keep(running: Running): void {
+  sessionStorage.setItem(RUNNING, JSON.stringify(running));
+}
+
+function forget(): void {
+  sessionStorage.removeItem(RUNNING);
+}
+
+function kept(conversation: string): Running | null {
+  const text = sessionStorage.getItem(RUNNING);
+  const running = text === null ? null : (JSON.parse(text) as Running);
+  return running?.conversation === conversation ? running : null;
+}
