@@ -59,6 +59,17 @@ def test_what_fits_the_strict_form_fits(schema: dict[str, Any], value: object):
     assert schemas.fits(value, schema) or not schemas.fits(value, schemas.strict(schema))
 
 
-@pytest.mark.parametrize("number", [float("inf"), float("nan")])
-def test_a_number_without_end_is_no_integer(number: float):
-    assert not schemas.fits(number, {"type": "integer"})
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**300, -(2**63)])
+def test_a_number_that_does_not_fit_in_64_bits_is_none(number: float, kind: str):
+    assert not schemas.fits(number, {"type": kind})
+
+
+@pytest.mark.parametrize(
+    ("least", "most"), [("minItems", "maxItems"), ("minLength", "maxLength"), ("minimum", "maximum")]
+)
+def test_a_schema_that_nothing_can_satisfy_has_a_problem(least: str, most: str):
+    assert schemas.problem_of_schema({"properties": {"a": {least: 3, most: 3}}}) is None
+    problem = schemas.problem_of_schema({"properties": {"a": {least: 3, most: 2}}})
+    assert problem is not None
+    assert problem.startswith("properties.a: ")

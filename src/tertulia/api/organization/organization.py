@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.engine import Connection
 
 from tertulia.api.http.deps import CurrentActor, MaybeActor, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
-from tertulia.api.http.types import NewPreferences, Preferences, Text, Text256
+from tertulia.api.http.types import NewPreferences, Preferences, Text256
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.errors import Unprocessable
@@ -47,7 +47,7 @@ async def get_organization_details(organization: Organization, actor: MaybeActor
 class NewUserDimension(BaseModel):
     """A matter that models of users are to say something about."""
 
-    description: Text
+    description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
     tags: Annotated[list[Text256], Field(max_length=50)]
 
 

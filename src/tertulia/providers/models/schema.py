@@ -15,7 +15,8 @@ NOTHING: Schema = {"type": "object", "properties": {}}
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Judge a value: is it a number that every database and client can hold, in 64 bits and finite?"""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
@@ -29,6 +30,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+_BOUNDS = (("minItems", "maxItems"), ("minLength", "maxLength"), ("minimum", "maximum"))
+
+
 def problem_of_schema(schema: object, place: str = "", depth: int = 0) -> str | None:
     """Look for what `fits` would not understand in a schema from outside. Return it in words, its place first, or None.
 
@@ -40,16 +44,26 @@ def problem_of_schema(schema: object, place: str = "", depth: int = 0) -> str | 
     if depth > MOST_DEPTH:
         return f"{where}: schemas are at most {MOST_DEPTH} deep."
     given = cast("dict[str, Any]", schema)
-    for keyword, value in given.items():
+    problem = _problem_of_keywords(given, where)
+    if problem is not None:
+        return problem
+    for name, inner in _inner(given):
+        problem = problem_of_schema(inner, f"{place}.{name}" if place else name, depth + 1)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _problem_of_keywords(schema: Mapping[str, Any], where: str) -> str | None:
+    for keyword, value in schema.items():
         test = _KEYWORDS.get(keyword)
         if test is None:
             return f"{where}: the keyword {keyword[:100]} is not known here; known are {', '.join(_KEYWORDS)}."
         if not test(value):
             return f"{where}: the value of {keyword} is none that it can have."
-    for name, inner in _inner(given):
-        problem = problem_of_schema(inner, f"{place}.{name}" if place else name, depth + 1)
-        if problem is not None:
-            return problem
+    for least, most in _BOUNDS:
+        if least in schema and most in schema and schema[least] > schema[most]:
+            return f"{where}: {least} is greater than {most}, so no value can satisfy it."
     return None
 
 
