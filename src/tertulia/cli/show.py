@@ -2,11 +2,14 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+
+from tertulia.cli.failure import CommandFailed
 
 STYLES = {
     "conversation-created": "bold green",
@@ -41,3 +44,20 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print(printable("  ".join(cells)).rstrip())
+
+
+def agree(console: Console, nobody: str, question: str) -> None:
+    """Ask the person at the terminal.
+
+    Raises:
+        CommandFailed: they do not agree, or `nobody` is there.
+    """
+    if not sys.stdin.isatty():
+        raise CommandFailed(nobody)
+    try:
+        answer = console.input(f"{question} \\[y/N] ")
+    except (EOFError, KeyboardInterrupt):
+        console.print()
+        answer = ""
+    if answer.strip().casefold() not in {"y", "yes"}:
+        raise CommandFailed("Nothing was changed.")

@@ -1,0 +1,149 @@
+"""`tertulia dev`: a server with the agent of a folder, and every change of a file applied as it is saved."""
+
+import os
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from tertulia import logs
+from tertulia.cli import apply, installation, models
+from tertulia.cli.client import Api, Session
+from tertulia.cli.failure import CommandFailed
+from tertulia.cli.library import Library
+from tertulia.cli.options import load_settings, override
+from tertulia.cli.plans import describe
+from tertulia.cli.show import printable
+from tertulia.demo.organization import ORGANIZATION
+from tertulia.files.folder import COLLECTIONS
+from tertulia.serving import serve
+from tertulia.settings import Settings
+
+PAUSE_S: Final = 0.25
+"""Between two looks at the files; what is being written is waited for."""
+_MAIN_FILES: Final = ("agent.yaml", "graph.yaml", "service.yaml")
+
+Signature = tuple[tuple[str, int, int], ...]
+"""The path, size and time of each file."""
+
+
+def serve_and_watch(console: Console, settings: Settings, folder: Path, model: str, *, open_page: bool) -> None:
+    """Serve an installation with the agent of a folder until Ctrl-C, and apply every change of the folder.
+
+    Raises:
+        CommandFailed: there is no such folder, or a model cannot be had.
+    """
+    _require(folder)
+    for name, value in {"MODEL": model, "VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error"}.items():
+        if name == "MODEL" or f"TERTULIA_{name}" not in os.environ:
+            override(name, value)
+    settings = load_settings(None)
+    serve.check(settings)
+    settings = models.prepare(console, settings, models.FALLBACK)
+    made = installation.make_demo(settings, ORGANIZATION, None)
+    logs.configure(settings.log_level)
+    listener = serve.listen(settings.host, settings.port)
+    url = serve.address(listener)
+
+    def token() -> str:
+        return installation.issue_token(settings, made.organization_id, made.admin_user_id, administrator=True).token
+
+    page = f"{url}/ui/#token={token()}"
+
+    def ready() -> None:
+        session = Session(Api(url, made.organization_id, token), made.admin_user_id)
+        watcher = Watcher(console, session, folder)
+        threading.Thread(target=watcher.run, name="watcher", daemon=True).start()
+        shown = Text(f"{url}/ui/", f"bold green link {page}")
+        console.print(Text.assemble("Talk with it at ", shown, (f"   (model: {model})", "dim")), soft_wrap=True)
+        if not console.is_terminal:  # which could not follow a link
+            console.print(Text(page), soft_wrap=True)
+        console.print(Text("Save a file to change it. Ctrl-C ends this.\n", "dim"))
+        if open_page:
+            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+
+    serve.run_server(listener, 1, ready)
+
+
+def watch(console: Console, session: Session, folder: Path) -> None:
+    """Apply every change of a folder to a server that is there already, until Ctrl-C."""
+    _require(folder)
+    console.print(Text(f"Every saved change goes to {session.api.url} (version set edge). Ctrl-C ends this.\n", "dim"))
+    try:
+        Watcher(console, session, folder, release=False).run()
+    except KeyboardInterrupt:
+        console.print()
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
+
+
+class Watcher:
+    """A folder that is watched."""
+
+    def __init__(self, console: Console, session: Session, folder: Path, *, release: bool = True) -> None:
+        self._console = console
+        self._library = Library(session.api)
+        self._folder = folder
+        self._release = release
+
+    def run(self) -> None:
+        """Apply the folder, then every change of it."""
+        applied: Signature | None = None
+        seen = signature(self._folder)
+        while True:
+            now = signature(self._folder)
+            if now == seen and now != applied:  # nobody is writing
+                applied = now
+                self.apply()
+            seen = now
+            time.sleep(PAUSE_S)
+
+    def apply(self) -> None:
+        """Apply the folder once, and print what came of it."""
+        try:
+            folder = apply.read_folder(self._folder)
+            plan, server = apply.plan_of(self._library, folder, release=self._release)
+            apply.carry_out(Console(quiet=True), self._library, folder, plan, server)
+        except CommandFailed as error:
+            self._tell(Text(printable_lines(error.text), "red"))
+            return
+        told = [describe(step) for step in plan.steps if step.kind != "release"]
+        self._tell(Text(f"applied: {'; '.join(told)}" if told else "nothing to change", "green" if told else "dim"))
+
+    def _tell(self, text: Text) -> None:
+        now = datetime.now().astimezone()
+        self._console.print(Text.assemble((f"{now:%H:%M:%S}  ", "dim"), text), soft_wrap=True)
+
+
+def printable_lines(text: str) -> str:
+    """Remove what would steer the terminal from a text of several lines. Return the text."""
+    return "\n".join(map(printable, text.splitlines()))
+
+
+def signature(folder: Path) -> Signature:
+    """Look at the files of a folder. Return what changes when one of them does."""
+    return tuple(sorted(_looks(folder)))
+
+
+def _looks(folder: Path) -> Iterator[tuple[str, int, int]]:
+    paths = [folder / name for name in _MAIN_FILES]
+    for collection in COLLECTIONS:
+        try:
+            paths += (folder / collection).iterdir()
+        except OSError:
+            continue
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield str(path), found.st_size, found.st_mtime_ns
