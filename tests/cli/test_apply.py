@@ -73,7 +73,7 @@ def answering(body: dict[str, Any]) -> Generator[str]:
 
         do_POST = do_GET  # noqa: N815 - its base class calls it so
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its base class has it so
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
