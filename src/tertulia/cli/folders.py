@@ -129,7 +129,6 @@ def hold(
 def dev(
     folder: Folder,
     model: Annotated[str, typer.Option(help="scripted, local, openai:NAME, VENDOR:NAME")] = "scripted",
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser")] = False,
     url: Annotated[str | None, typer.Option(help="Serve nothing: apply to this server", show_default=False)] = None,
     data: Data = None,
     host: Host = None,
@@ -147,7 +146,7 @@ def dev(
         watch.watch(_out(), connect_as_author(url, data, organization, user), folder)
         return
     settings = load_server_settings(data, host, port, 1)
-    watch.serve_and_watch(_out(), settings, folder, model, open_page=open_page)
+    watch.serve_and_watch(_out(), settings, folder, model)
 
 
 @commands.command("import", short_help="Make a folder of another server's JSON")

@@ -6,7 +6,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from tertulia.cli.show import printable
+from tertulia.cli.show import indent, printable
 from tertulia.files.plan import Plan, Step
 
 MOST_LINES: Final = 60
@@ -22,7 +22,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         sign, style = _SIGNS[step.verb]
         console.print(Text.assemble((f"{sign} ", style), (f"{describe(step)}", "bold")), soft_wrap=True)
         for line in _shown(step):
-            console.print(Text(f"    {printable(line)}", _STYLES.get(line[:1], "")), soft_wrap=True)
+            hanging = 5 + len(line[1:]) - len(line[1:].lstrip())
+            indent(console, Text(f"    {printable(line)}", _STYLES.get(line[:1], "")), 0, hanging)
         console.print()
     for note in plan.notes:
         console.print(Text(f"! {printable(note)}", "yellow"))

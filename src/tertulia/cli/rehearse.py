@@ -18,7 +18,7 @@ from tertulia.cli.failure import FAILED, CommandFailed
 from tertulia.cli.junit import Case, write_junit
 from tertulia.cli.library import BEHAVIORS, Library, patiently
 from tertulia.cli.own_server import OwnServer, own_server
-from tertulia.cli.show import printable
+from tertulia.cli.show import indent, printable
 from tertulia.files.document import Problem
 from tertulia.files.folder import AgentFolder, Rehearsal, Step
 from tertulia.files.rehearsing import Outcome, differences, result_differences
@@ -126,10 +126,9 @@ def _show(console: Console, name: str, held: Sequence[Held], *, passed: bool) ->
     console.print(Text.assemble((sign, style), f"  {printable(name):<28} {turns:>8} {seconds:6.1f} s{share}"))
     if failures:
         for problem in failures[0].problems:
-            console.print(Text(f"        {printable(problem)}", "red" if not passed else "yellow"), soft_wrap=True)
+            indent(console, Text(printable(problem), "red" if not passed else "yellow"), 8)
         for who, words in failures[0].words:
-            line = Text.assemble((f"        {printable(who)} ", "bold"), (printable(words), "dim"))
-            console.print(line, soft_wrap=True)
+            indent(console, Text.assemble((f"{printable(who)} ", "bold"), (printable(words), "dim")), 8)
 
 
 def hold(stage: Stage, name: str) -> Held:

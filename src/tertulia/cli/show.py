@@ -46,6 +46,27 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         print(printable("  ".join(cells)).rstrip())
 
 
+def indent(console: Console, text: Text, columns: int, hanging: int = 0) -> None:
+    """Print a text that keeps off the left, its further lines by `hanging` more; to a file, in one line."""
+    if not console.is_terminal:
+        console.print(Text.assemble(" " * columns, text), soft_wrap=True)
+        return
+    room = max(20, console.width - columns - hanging)
+    lines = text.wrap(console, room) if not hanging else _wrap(console, text, room, hanging)
+    for line in lines:
+        console.print(Text.assemble(" " * columns, line), soft_wrap=True)
+
+
+def _wrap(console: Console, text: Text, room: int, hanging: int) -> list[Text]:
+    """Break a text whose further lines begin later. Return its lines."""
+    first, *others = text.wrap(console, room + hanging)
+    if not others:
+        return [first]
+    rest = text[len(first.plain) :]
+    rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+    return [first, *(Text.assemble(" " * hanging, line) for line in rest.wrap(console, room))]
+
+
 def agree(console: Console, nobody: str, question: str) -> None:
     """Ask the person at the terminal.
 

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import webbrowser
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tertulia import logs
-from tertulia.cli import apply, installation, models
+from tertulia.cli import apply, installation, models, welcome
 from tertulia.cli.client import Api, Session
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.library import Library
@@ -28,19 +27,20 @@ from tertulia.settings import Settings
 PAUSE_S: Final = 0.25
 """Between two looks at the files; what is being written is waited for."""
 _MAIN_FILES: Final = ("agent.yaml", "graph.yaml", "service.yaml")
+_DEFAULTS: Final = {"VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error", "TRACE": "prompts"}
 
 Signature = tuple[tuple[str, int, int], ...]
 """The path, size and time of each file."""
 
 
-def serve_and_watch(console: Console, settings: Settings, folder: Path, model: str, *, open_page: bool) -> None:
+def serve_and_watch(console: Console, settings: Settings, folder: Path, model: str) -> None:
     """Serve an installation with the agent of a folder until Ctrl-C, and apply every change of the folder.
 
     Raises:
         CommandFailed: there is no such folder, or a model cannot be had.
     """
     _require(folder)
-    for name, value in {"MODEL": model, "VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error"}.items():
+    for name, value in {"MODEL": model, **_DEFAULTS}.items():
         if name == "MODEL" or f"TERTULIA_{name}" not in os.environ:
             override(name, value)
     settings = load_settings(None)
@@ -54,19 +54,16 @@ def serve_and_watch(console: Console, settings: Settings, folder: Path, model: s
     def token() -> str:
         return installation.issue_token(settings, made.organization_id, made.admin_user_id, administrator=True).token
 
-    page = f"{url}/ui/#token={token()}"
+    credentials = welcome.make_credentials(settings, made)
 
     def ready() -> None:
         session = Session(Api(url, made.organization_id, token), made.admin_user_id)
         watcher = Watcher(console, session, folder)
         threading.Thread(target=watcher.run, name="watcher", daemon=True).start()
-        shown = Text(f"{url}/ui/", f"bold green link {page}")
-        console.print(Text.assemble("Talk with it at ", shown, (f"   (model: {model})", "dim")), soft_wrap=True)
-        if not console.is_terminal:  # which could not follow a link
-            console.print(Text(page), soft_wrap=True)
-        console.print(Text("Save a file to change it. Ctrl-C ends this.\n", "dim"))
-        if open_page:
-            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+        about = f"(model: {models.describe(settings)})"
+        console.print(Text.assemble((f"Tertulia answers on {url} ", "bold green"), (about, "dim")), soft_wrap=True)
+        welcome.show_interface(console, settings, url, credentials.interface)
+        console.print(Text("\nSave a file to change the agent. Ctrl-C ends this.\n", "dim"))
 
     serve.run_server(listener, 1, ready)
 
