@@ -306,6 +306,37 @@ def test_agents_and_graphs_are_listed(run: Run, folder: Path) -> None:
         assert {"id", "name", "deprecated", "latest_version"} <= json.loads(run(kind, "--json")[1])[0].keys()
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "linked folder"])
+def test_a_pull_writes_into_files_and_nothing_else(run: Run, folder: Path, tmp_path: Path, kind: str) -> None:
+    assert run("apply", folder, "--yes")[::2] == (0, "")
+    there = tmp_path / "there"
+    (there / "behaviors").mkdir(parents=True)
+    (tmp_path / "precious").write_text("precious", "utf-8")
+    match kind:
+        case "link":
+            (there / "agent.yaml").symlink_to(tmp_path / "precious")
+        case "pipe":
+            os.mkfifo(there / "agent.yaml")
+        case "folder":
+            (there / "agent.yaml").mkdir()
+        case _:
+            (there / "behaviors").rmdir()
+            (there / "behaviors").symlink_to(tmp_path)
+    status, _, told = run("pull", read(folder / "service.yaml").value["name"], there, "--yes")
+    assert (status, told.rpartition(" of its own: ")[2]) == (1, "nothing was written.\n")
+    assert (tmp_path / "precious").read_text("utf-8") == "precious"
+    assert not (there / "service.yaml").exists()
+
+
+def test_names_steer_no_terminal_and_no_markup(run: Run, folder: Path) -> None:
+    edit(folder / "service.yaml", "name: Desk", 'name: "[bold]Desk\\e[31m[/]"  #')
+    for expected in ("+ new service [bold]Desk[31m[/]", "Nothing changes: [bold]Desk[31m[/] at"):
+        status, shown, told = run("apply", folder, "--yes")
+        assert (status, told) == (0, "")
+        assert expected in shown
+        assert "\x1b" not in shown
+
+
 # --- Servers that refuse ---------------------------------------------------------------------------------------------
 
 

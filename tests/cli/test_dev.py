@@ -14,6 +14,7 @@ def test_a_saved_file_is_applied_and_a_wrong_one_is_told_with_its_line(
     dev = start("dev", folder, "--data", tmp_path / "dev", "--port", 0, until="Ctrl-C", COLUMNS="80")
     url = dev.output.partition("answers on ")[2].split()[0]
     dev.read_until("applied: new graph Museum; new agent Museum; new service Museum; new behavior Museum: lost")
+    dev.read_until("held: a-tour, an-umbrella")
     there = ("--data", tmp_path / "dev", "--url", url)
     chat = command("chat", "--service", "museum", *there, stdin="Can I book a tour?\n/finish\n")
     assert "Ask for the day" in chat.stdout

@@ -64,7 +64,9 @@ def run(console: Console, session: Session, folder: AgentFolder, *, release: boo
     plan, server = plan_of(library, folder, release=release)
     name = printable(folder.service["name"])
     if not plan.steps:
-        console.print(f"Nothing changes: {name} at {session.api.url} is as in the folder.", soft_wrap=True)
+        console.print(
+            f"Nothing changes: {name} at {session.api.url} is as in the folder.", soft_wrap=True, markup=False
+        )
         return
     console.print(f"{name} at {session.api.base_url}\n", style="dim", soft_wrap=True, markup=False)
     show_plan(console, plan)

@@ -43,11 +43,25 @@ _ABOUT = {
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Write files into a folder, which is made."""
+    """Write files into a folder, which is made.
+
+    Raises:
+        CommandFailed: a link or something else is in the place of a file; nothing is written then.
+    """
+    for file in files:
+        _require_place(folder, folder / file)
     for file, text in files.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8", newline="\n")
+
+
+def _require_place(folder: Path, path: Path) -> None:
+    inner = path.parent
+    if inner != folder and (inner.is_symlink() or (inner.exists() and not inner.is_dir())):
+        raise CommandFailed(f"{inner} is no folder of its own: nothing was written.")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise CommandFailed(f"{path} is no file of its own: nothing was written.")
 
 
 def write_schemas(folder: Path) -> None:

@@ -72,7 +72,12 @@ def own_stage(folder: AgentFolder, model: str, weights: Path) -> Generator[Stage
         library = Library(author.api)
         plan, known = plan_of(library, folder, release=False)
         carry_out(Console(quiet=True), library, folder, plan, known)
-        yield Stage(folder, _service_id(library, folder), "edge", author, lambda: _visitor(server))
+        yield stage_of(folder, author, lambda: _visitor(server))
+
+
+def stage_of(folder: AgentFolder, author: Session, sign: Sign) -> Stage:
+    """Hold conversations on a server that has the agent already, each by somebody else. Return the stage."""
+    return Stage(folder, _service_id(Library(author.api), folder), "edge", author, sign)
 
 
 def stage_on(folder: AgentFolder, author: Session, version_set: str) -> Stage:

@@ -20,7 +20,7 @@ STYLES = {
     "error": "bold red",
 }
 PIECE = frozenset({"message", "sequence_number", "stop"})
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tertulia import logs
-from tertulia.cli import apply, installation, models, welcome
+from tertulia.cli import apply, installation, models, rehearse, welcome
 from tertulia.cli.client import Api, Session
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.library import Library
@@ -20,7 +20,7 @@ from tertulia.cli.options import load_settings, override
 from tertulia.cli.plans import describe
 from tertulia.cli.show import printable
 from tertulia.demo.organization import ORGANIZATION
-from tertulia.files.folder import COLLECTIONS
+from tertulia.files.folder import COLLECTIONS, AgentFolder
 from tertulia.serving import serve
 from tertulia.settings import Settings
 
@@ -28,6 +28,9 @@ PAUSE_S: Final = 0.25
 """Between two looks at the files; what is being written is waited for."""
 _MAIN_FILES: Final = ("agent.yaml", "graph.yaml", "service.yaml")
 _DEFAULTS: Final = {"VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error", "TRACE": "prompts"}
+
+Visitors = Callable[[], Session]
+"""Makes a new user for each conversation."""
 
 Signature = tuple[tuple[str, int, int], ...]
 """The path, size and time of each file."""
@@ -58,7 +61,8 @@ def serve_and_watch(console: Console, settings: Settings, folder: Path, model: s
 
     def ready() -> None:
         session = Session(Api(url, made.organization_id, token), made.admin_user_id)
-        watcher = Watcher(console, session, folder)
+        visitor = _visitors(settings, url) if settings.model == (models.FALLBACK,) else None
+        watcher = Watcher(console, session, folder, visitor, release=True)
         threading.Thread(target=watcher.run, name="watcher", daemon=True).start()
         about = f"(model: {models.describe(settings)})"
         console.print(Text.assemble((f"Tertulia answers on {url} ", "bold green"), (about, "dim")), soft_wrap=True)
@@ -73,7 +77,7 @@ def watch(console: Console, session: Session, folder: Path) -> None:
     _require(folder)
     console.print(Text(f"Every saved change goes to {session.api.url} (version set edge). Ctrl-C ends this.\n", "dim"))
     try:
-        Watcher(console, session, folder, release=False).run()
+        Watcher(console, session, folder, None, release=False).run()
     except KeyboardInterrupt:
         console.print()
 
@@ -83,13 +87,26 @@ def _require(folder: Path) -> None:
         raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
 
 
+def _visitors(settings: Settings, url: str) -> Visitors:
+    def visit() -> Session:
+        issued = installation.add_visitor(settings, ORGANIZATION)
+        return Session(Api(url, ORGANIZATION, lambda: issued.token), issued.user_id)
+
+    return visit
+
+
 class Watcher:
     """A folder that is watched."""
 
-    def __init__(self, console: Console, session: Session, folder: Path, *, release: bool = True) -> None:
+    def __init__(
+        self, console: Console, session: Session, folder: Path, visitors: Visitors | None, *, release: bool
+    ) -> None:
+        """Watch a folder. With `visitors`, its conversations are held after each change."""
         self._console = console
+        self._session = session
         self._library = Library(session.api)
         self._folder = folder
+        self._visitors = visitors
         self._release = release
 
     def run(self) -> None:
@@ -115,6 +132,22 @@ class Watcher:
             return
         told = [describe(step) for step in plan.steps if step.kind != "release"]
         self._tell(Text(f"applied: {'; '.join(told)}" if told else "nothing to change", "green" if told else "dim"))
+        if self._visitors is not None and folder.conversations:
+            self._hold(folder, self._visitors)
+
+    def _hold(self, folder: AgentFolder, visitors: Visitors) -> None:
+        """Hold the conversations of the folder, and print which of them went otherwise than their files say."""
+        try:
+            stage = rehearse.stage_of(folder, self._session, visitors)
+            held = {name: rehearse.hold(stage, name) for name in folder.conversations}
+        except CommandFailed as error:
+            self._tell(Text(printable_lines(error.text), "red"))
+            return
+        failed = [name for name, each in held.items() if each.problems]
+        for name in failed:
+            self._tell(Text("\n".join(map(printable, held[name].problems)), "red"))
+        if not failed:
+            self._tell(Text(f"held: {', '.join(map(printable, held))}", "green"))
 
     def _tell(self, text: Text) -> None:
         now = datetime.now().astimezone()

@@ -196,6 +196,7 @@ SPEC_DEFAULTS: Final[Body] = {
     "additional_instruction": "Use it when it helps.",
     **FILLERS,
     "result_persistence": "persisted-preferred",
+    "needs_confirmation": False,
 }
 SPEC_LISTS: Final = frozenset({"action_tool_call_specs", "exit_condition_tool_call_specs", "tool_call_specs"})
 """The fields of states that hold uses of tools."""
