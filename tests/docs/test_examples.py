@@ -92,6 +92,7 @@ def script_of(page: str) -> str:
     [
         "docs/guide/getting-started.md",
         "docs/guide/conversations.md",
+        "docs/guide/agents-as-files.md",
         "docs/guide/agents-and-graphs.md",
         "docs/guide/behaviors.md",
         "docs/guide/memory.md",

@@ -59,7 +59,7 @@ def test_a_misspelt_field_is_told_at_its_place(tmp_path: Path) -> None:
         tmp_path,
         graph=FILES["graph.yaml"].replace("    objective: Be kind.\n", "    objective: Be kind.\n    gidelines: []\n"),
     )
-    assert problems(folder) == ["graph.yaml:5:5: The field gidelines is not known."]
+    assert problems(folder) == ["graph.yaml:5:5: The field gidelines is not known. Is action_guidelines meant?"]
 
 
 def test_a_missing_field_is_told_where_it_belongs(tmp_path: Path) -> None:
@@ -90,7 +90,9 @@ def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_reference_without_a_file_is_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, graph=FILES["graph.yaml"] + "references:\n  taxi: graphs/taxi.yaml\n")
-    assert problems(folder) == ["graph.yaml:9:3: There is no file graphs/taxi.yaml in the folder."]
+    assert problems(folder) == [
+        "graph.yaml:9:3: There is no file graphs/taxi.yaml in the folder: write graphs/NAME.yaml."
+    ]
 
 
 def test_a_referenced_graph_with_a_mistake_is_told_once(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def _behavior(admin: httpx2.Client, insights: Mapping[str, Any]) -> str | None:
     if chosen is None:
         return None
     (found,) = admin.get("/dynamic_behavior_set/", params={"id": chosen[0]}).json()["dynamic_behavior_sets"]
-    return str(found["name"]).split(" Sample ")[0]
+    return str(found["name"]).split(" Sample ")[0].rpartition(": ")[2]
 
 
 def rehearsals(folders: Mapping[str, AgentFolder]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ import ipaddress
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,14 +49,29 @@ def _ignore(_turn: Turn) -> None:
     pass
 
 
+Problems = Sequence[tuple[tuple[str | int, ...], str]]
+"""Places in what was sent, and what is wrong there."""
+
+
 class ApiError(CommandFailed):
     """The server's refusal, in its own words."""
 
-    def __init__(self, status: int, detail: str, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        turn: Turn | None = None,
+        problems: Problems = (),
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(f"HTTP {status}: {detail}")
         self.http_status = status
+        self.detail = detail
         self.turn = turn
         """The turn that is in the way, if one is."""
+        self.problems = problems
+        self.retry_after = retry_after
+        """Seconds after which the server may say something else; None if it named none."""
 
 
 class Api:
@@ -77,15 +92,26 @@ class Api:
         with self._request("POST", path):
             pass
 
-    def create(self, service_id: str, begun: Begun = _ignore) -> Iterator[Event]:
-        """Begin a conversation; the agent speaks first. `begun` is told the turn once the server has taken it."""
-        query = {"response_format": "text"}
-        return self._stream("POST", "/conversation/", begun, params=query, json={"service_id": service_id})
+    def send(self, method: str, path: str, body: Any, **query: Any) -> Any:
+        """Send a body as JSON. Return the answer's, or None if it has none."""
+        with self._request(method, path, params=query, json=body) as response:
+            answer = response.read()
+            return json.loads(answer) if answer else None
 
-    def interact(self, conversation_id: str, text: str, begun: Begun = _ignore) -> Iterator[Event]:
+    def create(self, service_id: str, begun: Begun = _ignore, **fields: Any) -> Iterator[Event]:
+        """Begin a conversation; the agent speaks first, unless `fields` give a message.
+
+        `begun` is told the turn once the server has taken it.
+        """
+        query = {"response_format": "text"}
+        return self._stream("POST", "/conversation/", begun, params=query, json={"service_id": service_id, **fields})
+
+    def interact(
+        self, conversation_id: str, text: str, begun: Begun = _ignore, kind: str = "user-message"
+    ) -> Iterator[Event]:
         """Say something in a conversation. `begun` is told the turn once the server has taken it."""
         formats = {"request_format": "text", "response_format": "text"}
-        parts = {"initial_message_type": (None, "user-message"), "recorded_message": (None, text)}
+        parts = {"initial_message_type": (None, kind), "recorded_message": (None, text)}
         return self._stream("POST", f"/conversation/{conversation_id}/interact", begun, params=formats, files=parts)
 
     def follow(self, turn: Turn) -> Iterator[Event]:
@@ -229,6 +255,14 @@ def connect(url: str | None, data: Path | None, organization: str, user_id: str 
     return Session(api, user_id, partial(find_agent_name, settings, organization))
 
 
+def connect_as_author(url: str | None, data: Path | None, organization: str, user_id: str | None) -> Session:
+    """Sign in somebody who makes agents: as `connect` does, the demo administrator if nobody is named."""
+    named = (
+        data is not None or user_id is not None or not all(os.environ.get(f"AMIGO_{name}") for name in _KEY_SETTINGS)
+    )
+    return connect(url, data, organization, user_id, admin=named and user_id is None)
+
+
 _KEY_SETTINGS = ("API_KEY", "API_KEY_ID", "BASE_URL", "ORGANIZATION_ID", "USER_ID")
 
 
@@ -266,13 +300,29 @@ def _raise_for_status(response: httpx2.Response) -> None:
         return
     text = response.read().decode(errors="replace")
     turn = _turn_of(response) if response.status_code == CONFLICT else None
-    raise ApiError(response.status_code, _detail(text) or response.reason_phrase, turn)
+    after = response.headers.get("retry-after", "")
+    raise ApiError(
+        response.status_code,
+        _detail(text) or response.reason_phrase,
+        turn,
+        _problems(text),
+        int(after) if after.isdecimal() else None,
+    )
 
 
 def _turn_of(response: httpx2.Response) -> Turn | None:
     """Read which turn a response is about. Returns None if it is about none."""
     ids = [response.headers.get(f"x-tertulia-{name}-id") for name in ("conversation", "interaction")]
     return Turn(ids[0], ids[1]) if ids[0] and ids[1] else None
+
+
+def _problems(text: str) -> Problems:
+    """Read the body of a refusal. Return the places in the body that was sent, with what is wrong there."""
+    try:
+        found = [(tuple(item["loc"]), str(item["msg"])) for item in json.loads(text)["detail"]]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return ()
+    return [(place[1:], text) for place, text in found if place[:1] == ("body",)]
 
 
 def _detail(text: str) -> str:

@@ -1,22 +1,13 @@
 """`tertulia demo`: a server of its own, and one conversation over the HTTP API with every event shown."""
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
 from rich.console import Console
 
 from tertulia.cli import client, show
 from tertulia.cli.client import Api, Event
 from tertulia.cli.failure import CommandFailed
-from tertulia.cli.installation import make_demo
-from tertulia.cli.options import load_settings, override
-from tertulia.demo.organization import ORGANIZATION
+from tertulia.cli.own_server import own_server
 
 MESSAGES = (
     "Hello! Can you recommend a short novel for a long train ride?",
@@ -24,21 +15,16 @@ MESSAGES = (
 )
 DELAY_MS = "25"
 """Before each piece, so that one sees them come."""
-STOP_S = 20
 
 
 def run_demo(console: Console) -> None:
     """Create, two messages, finish. Raises CommandFailed when anything is not as it should be."""
-    with tempfile.TemporaryDirectory(prefix="tertulia-demo-") as folder:
-        for name in [name for name in os.environ if name.startswith("TERTULIA_")]:
-            del os.environ[name]
-        override("MODEL", "scripted")
-        override("SCRIPTED_DELAY_MS", DELAY_MS)
-        made = make_demo(load_settings(Path(folder)), ORGANIZATION, None)
-        with _server(Path(folder)) as url:
-            console.print(f"[dim]A server on {url} with the model that repeats, there for this alone.[/]")
-            session = client.sign_in(url, made.organization_id, made.admin_user_id, made.api_key_id, made.api_key)
-            _converse(console, session.api, made.service_id)
+    changes = {"MODEL": "scripted", "SCRIPTED_DELAY_MS": DELAY_MS}
+    with own_server("tertulia-demo-", changes) as server:
+        console.print(f"[dim]A server on {server.url} with the model that repeats, there for this alone.[/]")
+        made = server.demo
+        session = client.sign_in(server.url, made.organization_id, made.admin_user_id, made.api_key_id, made.api_key)
+        _converse(console, session.api, made.service_id)
 
 
 def _converse(console: Console, api: Api, service_id: str) -> None:
@@ -73,28 +59,3 @@ def _watch(console: Console, events: Iterable[Event], first: str) -> Event:
 
 def _title(console: Console, request: str, note: str) -> None:
     console.print(f"\n[bold]{request}[/] [dim]{note}[/]", soft_wrap=True)
-
-
-@contextmanager
-def _server(folder: Path) -> Generator[str]:
-    """`tertulia serve` on a free port of loopback: its address."""
-    command = [sys.executable, "-P", "-m", "tertulia.cli", "serve", "--data", str(folder), "--port", "0"]
-    log = folder / "server.log"
-    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:  # noqa: S603 - ours
-        try:
-            yield _address(process, log)
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """The last word of the line that the server prints once it answers."""
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    line = process.stdout.readline().decode().strip()
-    if not line:
-        raise CommandFailed(f"The server did not start: {log.read_text()[-2000:].strip()}")
-    return line.rpartition(" ")[2]

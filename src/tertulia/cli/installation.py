@@ -87,6 +87,13 @@ def issue_token(settings: Settings, org_id: str, user_id: str | None, *, adminis
         return asyncio.run(_issue_token(clusters, box, org_id, user_id, administrator=administrator))
 
 
+def add_visitor(settings: Settings, org_id: str) -> IssuedToken:
+    """Make a user who has no memory of anything yet, and sees what agents do. Return a token of theirs."""
+    box = _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        return asyncio.run(_add_visitor(clusters, box, org_id))
+
+
 def find_agent_name(settings: Settings, org_id: str, agent_id: str, version: int | None) -> str | None:
     """Look for the name of an agent, in a version or else its latest one. Returns None if there is none."""
     with _open_clusters(settings) as clusters:
@@ -148,6 +155,13 @@ async def _issue_token(
         )
     if await database.read(user.find_role, org_id, user_id) is None:
         raise CommandFailed(f"The organization {org_id} has no user {user_id}.")
+    token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
+    return IssuedToken(user_id, token)
+
+
+async def _add_visitor(clusters: Clusters, box: SecretBox, org_id: str) -> IssuedToken:
+    database = await clusters.locate(org_id, None)
+    user_id = await database.write(demo.add_visitor, org_id)
     token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
     return IssuedToken(user_id, token)
 

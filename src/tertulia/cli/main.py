@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tertulia import __version__
+from tertulia.cli import folders
 from tertulia.cli.arguments import (
     Admin,
     Data,
@@ -42,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # what draws boxes around the help takes longer to load than everything else
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(folders.commands)
 keys = typer.Typer(help="The keys that sign tokens.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 jobs = typer.Typer(help="Work that follows from requests and is done after them.", no_args_is_help=True)

@@ -2,11 +2,14 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+
+from tertulia.cli.failure import CommandFailed
 
 STYLES = {
     "conversation-created": "bold green",
@@ -17,7 +20,7 @@ STYLES = {
     "error": "bold red",
 }
 PIECE = frozenset({"message", "sequence_number", "stop"})
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -41,3 +44,41 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print(printable("  ".join(cells)).rstrip())
+
+
+def indent(console: Console, text: Text, columns: int, hanging: int = 0) -> None:
+    """Print a text that keeps off the left, its further lines by `hanging` more; to a file, in one line."""
+    if not console.is_terminal:
+        console.print(Text.assemble(" " * columns, text), soft_wrap=True)
+        return
+    room = max(20, console.width - columns - hanging)
+    lines = text.wrap(console, room) if not hanging else _wrap(console, text, room, hanging)
+    for line in lines:
+        console.print(Text.assemble(" " * columns, line), soft_wrap=True)
+
+
+def _wrap(console: Console, text: Text, room: int, hanging: int) -> list[Text]:
+    """Break a text whose further lines begin later. Return its lines."""
+    first, *others = text.wrap(console, room + hanging)
+    if not others:
+        return [first]
+    rest = text[len(first.plain) :]
+    rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+    return [first, *(Text.assemble(" " * hanging, line) for line in rest.wrap(console, room))]
+
+
+def agree(console: Console, nobody: str, question: str) -> None:
+    """Ask the person at the terminal.
+
+    Raises:
+        CommandFailed: they do not agree, or `nobody` is there.
+    """
+    if not sys.stdin.isatty():
+        raise CommandFailed(nobody)
+    try:
+        answer = console.input(f"{question} \\[y/N] ")
+    except (EOFError, KeyboardInterrupt):
+        console.print()
+        answer = ""
+    if answer.strip().casefold() not in {"y", "yes"}:
+        raise CommandFailed("Nothing was changed.")

@@ -49,7 +49,7 @@ def greet(console: Console, settings: Settings, demo: Demo, url: str, credential
     there = f"{here} --url {url}"
     parts = f"model: {describe(settings)}; voice: {', '.join(settings.voice)}; API: {url}/docs"
     console.print(f"\n[bold green]Tertulia answers on {url}[/] [dim]({parts})[/]", soft_wrap=True)
-    _show_interface(console, settings, url, credentials.interface)
+    show_interface(console, settings, url, credentials.interface)
     _heading(console, "Create a conversation and read the reply as it comes:")
     _plain(console, _curl(demo, url, credentials.pasted))
     _heading(console, "In another terminal: talk, or finish what is open (a user has one conversation at a time):")
@@ -59,7 +59,7 @@ def greet(console: Console, settings: Settings, demo: Demo, url: str, credential
     console.print("\n[dim]Ctrl-C stops the server.[/]")
 
 
-def _show_interface(console: Console, settings: Settings, url: str, token: str | None) -> None:
+def show_interface(console: Console, settings: Settings, url: str, token: str | None) -> None:
     """Print the interface's address, signed in as the administrator, and open it if somebody sits before a screen."""
     if token is None:
         console.print("\n[dim]The web interface is not built; `make ui` builds it.[/]", soft_wrap=True)

@@ -87,6 +87,15 @@ def find_user(connection: Connection, org_id: str, *, administrator: bool = Fals
     return users.find_user_id(connection, org_id, ADMINISTRATOR_EMAIL if administrator else USER_EMAIL)
 
 
+def add_visitor(connection: Connection, org_id: str) -> str:
+    """Make a user for one conversation, who may see what agents do. Return their id."""
+    role_id = roles.insert_builtin(connection, org_id)[roles.ADMINISTRATOR]
+    email = f"visitor-{new_id()}@example.com"
+    return users.insert_user(
+        connection, org_id, NewUser(role_id, "Test", "Visitor", email, organizations.DEFAULT_PREFERENCES)
+    )
+
+
 def _user(connection: Connection, org_id: str, last_name: str, email: str, role_id: str) -> str:
     found = users.find_user_id(connection, org_id, email)
     if found is not None:

@@ -7,6 +7,7 @@ The values are those of YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,13 +66,19 @@ class _Loader(yaml.SafeLoader):
 
 _loader: Any = _Loader  # PyYAML has no types
 
-for _kind, _pattern, _beginnings in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
-):
-    _loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})\\Z"), _beginnings)
+SCALARS = tuple(
+    (f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})\\Z"), beginnings)
+    for kind, pattern, beginnings in (
+        ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+        ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+        ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+        ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    )
+)
+"""The tag, the pattern and the first characters of each kind of scalar that is no text."""
+
+for _scalar in SCALARS:
+    _loader.add_implicit_resolver(*_scalar)
 
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
@@ -96,7 +103,20 @@ def read(path: Path) -> Document:
     try:
         if path.exists() and not path.is_file():
             raise WrongFile([Problem(path, 1, 1, "This is no file.")])
-        body = path.read_bytes()
+        with path.open("rb") as file:
+            body = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise WrongFile([Problem(path, 1, 1, error.strerror or "The file cannot be read.")]) from None
+    return parse(path, body)
+
+
+def parse(path: Path, body: bytes) -> Document:
+    """Parse the content of a file. Return its value with the places of all parts.
+
+    Raises:
+        WrongFile: the content is neither YAML nor JSON.
+    """
+    try:
         if len(body) > LARGEST_BYTES:
             raise WrongFile([Problem(path, 1, 1, f"The file has more than {LARGEST_BYTES} bytes.")])
         text = body.decode("utf-8-sig")
@@ -106,8 +126,6 @@ def read(path: Path) -> Document:
         node: yaml.Node | None = loader.get_single_node()
         places: dict[Place, tuple[int, int]] = {(): (1, 1)}
         return Document(path, _value(path, loader, node, (), places), places)
-    except OSError as error:
-        raise WrongFile([Problem(path, 1, 1, error.strerror or "The file cannot be read.")]) from None
     except UnicodeDecodeError:
         raise WrongFile([Problem(path, 1, 1, "The file is not UTF-8.")]) from None
     except yaml.MarkedYAMLError as error:
@@ -142,6 +160,8 @@ def _value(
         value: Any = cast("Any", loader).construct_object(node)
     except (AttributeError, KeyError, OverflowError, ValueError):  # a tag that does not fit, or digits without end
         raise WrongFile([Problem(path, *mark, "This value is not of its type.")]) from None
+    if isinstance(value, float) and not isfinite(value):
+        raise WrongFile([Problem(path, *mark, "This number is too large.")])
     return value
 
 

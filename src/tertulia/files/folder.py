@@ -2,41 +2,54 @@
 
 agent.yaml          who speaks
 graph.yaml          the context graph
-graphs/NAME.yaml    graphs that it refers to: `references: {NAME: graphs/NAME.yaml}`
+graphs/NAME.yaml    graphs that it refers to: `references: {NAME: graphs/NAME.yaml}`, or a version of one that is on
+                    the server already: `references: {NAME: {graph: Its name, version: 3}}`
 service.yaml        the service that joins the two
 behaviors/*.yaml    its dynamic behaviours
 conversations/*.yaml    conversations that it must hold
 """
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tertulia import problems
 from tertulia.engine.graph import rules
 from tertulia.engine.graph.context_graph import ContextGraph
-from tertulia.files.bodies import AgentFile, BehaviorFile, Body, ServiceFile, complete_graph
+from tertulia.files.bodies import AgentFile, BehaviorFile, Body, Name, PinnedGraph, ServiceFile, complete_graph
 from tertulia.files.document import Document, Problem, WrongFile, read
 
-_NOBODY = "0" * 24
+NOBODY = "0" * 24
 """The id that a reference has until its graph is on a server."""
+
+AGENT, GRAPH, SERVICE = "agent.yaml", "graph.yaml", "service.yaml"
+COLLECTIONS = ("graphs", "behaviors", "conversations")
+"""The folders of files that end in `.yaml`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphFile:
-    """A context graph. `references` name the files of the graphs that it refers to; in the body they have no ids."""
+    """A context graph: the name that its file gives, if it does, and its body.
+
+    `references` name the files of graphs that it refers to, and `pins` versions of graphs that are on the server
+    already; in the body both have no ids.
+    """
 
     body: Body
     references: Mapping[str, str]
+    pins: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    name: str | None = None
 
 
 class Step(BaseModel):
     """A step of a conversation: the words that are said, and all that must come of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     user: str | None = None
     event: str | None = None
@@ -50,13 +63,15 @@ class Step(BaseModel):
     """Types of the steps that are told, in this order among others."""
     behavior: str | None = None
     """The dynamic behaviour that is chosen."""
+    tools: list[str] = []
+    """Names of the tools that are called, in this order among others."""
     finished: bool = False
 
 
 class Rehearsal(BaseModel):
     """A conversation that the agent must hold, with the model that repeats at least."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     opens: Literal["agent", "user"] = "agent"
     opening: Step = Step()
@@ -67,16 +82,50 @@ class Rehearsal(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class BehaviorOfFile:
+    """A dynamic behaviour set and the file that it stands in."""
+
+    file: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
 class AgentFolder:
-    """The content of a folder. `graphs` and `conversations` are by the names of their files."""
+    """The content of a folder. `graphs` and `documents` are by the paths of their files, `conversations` by name."""
 
     name: str
     agent: Body
+    agent_name: str
     graph: GraphFile
     graphs: Mapping[str, GraphFile]
     service: Body
-    behaviors: tuple[Body, ...]
+    behavior_files: tuple[BehaviorOfFile, ...]
     conversations: Mapping[str, Rehearsal]
+    documents: Mapping[str, Document]
+
+    @property
+    def behaviors(self) -> tuple[Body, ...]:
+        return tuple(behavior.body for behavior in self.behavior_files)
+
+    @property
+    def behavior_names(self) -> Mapping[str, str]:
+        """The server's names of the behaviours, by the names of their files."""
+        return {PurePosixPath(each.file).stem: str(each.body["name"]) for each in self.behavior_files}
+
+    def graph_name(self, file: str) -> str:
+        """Return the name of a graph of the folder: its own, else one that the service has given it."""
+        graph = self.graph if file == GRAPH else self.graphs[file]
+        return graph.name or graph_name(self.service["name"], file)
+
+
+def behavior_name(service: str, stem: str) -> str:
+    """Name the behaviour of a file that gives it no name. Return the name; an organization has each once."""
+    return f"{service}: {stem}"
+
+
+def graph_name(service: str, file: str) -> str:
+    """Name the graph of a file that gives it no name. Return the name."""
+    return service if file == GRAPH else f"{service}: {PurePosixPath(file).stem}"
 
 
 def load(folder: Path) -> AgentFolder:
@@ -85,30 +134,30 @@ def load(folder: Path) -> AgentFolder:
     Raises:
         WrongFile: files are missing or wrong; all problems are told at once.
     """
-    found: list[Problem] = []
-    loaded = AgentFolder(
+    reading = _Reading(folder)
+    agent = reading.take(AGENT, _agent)
+    graph = reading.take(GRAPH, graph_of)
+    graphs = {file: taken for file in reading.files("graphs") if (taken := reading.take(file, graph_of))}
+    service = reading.take(SERVICE, _service)
+    behaviors = [(file, reading.take(file, _behavior)) for file in reading.files("behaviors")]
+    own = service["name"] if service else ""
+    conversations = {file: reading.take(file, _rehearsal) for file in reading.files("conversations")}
+    reading.found += _reference_problems(reading, {**({GRAPH: graph} if graph else {}), **graphs})
+    if reading.found or agent is None or graph is None or service is None:
+        raise WrongFile(reading.found)
+    return AgentFolder(
         name=folder.resolve().name,
-        agent=_take(folder / "agent.yaml", _agent, found) or {},
-        graph=_take(folder / "graph.yaml", graph_of, found) or GraphFile({}, {}),
-        graphs={
-            path.relative_to(folder).as_posix(): taken
-            for path in sorted(folder.glob("graphs/*.yaml"))
-            if (taken := _take(path, graph_of, found))
-        },
-        service=_take(folder / "service.yaml", _service, found) or {},
-        behaviors=tuple(
-            taken for path in sorted(folder.glob("behaviors/*.yaml")) if (taken := _take(path, _behavior, found))
+        agent=agent[1],
+        agent_name=agent[0] or service["name"],
+        graph=graph,
+        graphs=graphs,
+        service=service,
+        behavior_files=tuple(
+            BehaviorOfFile(file, taken.to_body(_stem_name(own, file))) for file, taken in behaviors if taken
         ),
-        conversations={
-            path.stem: taken
-            for path in sorted(folder.glob("conversations/*.yaml"))
-            if (taken := _take(path, _rehearsal, found))
-        },
+        conversations={PurePosixPath(file).stem: taken for file, taken in conversations.items() if taken},
+        documents=reading.documents,
     )
-    found += _missing_graphs(folder, loaded, {problem.path for problem in found})
-    if found:
-        raise WrongFile(found)
-    return loaded
 
 
 def graph_of(document: Document) -> GraphFile:
@@ -117,29 +166,60 @@ def graph_of(document: Document) -> GraphFile:
     Raises:
         WrongFile: it is not one.
     """
-    body = complete_graph(_mapping(document))
+    given = _mapping(document)
+    name = _checked(document, _Named, {"name": given.get("name")}).name
+    body = complete_graph({key: value for key, value in given.items() if key != "name"})
     references = body["references"]
     files: dict[str, str] = {}
+    pins: dict[str, tuple[str, int]] = {}
     if isinstance(references, Mapping):
-        given = cast("Mapping[str, Any]", references)
-        files = {name: target for name, target in given.items() if isinstance(target, str)}
-        body["references"] = {name: [_NOBODY, 1] if name in files else target for name, target in given.items()}
+        for key, target in cast("Mapping[str, Any]", references).items():
+            if isinstance(target, str):
+                files[key] = target
+            elif isinstance(target, Mapping):
+                pin = _checked(document, PinnedGraph, cast("Body", target), ("references", key))
+                pins[key] = pin.graph, pin.version
+        unknown = {key: [NOBODY, 1] for key in (*files, *pins)}
+        body["references"] = {**cast("Mapping[str, Any]", references), **unknown}
     graph = _checked(document, ContextGraph, body)
     if wrong := rules.problems(graph):
         raise WrongFile([document.problem(place, text) for place, text in wrong])
-    return GraphFile(graph.model_dump(mode="json"), files)
+    return GraphFile(graph.model_dump(mode="json"), files, pins, name)
 
 
-def _agent(document: Document) -> Body:
-    return _checked(document, AgentFile, _mapping(document)).to_body()
+def meaning_of(file: str, document: Document) -> object:
+    """Read a file of a folder by its path. Return its content, complete, so that it can be compared.
+
+    Raises:
+        WrongFile: the content is wrong.
+    """
+    readers: dict[str, Callable[[Document], object]] = {AGENT: _agent, SERVICE: _service}
+    kinds: dict[str, Callable[[Document], object]] = {"behaviors": _behavior, "conversations": _rehearsal}
+    return readers.get(file, kinds.get(file.partition("/")[0], graph_of))(document)
+
+
+class _Named(BaseModel):
+    name: Name | None = None
+
+
+def _agent(document: Document) -> tuple[str | None, Body]:
+    agent = _checked(document, AgentFile, _mapping(document))
+    return agent.name, agent.to_body()
 
 
 def _service(document: Document) -> Body:
     return _checked(document, ServiceFile, _mapping(document)).to_body()
 
 
-def _behavior(document: Document) -> Body:
-    return _checked(document, BehaviorFile, _mapping(document)).to_body(document.path.stem)
+def _stem_name(service: str, file: str) -> str:
+    return behavior_name(service, PurePosixPath(file).stem)
+
+
+def _behavior(document: Document) -> BehaviorFile:
+    stem = document.path.stem
+    if not stem.isprintable():
+        raise WrongFile([document.problem((), "The file's name is no text.")])
+    return _checked(document, BehaviorFile, _mapping(document))
 
 
 def _rehearsal(document: Document) -> Rehearsal:
@@ -149,6 +229,8 @@ def _rehearsal(document: Document) -> Rehearsal:
         for number, step in enumerate(rehearsal.turns)
         if (step.user is None) == (step.event is None)
     ]
+    if rehearsal.opens == "user" and not rehearsal.turns:
+        wrong.append(document.problem(("turns",), "The user opens this conversation, so it has a turn."))
     if wrong:
         raise WrongFile(wrong)
     return rehearsal
@@ -157,17 +239,38 @@ def _rehearsal(document: Document) -> Rehearsal:
 M = TypeVar("M", bound=BaseModel)
 
 
-def _checked(document: Document, kind: type[M], body: Body) -> M:
-    """Check the body that a document gives. Return it as its own type; fields that it does not know are mistakes."""
+def _checked(document: Document, kind: type[M], body: Body, at: tuple[str, ...] = ()) -> M:
+    """Check the body at a place of a document. Return it as its own type; fields that it does not know are mistakes."""
     try:
         value = kind.model_validate(body)
     except ValidationError as error:
         raise WrongFile(
-            [document.problem(tuple(wrong["loc"]), wrong["msg"]) for wrong in problems.of_validation(error, body)]
+            [document.problem((*at, *wrong["loc"]), wrong["msg"]) for wrong in problems.of_validation(error, body)]
         ) from None
     if unknown := problems.unknown_fields(value, body):
-        raise WrongFile([document.problem(place, f"The field {place[-1]} is not known.") for place in unknown])
+        raise WrongFile([document.problem((*at, *place), _unknown(place[-1], kind)) for place in unknown])
     return value
+
+
+def _unknown(field_name: object, kind: type[BaseModel]) -> str:
+    """Say that a field is not known. Return the sentence, with the known field that is spelt most alike."""
+    known = {name for model in _models(kind) for name in model.model_fields}
+    alike = get_close_matches(str(field_name), known, 1)
+    return f"The field {field_name} is not known.{f' Is {alike[0]} meant?' if alike else ''}"
+
+
+@cache
+def _models(kind: type[BaseModel]) -> frozenset[type[BaseModel]]:
+    """Find the models that a model is made of. Return them, itself too."""
+    inner = {model for field_ in kind.model_fields.values() for model in _models_in(field_.annotation)}
+    return frozenset({kind}.union(*map(_models, inner)))
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def _mapping(document: Document) -> Body:
@@ -179,19 +282,60 @@ def _mapping(document: Document) -> Body:
 T = TypeVar("T")
 
 
-def _take(path: Path, read_in: Callable[[Document], T], found: list[Problem]) -> T | None:
-    """Read a file. Return its content, or None if it is wrong: its problems are added to `found`."""
-    try:
-        return read_in(read(path))
-    except WrongFile as wrong:
-        found += wrong.problems
-        return None
+class _Reading:
+    """A folder while it is read: its documents, and the problems that were found in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.documents: dict[str, Document] = {}
+        self.found: list[Problem] = []
+
+    def files(self, collection: str) -> Iterator[str]:
+        """List the files of one of the inner folders. Yield their paths; those of another ending are problems."""
+        inside = self.folder / collection
+        try:
+            paths = sorted(inside.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.found.append(Problem(inside, 1, 1, f"This cannot be read as a folder: {error.strerror}."))
+            return
+        for path in paths:
+            if path.suffix == ".yaml":
+                yield f"{collection}/{path.name}"
+            elif path.suffix in {".yml", ".json"}:
+                self.found.append(Problem(path, 1, 1, "Files here end in .yaml: this one would not be read."))
+
+    def take(self, file: str, read_in: Callable[[Document], T]) -> T | None:
+        """Read a file. Return its content, or None if it is wrong: its problems are added to `found`."""
+        try:
+            self.documents[file] = document = read(self.folder / file)
+            return read_in(document)
+        except WrongFile as wrong:
+            self.found += wrong.problems
+            return None
 
 
-def _missing_graphs(folder: Path, loaded: AgentFolder, wrong: Set[Path]) -> Iterator[Problem]:
-    """Look for the graphs that are referred to. Yields a problem for each that is not there."""
-    files = {folder / "graph.yaml": loaded.graph} | {folder / name: graph for name, graph in loaded.graphs.items()}
-    for path, graph in files.items():
+def _reference_problems(reading: _Reading, graphs: Mapping[str, GraphFile]) -> Iterator[Problem]:
+    """Look at the files that graphs refer to. Yield a problem for each that is not there or leads in a circle."""
+    wrong = {problem.path for problem in reading.found}
+    for file, graph in graphs.items():
         for name, target in graph.references.items():
-            if target not in loaded.graphs and folder / target not in wrong:
-                yield read(path).problem(("references", name), f"There is no file {target} in the folder.")
+            if target not in graphs and reading.folder / target not in wrong:
+                yield reading.documents[file].problem(
+                    ("references", name), f"There is no file {target} in the folder: write graphs/NAME.yaml."
+                )
+            elif _leads_to(target, file, graphs):
+                yield reading.documents[file].problem(("references", name), "These graphs refer to each other.")
+
+
+def _leads_to(start: str, goal: str, graphs: Mapping[str, GraphFile]) -> bool:
+    seen, waiting = set[str](), [start]
+    while waiting:
+        file = waiting.pop()
+        if file == goal:
+            return True
+        if file not in seen and file in graphs:
+            seen.add(file)
+            waiting += graphs[file].references.values()
+    return False

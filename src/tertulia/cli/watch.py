@@ -1,0 +1,179 @@
+"""`tertulia dev`: a server with the agent of a folder, and every change of a file applied as it is saved."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from tertulia import logs
+from tertulia.cli import apply, installation, models, rehearse, welcome
+from tertulia.cli.client import Api, Session
+from tertulia.cli.failure import CommandFailed
+from tertulia.cli.library import Library
+from tertulia.cli.options import load_settings, override
+from tertulia.cli.plans import describe
+from tertulia.cli.show import printable
+from tertulia.demo.organization import ORGANIZATION
+from tertulia.files.folder import COLLECTIONS, AgentFolder
+from tertulia.serving import serve
+from tertulia.settings import Settings
+
+PAUSE_S: Final = 0.25
+"""Between two looks at the files; what is being written is waited for."""
+_MAIN_FILES: Final = ("agent.yaml", "graph.yaml", "service.yaml")
+_DEFAULTS: Final = {"VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error", "TRACE": "prompts"}
+
+Visitors = Callable[[], Session]
+"""Makes a new user for each conversation."""
+
+Signature = tuple[tuple[str, int, int], ...]
+"""The path, size and time of each file."""
+
+
+def serve_and_watch(console: Console, settings: Settings, folder: Path, model: str) -> None:
+    """Serve an installation with the agent of a folder until Ctrl-C, and apply every change of the folder.
+
+    Raises:
+        CommandFailed: there is no such folder, or a model cannot be had.
+    """
+    _require(folder)
+    for name, value in {"MODEL": model, **_DEFAULTS}.items():
+        if name == "MODEL" or f"TERTULIA_{name}" not in os.environ:
+            override(name, value)
+    settings = load_settings(None)
+    serve.check(settings)
+    settings = models.prepare(console, settings, models.FALLBACK)
+    made = installation.make_demo(settings, ORGANIZATION, None)
+    logs.configure(settings.log_level)
+    listener = serve.listen(settings.host, settings.port)
+    url = serve.address(listener)
+
+    def token() -> str:
+        return installation.issue_token(settings, made.organization_id, made.admin_user_id, administrator=True).token
+
+    credentials = welcome.make_credentials(settings, made)
+
+    def ready() -> None:
+        session = Session(Api(url, made.organization_id, token), made.admin_user_id)
+        visitor = _visitors(settings, url) if settings.model == (models.FALLBACK,) else None
+        watcher = Watcher(console, session, folder, visitor, release=True)
+        threading.Thread(target=watcher.run, name="watcher", daemon=True).start()
+        about = f"(model: {models.describe(settings)})"
+        console.print(Text.assemble((f"Tertulia answers on {url} ", "bold green"), (about, "dim")), soft_wrap=True)
+        welcome.show_interface(console, settings, url, credentials.interface)
+        console.print(Text("\nSave a file to change the agent. Ctrl-C ends this.\n", "dim"))
+
+    serve.run_server(listener, 1, ready)
+
+
+def watch(console: Console, session: Session, folder: Path) -> None:
+    """Apply every change of a folder to a server that is there already, until Ctrl-C."""
+    _require(folder)
+    console.print(Text(f"Every saved change goes to {session.api.url} (version set edge). Ctrl-C ends this.\n", "dim"))
+    try:
+        Watcher(console, session, folder, None, release=False).run()
+    except KeyboardInterrupt:
+        console.print()
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
+
+
+def _visitors(settings: Settings, url: str) -> Visitors:
+    def visit() -> Session:
+        issued = installation.add_visitor(settings, ORGANIZATION)
+        return Session(Api(url, ORGANIZATION, lambda: issued.token), issued.user_id)
+
+    return visit
+
+
+class Watcher:
+    """A folder that is watched."""
+
+    def __init__(
+        self, console: Console, session: Session, folder: Path, visitors: Visitors | None, *, release: bool
+    ) -> None:
+        """Watch a folder. With `visitors`, its conversations are held after each change."""
+        self._console = console
+        self._session = session
+        self._library = Library(session.api)
+        self._folder = folder
+        self._visitors = visitors
+        self._release = release
+
+    def run(self) -> None:
+        """Apply the folder, then every change of it."""
+        applied: Signature | None = None
+        seen = signature(self._folder)
+        while True:
+            now = signature(self._folder)
+            if now == seen and now != applied:  # nobody is writing
+                applied = now
+                self.apply()
+            seen = now
+            time.sleep(PAUSE_S)
+
+    def apply(self) -> None:
+        """Apply the folder once, and print what came of it."""
+        try:
+            folder = apply.read_folder(self._folder)
+            plan, server = apply.plan_of(self._library, folder, release=self._release)
+            apply.carry_out(Console(quiet=True), self._library, folder, plan, server)
+        except CommandFailed as error:
+            self._tell(Text(printable_lines(error.text), "red"))
+            return
+        told = [describe(step) for step in plan.steps if step.kind != "release"]
+        self._tell(Text(f"applied: {'; '.join(told)}" if told else "nothing to change", "green" if told else "dim"))
+        if self._visitors is not None and folder.conversations:
+            self._hold(folder, self._visitors)
+
+    def _hold(self, folder: AgentFolder, visitors: Visitors) -> None:
+        """Hold the conversations of the folder, and print which of them went otherwise than their files say."""
+        try:
+            stage = rehearse.stage_of(folder, self._session, visitors)
+            held = {name: rehearse.hold(stage, name) for name in folder.conversations}
+        except CommandFailed as error:
+            self._tell(Text(printable_lines(error.text), "red"))
+            return
+        failed = [name for name, each in held.items() if each.problems]
+        for name in failed:
+            self._tell(Text("\n".join(map(printable, held[name].problems)), "red"))
+        if not failed:
+            self._tell(Text(f"held: {', '.join(map(printable, held))}", "green"))
+
+    def _tell(self, text: Text) -> None:
+        now = datetime.now().astimezone()
+        self._console.print(Text.assemble((f"{now:%H:%M:%S}  ", "dim"), text), soft_wrap=True)
+
+
+def printable_lines(text: str) -> str:
+    """Remove what would steer the terminal from a text of several lines. Return the text."""
+    return "\n".join(map(printable, text.splitlines()))
+
+
+def signature(folder: Path) -> Signature:
+    """Look at the files of a folder. Return what changes when one of them does."""
+    return tuple(sorted(_looks(folder)))
+
+
+def _looks(folder: Path) -> Iterator[tuple[str, int, int]]:
+    paths = [folder / name for name in _MAIN_FILES]
+    for collection in COLLECTIONS:
+        try:
+            paths += (folder / collection).iterdir()
+        except OSError:
+            continue
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield str(path), found.st_size, found.st_mtime_ns

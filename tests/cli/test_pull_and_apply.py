@@ -1,0 +1,132 @@
+"""`tertulia pull` writes what the server has: applied again, it changes nothing."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from support import samples
+from support.random_graphs import OTHER, ROOT, accepted_pairs
+from support.server import Server
+from tertulia.cli import apply, pull
+from tertulia.cli.client import Session, sign_in
+from tertulia.cli.library import Library
+from tertulia.engine.graph.context_graph import Graphs
+from tertulia.files.document import parse
+from tertulia.files.writing import to_yaml
+
+LETTERS = st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t")
+TEXTS = st.one_of(
+    st.sampled_from(["no", "1e3", "~", "- a", "a: b # c", "a\n  b\n\nc", "'", '"', "2020-01-01", "0x1F", "x\u2028y"]),
+    st.text(LETTERS, min_size=1, max_size=40),
+).filter(lambda text: text.strip() != "")
+WORDS = st.text("abc XYZ_09äß", min_size=1, max_size=9).map(str.strip).filter(bool)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "description": TEXTS,
+        "is_active": st.booleans(),
+        "keyterms": st.lists(st.sampled_from(["pizza", "yes", "no", "thin crust"]), max_size=3),
+        "tags": st.dictionaries(WORDS, st.none() | WORDS, max_size=3),
+        "result_schema": st.just({"type": "object", "properties": {"no": {"type": "string", "description": "1e3"}}}),
+    },
+)
+AGENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "initials": st.text("ABÄ1", min_size=1, max_size=3),
+        "background": TEXTS,
+        "behaviors": st.lists(TEXTS, max_size=3),
+        "communication_patterns": st.lists(TEXTS, max_size=2),
+        "voice_config": st.just({"voice_id": "default"}),
+    },
+)
+BEHAVIORS = st.lists(
+    st.fixed_dictionaries(
+        {"name": TEXTS.map(str.strip), "conversation_triggers": st.lists(TEXTS, min_size=1, max_size=2)},
+        optional={"is_active": st.booleans(), "tags": st.dictionaries(WORDS, WORDS, max_size=2)},
+    ),
+    max_size=3,
+)
+SCALARS = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(allow_nan=False, allow_infinity=False)
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+VALUES = st.recursive(
+    SCALARS | TEXTS | KEYS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3)
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_what_is_written_is_read_back(value: dict[str, Any]) -> None:
+    assert parse(Path(), to_yaml(value).encode()).value == value
+
+
+@pytest.fixture(scope="module")
+def session(tertulia: Server) -> Session:
+    demo = tertulia.demo
+    return sign_in(tertulia.url, demo.organization_id, demo.admin_user_id, demo.api_key_id, demo.api_key)
+
+
+def make(server: Server, graphs: Graphs, fields: dict[str, Any], agent: dict[str, Any], sets: Any) -> str:
+    """Make a service over the API. Return its identifier."""
+    client = server.as_admin
+    bodies = {key: graph.model_dump(mode="json") for key, graph in graphs.items()}
+    other = samples.make_graph(client, bodies[OTHER])
+    references = {key: [other, 1] for key in bodies[ROOT]["references"]}
+    graph = samples.make_graph(client, {**bodies[ROOT], "references": references})
+    service = samples.make_service(client, agent_id=samples.make_agent(client, **agent), graph_id=graph, **fields)
+    for each in sets:
+        own = {"name": each["name"] if each.get("is_active") is False else f"{each['name']} {samples.a_name()}"}
+        samples.make_behavior(client, service, **{**each, **own})  # an active one has a name of its own
+    return service
+
+
+def pulled(session: Session, service_id: str, folder: Path) -> list[str]:
+    """Pull a service, and plan to apply it. Return what would change."""
+    console = Console(quiet=True)
+    pull.run(console, session, service_id, folder, release=False, yes=True)
+    plan, _server = apply.plan_of(Library(session.api), apply.read_folder(folder), release=False)
+    return [f"{step.kind} {step.diff()}" for step in plan.steps]
+
+
+@given(accepted_pairs(), FIELDS, AGENTS, BEHAVIORS)
+@settings(
+    max_examples=15,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_pull_that_is_applied_changes_nothing(
+    tertulia: Server, session: Session, graphs: Graphs, fields: dict[str, Any], agent: dict[str, Any], sets: Any
+) -> None:
+    service_id = make(tertulia, graphs, fields, agent, sets)
+    with tempfile.TemporaryDirectory() as folder:
+        assert pulled(session, service_id, Path(folder)) == []
+
+
+def test_a_reference_to_an_older_version_stays_one(tertulia: Server, session: Session, tmp_path: Path) -> None:
+    client = tertulia.as_admin
+    other = samples.make_graph(client, samples.short_graph(), samples.short_graph(description="Newer."))
+    body = samples.short_graph(references={"old": [other, 1], "new": [other, 2]})
+    graph = samples.make_graph(client, body)
+    itself = {**body, "references": {**body["references"], "before": [graph, 1]}}
+    assert client.post(f"{samples.GRAPHS}/{graph}/", json=itself).status_code == 201
+    assert pulled(session, samples.make_service(client, graph_id=graph), tmp_path) == []
+    assert [path.name for path in (tmp_path / "graphs").iterdir()] == ["new.yaml"]
+
+
+def test_what_other_services_share_is_told(tertulia: Server, session: Session, tmp_path: Path) -> None:
+    agent = samples.make_agent(tertulia.as_admin)
+    first, second = (samples.make_service(tertulia.as_admin, agent_id=agent) for _ in range(2))
+    assert pulled(session, first, tmp_path) == []
+    path = tmp_path / "agent.yaml"
+    path.write_text(path.read_text("utf-8").replace("a host of tests", "a host"), "utf-8")
+    plan, server = apply.plan_of(Library(session.api), apply.read_folder(tmp_path), release=False)
+    assert [step.kind for step in plan.steps] == ["agent"]
+    (name,) = [service.name for service in server.services if service.id == second]
+    assert any(f"is used by {name} too" in note for note in plan.notes)
+    assert any("follows the latest" in note for note in plan.notes)

@@ -1,0 +1,89 @@
+"""`tertulia test`: the conversations of a folder are held, on a server of its own or on another one."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from support.commands import Command, Process
+from tertulia.files.folder import Step
+from tertulia.files.rehearsing import Outcome, differences, result_differences
+
+OUTCOME = Outcome("Good day to you.", "hall", ("a", "b", "c"), False, "Desk: lost", ("find", "book"))
+
+
+@pytest.mark.parametrize(
+    ("step", "fields"),
+    [
+        ({}, []),
+        ({"state": "hall", "says": ["GOOD day"], "never_says": ["night"], "events": ["a", "c"]}, []),
+        ({"behavior": "lost", "tools": ["find"]}, []),
+        ({"behavior": "Desk: lost"}, []),
+        ({"state": "door"}, ["state"]),
+        ({"says": ["good", "night", "moon"]}, ["says", "says"]),
+        ({"never_says": ["DAY"]}, ["never_says"]),
+        ({"events": ["c", "a"]}, ["events"]),
+        ({"events": ["a", "a"]}, ["events"]),
+        ({"behavior": "found"}, ["behavior"]),
+        ({"tools": ["book", "find"]}, ["tools"]),
+        ({"finished": True}, ["finished"]),
+    ],
+)
+def test_a_turn_is_compared_field_by_field(step: dict[str, object], fields: list[str]) -> None:
+    found = list(differences(Step.model_validate(step), OUTCOME, {"lost": "Desk: lost"}))
+    assert [field for field, _text in found] == fields
+    assert all(text for _field, text in found)
+
+
+def test_a_result_is_compared_field_by_field() -> None:
+    found = list(result_differences({"day": "Sunday", "people": 4}, {"day": "Sunday", "people": None}))
+    assert found == [("people", "The result has nothing for people, not 4.")]
+
+
+@pytest.fixture
+def folder(command: Command, tmp_path: Path) -> Path:
+    path = tmp_path / "museum"
+    assert command("new", path).returncode == 0
+    return path
+
+
+def test_a_new_folder_passes_and_what_fails_is_told_with_its_line(command: Command, folder: Path) -> None:
+    (folder / "conversations" / "wrong.yaml").write_text(
+        "turns:\n  - user: Can I book a guided tour?\n    state: farewell\n    says: [elephant]\n", "utf-8"
+    )
+    done = command("test", folder, "--junit", "report.xml", COLUMNS="80")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.count("ok      ") == 2
+    assert f"{folder}/conversations/wrong.yaml:3:5: The conversation stands in the state tour, not farewell." in (
+        done.stdout.replace(" conversations/", f" {folder}/conversations/")
+    )
+    assert "The reply does not say: elephant" in done.stdout
+    assert done.stdout.endswith("1 of 3 conversations failed.\n")
+    suite = ElementTree.parse(folder.parent / "report.xml").getroot()[0]  # noqa: S314 - it is our own
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["wrong"]
+
+
+def test_a_server_that_has_the_agent_is_tested_as_often_as_it_is_wished(
+    command: Command, folder: Path, shared: Path, server: Process
+) -> None:
+    there = ("--data", shared, "--url", server.url)
+    missing = command("test", folder, *there)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "The server has no service Museum" in missing.stderr
+    assert command("apply", folder, "--yes", *there).returncode == 0
+    (folder / "conversations" / "a-tour.yaml").unlink()
+    done = command("test", folder, "--times", 2, "--share", 0.5, *there)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 of 2 passed" in done.stdout
+    assert done.stdout.endswith("One conversation passed.\n")
+
+
+def test_a_folder_without_conversations_is_no_test(
+    command: Command, folder: Path, shared: Path, server: Process
+) -> None:
+    for path in (folder / "conversations").iterdir():
+        path.unlink()
+    there = ("--data", shared, "--url", server.url)
+    assert command("apply", folder, "--yes", *there).returncode == 0
+    assert "There is no conversation in the folder museum" in command("test", folder, *there).stderr
