@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from tertulia.problems import text_of
 from tertulia.tools.definitions import OUR_HEADERS, HttpOperation, OfferedTool, checked_url
 from tertulia.tools.names import named_apart
 from tertulia.tools.schemas import Document, DocumentWrong, Place
@@ -86,7 +87,7 @@ def _tool(document: Document, name: str, found: Operation, base_url: str | None)
     try:
         HttpOperation.model_validate(definition)
     except ValidationError as error:
-        message = str(error.errors(include_url=False, include_input=False)[0]["msg"]).removeprefix("Value error, ")
+        message = text_of(error.errors(include_url=False, include_input=False)[0])
         raise DocumentWrong(place, f"This operation cannot be a tool: {message}") from None
     told = " ".join(filter(None, [_string(operation, "summary"), _string(operation, "description")]))
     return OfferedTool(name, told[:_LONGEST_DESCRIPTION], "http", definition, arguments.schema)
