@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any
 
 import httpx2
 
 from support.puppet import Puppet
-from support.samples import make_service
+from support.samples import make_agent, make_graph, make_service, short_graph
 from support.server import Server
 from tertulia.auth import roles
 from tertulia.providers.base import LanguageModel, Prompt
@@ -61,7 +62,16 @@ class Stage:
 
     def service(self, graph: dict[str, Any] | None = None, **fields: Any) -> str:
         """A new service of a graph; without one, of two states."""
-        return make_service(self.admin, graph, **fields)
+        known = {"agent_id": self._agent_id} | ({"graph_id": self._graph_id} if graph is None else {})
+        return make_service(self.admin, graph, **{**known, **fields})
+
+    @cached_property
+    def _agent_id(self) -> str:
+        return make_agent(self.admin)
+
+    @cached_property
+    def _graph_id(self) -> str:
+        return make_graph(self.admin, short_graph())
 
     def user(self, role: str = "DefaultUserRole", **fields: Any) -> httpx2.Client:
         """A client of a new user."""

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from support.puppet import Puppet
-from support.samples import action, annotation, decision, graph, reflection, tool_call
+from support.samples import action, annotation, decision, graph, reflection, short_graph, tool_call
 from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import Event, begin, go_on, id_of, messages
@@ -125,7 +125,7 @@ def put_version(stage: Stage, service_id: str, body: Mapping[str, Any]) -> None:
 def test_a_graph_of_earlier_days_is_a_clear_error_and_not_a_turn_without_end(
     stage: Stage, states: list[dict[str, Any]], told: str
 ) -> None:
-    service_id = stage.service()
+    service_id = stage.service(short_graph())
     put_version(stage, service_id, graph(action("start", "a"), *states, action("end")))
     user = stage.user("DefaultAdministratorRole")
     stage.play(Puppet())

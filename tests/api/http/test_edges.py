@@ -82,7 +82,7 @@ def test_an_unknown_organization_comes_before_bad_credentials_and_those_before_a
 def test_a_path_that_is_not_there_is_not_found_and_a_method_not_allowed(tertulia: Server) -> None:
     for answer, status in (
         (tertulia.as_admin.get("/nothing"), 404),
-        (tertulia.as_admin.get(f"{tertulia.url}/"), 404),
+        (tertulia.as_admin.get(f"{tertulia.url}/nothing"), 404),
         (tertulia.as_admin.patch("/service/"), 405),
     ):
         assert answer.status_code == status
