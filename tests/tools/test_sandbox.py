@@ -163,6 +163,21 @@ async def test_a_cancelled_call_is_gone_within_a_second_and_the_next_is_answered
     assert confined() == []
 
 
+async def test_a_call_that_is_cancelled_at_any_moment_leaves_nothing(host: Host) -> None:
+    code = "import time\ndef run(input, context):\n    time.sleep(input['s'])\n    return 'rested'"
+    archive, program = sandboxes.packed(sandboxes.project(code))
+    async with sandboxes.opened(host, archive) as sandbox:
+        for steps in (1, 3, 6, 10, 20, 50, 100):
+            task = asyncio.create_task(sandbox.call(program, sandboxes.arguments(s=60)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert output(await sandbox.call(program, sandboxes.arguments(s=0))) == "rested"
+    await until(lambda: confined() == [])
+
+
 async def test_a_process_that_was_killed_from_outside_is_replaced(host: Host) -> None:
     code = "def run(input, context):\n    return 'here'"
     archive, program = sandboxes.packed(sandboxes.project(code))

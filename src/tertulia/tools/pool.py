@@ -91,7 +91,12 @@ class Pool:
         slot = next(number for number in count() if number not in self._slots.values())
         user = self._host.user(slot)
         folder = self._folder.make(user)
-        started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
+        try:
+            started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
+        except BaseException:
+            with suppress(OSError):
+                scratch.remove(folder)
+            raise
         server = ForkServer(started, folder, user)
         self._servers.add(server)
         self._slots[server] = slot
