@@ -115,13 +115,20 @@ async def test_a_failure_names_the_tools_own_lines_alone() -> None:
         ("import tertulia.settings", "ModuleNotFoundError"),
         ("while True: pass", "CpuTimeExceeded"),
         ("import time\ntime.sleep(60)", "TimeLimitExceeded"),
+        ("import os, time\nif os.fork() == 0: time.sleep(60)\ndef run(i, c): return 1", "ProcessesExceeded"),
+        ("import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", "ProcessesExceeded"),
     ],
 )
 async def test_a_tool_that_cannot_be_loaded_says_why(code: str, kind: str) -> None:
     toml = "[limits]\nwall_seconds = 2\ncpu_seconds = 1"
     failed = failure(await outcome_of(code, toml=toml))
 
-    assert failed.exception_type in {kind, "TimeLimitExceeded"} if "while" in code else failed.exception_type == kind
+    assert confined() == []
+    assert (
+        failed.exception_type in {kind, "TimeLimitExceeded"}
+        if code == "while True: pass"
+        else failed.exception_type == kind
+    )
 
 
 async def test_calls_of_one_version_share_nothing_but_the_loaded_code(host: Host) -> None:
