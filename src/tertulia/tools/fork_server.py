@@ -90,8 +90,13 @@ class ForkServer:
         return found
 
     def has_strays(self, helpers: int) -> bool:
-        """Tell if there are more processes in the group than the forking one, its helpers, and one for each call."""
-        return len(self.members()) > 1 + helpers + self.running
+        """Tell if there are more processes in the group than the forking one, its helpers, and one for each call.
+
+        Calls begin and end while the system is asked; so only processes count that were there before and after.
+        """
+        before = self.members()
+        expected = 1 + helpers + self.running
+        return len(before) > expected and len({*before} & {*self.members()}) > expected
 
     def kill(self) -> None:
         """Kill the process and all that it has started."""

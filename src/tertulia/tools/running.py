@@ -76,15 +76,16 @@ class RunningCall:
             self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             for descriptor in (self._channel.fileno(), self._line.fileno(), self._output):
                 os.set_blocking(descriptor, False)
+            server.running += 1
             try:
                 passed = [theirs.fileno(), their_output, *([their_line.fileno()] if job.manifest.hosts else [])]
                 self._number, self._folder = server.begin(passed)
             except OSError:
+                server.running -= 1
                 self._close()
                 raise
             finally:
                 os.close(their_output)
-        server.running += 1
 
     async def run(self) -> ToolOutcome | None:
         """Run the call. Return its outcome, None if it has not begun since the process died before."""
