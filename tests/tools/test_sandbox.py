@@ -115,13 +115,20 @@ async def test_a_failure_names_the_tools_own_lines_alone() -> None:
         ("import tertulia.settings", "ModuleNotFoundError"),
         ("while True: pass", "CpuTimeExceeded"),
         ("import time\ntime.sleep(60)", "TimeLimitExceeded"),
+        ("import os, time\nif os.fork() == 0: time.sleep(60)\ndef run(i, c): return 1", "ProcessesExceeded"),
+        ("import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", "ProcessesExceeded"),
     ],
 )
 async def test_a_tool_that_cannot_be_loaded_says_why(code: str, kind: str) -> None:
     toml = "[limits]\nwall_seconds = 2\ncpu_seconds = 1"
     failed = failure(await outcome_of(code, toml=toml))
 
-    assert failed.exception_type in {kind, "TimeLimitExceeded"} if "while" in code else failed.exception_type == kind
+    assert confined() == []
+    assert (
+        failed.exception_type in {kind, "TimeLimitExceeded"}
+        if code == "while True: pass"
+        else failed.exception_type == kind
+    )
 
 
 async def test_calls_of_one_version_share_nothing_but_the_loaded_code(host: Host) -> None:
@@ -161,6 +168,21 @@ async def test_a_cancelled_call_is_gone_within_a_second_and_the_next_is_answered
         assert time.monotonic() - began < 5  # a second, on a machine that does nothing else
         assert output(await sandbox.call(program, sandboxes.arguments(s=0))) == "rested"
     assert confined() == []
+
+
+async def test_a_call_that_is_cancelled_at_any_moment_leaves_nothing(host: Host) -> None:
+    code = "import time\ndef run(input, context):\n    time.sleep(input['s'])\n    return 'rested'"
+    archive, program = sandboxes.packed(sandboxes.project(code))
+    async with sandboxes.opened(host, archive) as sandbox:
+        for steps in (1, 3, 6, 10, 20, 50, 100):
+            task = asyncio.create_task(sandbox.call(program, sandboxes.arguments(s=60)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert output(await sandbox.call(program, sandboxes.arguments(s=0))) == "rested"
+    await until(lambda: confined() == [])
 
 
 async def test_a_process_that_was_killed_from_outside_is_replaced(host: Host) -> None:

@@ -79,6 +79,25 @@ class ForkServer:
         """Forget a call that is over."""
         self._ends.pop(number, None)
 
+    def members(self) -> list[int]:
+        """List the processes of the group that live, as the system tells it. Return their ids."""
+        found: list[int] = []
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                with suppress(OSError):
+                    if os.getpgid(int(name)) == self.pid and not _is_zombie(name):
+                        found.append(int(name))
+        return found
+
+    def has_strays(self, helpers: int) -> bool:
+        """Tell if there are more processes in the group than the forking one, its helpers, and one for each call.
+
+        Calls begin and end while the system is asked; so only processes count that were there before and after.
+        """
+        before = self.members()
+        expected = 1 + helpers + self.running
+        return len(before) > expected and len({*before} & {*self.members()}) > expected
+
     def kill(self) -> None:
         """Kill the process and all that it has started."""
         if self._process.returncode is None:
@@ -131,3 +150,8 @@ class ForkServer:
         if end is not None and not end.done():
             end.set_result(status)
         return True
+
+
+def _is_zombie(process: str) -> bool:
+    with open(f"/proc/{process}/stat") as told:
+        return told.read().rpartition(")")[2].split()[0] in {"Z", "X"}

@@ -38,27 +38,39 @@ async def start(host: Host, manifest: Manifest, prepared: Prepared, scratch: Pat
         OSError: it cannot be started.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        try:
-            ours.setblocking(False)
-            process = await asyncio.to_thread(_spawn, host, prepared, scratch, user, theirs)
-            ours.send(json.dumps(_configuration(host, manifest, prepared, scratch)).encode())
-        except BaseException:
-            ours.close()  # a process that was started ends with it
-            raise
-    return Started(process, ours)
+    spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, host, prepared, scratch, user, theirs))
+    try:
+        ours.setblocking(False)
+        ours.send(json.dumps(_configuration(host, manifest, prepared, scratch)).encode())
+        return Started(await asyncio.shield(spawning), ours)
+    except BaseException:
+        ours.close()
+        spawning.add_done_callback(_discard)  # the thread cannot be stopped
+        raise
+
+
+def _discard(spawning: asyncio.Future[subprocess.Popen[bytes]]) -> None:
+    if not spawning.cancelled() and spawning.exception() is None:
+        spawning.result().kill()
+        spawning.result().wait()
 
 
 def _spawn(
     host: Host, prepared: Prepared, scratch: Path, user: int | None, control: socket.socket
 ) -> subprocess.Popen[bytes]:
-    command = [host.python, "-I", "-S", "-c", _COMMAND.format(server=host.server), str(control.fileno())]
+    """Start the process with the other end of its control socket, which is closed here. Return it."""
+    with control:
+        return _popen(host, prepared, scratch, user, control.fileno())
+
+
+def _popen(host: Host, prepared: Prepared, scratch: Path, user: int | None, control: int) -> subprocess.Popen[bytes]:
+    command = [host.python, "-I", "-S", "-c", _COMMAND.format(server=host.server), str(control)]
     return subprocess.Popen(  # noqa: S603 - the command is the server's own
         host.wrapped(command, [str(folder) for folder in prepared.folders], str(scratch)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        pass_fds=(control.fileno(),),
+        pass_fds=(control,),
         env=_ENVIRONMENT,
         cwd="/",
         umask=0o077,

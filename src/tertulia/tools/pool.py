@@ -18,6 +18,10 @@ from tertulia.tools.packages import Prepared
 
 IDLE_S = 60.0
 """The time after which a process of a tool that nobody calls ends, in seconds."""
+CALLS_BETWEEN_LOOKS = 20
+"""Calls of a process after which it is looked for processes that it should not have started."""
+HELPERS = 2
+"""Processes that bubblewrap adds to a group."""
 MOST_STANDING = 32
 """Processes that stand ready at once; beyond that the one that was used longest ago ends."""
 
@@ -44,6 +48,7 @@ class Pool:
 
     def __init__(self, host: Host, folder: Path) -> None:
         self._host = host
+        self._helpers = HELPERS if host.bubblewrap else 0
         self._folder = Workplace(folder)
         self._places: dict[Hashable, _Place] = {}
         self._servers: set[ForkServer] = set()
@@ -74,6 +79,8 @@ class Pool:
     def release(self, server: ForkServer) -> None:
         """Take a process back after a call. It ends if it stands in no place any more, and else when it is idle."""
         server.idle_since = self._loop.time()
+        if server.served % CALLS_BETWEEN_LOOKS == 0:
+            self._track(asyncio.create_task(self._look(server)))
         if server.dead or not any(place.server is server for place in self._places.values()):
             self._retire(server)
         else:
@@ -91,7 +98,12 @@ class Pool:
         slot = next(number for number in count() if number not in self._slots.values())
         user = self._host.user(slot)
         folder = self._folder.make(user)
-        started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
+        try:
+            started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
+        except BaseException:
+            with suppress(OSError):
+                scratch.remove(folder)
+            raise
         server = ForkServer(started, folder, user)
         self._servers.add(server)
         self._slots[server] = slot
@@ -118,9 +130,16 @@ class Pool:
             if not self._places[key].starting.locked():
                 del self._places[key]
         server.kill()
-        task = asyncio.create_task(self._ended(server))
+        self._track(asyncio.create_task(self._ended(server)))
+
+    def _track(self, task: asyncio.Task[None]) -> None:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _look(self, server: ForkServer) -> None:
+        """End a process that has started others beside its calls."""
+        if await asyncio.to_thread(server.has_strays, self._helpers):
+            server.kill()
 
     async def _ended(self, server: ForkServer) -> None:
         await server.aclose()

@@ -71,19 +71,21 @@ class RunningCall:
         self._pidfd = -1
         self._pid = 0
         self._has_met = False
+        self._strays = False
         with theirs, their_line:
             self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             for descriptor in (self._channel.fileno(), self._line.fileno(), self._output):
                 os.set_blocking(descriptor, False)
+            server.running += 1
             try:
                 passed = [theirs.fileno(), their_output, *([their_line.fileno()] if job.manifest.hosts else [])]
                 self._number, self._folder = server.begin(passed)
             except OSError:
+                server.running -= 1
                 self._close()
                 raise
             finally:
                 os.close(their_output)
-        server.running += 1
 
     async def run(self) -> ToolOutcome | None:
         """Run the call. Return its outcome, None if it has not begun since the process died before."""
@@ -100,7 +102,7 @@ class RunningCall:
 
     def kill(self) -> None:
         """Kill the call's process, if it is known yet; if it may have started others, the whole group."""
-        if self._job.manifest.limits.processes > 1:
+        if self._job.manifest.limits.processes > 1 or self._strays:
             self._server.kill()
         elif self._pidfd >= 0:
             with suppress(ProcessLookupError):
@@ -145,6 +147,8 @@ class RunningCall:
         """Greet the process, hand the call over, read the answer. Return the outcome, None if nothing has begun."""
         if not await self._greeted():
             return await self._not_begun()
+        if not self._server.has_loaded and self._job.manifest.limits.processes == 1:
+            await asyncio.to_thread(self._refuse_strays)
         self._server.has_loaded = True
         with suppress(BrokenPipeError, ConnectionResetError):
             await self._loop.sock_sendall(self._channel, _request(self._job.call))
@@ -235,24 +239,32 @@ class RunningCall:
         """Look at what the call uses, until it is too much."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if self._pid:
-                await asyncio.to_thread(self._look)
+            await asyncio.to_thread(self._look)
 
     def _look(self) -> None:
         limits = self._job.manifest.limits
-        alone = limits.processes == 1
-        group = [self._pid] if alone else _group(self._server.pid)
-        if len(group) > limits.processes + self._job.helpers + 1:
-            raise _Breach("ProcessesExceeded", f"The tool has started more than {limits.processes} processes.")
-        threads, memory = map(sum, zip(*map(_threads_and_memory, group), strict=True))
-        if threads > MOST_THREADS + limits.processes:
+        if limits.processes == 1:
+            self._refuse_strays()
+            group = [self._pid] if self._pid else []
+        else:
+            group = self._server.members()
+            if len(group) > limits.processes + self._job.helpers + 1:
+                raise _Breach("ProcessesExceeded", f"The tool has started more than {limits.processes} processes.")
+        measured = [_threads_and_memory(process) for process in group]
+        if sum(threads for threads, _ in measured) > MOST_THREADS + limits.processes:
             raise _Breach("ThreadsExceeded", f"The tool has started more than {MOST_THREADS} threads.")
-        if memory > limits.memory_mb * MEGABYTE * limits.processes:
+        if sum(memory for _, memory in measured) > limits.memory_mb * MEGABYTE * limits.processes:
             raise _Breach("MemoryExceeded", "The tool's processes have used more memory than they may.")
         most = limits.disk_mb * MEGABYTE
         reason = scratch.excess(self._folder, most)
         if reason or sum(map(scratch.removed_but_open, group)) > most:
             raise _Breach("DiskExceeded", reason or f"The tool has written more than {most} bytes.")
+
+    def _refuse_strays(self) -> None:
+        """Refuse a tool that starts processes while it is loaded, which no call could be blamed for."""
+        if self._server.has_strays(self._job.helpers):
+            self._strays = True
+            raise _Breach("ProcessesExceeded", "The tool starts processes when it is loaded.")
 
     async def _kill_when_known(self) -> None:
         """Kill a process that has not greeted yet when it does; kill the whole group if it does not at all."""
@@ -309,16 +321,6 @@ async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int, read: Call
     finally:
         loop.remove_reader(descriptor)
     return read()
-
-
-def _group(leader: int) -> list[int]:
-    members: list[int] = []
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            with suppress(OSError):
-                if os.getpgid(int(name)) == leader:
-                    members.append(int(name))
-    return members
 
 
 def _threads_and_memory(process: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from tertulia.tools.fork_server import ForkServer
 from tertulia.tools.host import Host
 from tertulia.tools.network import Connect
 from tertulia.tools.packages import Load, NotPrepared, Packages
-from tertulia.tools.pool import Pool, Version
+from tertulia.tools.pool import HELPERS, Pool, Version
 from tertulia.tools.running import Job, RunningCall
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
 
@@ -24,8 +24,6 @@ AT_ONCE = 16
 PATIENCE_S = 10.0
 """The longest that a call waits for room, in seconds."""
 UNCONFINED = "This host cannot confine tool code, so none is run; `tertulia doctor` says what is missing."
-_HELPERS = 2
-"""Processes that bubblewrap adds to a group."""
 
 
 class Sandbox:
@@ -38,7 +36,7 @@ class Sandbox:
     def __init__(
         self, cache: Path, load: Load, connect: Connect, host: Host | None = None, at_once: int = AT_ONCE
     ) -> None:
-        self._cache = cache
+        self._cache = cache.absolute()
         self._load = load
         self._connect = connect
         self._host = host
@@ -82,7 +80,7 @@ class Sandbox:
         key = (program.organization, program.name, program.version, program.digest)
         version = Version(key, manifest, prepared)
         folders = [str(folder) for folder in prepared.folders]
-        helpers = _HELPERS if host.bubblewrap else 0
+        helpers = HELPERS if host.bubblewrap else 0
         for _ in range(2):  # a process may end, for age or by its own fault, before it has begun a call
             server = await pool.take(version)
             hidden = [str(server.folder), *folders, host.stdlib, host.prefix, host.server]
