@@ -93,13 +93,14 @@ class Play:
     scene: Json = field(default_factory=dict)
     patience_s: float = 60
     attempt: str = "attempt"
+    begins: str = "start"
     actions: list[Any] = field(default_factory=list)
     reply: str = ""
     outcome: Outcome = NOBODY
 
     async def run(self) -> "Play":
         graphs = {ROOT: parsed(*self.states)}
-        position = Position((Frame(ROOT, "start"),))
+        position = Position((Frame(ROOT, self.begins),))
         incoming = Incoming(self.kind, self.says)
         person = Person("User", None, "UTC", ())
         scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {}, 1, **self.scene)
@@ -569,6 +570,16 @@ async def test_a_call_that_needs_a_yes_is_asked_for_and_not_made(states: list[Js
     assert 'exactly this, with every detail: book_slot with {"day": "Monday", "hour": 9}' in play.model.last.question
     assert 'book_slot with {"day": "Monday", "hour": 9}' in play.reply
     assert [waiting["arguments"] for waiting in play.outcome.insights["pending_tool_calls"]] == [GOOD]
+
+
+async def test_a_conversation_is_not_over_while_the_user_has_yet_to_agree() -> None:
+    state = {**tool_call("book", "end", BOOK), "designated_tool": CONFIRMED}
+    states = [action("start", "book"), state, action("end")]
+    asked = await Play(states, "Book an appointment: day=Monday hour=9").run()
+    assert (asked.outcome.position.top.state, asked.outcome.finished) == ("end", False)
+    pending = {"pending_calls": asked.outcome.pending_calls}
+    done = await Play(states, "Yes.", scene=pending, begins="end").run()
+    assert (done.toolbox.made, done.outcome.finished) == ([("book_slot", GOOD)], True)
 
 
 def waiting(**fields: Any) -> PendingCall:
