@@ -27,9 +27,10 @@ from tertulia.engine.agent.scene import (
     Scene,
     ToolResult,
 )
-from tertulia.engine.agent.tool_rounds import MOST_OF_TURN, MOST_RESULT_CHARS, MOST_ROUNDS
-from tertulia.engine.agent.toolbox import TurnTools
-from tertulia.engine.graph.context_graph import Frame, Position, ToolCallSpec
+from tertulia.engine.agent.tool_rounds import MOST_OF_TURN, MOST_RESULT_CHARS, MOST_ROUNDS, Calling
+from tertulia.engine.agent.tool_state import call_tool
+from tertulia.engine.agent.toolbox import CallPlace, TurnTools
+from tertulia.engine.graph.context_graph import Frame, Position, ToolCallSpec, ToolCallState
 from tertulia.errors import ModelMisbehaved, ToolMissing, ToolResultTooLong
 from tertulia.providers.base import LanguageModel, Prompt
 from tertulia.providers.models.scripted import ScriptedModel
@@ -625,3 +626,43 @@ async def test_a_version_that_is_gone_meanwhile_is_not_called() -> None:
     play = await Play([action("start", "end"), action("end")], "Yes.", scene=scene).run()
     assert play.toolbox.calls == []
     assert "gave: Nothing was done: There is no tool" in play.model.last.question
+
+
+# --- Fillers ---------------------------------------------------------------------------------------------------------
+
+
+class AlwaysLate:
+    """Fillers of a turn in which every step takes long."""
+
+    async def meanwhile(
+        self, step: asyncio.Task[Any], started: Any, fillers: Sequence[str], after_s: float
+    ) -> events.ActionTooLong | None:
+        return events.ActionTooLong(f"{fillers[0]} after {after_s:g}", started) if fillers else None
+
+
+async def test_parameters_and_calls_that_take_long_are_filled_once_each() -> None:
+    slow = {"audio_fillers": ["I am writing it in."], "audio_filler_triggered_after": 3}
+    fields = {
+        "designated_tool_call_params_generation_audio_fillers": ["I am looking for a pen."],
+        "designated_tool_call_params_generation_audio_filler_triggered_after": 2,
+        "tool_call_specs": [spec(WEATHER)],
+        "designated_tool_call_validations": ["The day is free."],
+    }
+    graphs = {ROOT: parsed(*booking(designated_tool=spec(BOOK, **slow), **fields))}
+    state = graphs[ROOT].by_name["book"]
+    assert isinstance(state, ToolCallState)
+    position = Position((Frame(ROOT, "book"),))
+    person = Person("User", None, "UTC", ())
+    incoming = Incoming("user-message", "To book: day=Monday hour=9")
+    scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {}, 1)
+    outcome = Outcome(position, None)
+    outcome.add("user-message", "User", incoming.text)
+    late: Any = AlwaysLate()
+    calling = Calling(scene, outcome, Resources(Asked(), NOBODY, tools=TurnTools(ScriptedToolbox())), late)
+    place = CallPlace("tool-call-state", ROOT, "book")
+    steps = [step async for step in call_tool(calling, state, place, {})]
+    filled = [step for step in steps if isinstance(step, events.ActionTooLong)]
+    assert [(filler.filler, events.action_type(filler.previously_started_event)) for filler in filled] == [
+        ("I am looking for a pen. after 2", "designated-tool-retrieved"),
+        ("I am writing it in. after 3", "tool-call-started"),
+    ]
