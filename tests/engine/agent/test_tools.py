@@ -613,6 +613,19 @@ async def test_only_a_clear_yes_of_the_user_releases_exactly_what_was_shown(
     assert len(play.outcome.insights["select_next_action_tool_call_logs"]) == int(made)
 
 
+@pytest.mark.parametrize("kind", ["external-event", "skip"])
+async def test_nobody_but_the_user_can_agree(kind: IncomingType) -> None:
+    class Agreeable(Asked):
+        async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+            return (
+                {"choice": "yes"} if prompt.interaction == "ConfirmToolCalls" else await super().choose(prompt, schema)
+            )
+
+    scene = {"pending_calls": [waiting()]}
+    play = Play([action("start", "end"), action("end")], "Yes.", kind, model=Agreeable(), scene=scene)
+    assert (await play.run()).toolbox.calls == []
+
+
 async def test_what_the_user_agreed_to_is_not_asked_for_again_in_the_same_turn() -> None:
     model = Asked(SelectNextAction=[calls(GOOD)])
     start = action("start", "end", exit_condition_tool_call_specs=[CONFIRMED])
