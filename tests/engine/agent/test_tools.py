@@ -27,9 +27,10 @@ from tertulia.engine.agent.scene import (
     Scene,
     ToolResult,
 )
-from tertulia.engine.agent.tool_rounds import MOST_OF_TURN, MOST_RESULT_CHARS, MOST_ROUNDS
-from tertulia.engine.agent.toolbox import TurnTools
-from tertulia.engine.graph.context_graph import Frame, Position, ToolCallSpec
+from tertulia.engine.agent.tool_rounds import MOST_OF_TURN, MOST_RESULT_CHARS, MOST_ROUNDS, Calling
+from tertulia.engine.agent.tool_state import call_tool
+from tertulia.engine.agent.toolbox import CallPlace, TurnTools
+from tertulia.engine.graph.context_graph import Frame, Position, ToolCallSpec, ToolCallState
 from tertulia.errors import ModelMisbehaved, ToolMissing, ToolResultTooLong
 from tertulia.providers.base import LanguageModel, Prompt
 from tertulia.providers.models.scripted import ScriptedModel
@@ -93,13 +94,14 @@ class Play:
     scene: Json = field(default_factory=dict)
     patience_s: float = 60
     attempt: str = "attempt"
+    begins: str = "start"
     actions: list[Any] = field(default_factory=list)
     reply: str = ""
     outcome: Outcome = NOBODY
 
     async def run(self) -> "Play":
         graphs = {ROOT: parsed(*self.states)}
-        position = Position((Frame(ROOT, "start"),))
+        position = Position((Frame(ROOT, self.begins),))
         incoming = Incoming(self.kind, self.says)
         person = Person("User", None, "UTC", ())
         scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {}, 1, **self.scene)
@@ -571,6 +573,16 @@ async def test_a_call_that_needs_a_yes_is_asked_for_and_not_made(states: list[Js
     assert [waiting["arguments"] for waiting in play.outcome.insights["pending_tool_calls"]] == [GOOD]
 
 
+async def test_a_conversation_is_not_over_while_the_user_has_yet_to_agree() -> None:
+    state = {**tool_call("book", "end", BOOK), "designated_tool": CONFIRMED}
+    states = [action("start", "book"), state, action("end")]
+    asked = await Play(states, "Book an appointment: day=Monday hour=9").run()
+    assert (asked.outcome.position.top.state, asked.outcome.finished) == ("end", False)
+    pending = {"pending_calls": asked.outcome.pending_calls}
+    done = await Play(states, "Yes.", scene=pending, begins="end").run()
+    assert (done.toolbox.made, done.outcome.finished) == ([("book_slot", GOOD)], True)
+
+
 def waiting(**fields: Any) -> PendingCall:
     made = {"spec": CONFIRMED, "tool_name": "book_slot", "tool_version": "1.2.0", "arguments": GOOD, "key": "k" * 32}
     return PendingCall.model_validate({**made, **fields})
@@ -601,6 +613,19 @@ async def test_only_a_clear_yes_of_the_user_releases_exactly_what_was_shown(
     assert len(play.outcome.insights["select_next_action_tool_call_logs"]) == int(made)
 
 
+@pytest.mark.parametrize("kind", ["external-event", "skip"])
+async def test_nobody_but_the_user_can_agree(kind: IncomingType) -> None:
+    class Agreeable(Asked):
+        async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+            return (
+                {"choice": "yes"} if prompt.interaction == "ConfirmToolCalls" else await super().choose(prompt, schema)
+            )
+
+    scene = {"pending_calls": [waiting()]}
+    play = Play([action("start", "end"), action("end")], "Yes.", kind, model=Agreeable(), scene=scene)
+    assert (await play.run()).toolbox.calls == []
+
+
 async def test_what_the_user_agreed_to_is_not_asked_for_again_in_the_same_turn() -> None:
     model = Asked(SelectNextAction=[calls(GOOD)])
     start = action("start", "end", exit_condition_tool_call_specs=[CONFIRMED])
@@ -614,3 +639,43 @@ async def test_a_version_that_is_gone_meanwhile_is_not_called() -> None:
     play = await Play([action("start", "end"), action("end")], "Yes.", scene=scene).run()
     assert play.toolbox.calls == []
     assert "gave: Nothing was done: There is no tool" in play.model.last.question
+
+
+# --- Fillers ---------------------------------------------------------------------------------------------------------
+
+
+class AlwaysLate:
+    """Fillers of a turn in which every step takes long."""
+
+    async def meanwhile(
+        self, step: asyncio.Task[Any], started: Any, fillers: Sequence[str], after_s: float
+    ) -> events.ActionTooLong | None:
+        return events.ActionTooLong(f"{fillers[0]} after {after_s:g}", started) if fillers else None
+
+
+async def test_parameters_and_calls_that_take_long_are_filled_once_each() -> None:
+    slow = {"audio_fillers": ["I am writing it in."], "audio_filler_triggered_after": 3}
+    fields = {
+        "designated_tool_call_params_generation_audio_fillers": ["I am looking for a pen."],
+        "designated_tool_call_params_generation_audio_filler_triggered_after": 2,
+        "tool_call_specs": [spec(WEATHER)],
+        "designated_tool_call_validations": ["The day is free."],
+    }
+    graphs = {ROOT: parsed(*booking(designated_tool=spec(BOOK, **slow), **fields))}
+    state = graphs[ROOT].by_name["book"]
+    assert isinstance(state, ToolCallState)
+    position = Position((Frame(ROOT, "book"),))
+    person = Person("User", None, "UTC", ())
+    incoming = Incoming("user-message", "To book: day=Monday hour=9")
+    scene = Scene(Agent.model_validate(AGENT), graphs, position, person, (), incoming, {}, 1)
+    outcome = Outcome(position, None)
+    outcome.add("user-message", "User", incoming.text)
+    late: Any = AlwaysLate()
+    calling = Calling(scene, outcome, Resources(Asked(), NOBODY, tools=TurnTools(ScriptedToolbox())), late)
+    place = CallPlace("tool-call-state", ROOT, "book")
+    steps = [step async for step in call_tool(calling, state, place, {})]
+    filled = [step for step in steps if isinstance(step, events.ActionTooLong)]
+    assert [(filler.filler, events.action_type(filler.previously_started_event)) for filler in filled] == [
+        ("I am looking for a pen. after 2", "designated-tool-retrieved"),
+        ("I am writing it in. after 3", "tool-call-started"),
+    ]

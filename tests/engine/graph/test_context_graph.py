@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from support.random_graphs import OTHER, ROOT, accepted_graphs, accepted_pairs, parsed
-from support.samples import action, annotation, decision
+from support.samples import action, annotation, decision, tool_spec
 from tertulia.engine.graph import context_graph, rules
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Position
 from tertulia.engine.graph.rules import external_problems, problems
@@ -174,6 +174,11 @@ def test_a_graph_of_too_many_states_is_refused_with_the_bound() -> None:
         (action("a", *["end"] * 101), "exit_conditions", rules.MOST_EXITS),
         (decision("a", *["end"] * 101), "exit_conditions", rules.MOST_EXITS),
         (action("a", "end", actions=101), "actions", rules.MOST_ACTIONS),
+        (
+            action("a", "end", action_tool_call_specs=[tool_spec("f" * 24)] * 51),
+            "action_tool_call_specs",
+            rules.MOST_TOOLS,
+        ),
     ],
 )
 def test_what_is_too_large_in_a_state_is_refused_with_the_bound(state: Any, field: str, bound: int) -> None:

@@ -70,7 +70,8 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
         async with aclosing(reply) as pieces:
             async for piece in pieces:
                 yield piece
-    outcome.finished = context_graph.is_over(outcome.position, scene.graphs)
+    is_over = context_graph.is_over(outcome.position, scene.graphs)
+    outcome.finished = is_over and not outcome.pending_calls  # the user has yet to answer
 
 
 async def _hear_speech(

@@ -90,7 +90,7 @@ def said_so_far(scene: Scene, outcome: Outcome, results: Sequence[str] = ()) -> 
     told = [told_result(result) for result in outcome.tool_results]
     waiting = [f"{called(call.tool_name, call.arguments)} waits for the user's yes." for call in outcome.pending_calls]
     talk = said(happened, scene.person.timezone, outcome.working_memory)
-    return replace(talk, results=[*told, *waiting, *results])
+    return replace(talk, results=[*told, *waiting, *results]) if told or waiting or results else talk
 
 
 def _moment(happened: Message | ToolResult) -> datetime:

@@ -139,7 +139,7 @@ class Rounds:
             ModelError: the model cannot be had.
         """
         toolbox = self.calling.resources.tools.toolbox
-        offers = _named([await find(toolbox, spec) for spec in specs])
+        offers = _named(await asyncio.gather(*(find(toolbox, spec) for spec in specs)))
         for _ in range(MOST_ROUNDS):
             if not offers or self.calling.outcome.tool_calls >= MOST_OF_TURN:
                 return

@@ -28,6 +28,8 @@ MOST_EXITS: Final = 100
 MOST_ACTIONS: Final = 100
 """Actions of a state; a model is shown all of them."""
 MOST_REFERENCES: Final = 100
+MOST_TOOLS: Final = 50
+"""Uses of tools in a list of a state; a model is shown all of them."""
 LONGEST_NAME: Final = 256
 """Characters of the name of a state or of a reference."""
 LONGEST_SILENCE: Final = 100
@@ -115,6 +117,9 @@ def _size_problems(graph: ContextGraph) -> Iterator[Problem]:
     for index, state in enumerate(graph.states[:MOST_STATES]):
         if len(state.name) > LONGEST_NAME:
             yield ("states", index, "name"), f"The name of a state has at most {LONGEST_NAME} characters."
+        for field, value in state:
+            specs = cast("list[Any]", value) if field.endswith("tool_call_specs") else []
+            yield from _too_many(("states", index, field), "A state", specs, MOST_TOOLS, "uses of tools in a list")
         if isinstance(state, ActionState | DecisionState):
             exits = ("states", index, "exit_conditions")
             yield from _too_many(exits, "A state", state.exit_conditions, MOST_EXITS, "exit conditions")
