@@ -14,6 +14,14 @@ PAGES = {
     "/": "Reading circle",
     "/conversations": "Conversations",
     "/conversations?state=finished&tag=nothing": "No conversation is like that",
+    "/services": "Services",
+    "/agents": "Agents",
+    "/graphs": "Graphs",
+    "/graphs/{graph}": "Reading circle",
+    "/agents/{agent}": "Reading circle host",
+    "/behaviors": "No behaviours yet",
+    "/users": "Users",
+    "/users/{user}": "Demo User",
     "/settings": "Settings",
     "/nowhere": "There is no such page",
 }
@@ -105,7 +113,13 @@ def test_no_page_has_a_barrier(tertulia: Server, open_page: Open, dark: bool) ->
 
 
 def show(page: Page, server: Server, path: str, heading: str) -> None:
-    page.goto(f"{server.url}/ui{path}")
+    service = server.as_admin.get("/service/").json()["services"][0]
+    ids = {
+        "agent": service["agent_id"],
+        "graph": service["service_hierarchical_state_machine_id"],
+        "user": server.demo.user_id,
+    }
+    page.goto(f"{server.url}/ui{path.format(**ids)}")
     expect(page.get_by_role("heading", name=heading).first).to_be_attached()
     expect(page.get_by_text("Loading")).to_have_count(0)
 
