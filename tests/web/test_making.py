@@ -77,7 +77,7 @@ def test_of_two_who_edit_the_slower_one_loses_nothing(tertulia: Server, open_pag
     page = open_page(tertulia, f"/agents/{made}")
     page.get_by_role("button", name="Save version 1").click()
     expect(page.get_by_text("Saved as version 1.")).to_be_visible()
-    replace(page, "Facts that it should know stand here.", "It knows the tides.")
+    page.get_by_label("What the agent knows").fill("It knows the tides.")
     assert admin.post(f"/organization/agent/{made}/", json={"background": "It knows the stars."}).is_success
 
     page.get_by_role("button", name="Save version 2").click()
