@@ -57,6 +57,18 @@ def test_a_token_that_is_none_any_more_leads_to_the_form(tertulia: Server, open_
     expect(page.get_by_role("alert")).to_contain_text("The token is not valid.")
 
 
+def test_a_user_is_offered_nothing_that_they_may_not_do(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, "/settings", user_id=tertulia.demo.user_id)
+    expect(page.get_by_text("You need the permission Admin:GetModels.")).to_be_visible()
+    rail = page.get_by_role("navigation", name="Pages").get_by_role("listitem")
+    expect(rail).to_have_text(["Playground", "Conversations", "Settings"])
+    page.get_by_role("link", name="Playground", exact=True).click()
+    page.get_by_role("button", name="Let the agent begin").click()
+    expect(page.get_by_role("log")).to_contain_text("Hello!")
+    expect(page.get_by_text("The graph is not for you to see.")).to_be_visible()
+    expect(page.get_by_text("The trace is not for you to see.")).to_be_visible()
+
+
 def begun(server: Server, **tags: str) -> str:
     """Begin a conversation as the administrator, over the API. Return its id."""
     body = {"service_id": server.demo.service_id, "tags": tags}
