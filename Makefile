@@ -15,7 +15,7 @@ COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src || true
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui run demo test test-some test-light test-heavy check format bench bench-peers lock languages clean
+.PHONY: help setup ui run demo test test-some test-light test-heavy check format bench bench-peers lock screenshots languages clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -96,6 +96,9 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --
 lock: $(VENV)/.dev ## Pin every dependency with its hashes: of those who run it, and of its developers
 	@$(LOCK) --all-extras --group dev --output-file requirements-dev.lock
 	@$(LOCK) --all-extras --group build --constraints requirements-dev.lock --output-file requirements.lock
+
+screenshots: $(VENV)/.dev # Take the pictures of the interface in docs/images again
+	@$(BIN)/python tests/web/screenshots.py
 
 languages: $(VENV)/.dev # Write the table of languages again, from the package that knows them
 	@cd tests && ../$(BIN)/python -m support.languages

@@ -15,6 +15,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // the content security policy allows no data: but images
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   server: { proxy: { "/v1": { target: server, ws: true }, "/docs": server } },
 });

@@ -47,7 +47,13 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[Open]:
     contexts: list[Any] = []
 
     def open_one(
-        server: Server, path: str = "/", *, dark: bool = False, width: int = 1440, signed_in: bool = True
+        server: Server,
+        path: str = "/",
+        *,
+        dark: bool = False,
+        width: int = 1440,
+        signed_in: bool = True,
+        user_id: str = "",
     ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
@@ -64,7 +70,7 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[Open]:
             "request",
             lambda request: None if request.url.startswith(f"{server.url}/") else complaints.append(request.url),
         )
-        token = server.sign_in(server.demo.admin_user_id)
+        token = server.sign_in(user_id or server.demo.admin_user_id)
         page.goto(f"{server.url}/ui{path}" + (f"#token={token}" if signed_in else ""))
         return page
 

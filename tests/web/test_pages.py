@@ -14,6 +14,14 @@ PAGES = {
     "/": "Reading circle",
     "/conversations": "Conversations",
     "/conversations?state=finished&tag=nothing": "No conversation is like that",
+    "/services": "Services",
+    "/agents": "Agents",
+    "/graphs": "Graphs",
+    "/graphs/{graph}": "Reading circle",
+    "/agents/{agent}": "Reading circle host",
+    "/behaviors": "No behaviours yet",
+    "/users": "Users",
+    "/users/{user}": "Demo User",
     "/settings": "Settings",
     "/nowhere": "There is no such page",
 }
@@ -47,6 +55,18 @@ def test_a_token_that_is_none_any_more_leads_to_the_form(tertulia: Server, open_
     )
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("The token is not valid.")
+
+
+def test_a_user_is_offered_nothing_that_they_may_not_do(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, "/settings", user_id=tertulia.demo.user_id)
+    expect(page.get_by_text("You need the permission Admin:GetModels.")).to_be_visible()
+    rail = page.get_by_role("navigation", name="Pages").get_by_role("listitem")
+    expect(rail).to_have_text(["Playground", "Conversations", "Settings"])
+    page.get_by_role("link", name="Playground", exact=True).click()
+    page.get_by_role("button", name="Let the agent begin").click()
+    expect(page.get_by_role("log")).to_contain_text("Hello!")
+    expect(page.get_by_text("The graph is not for you to see.")).to_be_visible()
+    expect(page.get_by_text("The trace is not for you to see.")).to_be_visible()
 
 
 def begun(server: Server, **tags: str) -> str:
@@ -105,7 +125,13 @@ def test_no_page_has_a_barrier(tertulia: Server, open_page: Open, dark: bool) ->
 
 
 def show(page: Page, server: Server, path: str, heading: str) -> None:
-    page.goto(f"{server.url}/ui{path}")
+    service = server.as_admin.get("/service/").json()["services"][0]
+    ids = {
+        "agent": service["agent_id"],
+        "graph": service["service_hierarchical_state_machine_id"],
+        "user": server.demo.user_id,
+    }
+    page.goto(f"{server.url}/ui{path.format(**ids)}")
     expect(page.get_by_role("heading", name=heading).first).to_be_attached()
     expect(page.get_by_text("Loading")).to_have_count(0)
 

@@ -6,7 +6,7 @@ export type State = Graph["states"][number];
 
 export interface Node {
   name: string;
-  kind: State["type"] | "elsewhere";
+  kind: State["type"] | "elsewhere" | "missing";
   x: number;
   y: number;
   width: number;
@@ -87,6 +87,7 @@ export const KINDS: Record<Node["kind"], string> = {
   reflection: "reflection",
   "tool-call": "tool call",
   elsewhere: "another graph",
+  missing: "no such state",
 };
 
 const CHARACTER = 7.4;
@@ -103,7 +104,7 @@ export async function draw(graph: Pick<Graph, "states" | "new_user_initial_state
   const conditions = new Map<string, string>();
   for (const state of graph.states) {
     exits(state).forEach((exit, n) => {
-      if (!states.has(exit.to) && !layout.hasNode(exit.to)) add(exit.to, "elsewhere");
+      if (!states.has(exit.to) && !layout.hasNode(exit.to)) add(exit.to, /[.·]/.test(exit.to) ? "elsewhere" : "missing");
       layout.setEdge(state.name, exit.to, {}, String(n));
       conditions.set(`${state.name}\n${exit.to}\n${n}`, exit.condition);
     });

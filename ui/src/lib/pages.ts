@@ -6,7 +6,7 @@ import type { IconName } from "../parts/icons";
 export interface Page {
   path: RegExp; // its groups become the component's `id` and `version`
   load: () => Promise<{ default: Component<{ id: string; version: string }> }>;
-  rail?: { name: string; to: string; icon: IconName };
+  rail?: { name: string; to: string; icon: IconName; manage?: boolean }; // `manage`: for administrators
   title: string;
 }
 
@@ -24,6 +24,15 @@ export const PAGES: Page[] = [
     title: "Conversations",
   },
   { path: /^\/conversations\/([0-9a-f]{24})$/, load: () => import("../pages/Conversation.svelte"), title: "Conversation" },
+  { path: /^\/services\/?$/, load: () => import("../pages/Services.svelte"), rail: { name: "Services", to: "/services", icon: "service", manage: true }, title: "Services" },
+  { path: /^\/agents\/?$/, load: () => import("../pages/Agents.svelte"), rail: { name: "Agents", to: "/agents", icon: "agent", manage: true }, title: "Agents" },
+  { path: /^\/agents\/([0-9a-f]{24})$/, load: () => import("../pages/Agent.svelte"), title: "Agent" },
+  { path: /^\/graphs\/?$/, load: () => import("../pages/Graphs.svelte"), rail: { name: "Graphs", to: "/graphs", icon: "graph", manage: true }, title: "Graphs" },
+  { path: /^\/graphs\/([0-9a-f]{24})$/, load: () => import("../pages/Graph.svelte"), title: "Graph" },
+  { path: /^\/behaviors\/?$/, load: () => import("../pages/Behaviors.svelte"), rail: { name: "Behaviours", to: "/behaviors", icon: "spark", manage: true }, title: "Behaviours" },
+  { path: /^\/behaviors\/([0-9a-f]{24})$/, load: () => import("../pages/Behavior.svelte"), title: "Behaviour" },
+  { path: /^\/users\/?$/, load: () => import("../pages/Users.svelte"), rail: { name: "Users", to: "/users", icon: "users", manage: true }, title: "Users" },
+  { path: /^\/users\/([0-9a-f]{24})$/, load: () => import("../pages/UserPage.svelte"), title: "User" },
   {
     path: /^\/settings\/?$/,
     load: () => import("../pages/Settings.svelte"),
@@ -38,4 +47,9 @@ export function find(path: string): { page: Page; id: string; version: string } 
     if (match) return { page, id: match[1] ?? "", version: match[2] ?? "" };
   }
   return null;
+}
+
+/** The pages in the rail, for somebody who manages the organization or not. */
+export function inRail(manages: boolean): NonNullable<Page["rail"]>[] {
+  return PAGES.flatMap(({ rail }) => (rail && (manages || !rail.manage) ? [rail] : []));
 }

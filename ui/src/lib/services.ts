@@ -26,3 +26,25 @@ export function graphOf(service: Service, set: string): [string, number | null] 
   const sets = service.version_sets as Record<string, { service_hierarchical_state_machine_version_number: number | null }>;
   return [service.service_hierarchical_state_machine_id, sets[set]?.service_hierarchical_state_machine_version_number ?? null];
 }
+
+interface SetBody {
+  agent_version_number: number | null;
+  service_hierarchical_state_machine_version_number: number | null;
+  llm_model_preferences: Record<string, { llm_name: string; params?: Record<string, unknown> }>;
+}
+
+export function setsOf(service: Service): Record<string, SetBody> {
+  return service.version_sets as Record<string, SetBody>;
+}
+
+/** Move a version set to other versions; what is not given stays. */
+export async function releaseVersions(service: Service, name: string, to: { agent?: number | null; graph?: number | null }): Promise<void> {
+  const fresh = (await ask(client.GET("/v1/{organization}/service/", { params: { path: here(), query: { id: [service.id] } } }))).services[0] ?? service;
+  const now = setsOf(fresh)[name] ?? { agent_version_number: null, service_hierarchical_state_machine_version_number: null, llm_model_preferences: {} };
+  const body = {
+    ...now,
+    ...(to.agent === undefined ? {} : { agent_version_number: to.agent }),
+    ...(to.graph === undefined ? {} : { service_hierarchical_state_machine_version_number: to.graph }),
+  };
+  await ask(client.PUT("/v1/{organization}/service/{service_id}/version_sets/{version_set_name}/", { params: { path: { ...here(), service_id: service.id, version_set_name: name } }, body: { version_set: body } }));
+}

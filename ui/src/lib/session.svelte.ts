@@ -37,24 +37,25 @@ class Session {
     });
   }
 
-  /** Keep a token until it expires. Returns false if it is none. */
+  /** Keep a token. Returns false if it is none. */
   keep(token: string): boolean {
     const claims = readClaims(token);
     if (claims === null) {
       this.notice = "That is not a token.";
       return false;
     }
-    if (claims.expiresAt <= Date.now()) {
-      this.end("The token has expired: sign in again.");
-      return false;
-    }
     this.token = token;
     this.notice = "";
     sessionStorage.setItem(TOKEN, token);
     localStorage.setItem(ORGANIZATION, claims.organization);
-    clearTimeout(this.#clock);
-    this.#clock = window.setTimeout(() => this.end("You were signed out: the token has expired."), Math.min(claims.expiresAt - Date.now(), 2 ** 31 - 1));
+    this.#endLater(claims.expiresAt - Date.now());
     return true;
+  }
+
+  /** End with the token. If this machine's clock says that it is over already, the server decides: clocks differ. */
+  #endLater(ms: number): void {
+    clearTimeout(this.#clock);
+    if (ms > 0) this.#clock = window.setTimeout(() => this.end("You were signed out: the token has expired."), Math.min(ms, 2 ** 31 - 1));
   }
 
   end(notice = ""): void {

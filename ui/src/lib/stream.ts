@@ -18,13 +18,14 @@ export interface Begun {
   conversation: string;
   interaction: string;
   replayed: boolean;
+  rate: number; // of a spoken reply, in samples a second; else 0
 }
 
 export interface TurnRequest {
   path: string; // below the organization
   method: "POST" | "GET";
   json?: unknown;
-  form?: Record<string, string>;
+  form?: Record<string, string | Blob>;
   key?: string; // the Idempotency-Key
 }
 
@@ -42,6 +43,7 @@ export async function run(
     conversation: response.headers.get("X-Tertulia-Conversation-Id") ?? "",
     interaction: response.headers.get("X-Tertulia-Interaction-Id") ?? "",
     replayed: response.headers.get("Idempotent-Replayed") === "true",
+    rate: Number(response.headers.get("X-Tertulia-Audio-Rate") ?? 0),
   });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -80,7 +82,7 @@ export function asCurl(request: TurnRequest): string {
   const parts = [`curl -N ${quote(`${location.origin}/v1/${here().organization}${request.path}`)}`, `-H "Authorization: Bearer $TOKEN"`];
   if (request.key !== undefined) parts.push(`-H ${quote(`Idempotency-Key: ${request.key}`)}`);
   if (request.json !== undefined) parts.push(`-H 'Content-Type: application/json'`, `-d ${quote(JSON.stringify(request.json))}`);
-  for (const [name, value] of Object.entries(request.form ?? {})) parts.push(`--form-string ${quote(`${name}=${value}`)}`);
+  for (const [name, value] of Object.entries(request.form ?? {})) parts.push(typeof value === "string" ? `--form-string ${quote(`${name}=${value}`)}` : `-F ${name}=@message.wav`);
   return parts.join(" \\\n  ");
 }
 

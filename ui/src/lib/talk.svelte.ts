@@ -2,7 +2,8 @@
 
 import { ApiError, ask, client, explain, here, type Conversation, type Message } from "./api";
 import { newKey } from "./keys";
-import { run, type Line, type TurnRequest } from "./stream";
+import { run, type Begun, type Line, type TurnRequest } from "./stream";
+import type { Player } from "./voice";
 
 export type Kind = "user-message" | "external-event" | "skip";
 export type VersionInfo = [string, number];
@@ -24,7 +25,7 @@ const TRIES = 6;
 interface Running {
   conversation: string;
   interaction: string;
-  request: TurnRequest;
+  request: TurnRequest | null; // null if it holds a recording
   said: string;
   kind: Kind;
 }
@@ -46,6 +47,7 @@ export class Turn {
   count = $state(0);
   steps = $state.raw<Step[]>([]);
   request: TurnRequest | null = null;
+  rate = 0; // of its sound, if it is spoken
 
   /** Take a line of the stream in. Returns true if it is the last one. */
   take(line: Line): boolean {
@@ -56,7 +58,7 @@ export class Turn {
     if (event.type === "current-agent-action") this.#step(event.action as Record<string, unknown>);
     if (event.type === "new-message" && typeof event.message === "string" && event.message !== "") {
       this.firstMs ??= line.ms;
-      this.reply += event.message;
+      this.reply += this.rate ? spoken(event.transcript_alignment) : event.message;
     }
     if (event.type === "interaction-complete") {
       this.reply = String(event.full_message);
@@ -110,6 +112,8 @@ export class Talk {
   loading = $state(false);
   problem = $state("");
   older = $state<number | null>(null); // the token of the page before
+  aloud = $state(false); // replies are spoken
+  player: Player | null = null;
   #abort = new AbortController();
   #leftAt = false;
 
@@ -124,6 +128,7 @@ export class Talk {
 
   /** Stop reading; a turn that runs goes on at the server. */
   leave(): void {
+    this.player?.stop();
     this.#leftAt = true;
     this.#abort.abort();
   }
@@ -208,7 +213,7 @@ export class Talk {
   async create(service: string, versionSet: string, said: string, kind: Kind): Promise<void> {
     const first = kind === "skip" || !said ? {} : { initial_message: said, initial_message_type: kind };
     await this.#send(
-      { path: "/conversation/?response_format=text", method: "POST", json: { service_id: service, service_version_set_name: versionSet, ...first }, key: newKey() },
+      { path: `/conversation/?${this.#format}`, method: "POST", json: { service_id: service, service_version_set_name: versionSet, ...first }, key: newKey() },
       said,
       said ? kind : "skip",
     );
@@ -217,8 +222,19 @@ export class Talk {
   async say(said: string, kind: Kind): Promise<void> {
     const form: Record<string, string> = { initial_message_type: kind };
     if (kind !== "skip") form.recorded_message = said;
-    const path = `/conversation/${this.id}/interact?request_format=text&response_format=text`;
+    const path = `/conversation/${this.id}/interact?request_format=text&${this.#format}`;
     await this.#send({ path, method: "POST", form, key: newKey() }, said, kind);
+  }
+
+  get #format(): string {
+    return this.aloud ? "response_format=voice&audio_format=pcm" : "response_format=text";
+  }
+
+  /** Say what was recorded; the server tells what it has heard. */
+  async sayRecorded(recording: Blob): Promise<void> {
+    const config = encodeURIComponent(JSON.stringify({ type: "wav" }));
+    const path = `/conversation/${this.id}/interact?request_format=voice&request_audio_config=${config}&${this.#format}`;
+    await this.#send({ path, method: "POST", form: { initial_message_type: "user-message", recorded_message: recording }, key: newKey() }, "", "user-message");
   }
 
   async #send(request: TurnRequest, said: string, kind: Kind): Promise<void> {
@@ -237,6 +253,7 @@ export class Talk {
   }
 
   async #run(turn: Turn): Promise<void> {
+    this.player?.stop();
     turn.begin();
     let ended = false;
     try {
@@ -244,11 +261,12 @@ export class Talk {
         turn.request!,
         this.#abort.signal,
         (begun) => {
-          turn.interaction = begun.interaction;
-          this.id = begun.conversation;
-          keep({ conversation: this.id, interaction: begun.interaction, request: turn.request!, said: turn.said, kind: turn.kind });
+          this.#begun(turn, begun);
         },
-        (line) => (ended = this.#take(turn, line)),
+        (line) => {
+          if (turn.rate && line.event.type === "new-message") this.player?.add(String(line.event.message), turn.rate);
+          ended = this.#take(turn, line);
+        },
       );
       if (!ended) await this.#follow(turn);
     } catch (error) {
@@ -256,6 +274,15 @@ export class Talk {
       if (turn.interaction && turn.lines.length) await this.#follow(turn);
       else this.#void(turn, error);
     }
+  }
+
+  #begun(turn: Turn, begun: Begun): void {
+    turn.interaction = begun.interaction;
+    turn.rate = begun.rate;
+    turn.voice = begun.rate > 0;
+    this.id = begun.conversation;
+    const recorded = Object.values(turn.request?.form ?? {}).some((value) => typeof value !== "string");
+    keep({ conversation: this.id, interaction: begun.interaction, request: recorded ? null : turn.request, said: turn.said, kind: turn.kind });
   }
 
   #take(turn: Turn, line: Line): boolean {
@@ -296,7 +323,7 @@ export class Talk {
       const path = `/conversation/${this.id}/interaction/${turn.interaction}/stream?after=${turn.lines.length}`;
       let ended = false;
       try {
-        await run({ path, method: "GET" }, this.#abort.signal, () => {}, (line) => (ended = this.#take(turn, line)));
+        await run({ path, method: "GET" }, this.#abort.signal, (begun) => { turn.rate = begun.rate; turn.voice = begun.rate > 0; }, (line) => (ended = this.#take(turn, line)));
         if (ended) return;
       } catch (error) {
         if (this.#leftAt) return;
@@ -344,6 +371,11 @@ export class Talk {
 }
 
 const SHOWN: Message["message_type"][] = ["user-message", "agent-message", "external-event"];
+
+/** The words of a piece of sound: pairs of a time and a character. */
+function spoken(alignment: unknown): string {
+  return Array.isArray(alignment) ? alignment.map((pair: [number, string]) => pair[1]).join("") : "";
+}
 
 /** Make turns of messages, the oldest first. */
 function group(messages: Message[]): Turn[] {

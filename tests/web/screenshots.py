@@ -1,0 +1,97 @@
+"""Pictures of every page for the documentation, light and dark: `make screenshots`."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.server import Server, settings_of, start  # noqa: E402 - found by the line above
+from tertulia.cli import installation  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+
+
+def playground(page: Page) -> None:
+    page.get_by_role("button", name="Let the agent begin").or_(page.get_by_text("Begin a new one")).click()
+    page.get_by_role("button", name="Why?").wait_for()
+    for number, text in enumerate(["Can you recommend a funny book?", "When are the meetings?"], 2):
+        page.get_by_label("Message", exact=True).fill(text)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Why?").nth(number - 1).wait_for()
+    page.get_by_text("model calls").wait_for()
+
+
+def conversation(page: Page) -> None:
+    page.locator("a.words").first.click()
+    page.get_by_role("button", name="Why?").last.click()
+    page.get_by_text("model calls").wait_for()
+
+
+def graph(page: Page) -> None:
+    page.get_by_role("link", name="Reading circle").click()
+    page.locator("g.node").first.wait_for()
+    page.locator(".cm-content").wait_for()
+
+
+def agent(page: Page) -> None:
+    page.get_by_role("link", name="Reading circle host").click()
+    page.locator(".cm-content").wait_for()
+
+
+def heading(page: Page) -> None:
+    page.get_by_role("heading", level=1).first.wait_for()
+
+
+PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
+    "playground": ("/", playground),
+    "conversations": ("/conversations", lambda page: page.locator("table").wait_for()),
+    "conversation": ("/conversations", conversation),
+    "services": ("/services", lambda page: page.locator("table").wait_for()),
+    "graph": ("/graphs", graph),
+    "agent": ("/agents", agent),
+    "users": ("/users", lambda page: page.locator("table").wait_for()),
+    "settings": ("/settings", heading),
+}
+
+
+def main() -> None:
+    """Take the pictures of a demo organization, with the model that repeats."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        sys.exit("There is no Chromium here.")
+    with TemporaryDirectory() as folder:
+        settings = settings_of(data=Path(folder))
+        server = start(settings, installation.make_demo(settings, "demo", None), None)
+        token = server.sign_in(server.demo.admin_user_id)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            for theme in ("light", "dark"):
+                _take(browser, server, token, theme)
+            browser.close()
+        server.stop()
+
+
+def _take(browser: Browser, server: Server, token: str, theme: str) -> None:
+    scheme = "dark" if theme == "dark" else "light"
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, color_scheme=scheme, reduced_motion="reduce", locale="en-GB"
+    )
+    page = context.new_page()
+    page.goto(f"{server.url}/ui/#token={token}")
+    for name, (path, prepare) in PAGES.items():
+        page.goto(f"{server.url}/ui{path}")
+        prepare(page)
+        page.wait_for_load_state("networkidle")
+        page.mouse.move(0, 0)
+        page.screenshot(path=IMAGES / f"{name}-{theme}.png")
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
