@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
+from support.pages import ROOT
 from tertulia.app import create_app
 from tertulia.demo.organization import Demo
 from tertulia.providers.models.registry import Models
@@ -19,6 +20,7 @@ from tertulia.serving.websocket import BoundedWebSocket
 from tertulia.settings import Settings
 
 PATIENCE_S = 30
+TOOLS = ROOT / "examples" / "tools"
 
 
 @dataclass
@@ -114,5 +116,6 @@ def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices 
 
 
 def settings_of(**changes: Any) -> Settings:
-    """Settings for a test: no rate limits, hardly any logs, all of the trace."""
-    return Settings.model_validate({"rate_limits": "off", "log_level": "error", "trace": "prompts", **changes})
+    """Settings for a test: no rate limits, hardly any logs, all of the trace, the tools of the examples."""
+    quiet = {"rate_limits": "off", "log_level": "error", "trace": "prompts", "tools": {"source": str(TOOLS)}}
+    return Settings.model_validate({**quiet, **changes})

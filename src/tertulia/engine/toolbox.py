@@ -3,14 +3,14 @@
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.engine.agent.toolbox import CallPlace, Tool
 from tertulia.engine.graph.context_graph import ToolCallSpec
-from tertulia.errors import NotFound, ToolMissing
+from tertulia.errors import BadTool, NotFound, ToolMissing
 from tertulia.ids import new_id
 from tertulia.storage import tool as tools
 from tertulia.storage import tool_invocation as tool_invocations
@@ -20,6 +20,8 @@ from tertulia.storage.database.units import Database
 from tertulia.storage.tool_invocation import ToolInvocation
 from tertulia.storage.tool_version import ToolVersion
 from tertulia.storage.turn.values import Claim
+from tertulia.tools.definitions import McpPlace, McpTool, OfferedTool
+from tertulia.tools.outcomes import CallFailed
 from tertulia.tools.values import (
     ToolCall,
     ToolFailed,
@@ -43,6 +45,24 @@ class Decrypt(Protocol):
 
     def decrypt(self, encrypted: str) -> str:
         """Decrypt a stored text. Return the original."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A runner of code that makes versions ready before they are called."""
+
+    async def prepare(self, digest: str) -> None:
+        """Make a version ready, or raise BadTool."""
+        ...
+
+
+@runtime_checkable
+class Offering(Protocol):
+    """A runner of tools of servers, which list theirs."""
+
+    async def offer(self, organization: str, place: McpPlace, environment: Mapping[str, str]) -> Sequence[OfferedTool]:
+        """List the tools of a server, or raise CallFailed."""
         ...
 
 
@@ -73,6 +93,34 @@ class Tools:
             text = f"This server does not run tools of the kind {program.kind}."
             return ToolFailed("ToolUnavailable", text, (), 0)
         return _storable_outcome(await runner.call(program, call))
+
+    async def prepare(self, digest: str) -> None:
+        """Make the code of a version ready, so that its first call does not wait for packages.
+
+        Raises:
+            BadTool: it cannot be made ready; says why.
+        """
+        sandbox = self._runners.get("code")
+        if isinstance(sandbox, Preparing):
+            await sandbox.prepare(digest)
+
+    async def offered(self, organization: str, wanted: McpTool, environment: Mapping[str, str]) -> OfferedTool:
+        """Ask an MCP server for a tool of its own. Return it.
+
+        Raises:
+            BadTool: the server cannot be reached, or has no such tool.
+        """
+        runner = self._runners.get("mcp")
+        if not isinstance(runner, Offering):
+            raise BadTool("This server does not reach MCP servers.")
+        try:
+            offers = await runner.offer(organization, wanted, environment)
+        except (CallFailed, OSError) as error:  # an address that is refused, or does not answer
+            raise BadTool(f"The MCP server does not list its tools: {error}") from error
+        for offer in offers:
+            if offer.definition["tool"] == wanted.tool:
+                return offer
+        raise BadTool(f"The MCP server has no tool {wanted.tool}.")
 
     async def aclose(self) -> None:
         """Stop all that runs."""

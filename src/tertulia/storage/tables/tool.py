@@ -83,7 +83,7 @@ tool_snapshots = Table(
     text("org_id"),
     key("tool_id"),
     key("digest"),
-    Column("body", sa.LargeBinary, nullable=False),  # an archive; see tools/archives.py
+    Column("body", sa.LargeBinary, nullable=False),  # an archive; see tools/archive.py
     moment("created_at"),
     Index(None, "digest"),
     ForeignKeyConstraint(["tool_id"], ["tools.id"]),
