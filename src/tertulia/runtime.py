@@ -108,7 +108,8 @@ async def open_runtime(
             await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
-        conversations = Conversations(settings, models, voices, meanings, clusters.default, secret_box.derive("relay"))
+        relay_key = secret_box.derive("relay")
+        conversations = Conversations(settings, models, voices, meanings, clusters.default, relay_key, tools)
         await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)

@@ -1,5 +1,6 @@
 """The toolbox of a turn over storage: the version that fits, the variables of the moment, and the record."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,9 +37,14 @@ class Runner:
     def __init__(self) -> None:
         self.calls: list[tuple[ToolProgram, ToolCall]] = []
         self.outcome: ToolOutcome = ToolSucceeded("fine", 7)
+        self.called = asyncio.Event()
+        self.hangs = False
 
     async def call(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:
         self.calls.append((program, call))
+        self.called.set()
+        if self.hangs:
+            await asyncio.Event().wait()
         return self.outcome
 
     async def aclose(self) -> None:
@@ -182,6 +188,23 @@ async def test_a_call_is_given_what_there_is_at_its_moment_and_is_on_record(data
         "state_transition_index": 4,
         "tool_call_round_index": 2,
     }
+
+
+async def test_a_call_that_is_stopped_is_on_record(database: Database, org: str) -> None:
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    runner = Runner()
+    runner.hangs = True
+    box = Tools({"code": runner}, Plain()).of(database, a_claim(org, user_id))
+
+    running = asyncio.create_task(box.call(await box.find(a_spec(tool.id, "")), {"say": "x"}, PLACE, "key"))
+    await runner.called.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    (record,) = await database.read(recorded, org)
+    assert (record["succeeded"], record["exception_type"], record["inputs"]) == (False, "ToolStopped", {"say": "x"})
 
 
 async def test_a_kind_that_this_server_does_not_run_is_a_failure_of_the_tool(database: Database, org: str) -> None:

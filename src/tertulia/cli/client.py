@@ -157,11 +157,6 @@ class Api:
         """Ask if a conversation is over. Returns False also while its first turn runs."""
         return any(each["is_finished"] for each in self.get("/conversation/", id=conversation_id)["conversations"])
 
-    def post_json(self, path: str, body: Any) -> Any:
-        """Send a body as JSON. Return the answer's."""
-        with self._request("POST", path, json=body) as response:
-            return json.loads(response.read())
-
     def post_archive(self, path: str, body: bytes, **query: Any) -> Any:
         """Send an archive. Return the JSON of the answer."""
         kind = {"content-type": "application/gzip"}

@@ -177,7 +177,7 @@ def publish(api: Api, place: Path, bump: str | None) -> tuple[str, str]:
         operation = _operation(place)
         tool_id, chosen = _next(api, operation["name"], operation["description"], bump)
         body = {"definition": operation["definition"], "input_schema": operation["input_schema"], "bump_type": chosen}
-        return operation["name"], api.post_json(f"/tool/{tool_id}/version/http", body)["new_version"]
+        return operation["name"], api.send("POST", f"/tool/{tool_id}/version/http", body)["new_version"]
     manifest, files = read(place)
     tool_id, chosen = _next(api, manifest.name, manifest.description or manifest.name, bump)
     path = f"/tool/{tool_id}/version/archive"
@@ -196,7 +196,7 @@ def _operation(file: Path) -> dict[str, Any]:
 
 def _next(api: Api, name: str, description: str, bump: str | None) -> tuple[str, str]:
     """Find the tool of a name, or create it. Return its identifier, and the number that its next version counts up."""
-    found = _find(api, name) or api.post_json("/tool/", {"name": name, "description": description, "tags": {}})
+    found = _find(api, name) or api.send("POST", "/tool/", {"name": name, "description": description, "tags": {}})
     versions = api.get(f"/tool/{found['id']}/version", limit=1)["tool_versions"]
     return found["id"], bump or ("minor" if versions else "major")
 

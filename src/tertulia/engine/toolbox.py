@@ -1,6 +1,8 @@
 """The tools of an organization as turns and callers of the API run them: versions, variables, and records of calls."""
 
+import asyncio
 import re
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast, runtime_checkable
@@ -185,7 +187,8 @@ class StoredToolbox:
     async def call(self, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> ToolOutcome:
         """Call a tool with the variables of this moment, put the invocation on record, and return its outcome.
 
-        The record does not depend on the turn: a void turn keeps it. A cancelled call stops the tool at once.
+        The record does not depend on the turn: a void turn keeps it. A cancelled call stops the tool at once, and is on
+        record too.
         """
         claim = self._claim
         arguments = cast("dict[str, Any]", storable(dict(arguments)))
@@ -199,10 +202,22 @@ class StoredToolbox:
             user_variables={**plain, "user_id": claim.user_id},
             secret_user_variables=self._tools.open(secret),
         )
-        outcome = await self._tools.run(program_of(version, tool.name), call)
-        record = _record(claim, version, arguments, place, outcome)
-        await self._database.write(tool_invocations.insert_invocation, record)
+        began = time.monotonic()
+        try:
+            outcome = await self._tools.run(program_of(version, tool.name), call)
+        except asyncio.CancelledError:
+            ms = round((time.monotonic() - began) * 1000)
+            stopped = ToolFailed("ToolStopped", "The turn has stopped this call; it may have had its effect.", (), ms)
+            await asyncio.shield(self._put_on_record(version, arguments, place, stopped))
+            raise
+        await self._put_on_record(version, arguments, place, outcome)
         return outcome
+
+    async def _put_on_record(
+        self, version: ToolVersion, arguments: Mapping[str, Any], place: CallPlace, outcome: ToolOutcome
+    ) -> None:
+        record = _record(self._claim, version, arguments, place, outcome)
+        await self._database.write(tool_invocations.insert_invocation, record)
 
 
 def program_of(version: ToolVersion, name: str) -> ToolProgram:
