@@ -13,6 +13,7 @@ import httpx2
 from support import samples
 from support.samples import Json
 from tertulia.auth import roles
+from tertulia.tools import scaffold
 
 Targets = Mapping[str, str]
 """The values of `{name}` in an example, parameters of paths among them; `support.targets` makes them."""
@@ -25,9 +26,10 @@ class Operation:
     """An operation, and an example call of it in which `{name}` stands for a target.
 
     `least` is the least powerful caller who may make the example call, a user about what is their own. `permissions`
-    begins with the one that the example call is refused for. A list that shows nothing to callers who lack it has
-    `lists` empty instead; one that says so of each item is `item_by_item`. `at_rest` is the example's status if it is
-    not that of success, for no turn is running.
+    begins with the one that the example call is refused for; without one, whoever is signed in may ask. A list that
+    shows nothing to callers who lack it has `lists` empty instead; one that says so of each item is `item_by_item`.
+    `at_rest` is the example's status if it is not that of success, for no turn is running. The contract is silent about
+    the permission of an `unnamed` operation.
     """
 
     id: str
@@ -41,10 +43,12 @@ class Operation:
     headers: Json | None = None
     json: Json | None = None
     form: Json | None = None
+    archive: bytes | None = None
     lists: str = ""
     item_by_item: bool = False
     at_rest: int | None = None
     extension: bool = False
+    unnamed: bool = False
 
     @property
     def parameters(self) -> list[str]:
@@ -59,17 +63,29 @@ class Operation:
         """Make the example call; `changes` replace arguments of the client's `request`. Return the answer."""
         call: Json = {"params": self.query, "headers": self.headers, "json": self.json, "files": self.form}
         call = {name: _filled(value, targets) for name, value in call.items() if value is not None}
+        if self.archive is not None:
+            call |= {"content": self.archive, "headers": {"content-type": "application/gzip"}}
         return client.request(self.method, self.at(targets), **{**call, **changes})
+
+
+def _value(name: str, targets: Targets) -> str:
+    match name:
+        case "new":
+            return samples.a_name()
+        case "lower":
+            return samples.a_name().lower().replace(" ", "_")
+        case _:
+            return targets[name]
 
 
 def _filled(value: Any, targets: Targets) -> Any:
     match value:
         case str():
-            return _NAME.sub(lambda name: samples.a_name() if name[1] == "new" else targets[name[1]], value)
+            return _NAME.sub(lambda name: _value(name[1], targets), value)
         case Mapping():
             return {key: _filled(item, targets) for key, item in value.items()}
-        case tuple():
-            return tuple(_filled(item, targets) for item in value)
+        case tuple() | list():
+            return type(value)(_filled(item, targets) for item in value)
         case _:
             return value
 
@@ -102,6 +118,7 @@ GET_GRAPH = "Organization:GetServiceHierarchicalStateMachine"
 DELETE_GRAPH = "Organization:DeleteServiceHierarchicalStateMachine"
 CREATE_BEHAVIOR = "DynamicBehaviorInstruction:CreateDynamicBehaviorInstruction"
 UPDATE_BEHAVIOR = "DynamicBehaviorInstruction:UpdateDynamicBehaviorInstruction"
+INSIGHTS = "Conversation:GetInteractionInsights"
 GET_BEHAVIOR = "DynamicBehaviorInstruction:GetDynamicBehaviorInstruction"
 DELETE_BEHAVIOR = "DynamicBehaviorInstruction:DeleteDynamicBehaviorInstruction"
 INTERACT = ("User:UpdateUserInfo", "Conversation:InteractWithConversation")
@@ -112,6 +129,7 @@ AGENT = "/organization/agent"
 GRAPH = "/organization/service_hierarchical_state_machine"
 GRAPH_VERSIONS = GRAPH + "/{service_hierarchical_state_machine_id}"
 VERSION_SETS = "/service/{service_id}/version_sets/{version_set_name}/"
+TOOL = "/tool/{tool_id}"
 BEHAVIORS = "/dynamic_behavior_set/"
 BEHAVIOR = BEHAVIORS + "{dynamic_behavior_set_id}/"
 TALK = "/conversation/{conversation_id}"
@@ -128,6 +146,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get-users", "GET", "/user/", 200, 60, "user", ("User:GetUserInfo",), lists="users"),
     Operation("update-user-info", "POST", "/user/{requested_user_id}", 204, 50, "user",
               ("User:UpdateUserInfo",), json={"first_name": "X"}),
+    Operation("modify-user-variables", "POST", "/user/{requested_user_id}/variable", 204, 50, "user",
+              ("User:UpdateUserInfo",), json={"upserts": [{"name": "city", "value": "Rome", "is_secret": False}]}),
     Operation("delete-user", "DELETE", "/user/{requested_user_id}", 204, 500, "administrator", ("User:DeleteUser",)),
     Operation("get-memories", "GET", MEMORIES, 200, 40, "user", ("Conversation:GetMessage",), lists="memories"),
     Operation("correct-memory", "POST", MEMORY, 204, 50, "user",
@@ -192,6 +212,37 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get-dynamic-behavior-invocations", "GET", BEHAVIOR + "invocation/", 200, 50, "administrator",
               (GET_BEHAVIOR, "Conversation:GetMessage")),
 
+    # --- Tools ---
+    Operation("create-tool", "POST", "/tool/", 201, 20, "administrator", ("Tool:CreateTool",), json=samples.tool()),
+    Operation("get-tools", "GET", "/tool/", 200, 50, "user", unnamed=True),
+    Operation("modify-tool", "POST", TOOL, 204, 20, "administrator", ("Tool:ModifyTool",), json={"tags": {}}),
+    Operation("modify-tool-envvars", "POST", TOOL + "/envvar", 204, 20, "administrator", ("Tool:ModifyTool",),
+              json={"inserts": [{"name": "KEY", "value": "X", "is_secret": True}]}),
+    Operation("publish-tool-version", "POST", TOOL + "/version", 201, 10, "administrator", ("Tool:ModifyTool",),
+              json={"project_path": "calculator", "bump_type": "minor"}),
+    Operation("publish-tool-archive", "POST", TOOL + "/version/archive", 201, 10, "administrator",
+              ("Tool:ModifyTool",), query={"bump_type": "minor"}, archive=scaffold.archive(), extension=True),
+    Operation("publish-http-tool", "POST", TOOL + "/version/http", 201, 10, "administrator", ("Tool:ModifyTool",),
+              json={"definition": {"url": "https://api.example/now"}, "input_schema": {"type": "object"},
+                    "bump_type": "minor"}, extension=True),
+    Operation("publish-mcp-tool", "POST", TOOL + "/version/mcp", 201, 10, "administrator", ("Tool:ModifyTool",),
+              json={"definition": {"url": "https://mcp.example/mcp", "tool": "x"}, "input_schema": {"type": "object"},
+                    "bump_type": "minor"}, extension=True),
+    Operation("get-tool-versions", "GET", TOOL + "/version", 200, 50, "user", unnamed=True),
+    Operation("deprecate-tool-version", "DELETE", TOOL + "/version/{versions}", 204, 20, "administrator",
+              ("Tool:ModifyTool",)),
+    Operation("deprecate-tool", "DELETE", TOOL, 204, 20, "administrator", ("Tool:DeleteTool",)),
+    Operation("test-tool", "POST", "/tool/test", 200, 1, "administrator", ("Tool:CreateTool", "Tool:ModifyTool"),
+              json=samples.tool_test("calculator", {"expression": "1 + 1"}), unnamed=True),
+    Operation("invoke-tool-version", "POST", TOOL + "/version/{version}/invoke", 200, 10, "administrator",
+              ("Tool:InvokeTool",), json={"inputs": [samples.tool_input({"name": "Ada"})]}),
+    Operation("get-tool-invocations", "GET", "/tool/invocation", 200, 50, "administrator", (INSIGHTS,),
+              lists="tool_invocations"),
+    Operation("search-tool-invocations", "GET", "/tool/invocation/search", 200, 50, "administrator", (INSIGHTS,),
+              query={"query": "hello", "query_against": "invocation_status.output"}, lists="tool_invocations",
+              unnamed=True),
+    Operation("get-tool-scaffold-release", "GET", "/tool/amigo_tool_scaffold.tar.gz", 200, 50, "user", unnamed=True),
+
     # --- Conversations ---
     Operation("create-conversation", "POST", "/conversation/", 201, 5, "user",
               ("Conversation:CreateConversation",), query=TEXT, json={"service_id": "{service_id}"}),
@@ -235,3 +286,5 @@ OPERATIONS: tuple[Operation, ...] = (
 BY_ID = {operation.id: operation for operation in OPERATIONS}
 CLOSED = tuple(operation for operation in OPERATIONS if operation.least != "nobody")
 """The operations that want credentials."""
+ASKED = tuple(operation for operation in CLOSED if operation.permissions)
+"""The operations that want a permission."""

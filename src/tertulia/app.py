@@ -17,7 +17,7 @@ from tertulia.engine.turns.conversations import Conversations
 from tertulia.providers.models.registry import Models, open_models
 from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.registry import open_voices
-from tertulia.runtime import Runtime, open_runtime
+from tertulia.runtime import Runners, Runtime, open_runtime
 from tertulia.settings import Settings
 from tertulia.web import pages
 
@@ -39,17 +39,22 @@ class Application(FastAPI):
         await self._watched(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None, models: Models | None = None, voices: Voices | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    models: Models | None = None,
+    voices: Voices | None = None,
+    runners: Runners | None = None,
+) -> FastAPI:
     """Make the application of an installation that `tertulia init` has made. Return it.
 
-    It has the settings' models and voices, or those given.
+    It has the settings' models, voices and runners of tools, or those given.
     """
     settings = settings or Settings()
     logs.configure(settings.log_level)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        opened = open_runtime(settings, models or open_models(settings), voices or open_voices(settings))
+        opened = open_runtime(settings, models or open_models(settings), voices or open_voices(settings), runners)
         async with opened as runtime:
             app.state.runtime = runtime
             yield

@@ -1,6 +1,6 @@
 """The runtime: everything that a process owns, opened and closed in one place."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from tertulia.background.post_processing import PostProcessing
 from tertulia.background.results import fill_result
 from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.agent.meanings import Meanings
+from tertulia.engine.toolbox import Snapshots, Tools
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.loops import Loops
 from tertulia.providers.embeddings.registry import open_embeddings
@@ -24,6 +25,11 @@ from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
+from tertulia.tools.addresses import AddressRules, Connector
+from tertulia.tools.http import HttpTools
+from tertulia.tools.mcp import McpTools
+from tertulia.tools.sandbox import Sandbox
+from tertulia.tools.values import ToolKind, ToolRunner
 
 PURGE_S = 3600.0
 """The longest time of a purge, in seconds: it has many portions after a time in which none ran."""
@@ -52,11 +58,26 @@ class Runtime:
     maintenance: Maintenance
     loops: Loops
     models: Models
+    tools: Tools
+    snapshots: Snapshots
+
+
+Runners = Mapping[ToolKind, ToolRunner]
+
+
+def _open_runners(settings: Settings, snapshots: Snapshots, connector: Connector) -> Runners:
+    sandbox = Sandbox(settings.data / "tools", snapshots.load, connector.connect)
+    return {"code": sandbox, "http": HttpTools(connector), "mcp": McpTools(connector, settings.mcp.servers)}
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, models: Models, voices: Voices) -> AsyncGenerator[Runtime]:
-    """Open the belongings of a process, and yield them; the last that was opened is closed first."""
+async def open_runtime(
+    settings: Settings, models: Models, voices: Voices, runners: Runners | None = None
+) -> AsyncGenerator[Runtime]:
+    """Open the belongings of a process, and yield them; the last that was opened is closed first.
+
+    Tools are run by `runners`, or else by those of the settings.
+    """
     async with AsyncExitStack() as stack:
         stack.push_async_callback(models.aclose)
         await models.start()
@@ -69,6 +90,11 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
+        snapshots = Snapshots([clusters.open(name) for name in settings.cluster_urls])
+        connector = Connector(AddressRules.parse(settings.tools.allow))
+        stack.callback(connector.close)
+        tools = Tools(_open_runners(settings, snapshots, connector) if runners is None else runners, secret_box)
+        stack.push_async_callback(tools.aclose)
         loops = Loops()
         for name in settings.cluster_urls:
             database, every_s = clusters.open(name), settings.turn.lease_s
@@ -82,7 +108,8 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
-        conversations = Conversations(settings, models, voices, meanings, clusters.default, secret_box.derive("relay"))
+        relay_key = secret_box.derive("relay")
+        conversations = Conversations(settings, models, voices, meanings, clusters.default, relay_key, tools)
         await stack.enter_async_context(conversations.open(loops))
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)
@@ -102,4 +129,6 @@ async def open_runtime(settings: Settings, models: Models, voices: Voices) -> As
             maintenance=maintenance,
             loops=loops,
             models=models,
+            tools=tools,
+            snapshots=snapshots,
         )

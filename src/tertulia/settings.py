@@ -155,11 +155,23 @@ class RelaySettings(Group):
 
 
 class ToolSettings(Group):
-    """Tools, and where they may be."""
+    """The place that tools are published from, and what tools may reach."""
 
+    source: str = ""
+    """The folder of the projects of tools, or the `https://`, `ssh://` or `file://` URL of a git repository with them.
+    `{organization}` in it stands for the organization that publishes. Empty: archives alone can be published."""
+    branch: Annotated[str, Field(min_length=1, max_length=200)] = "main"
+    """The branch of the repository that versions are published from."""
     allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and networks that tools and MCP servers may be at although they are not public, separated by commas:
     `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `weather.internal`. Without a port, at each."""
+
+    @field_validator("source")
+    @classmethod
+    def _check_source(cls, source: str) -> str:
+        if "://" in source and not source.startswith(("https://", "ssh://", "file://")):
+            raise ValueError("name a folder, or a repository by https://, ssh:// or file://")
+        return source
 
     @field_validator("allow", mode="before")
     @classmethod

@@ -43,6 +43,7 @@ def test_every_operation_asks_and_answers_as_the_contract_says(tertulia: Server,
     graph_id = walk_context_graphs(walk)
     service_id = walk_services(walk, agent_id, graph_id)
     walk_behaviors(walk, service_id)
+    walk_tools(walk)
     conversation_id = walk_conversations(walk, service_id)
     walk_voice(walk, tertulia.demo.service_id)
     walk_reading(walk, conversation_id)
@@ -106,6 +107,10 @@ def walk_users(walk: Walker) -> None:
     walk.call("get-memories", 404, path={"user_id": NOWHERE})
     walk.call("get-memories", 422, path={"user_id": user}, query={"limit": 51})
 
+    city = {"name": "city", "value": "Rome", "is_secret": False}
+    walk.call("modify-user-variables", path={"requested_user_id": user}, json={"upserts": [city]})
+    walk.call("modify-user-variables", 400, path={"requested_user_id": user}, json={"deletes": [{"name": "absent"}]})
+    walk.call("modify-user-variables", 404, path={"requested_user_id": NOWHERE}, json={"upserts": [city]})
     walk.call("delete-user", path={"requested_user_id": user})
     walk.call("delete-user", 404, path={"requested_user_id": user})
 
@@ -243,6 +248,66 @@ def walk_behaviors(walk: Walker, service_id: str) -> None:
     walk.call("get-dynamic-behavior-invocations", 404, path=nowhere)
     walk.call("delete-dynamic-behavior-instruction", path=here)
     walk.call("delete-dynamic-behavior-instruction", 404, path=here)
+
+
+def walk_tools(walk: Walker) -> None:
+    body = samples.tool("walked", tags={"kind": "sums", "alone": None})
+    tool_id = walk.call("create-tool", json=body)["id"]
+    walk.call("create-tool", 409, json=body)
+    walk.call("create-tool", 400, json=samples.tool("a" * 65))
+    walk.call("create-tool", 422, json=samples.tool("A"))
+    here, nowhere = {"tool_id": tool_id}, {"tool_id": NOWHERE}
+
+    key = {"name": "API_KEY", "value": "k", "is_secret": True}
+    walk.call("modify-tool-envvars", path=here, json={"inserts": [key]})
+    walk.call("modify-tool-envvars", 409, path=here, json={"inserts": [key]})
+    walk.call("modify-tool-envvars", 400, path=here, json={"deletes": [{"name": "ABSENT"}]})
+    walk.call("modify-tool-envvars", 404, path=nowhere, json={})
+    walk.call("modify-tool", path=here, json={"description": "Sums."})
+    walk.call("modify-tool", 404, path=nowhere, json={})
+    query = {"id": [tool_id], "deprecated": False, "tag": ["kind:sums"], "sort_by": ["+name"], "limit": 20}
+    (found,) = walk.call("get-tools", query=query)["tools"]
+    assert (found["description"], found["secret_envvars"]) == ("Sums.", ["API_KEY"])
+    walk.call("get-tools", 422, query={"limit": 0})
+
+    walk_tool_versions(walk, tool_id)
+    walk.call("deprecate-tool", path=here)
+    walk.call("deprecate-tool", 404, path=nowhere)
+
+
+def walk_tool_versions(walk: Walker, tool_id: str) -> None:
+    here, nowhere = {"tool_id": tool_id}, {"tool_id": NOWHERE}
+    project = {"project_path": "calculator", "bump_type": "major"}
+    walk.call("publish-tool-version", 400, path=here, json={**project, "bump_type": "minor"})
+    walk.call("publish-tool-version", 404, path=here, json={**project, "project_path": "absent"})
+    walk.call("publish-tool-version", 422, path=here, json={**project, "project_path": ".."})
+    assert walk.call("publish-tool-version", path=here, json=project) == {"new_version": "1.0.0"}
+    versions = {"versions": ">=1,<2", "sort_by": ["-version.major"], "deprecated": False, "limit": 1}
+    assert len(walk.call("get-tool-versions", path=here, query=versions)["tool_versions"]) == 1
+    walk.call("get-tool-versions", 404, path=nowhere)
+
+    sums = [samples.tool_input({"expression": "1 + 1"})]
+    invoked = {**here, "version": "1.0.0"}
+    assert walk.call("invoke-tool-version", path=invoked, json={"inputs": sums})["invocation_results"]
+    walk.call("invoke-tool-version", 400, path=invoked, json={"inputs": [samples.tool_input({})]})
+    walk.call("invoke-tool-version", 404, path={**here, "version": "2.0.0"}, json={"inputs": sums})
+    walk.call("invoke-tool-version", 422, path=invoked, json={"inputs": []})
+    test = samples.tool_test("calculator", {"expression": "1 + 1"})
+    assert walk.call("test-tool", json=test)["invocation_results"]
+    walk.call("test-tool", 400, json={**test, "inputs": [samples.tool_input({})]})
+    walk.call("test-tool", 404, json={**test, "project_path": "absent"})
+
+    calls = {"tool_id": [tool_id], "version": [">=1"], "succeeded": True, "sort_by": ["-created_at"], "limit": 0}
+    assert walk.call("get-tool-invocations", query=calls)["tool_invocations"] == []
+    walk.call("get-tool-invocations", 400, query={"tool_id": [tool_id], "version": [">=1", "<1"]})
+    search = {"query": "sums", "query_against": ["invocation_status.output"], "tool_id": [tool_id]}
+    assert walk.call("search-tool-invocations", query=search)["tool_invocations"] == []
+    walk.call("search-tool-invocations", 422, query={"query": "sums"})
+    assert walk.call("get-tool-scaffold-release")
+    walk.call("get-tool-scaffold-release", 404, headers={"x-mongo-cluster-name": "nowhere"})
+
+    walk.call("deprecate-tool-version", path={**here, "versions": "%3E%3D1"})
+    walk.call("deprecate-tool-version", 404, path={**nowhere, "versions": "%3E%3D1"})
 
 
 def tool_candidates() -> dict[str, Any]:

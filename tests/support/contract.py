@@ -147,7 +147,7 @@ class Walker:
 
 
 def checked(operation: Operation, answer: httpx2.Response) -> Any:
-    """The answer's JSON, or the bytes of a zip, when the contract allows this answer."""
+    """The answer's JSON, or the bytes of an archive, when the contract allows this answer."""
     name, status = operation.content["operationId"], str(answer.status_code)
     assert status in operation.content["responses"], f"{name}: {status} is no status of it"
     content_type = answer.headers.get("content-type", "").partition(";")[0]
@@ -166,7 +166,7 @@ def checked(operation: Operation, answer: httpx2.Response) -> Any:
         return None
     assert content_type in allowed, f"{name}: {content_type}"
     where = (*operation.where, "responses", status, "content", content_type, "schema")
-    if content_type == "application/zip":
+    if content_type in {"application/zip", "application/gzip"}:
         return answer.content
     if content_type == "application/x-ndjson":
         assert answer.text.endswith("\n")

@@ -34,6 +34,37 @@ def a_name() -> str:
     return f"Sample {next(_numbers)}"
 
 
+# --- Tools ----------------------------------------------------------------------------------------------------------
+
+
+def tool(name: str = "tool_{lower}", **fields: Any) -> Json:
+    """Describe a tool. Return the body of the request that makes it."""
+    return {"name": name, "description": "Greets a person.", "tags": {}, **fields}
+
+
+def tool_input(parameters: Json, **fields: Any) -> Json:
+    """Describe a call of a tool. Return it."""
+    return {
+        "input_parameters": parameters,
+        "invocation_mode": "regular",
+        "nonsensitive_user_variables": {},
+        "sensitive_user_variables": {},
+        **fields,
+    }
+
+
+def tool_test(project: str, *inputs: Json, **fields: Any) -> Json:
+    """Describe a test of a project. Return the body of the request."""
+    return {
+        "inputs": [tool_input(parameters) for parameters in inputs],
+        "commit_branch": "main",
+        "project_path": project,
+        "required_envvars": {},
+        "required_secret_envvars": {},
+        **fields,
+    }
+
+
 # --- Context graphs --------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
+from support.pages import ROOT
 from tertulia.app import create_app
 from tertulia.demo.organization import Demo
 from tertulia.providers.models.registry import Models
@@ -22,6 +23,7 @@ from tertulia.settings import Settings
 PATIENCE_S = 30
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Servers here speak without TLS, and reading the world's certificates takes a client a twentieth of a second."""
+TOOLS = ROOT / "examples" / "tools"
 
 
 @dataclass
@@ -119,5 +121,6 @@ def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices 
 
 
 def settings_of(**changes: Any) -> Settings:
-    """Settings for a test: no rate limits, hardly any logs, all of the trace."""
-    return Settings.model_validate({"rate_limits": "off", "log_level": "error", "trace": "prompts", **changes})
+    """Settings for a test: no rate limits, hardly any logs, all of the trace, the tools of the examples."""
+    quiet = {"rate_limits": "off", "log_level": "error", "trace": "prompts", "tools": {"source": str(TOOLS)}}
+    return Settings.model_validate({**quiet, **changes})

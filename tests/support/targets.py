@@ -2,9 +2,12 @@
 
 import json
 import secrets
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
+from sqlalchemy.engine import Connection
 
 from operations import INVITATION, VERSION_SET, Operation, Targets
 from support import samples
@@ -14,6 +17,10 @@ from tertulia.ids import new_id
 from tertulia.storage import memory as memories
 from tertulia.storage.database import dialect
 from tertulia.storage.memory import Memory
+from tertulia.storage.tool_invocation import ToolInvocation, insert_invocation
+from tertulia.tools import scaffold
+
+P = ParamSpec("P")
 
 NOWHERE = "0" * 24
 
@@ -54,6 +61,7 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
         "user_id": person,
         "version_set_name": "test",
         "memory_id": _remember(server, person, talk),
+        **_make_tool(server, person, talk, service_id),
         **talk,
     }
 
@@ -83,6 +91,48 @@ def _begin(client: httpx2.Client, service_id: str) -> dict[str, str]:
     }
 
 
+def _make_tool(server: Server, user_id: str, talk: Targets, service_id: str) -> dict[str, str]:
+    """Publish a tool, and have it called by a turn of the user. Return what paths name of it."""
+    admin = server.as_admin
+    body = samples.tool(samples.a_name().lower().replace(" ", "_"))
+    tool_id = str(admin.post("/tool/", json=body).raise_for_status().json()["id"])
+    archive, kind = scaffold.archive(), {"content-type": "application/gzip"}
+    path, query = f"/tool/{tool_id}/version/archive", {"bump_type": "major"}
+    admin.post(path, params=query, content=archive, headers=kind).raise_for_status()
+    made = ToolInvocation(
+        id=new_id(),
+        org_id=server.demo.organization_id,
+        tool_id=tool_id,
+        major=1,
+        minor=0,
+        patch=0,
+        succeeded=True,
+        output="Hello, Ada!",
+        exception_type="",
+        exception_message="",
+        exception_stack_trace=[],
+        duration_ms=1,
+        inputs={"name": "Ada"},
+        user_id=user_id,
+        service_id=service_id,
+        conversation_id=talk["conversation_id"],
+        interaction_id=talk["interaction_id"],
+        place={"type": "engage-user", "current_state_machine_and_version": [NOWHERE, 1], "tool_call_round_index": 1},
+        created_at=clock.now(),
+    )
+    write(server, insert_invocation, made)
+    return {"tool_id": tool_id, "version": "1.0.0", "versions": "%3E%3D9"}
+
+
+def write(server: Server, unit: Callable[Concatenate[Connection, P], None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run a unit of storage in a server's database."""
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    with engine.begin() as connection:
+        dialect.begin_write(connection)
+        unit(connection, *args, **kwargs)
+    engine.dispose()
+
+
 def _remember(server: Server, user_id: str, talk: Targets) -> str:
     """Have a user remembered for a message. Return the identifier of the memory."""
     made = Memory(
@@ -99,9 +149,5 @@ def _remember(server: Server, user_id: str, talk: Targets) -> str:
         created_at=clock.now(),
         corrected_at=None,
     )
-    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
-    with engine.begin() as connection:
-        dialect.begin_write(connection)
-        memories.insert_memory(connection, made, ["berlin"], None)
-    engine.dispose()
+    write(server, memories.insert_memory, made, ["berlin"], None)
     return made.id

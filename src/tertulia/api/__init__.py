@@ -7,6 +7,7 @@ from tertulia.api import admin, behavior, docs, health, memory, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
+from tertulia.api.tool import call, invocation, tool, version
 
 ROUTERS: tuple[APIRouter, ...] = (
     turns.router,
@@ -25,6 +26,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     context_graph.router,
     service.router,
     behavior.router,
+    call.router,
+    invocation.router,
+    tool.router,
+    version.router,
     admin.router,
     docs.router,
 )

@@ -28,6 +28,7 @@ from tertulia.events import MessageType
 from tertulia.ids import new_id
 from tertulia.storage import behavior as behaviors
 from tertulia.storage import message as messages
+from tertulia.storage import tool as tools
 from tertulia.storage.behavior import (
     BehaviorBody,
     BehaviorInvocation,
@@ -79,16 +80,14 @@ class NewVersion(BaseModel):
     conversation_triggers: Annotated[list[Trigger], Field(min_length=1, max_length=50)]
     actions: Annotated[list[Action], Field(max_length=20)]
 
-    def to_body(self, location: tuple[str, ...]) -> BehaviorBody:
-        """Return the version as it is stored. `location` is the place of the version in the request.
+    @property
+    def tool_ids(self) -> list[str]:
+        """The tools that the actions name."""
+        changes = [action for action in self.actions if isinstance(action, ChangeToolCandidates)]
+        return [spec.tool_id for change in changes for spec in change.tool_call_specs]
 
-        Raises:
-            NotFound: an action names a tool; there are none yet.
-            Unprocessable: an action is about tools.
-        """
-        for number, action in enumerate(self.actions):
-            if isinstance(action, ChangeToolCandidates):
-                _refuse_tools(action, (*location, "actions", number))
+    def to_body(self) -> BehaviorBody:
+        """Return the version as it is stored."""
         return BehaviorBody(self.conversation_triggers, [action.model_dump(mode="json") for action in self.actions])
 
 
@@ -352,7 +351,8 @@ async def get_behavior_invocations(
 def _create(connection: Connection, actor: Actor, made: BehaviorSet, body: NewBehaviorSet) -> None:
     actor.require(Permission.DYNAMIC_BEHAVIOR_CREATE, made.attributes)
     actor.require(Permission.DYNAMIC_BEHAVIOR_UPDATE, made.attributes)
-    version = body.initial_version.to_body(("body", "initial_version"))
+    _refuse_missing_tools(connection, actor.org_id, body.initial_version)
+    version = body.initial_version.to_body()
     behaviors.insert_set(connection, made, body.applied_to_services, version)
 
 
@@ -408,7 +408,8 @@ def _delete(connection: Connection, actor: Actor, set_id: str) -> None:
 def _create_version(connection: Connection, actor: Actor, set_id: str, body: NewVersion, expected: int | None) -> int:
     found = behaviors.lock_set(connection, actor.org_id, set_id)
     actor.require(Permission.DYNAMIC_BEHAVIOR_UPDATE, found.attributes)
-    return behaviors.create_version(connection, found, body.to_body(("body",)), actor.author, expected)
+    _refuse_missing_tools(connection, actor.org_id, body)
+    return behaviors.create_version(connection, found, body.to_body(), actor.author, expected)
 
 
 def _list_versions(
@@ -434,10 +435,11 @@ def _list_invocations(
     return behaviors.list_invocations(connection, found.id, visible(messages.COLUMNS), by_type, sort, part)
 
 
-def _refuse_tools(action: ChangeToolCandidates, location: tuple[str | int, ...]) -> None:
-    for spec in action.tool_call_specs:
-        raise NotFound(f"There is no tool {spec.tool_id}: this server has no tools yet for change-tool-candidates.")
-    raise Unprocessable("The action change-tool-candidates needs tools, which this server does not have yet.", location)
+def _refuse_missing_tools(connection: Connection, org_id: str, body: NewVersion) -> None:
+    missing = tools.list_missing(connection, org_id, body.tool_ids)
+    for tool_id in body.tool_ids:
+        if tool_id in missing:
+            raise NotFound(f"There is no tool {tool_id} in use, which an action change-tool-candidates names.")
 
 
 def _creator(text: str, index: int) -> tuple[str, str]:

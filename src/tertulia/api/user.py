@@ -18,9 +18,10 @@ from tertulia.auth import grants
 from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.permissions import Permission
+from tertulia.auth.secrets import SecretBox
 from tertulia.background.erasing import erase_user
 from tertulia.background.jobs import Work
-from tertulia.errors import Forbidden, TertuliaError
+from tertulia.errors import Forbidden, TertuliaError, Unprocessable
 from tertulia.storage import memory as memories
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
@@ -28,7 +29,7 @@ from tertulia.storage import user as users
 from tertulia.storage.database.paging import Sort, Window
 from tertulia.storage.job import Job, StaleJob
 from tertulia.storage.memory import UserModel as StoredModel
-from tertulia.storage.user import NewUser, User, UserChanges, UserFilter
+from tertulia.storage.user import NewUser, User, UserChanges, UserFilter, VariableChanges
 
 router = contract_router("/user", "User")
 
@@ -259,6 +260,69 @@ def _refuse_widening(actor: Actor, user: User, changes: UserChanges) -> None:
     for name in ("conversations_visible_to_admins", "user_model_visible_to_admins"):
         if changes.preferences.get(name) and not user.preferences[name]:
             raise Forbidden(f"{name}: only the user can set this to true again.")
+
+
+# --- Variables -------------------------------------------------------------------------------------------------------
+
+
+class VariableUpsert(BaseModel):
+    name: OwnVariableName
+    value: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    is_secret: bool
+
+
+class VariableDelete(BaseModel):
+    name: VariableName
+
+
+class VariableRequest(BaseModel):
+    upserts: Annotated[list[VariableUpsert], Field(max_length=100)] = []
+    deletes: Annotated[list[VariableDelete], Field(max_length=100)] = []
+
+    def to_changes(self, secret_box: SecretBox) -> VariableChanges:
+        """Encrypt what is secret. Return the changes.
+
+        Raises:
+            Unprocessable: a variable stands in two of them.
+        """
+        seen: set[str] = set()
+        for field, changes in (("upserts", self.upserts), ("deletes", self.deletes)):
+            for index, change in enumerate(changes):
+                if change.name in seen:
+                    text = f"The variable {change.name} stands here twice: change it once in a request."
+                    raise Unprocessable(text, ("body", field, index, "name"))
+                seen.add(change.name)
+        return VariableChanges(
+            {each.name: each.value for each in self.upserts if not each.is_secret},
+            {each.name: secret_box.encrypt(each.value) for each in self.upserts if each.is_secret},
+            [each.name for each in self.deletes],
+        )
+
+
+@router.post(
+    "/{requested_user_id}/variable",
+    operation_id="modify-user-variables",
+    summary="Modify the variables of a user",
+    status_code=204,
+    dependencies=[Depends(rate_limit(50))],
+)
+async def modify_user_variables(
+    runtime: CurrentRuntime,
+    organization: Organization,
+    actor: CurrentActor,
+    requested_user_id: str,
+    body: VariableRequest,
+) -> None:
+    """Set and delete variables of a user: all, or none if one cannot be. Calls of tools that come later see them."""
+    changes = body.to_changes(runtime.secret_box)
+    await organization.database.write(_change_variables, actor, requested_user_id, changes)
+
+
+def _change_variables(connection: Connection, actor: Actor, user_id: str, changes: VariableChanges) -> None:
+    user = users.lock_user(connection, actor.org_id, user_id)
+    actor.require(Permission.USER_UPDATE_USER_INFO, user.attributes)
+    _refuse_higher_rank(connection, actor, user)
+    users.change_variables(connection, user, changes)
 
 
 # --- Delete ----------------------------------------------------------------------------------------------------------

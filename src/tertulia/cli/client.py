@@ -157,6 +157,12 @@ class Api:
         """Ask if a conversation is over. Returns False also while its first turn runs."""
         return any(each["is_finished"] for each in self.get("/conversation/", id=conversation_id)["conversations"])
 
+    def post_archive(self, path: str, body: bytes, **query: Any) -> Any:
+        """Send an archive. Return the JSON of the answer."""
+        kind = {"content-type": "application/gzip"}
+        with self._request("POST", path, params=query, content=body, extra=kind) as response:
+            return json.loads(response.read())
+
     @asynccontextmanager
     async def talk(self) -> AsyncGenerator[ClientConnection]:
         """Open a live conversation in which the agent speaks. Yield its connection."""
@@ -178,8 +184,10 @@ class Api:
             yield connection
 
     @contextmanager
-    def _request(self, method: str, path: str, **request: Any) -> Generator[httpx2.Response]:
-        headers = {"Authorization": f"Bearer {self._token()}"}
+    def _request(
+        self, method: str, path: str, extra: dict[str, str] | None = None, **request: Any
+    ) -> Generator[httpx2.Response]:
+        headers = {"Authorization": f"Bearer {self._token()}", **(extra or {})}
         try:
             with self._http.stream(method, path, headers=headers, **request) as response:
                 _raise_for_status(response)

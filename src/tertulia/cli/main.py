@@ -50,6 +50,8 @@ jobs = typer.Typer(help="Work that follows from requests and is done after them.
 app.add_typer(jobs, name="jobs")
 graph = typer.Typer(help="Context graphs in files.", no_args_is_help=True)
 app.add_typer(graph, name="graph")
+tool = typer.Typer(help="Tools in folders.", no_args_is_help=True)
+app.add_typer(tool, name="tool")
 maintenance = typer.Typer(
     short_help="Answer 503 to every request while it is on",
     help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
@@ -390,6 +392,69 @@ def graph_draw(
         print(drawn, end="")
     else:
         out.write_text(drawn, encoding="utf-8")
+
+
+ToolFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder with a tool.toml", show_default=False)]
+
+
+@tool.command("new")
+def tool_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _", show_default=False)],
+) -> None:
+    """Begin a tool that works, with examples and a test, in a folder of its name."""
+    from tertulia.cli import tool as tools
+
+    for path in tools.new(Path(name), name):
+        print(f"{name}/{path}")
+
+
+@tool.command("test")
+def tool_test(folder: ToolFolder, data: Data = None) -> None:
+    """Call a tool with each of its examples, in the sandbox of this machine, as a server would.
+
+    The exit status is 1 if an output is not the one of its example.
+    """
+    from tertulia.cli import tool as tools
+    from tertulia.cli.options import load_settings
+    from tertulia.cli.show import printable
+
+    tried = tools.test(load_settings(data), folder)
+    for each in tried:
+        told = each.problem or "ok"
+        print(printable(f"{json.dumps(each.example.given)}: {told} ({each.outcome.duration_ms} ms)"))
+    if any(each.problem is not None for each in tried):
+        raise typer.Exit(FAILED)
+
+
+@tool.command("publish")
+def tool_publish(
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLACE", help="A folder with a tool.toml, or a file with an operation", show_default=False
+        ),
+    ],
+    bump: Annotated[
+        str | None,
+        typer.Option(
+            help="major, minor or patch: the number that counts up; else major at first, then minor",
+            show_default=False,
+        ),
+    ] = None,
+    url: Url = None,
+    data: Data = None,
+    organization: Organization = ORGANIZATION,
+    user: User = None,
+) -> None:
+    """Publish a tool as the next version of its name, which is created if it does not exist."""
+    from tertulia.cli import tool as tools
+    from tertulia.cli.client import connect_as_author
+    from tertulia.cli.failure import MISUSED, CommandFailed
+
+    if bump not in {None, "major", "minor", "patch"}:
+        raise CommandFailed("--bump is major, minor or patch.", MISUSED)
+    name, version = tools.publish(connect_as_author(url, data, organization, user).api, place, bump)
+    print(f"{name} {version}")
 
 
 @maintenance.command("on")

@@ -28,6 +28,7 @@ from tertulia.storage.tables import (
     recordings,
     results,
     streams,
+    tool_invocations,
     traces,
     user_models,
 )
@@ -64,10 +65,16 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
         or _remove_memories(connection, user_id)
         or _remove_traces(connection, traces.c.org_id == org_id, ids, user_id)
         or _remove_results(connection, ids)
+        or _remove_some(connection, tool_invocations, _calls_of(org_id, user_id))
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)
     )
+
+
+def _calls_of(org_id: str, user_id: str) -> ColumnElement[bool]:
+    """Return the condition for the calls of tools that a user's turns made, void ones too."""
+    return sa.and_(tool_invocations.c.org_id == org_id, tool_invocations.c.user_id == user_id)
 
 
 def erase_rest(connection: Connection, org_id: str, user_id: str) -> None:

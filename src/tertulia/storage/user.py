@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tertulia import clock
-from tertulia.errors import Conflict, NotFound
+from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.ids import new_id
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import PreparedSelect
@@ -79,6 +79,10 @@ SORTABLE: Mapping[str, ColumnElement[Any]] = {
     "user_stats.last_message_time": sa.func.coalesce(users.c.last_message_time, sa.literal(0, sa.BigInteger)),
 }
 
+MOST_PLAIN_VARIABLES = 19
+"""Variables of a user that are not secret; `user_id`, which is built in, is the twentieth."""
+MOST_SECRET_VARIABLES = 20
+
 _FLAGS = ("conversations_visible_to_admins", "user_model_visible_to_admins")
 """Preferences that permissions ask for: they have columns of their own, the others share a document."""
 
@@ -110,6 +114,15 @@ class UserChanges:
 
     columns: Mapping[str, Any]
     preferences: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VariableChanges:
+    """Changes of a user's variables; the secret ones are encrypted. No name stands in two of them."""
+
+    plain: Mapping[str, str]
+    secret: Mapping[str, str]
+    deletes: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +248,32 @@ def update_user(connection: Connection, user: User, changes: UserChanges) -> Non
     """Change a user that this transaction has locked."""
     preferences = _preference_columns({**user.preferences, **changes.preferences})
     connection.execute(sa.update(users).where(users.c.id == user.id).values(**changes.columns, **preferences))
+
+
+def change_variables(connection: Connection, user: User, changes: VariableChanges) -> None:
+    """Change the variables of a user that this transaction has locked: all of it, or nothing.
+
+    A variable that becomes secret, or is secret no more, is found in one place alone.
+
+    Raises:
+        BadRequest: a variable to delete does not exist, or the user would have too many.
+    """
+    for name in changes.deletes:
+        if name not in user.nonsensitive_variables and name not in user.sensitive_variables:
+            raise BadRequest(f"The user has no variable {name}.")
+    gone = {*changes.plain, *changes.secret, *changes.deletes}
+    plain = {**_without(user.nonsensitive_variables, gone), **changes.plain}
+    secret = {**_without(user.sensitive_variables, gone), **changes.secret}
+    if len(plain) > MOST_PLAIN_VARIABLES:
+        raise BadRequest(f"A user has at most {MOST_PLAIN_VARIABLES} variables that are not secret beside user_id.")
+    if len(secret) > MOST_SECRET_VARIABLES:
+        raise BadRequest(f"A user has at most {MOST_SECRET_VARIABLES} secret variables.")
+    changed = {"nonsensitive_variables": plain, "sensitive_variables": secret}
+    connection.execute(sa.update(users).where(users.c.id == user.id).values(changed))
+
+
+def _without(variables: Mapping[str, str], names: set[str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name not in names}
 
 
 def delete_user(connection: Connection, user: User) -> Job:

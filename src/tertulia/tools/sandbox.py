@@ -62,6 +62,20 @@ class Sandbox:
         finally:
             self._room.release()
 
+    async def prepare(self, digest: str) -> None:
+        """Unpack a tool version and install its packages, so that its first call does not wait for that.
+
+        Raises:
+            BadTool: its packages cannot be installed.
+        """
+        host, packages, _ = await self._open()
+        if not host.confines:
+            return
+        try:
+            await packages.prepare(digest)
+        except NotPrepared as error:
+            raise BadTool(str(error)) from error
+
     async def aclose(self) -> None:
         """Stop all that runs."""
         while self._ending:

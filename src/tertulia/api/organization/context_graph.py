@@ -20,6 +20,7 @@ from tertulia.engine.graph.context_graph import ContextGraph
 from tertulia.engine.graph.rules import external_problems, problems, tool_ids, warnings
 from tertulia.errors import NotFound, Unprocessable
 from tertulia.storage import context_graph as context_graphs
+from tertulia.storage import tool as tools
 from tertulia.storage import versioned
 from tertulia.storage.context_graph import CONTEXT_GRAPH
 from tertulia.storage.database.paging import Page, Sort, Window
@@ -171,17 +172,24 @@ def _check_version(connection: Connection, actor: Actor, graph_id: str, body: Co
 
     Raises:
         BadRequest: a version of another graph does not exist, or may not be used.
-        NotFound: the graph or a tool does not exist; there are no tools yet.
+        NotFound: the graph or a tool does not exist, or the tool is deprecated.
         Unprocessable: the graph breaks a rule by itself, or does not fit the graphs that it refers to.
     """
     graph = versioned.get(connection, CONTEXT_GRAPH, actor.org_id, graph_id)
     actor.require(Permission.ORGANIZATION_CREATE_SERVICE_HIERARCHICAL_STATE_MACHINE_VERSION, graph.attributes)
     _refuse(problems(body))
     context_graphs.require_usable(connection, actor.org_id, body.references.values())
-    for state, tool_id in tool_ids(body):
-        raise NotFound(f"There is no tool {tool_id}, which the state {state.name} names.")
+    _refuse_missing_tools(connection, actor.org_id, body)
     bodies = context_graphs.list_bodies(connection, actor.org_id, body.references.values())
     _refuse(external_problems(body, {info: ContextGraph.model_validate(other) for info, other in bodies.items()}))
+
+
+def _refuse_missing_tools(connection: Connection, org_id: str, body: ContextGraph) -> None:
+    named = tool_ids(body)
+    missing = tools.list_missing(connection, org_id, (tool_id for _, tool_id in named))
+    for state, tool_id in named:
+        if tool_id in missing:
+            raise NotFound(f"There is no tool {tool_id} in use, which the state {state.name} names.")
 
 
 def _refuse(found: list[tuple[tuple[str | int, ...], str]]) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tertulia.errors import BrokenGraph
 from tertulia.events import VersionInfo
 from tertulia.ids import OBJECT_ID_PATTERN
+from tertulia.tools.versions import checked_constraint
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 StateName = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[A-Za-z0-9_]+$")]
@@ -41,7 +42,7 @@ class ExitCondition(_Part):
 
 class ToolCallSpec(_Part):
     tool_id: ObjectId
-    version_constraint: str
+    version_constraint: Annotated[str, AfterValidator(checked_constraint)]
     additional_instruction: Text
     audio_fillers: Fillers
     audio_filler_triggered_after: FillerDelay

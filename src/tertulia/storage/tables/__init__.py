@@ -25,6 +25,7 @@ from tertulia.storage.tables.memory import memories, memory_vectors, memory_word
 from tertulia.storage.tables.organization import api_keys, organization_usage, organizations, roles, users
 from tertulia.storage.tables.result import results
 from tertulia.storage.tables.service import services, version_sets
+from tertulia.storage.tables.tool import tool_invocations, tool_snapshots, tool_variables, tool_versions, tools
 
 __all__ = [
     "agent_versions",
@@ -56,6 +57,11 @@ __all__ = [
     "services",
     "signing_keys",
     "streams",
+    "tool_invocations",
+    "tool_snapshots",
+    "tool_variables",
+    "tool_versions",
+    "tools",
     "traces",
     "user_models",
     "users",

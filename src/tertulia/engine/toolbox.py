@@ -1,0 +1,352 @@
+"""The tools of an organization as turns and callers of the API run them: versions, variables, and records of calls."""
+
+import asyncio
+import re
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, cast, runtime_checkable
+
+from sqlalchemy.engine import Connection
+
+from tertulia import clock
+from tertulia.engine.agent.toolbox import CallPlace, Tool
+from tertulia.engine.graph.context_graph import ToolCallSpec
+from tertulia.errors import BadTool, NotFound, ToolMissing
+from tertulia.ids import new_id
+from tertulia.storage import tool as tools
+from tertulia.storage import tool_invocation as tool_invocations
+from tertulia.storage import tool_version as tool_versions
+from tertulia.storage import user as users
+from tertulia.storage.database.units import Database
+from tertulia.storage.tool_invocation import ToolInvocation
+from tertulia.storage.tool_version import ToolVersion
+from tertulia.storage.turn.values import Claim
+from tertulia.tools.definitions import McpPlace, McpTool, OfferedTool
+from tertulia.tools.outcomes import CallFailed
+from tertulia.tools.values import (
+    ToolCall,
+    ToolFailed,
+    ToolKind,
+    ToolOutcome,
+    ToolProgram,
+    ToolRunner,
+    ToolSucceeded,
+)
+from tertulia.tools.versions import BadConstraint, Constraint, Version
+
+LONGEST_RECORD = 200_000
+"""Characters of an output, or of a message of an exception, that a record keeps."""
+
+LONGEST_TRACE = 100
+"""Lines of an exception's trace that a record keeps."""
+
+
+class Decrypt(Protocol):
+    """The part of the box of secrets that reads them."""
+
+    def decrypt(self, encrypted: str) -> str:
+        """Decrypt a stored text. Return the original."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A runner of code that makes versions ready before they are called."""
+
+    async def prepare(self, digest: str) -> None:
+        """Make a version ready, or raise BadTool."""
+        ...
+
+
+@runtime_checkable
+class Offering(Protocol):
+    """A runner of tools of servers, which list theirs."""
+
+    async def offer(self, organization: str, place: McpPlace, environment: Mapping[str, str]) -> Sequence[OfferedTool]:
+        """List the tools of a server, or raise CallFailed."""
+        ...
+
+
+class Tools:
+    """The tools of a server: the runners of each kind, and the box that opens variables."""
+
+    def __init__(self, runners: Mapping[ToolKind, ToolRunner], secret_box: Decrypt) -> None:
+        self._runners = runners
+        self._secret_box = secret_box
+
+    @property
+    def kinds(self) -> frozenset[ToolKind]:
+        """The kinds of tools that this server runs."""
+        return frozenset(self._runners)
+
+    def of(self, database: Database, claim: Claim) -> "StoredToolbox":
+        """Get the tools that the turn of a claim may call."""
+        return StoredToolbox(self, database, claim)
+
+    def open(self, encrypted: Mapping[str, str]) -> dict[str, str]:
+        """Decrypt variables. Return them in clear."""
+        return {name: self._secret_box.decrypt(value) for name, value in encrypted.items()}
+
+    async def run(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:
+        """Run a version of a tool. Return its outcome, whose texts can be stored."""
+        runner = self._runners.get(program.kind)
+        if runner is None:
+            text = f"This server does not run tools of the kind {program.kind}."
+            return ToolFailed("ToolUnavailable", text, (), 0)
+        return _storable_outcome(await runner.call(program, call))
+
+    async def prepare(self, digest: str) -> None:
+        """Make the code of a version ready, so that its first call does not wait for packages.
+
+        Raises:
+            BadTool: it cannot be made ready; says why.
+        """
+        sandbox = self._runners.get("code")
+        if isinstance(sandbox, Preparing):
+            await sandbox.prepare(digest)
+
+    async def offered(self, organization: str, wanted: McpTool, environment: Mapping[str, str]) -> OfferedTool:
+        """Ask an MCP server for a tool of its own. Return it.
+
+        Raises:
+            BadTool: the server cannot be reached, or has no such tool.
+        """
+        runner = self._runners.get("mcp")
+        if not isinstance(runner, Offering):
+            raise BadTool("This server does not reach MCP servers.")
+        try:
+            offers = await runner.offer(organization, wanted, environment)
+        except (CallFailed, OSError) as error:  # an address that is refused, or does not answer
+            raise BadTool(f"The MCP server does not list its tools: {error}") from error
+        for offer in offers:
+            if offer.definition["tool"] == wanted.tool:
+                return offer
+        raise BadTool(f"The MCP server has no tool {wanted.tool}.")
+
+    async def aclose(self) -> None:
+        """Stop all that runs."""
+        for runner in self._runners.values():
+            await runner.aclose()
+
+
+class Snapshots:
+    """The code of tools, as runners load it: of versions in any storage cluster, and of projects that are tried."""
+
+    def __init__(self, databases: Sequence[Database]) -> None:
+        self._databases = databases
+        self._held: dict[str, tuple[bytes, int]] = {}
+
+    async def load(self, digest: str) -> bytes:
+        """Find an archive by its SHA-256, in hex. Return it, or raise NotFound."""
+        if digest in self._held:
+            return self._held[digest][0]
+        for database in self._databases:
+            body = await database.read(tool_versions.find_snapshot, digest)
+            if body is not None:
+                return body
+        raise NotFound(f"There is no snapshot {digest}.")
+
+    @contextmanager
+    def holding(self, body: bytes) -> Generator[str]:
+        """Hold an archive that is not stored while the block runs. Yield its digest."""
+        digest = tool_versions.digest_of(body)
+        self._held[digest] = (body, self._held.get(digest, (body, 0))[1] + 1)
+        try:
+            yield digest
+        finally:
+            body, count = self._held.pop(digest)
+            if count > 1:
+                self._held[digest] = (body, count - 1)
+
+
+class StoredToolbox:
+    """The tools of an organization, as one turn of one user may call them."""
+
+    def __init__(self, runs: Tools, database: Database, claim: Claim) -> None:
+        self._tools = runs
+        self._database = database
+        self._claim = claim
+
+    async def find(self, spec: ToolCallSpec) -> Tool:
+        """Return the greatest active version that fits the constraint.
+
+        Raises:
+            ToolMissing: there is no such tool, or no such version.
+        """
+        tool, version = await self._database.read(find_fitting, self._claim.org_id, spec)
+        return Tool(
+            tool_id=tool.id,
+            name=tool.name,
+            description=tool.description,
+            version=str(Version(*version.numbers)),
+            input_schema=version.input_schema,
+            needs_confirmation=version.definition.get("confirm") is True,
+        )
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> ToolOutcome:
+        """Call a tool with the variables of this moment, put the invocation on record, and return its outcome.
+
+        The record does not depend on the turn: a void turn keeps it. A cancelled call stops the tool at once, and is on
+        record too.
+        """
+        claim = self._claim
+        arguments = cast("dict[str, Any]", storable(dict(arguments)))
+        version, environment, plain, secret = await self._database.read(
+            _read_call, claim.org_id, claim.user_id, tool.tool_id, tool.version
+        )
+        call = ToolCall(
+            arguments=arguments,
+            key=key,
+            environment=self._tools.open(environment),
+            user_variables={**plain, "user_id": claim.user_id},
+            secret_user_variables=self._tools.open(secret),
+        )
+        began = time.monotonic()
+        try:
+            outcome = await self._tools.run(program_of(version, tool.name), call)
+        except asyncio.CancelledError:
+            ms = round((time.monotonic() - began) * 1000)
+            stopped = ToolFailed("ToolStopped", "The turn has stopped this call; it may have had its effect.", (), ms)
+            await asyncio.shield(self._put_on_record(version, arguments, place, stopped))
+            raise
+        await self._put_on_record(version, arguments, place, outcome)
+        return outcome
+
+    async def _put_on_record(
+        self, version: ToolVersion, arguments: Mapping[str, Any], place: CallPlace, outcome: ToolOutcome
+    ) -> None:
+        record = _record(self._claim, version, arguments, place, outcome)
+        await self._database.write(tool_invocations.insert_invocation, record)
+
+
+def program_of(version: ToolVersion, name: str) -> ToolProgram:
+    """Make the program that a stored version is. Return it."""
+    return ToolProgram(
+        organization=version.org_id,
+        name=name,
+        version=str(Version(*version.numbers)),
+        kind=cast("ToolKind", version.kind),
+        definition=version.definition,
+        input_schema=version.input_schema,
+        digest=version.digest,
+    )
+
+
+# --- Units -----------------------------------------------------------------------------------------------------------
+
+
+def find_fitting(connection: Connection, org_id: str, spec: ToolCallSpec) -> tuple[tools.Tool, ToolVersion]:
+    """Choose the greatest version in use that fits the constraint of a spec. Return the tool and the version.
+
+    Raises:
+        ToolMissing: there is no such tool, or no such version.
+    """
+    try:
+        tool = tools.get_tool(connection, org_id, spec.tool_id)
+        constraint = Constraint(spec.version_constraint)
+    except (NotFound, BadConstraint) as error:
+        raise ToolMissing(str(error)) from error
+    active = {Version(*version.numbers): version for version in tool_versions.list_active(connection, tool.id)}
+    best = constraint.greatest(active)
+    if best is None:
+        wanted = f" that fits {spec.version_constraint}" if spec.version_constraint else ""
+        raise ToolMissing(f"The tool {tool.name} has no version in use{wanted}.")
+    return tool, active[best]
+
+
+_Call = tuple[ToolVersion, Mapping[str, str], Mapping[str, str], Mapping[str, str]]
+
+
+def _read_call(connection: Connection, org_id: str, user_id: str, tool_id: str, version: str) -> _Call:
+    """Read what a call needs. Return the version, its variables, and the user's, plain and secret."""
+    found = list(map(int, version.split(".")))
+    try:
+        tool = tools.get_tool(connection, org_id, tool_id)
+        chosen = tool_versions.get_version(connection, tool, (found[0], found[1], found[2]))
+        user = users.get_user(connection, org_id, user_id)
+    except NotFound as error:
+        raise ToolMissing(error.detail) from error
+    environment = read_environment(connection, chosen)
+    return chosen, environment, user.nonsensitive_variables, user.sensitive_variables
+
+
+def read_environment(connection: Connection, version: ToolVersion) -> dict[str, str]:
+    """Read the variables that a version requires. Return them, encrypted, by name."""
+    required = {*version.required_envvars, *version.required_secret_envvars}
+    variables = tools.list_variables(connection, [version.tool_id])
+    return {variable.name: variable.value for variable in variables if variable.name in required}
+
+
+# --- Records ---------------------------------------------------------------------------------------------------------
+
+
+def _record(
+    claim: Claim, version: ToolVersion, arguments: Mapping[str, Any], place: CallPlace, outcome: ToolOutcome
+) -> ToolInvocation:
+    succeeded = isinstance(outcome, ToolSucceeded)
+    return ToolInvocation(
+        id=new_id(),
+        org_id=claim.org_id,
+        tool_id=version.tool_id,
+        major=version.major,
+        minor=version.minor,
+        patch=version.patch,
+        succeeded=succeeded,
+        output=_cut(outcome.output) if succeeded else "",
+        exception_type="" if succeeded else outcome.exception_type,
+        exception_message="" if succeeded else _cut(outcome.exception_message),
+        exception_stack_trace=[] if succeeded else list(outcome.exception_stack_trace[:LONGEST_TRACE]),
+        duration_ms=outcome.duration_ms,
+        inputs=arguments,
+        user_id=claim.user_id,
+        service_id=claim.service_id,
+        conversation_id=claim.conversation_id,
+        interaction_id=claim.interaction_id,
+        place=_place(place),
+        created_at=clock.now(),
+    )
+
+
+def _place(place: CallPlace) -> dict[str, Any]:
+    """Write the place of a call as the wire has it. Return it."""
+    told: dict[str, Any] = {"type": place.type, "current_state_machine_and_version": list(place.graph)}
+    if place.type != "engage-user":
+        told["state_name"] = place.state
+    if place.type == "state-transition":
+        told["state_transition_index"] = place.transition_index
+    if place.type != "tool-call-state":
+        told["tool_call_round_index"] = place.round_index
+    return told
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_RECORD else f"{text[: LONGEST_RECORD - 3]}..."
+
+
+_UNSTORED = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(value: Any) -> Any:
+    """Replace NUL and halves of surrogate pairs, which no database takes, in a JSON value. Return the value."""
+    match value:
+        case str():
+            return _UNSTORED.sub("\ufffd", value)
+        case dict():
+            items = cast("dict[str, Any]", value).items()
+            return {storable(name): storable(item) for name, item in items}
+        case list():
+            return [storable(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def _storable_outcome(outcome: ToolOutcome) -> ToolOutcome:
+    if isinstance(outcome, ToolSucceeded):
+        return ToolSucceeded(storable(outcome.output), outcome.duration_ms)
+    return ToolFailed(
+        storable(outcome.exception_type),
+        storable(outcome.exception_message),
+        tuple(map(storable, outcome.exception_stack_trace)),
+        outcome.duration_ms,
+    )

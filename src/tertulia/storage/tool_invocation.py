@@ -1,0 +1,173 @@
+"""Calls of tools that turns made. A call is on record whatever became of its turn."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+from sqlalchemy.engine import Connection
+
+from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
+from tertulia.storage.database.rows import columns, list_rows
+from tertulia.storage.database.shapes import among, padded
+from tertulia.storage.tables import tool_invocations, users
+from tertulia.storage.tool_version import Numbers
+
+MOST_FOUND = 50
+"""Calls that a search returns."""
+
+MOST_SEARCHED = 10_000
+"""Calls that a search looks at, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInvocation:
+    """A call of a version of a tool. `place` is where in its turn it was made, as the wire has it.
+
+    `output` is empty if the call failed, and the exception's fields if it did not.
+    """
+
+    id: str
+    org_id: str
+    tool_id: str
+    major: int
+    minor: int
+    patch: int
+    succeeded: bool
+    output: str
+    exception_type: str
+    exception_message: str
+    exception_stack_trace: Sequence[str]
+    duration_ms: int
+    inputs: Mapping[str, Any]
+    user_id: str
+    service_id: str
+    conversation_id: str | None
+    interaction_id: str | None
+    place: Mapping[str, Any]
+    created_at: datetime
+
+
+COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "org_id": tool_invocations.c.org_id,
+    "conversation_id": tool_invocations.c.conversation_id,
+    "conversation_user_id": tool_invocations.c.user_id,
+    "service_id": tool_invocations.c.service_id,
+    "conversations_visible_to_admins": users.c.conversations_visible_to_admins,
+}
+"""The attributes of the conversation of a call that a permission's conditions can name."""
+
+SORTABLE: Mapping[str, ColumnElement[Any]] = {
+    "created_at": tool_invocations.c.created_at,
+    "version.major": tool_invocations.c.major,
+    "version.minor": tool_invocations.c.minor,
+    "version.patch": tool_invocations.c.patch,
+    "tool_id": tool_invocations.c.tool_id,
+    "invocation_source.type": tool_invocations.c.org_id,  # there is one type of source, so this sorts nothing
+    "invocation_status.succeeded": tool_invocations.c.succeeded,
+}
+"""The fields of calls that a list can be sorted by."""
+
+SEARCHABLE: Mapping[str, ColumnElement[Any]] = {
+    "invocation_status.exception_message": tool_invocations.c.exception_message,
+    "invocation_status.exception_type": tool_invocations.c.exception_type,
+    "invocation_status.exception_stack_trace": tool_invocations.c.exception_stack_trace,
+    "invocation_status.output": tool_invocations.c.output,
+}
+"""The fields of calls that a search reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInvocationFilter:
+    """A filter of calls; an empty field narrows nothing. `versions` has the numbers that count, by tool."""
+
+    tool_id: Sequence[str] = ()
+    versions: Mapping[str, Sequence[Numbers]] | None = None
+    conversation_id: Sequence[str] = ()
+    succeeded: bool | None = None
+    nothing: bool = False
+    """Whether it narrows to nothing at all: to simulations, of which there are none."""
+
+
+_INVOCATION = sa.select(*columns(ToolInvocation, tool_invocations)).join(
+    users, users.c.id == tool_invocations.c.user_id
+)
+
+
+def insert_invocation(connection: Connection, made: ToolInvocation) -> None:
+    """Insert a call."""
+    connection.execute(sa.insert(tool_invocations).values(asdict(made)))
+
+
+def list_invocations(
+    connection: Connection,
+    org_id: str,
+    visible: ColumnElement[bool],
+    narrow: ToolInvocationFilter,
+    sort: Sort,
+    window: Window,
+) -> Page[ToolInvocation]:
+    """Fetch a page of calls, the newest first unless sorted otherwise. Return those that are `visible`."""
+    this = tool_invocations.c
+    query = _INVOCATION.where(*_narrowed(org_id, narrow), visible)
+    ordered = query.order_by(*ordering(sort, SORTABLE, this.created_at.desc(), this.id.desc()))
+    return fetch_page(connection, ordered, window, ToolInvocation)
+
+
+def walk_texts(
+    connection: Connection,
+    org_id: str,
+    visible: ColumnElement[bool],
+    narrow: ToolInvocationFilter,
+    fields: Sequence[str],
+) -> Iterator[tuple[str, str]]:
+    """Walk over the calls that a search looks at, the newest first. Yield the id of each, and its text of `fields`."""
+    this = tool_invocations.c
+    query = (
+        sa.select(this.id, *(SEARCHABLE[field] for field in fields))
+        .join(users, users.c.id == this.user_id)
+        .where(*_narrowed(org_id, narrow), visible)
+        .order_by(this.created_at.desc(), this.id.desc())
+        .limit(MOST_SEARCHED)
+    )
+    with connection.execution_options(yield_per=100).execute(query) as rows:
+        for row in rows:
+            yield row[0], "\n".join(map(_text, row[1:]))
+
+
+def _text(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else "\n".join(value)
+
+
+def list_found(
+    connection: Connection, org_id: str, visible: ColumnElement[bool], ids: Sequence[str]
+) -> Sequence[ToolInvocation]:
+    """Fetch calls that a search has found. Return those that are still `visible`, in the same order."""
+    this = tool_invocations.c
+    query = _INVOCATION.where(this.org_id == org_id, visible, among(this.id, ids))
+    found = {each.id: each for each in list_rows(connection, query, ToolInvocation)}
+    return [found[each] for each in ids if each in found]
+
+
+def _narrowed(org_id: str, narrow: ToolInvocationFilter) -> list[ColumnElement[bool]]:
+    this = tool_invocations.c
+    conditions: list[ColumnElement[bool]] = [this.org_id == org_id]
+    if narrow.nothing:
+        conditions.append(sa.false())
+    if narrow.tool_id:
+        conditions.append(among(this.tool_id, narrow.tool_id))
+    if narrow.versions is not None:
+        chosen = [(tool_id, *numbers) for tool_id, each in narrow.versions.items() for numbers in each]
+        conditions.append(sa.or_(sa.false(), *(_is(*one) for one in padded(chosen))))
+    if narrow.conversation_id:
+        conditions.append(among(this.conversation_id, narrow.conversation_id))
+    if narrow.succeeded is not None:
+        conditions.append(this.succeeded.is_(narrow.succeeded))
+    return conditions
+
+
+def _is(tool_id: str, major: int, minor: int, patch: int) -> ColumnElement[bool]:
+    this = tool_invocations.c
+    return sa.and_(this.tool_id == tool_id, this.major == major, this.minor == minor, this.patch == patch)

@@ -1,0 +1,122 @@
+"""The examples of HTTP tools, published as they stand but for their addresses, and called."""
+
+import importlib.util
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from support import samples
+from support.pages import ROOT
+from support.server import Serve, Server
+
+EXAMPLES = ROOT / "examples" / "tools"
+KEY = "key-of-the-calendar"
+
+
+class Weather(BaseHTTPRequestHandler):
+    """A server that answers with the query it is asked."""
+
+    def do_GET(self) -> None:
+        content = json.dumps({"asked": self.path}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+        """Log nothing."""
+
+
+def started(server: ThreadingHTTPServer) -> Iterator[str]:
+    """Run a server while a test lasts. Yield its address."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def weather() -> Iterator[str]:
+    yield from started(ThreadingHTTPServer(("127.0.0.1", 0), Weather))
+
+
+@pytest.fixture
+def calendar(tmp_path: Path) -> Iterator[str]:
+    """The calendar of the examples, over a file of its own."""
+    spec = importlib.util.spec_from_file_location("calendar_server", EXAMPLES / "booking" / "calendar_server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield from started(module.serve(str(tmp_path / "bookings.db"), 0, KEY))
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> Server:
+    """A server whose operator allows tools to reach this host."""
+    return serve(tools={"allow": ["127.0.0.1"]})
+
+
+def publish(client: httpx2.Client, file: str, address: str) -> str:
+    """Publish an example with an address of the test. Return the identifier of its tool."""
+    example: dict[str, Any] = json.loads((EXAMPLES / file).read_text("utf-8"))
+    path = "/" + example["definition"]["url"].split("/", 3)[3]
+    example["definition"]["url"] = address + path
+    body = samples.tool(example["name"], description=example["description"])
+    tool_id = str(client.post("/tool/", json=body).raise_for_status().json()["id"])
+    if "authorization" in example["definition"]:
+        key = {"name": "CALENDAR_KEY", "value": KEY, "is_secret": True}
+        client.post(f"/tool/{tool_id}/envvar", json={"inserts": [key]}).raise_for_status()
+    version = {"definition": example["definition"], "input_schema": example["input_schema"], "bump_type": "major"}
+    client.post(f"/tool/{tool_id}/version/http", json=version).raise_for_status()
+    return tool_id
+
+
+def call(client: httpx2.Client, tool_id: str, **parameters: Any) -> Any:
+    """Call the first version of a tool. Return its output, or its failure."""
+    body = {"inputs": [samples.tool_input(parameters)]}
+    answer = client.post(f"/tool/{tool_id}/version/1.0.0/invoke", json=body).raise_for_status()
+    (result,) = answer.json()["invocation_results"]
+    return json.loads(result["output"]) if result["succeeded"] else result
+
+
+def test_the_weather_is_asked_for_a_place(server: Server, weather: str) -> None:
+    tool_id = publish(server.as_admin, "weather/weather.json", weather)
+
+    asked = call(server.as_admin, tool_id, latitude=52.5, longitude=13.4)["asked"]
+
+    assert asked.startswith("/v1/forecast?latitude=52.5&longitude=13.4&current=temperature_2m")
+
+
+def test_an_appointment_is_booked_once(server: Server, calendar: str) -> None:
+    admin = server.as_admin
+    free = publish(admin, "booking/free_slots.json", calendar)
+    book = publish(admin, "booking/book_slot.json", calendar)
+    wish = {"day": "2026-12-24", "time": "09:30", "name": "Ada"}
+
+    before = call(admin, free, day="2026-12-24")["free"]
+    booked = call(admin, book, **wish)
+    again = call(admin, book, **{**wish, "name": "Bea"})
+    after = call(admin, free, day="2026-12-24")["free"]
+
+    assert booked == {"booked": wish}
+    assert (again["succeeded"], "not free" in again["exception_message"]) == (False, True)
+    assert set(before) - set(after) == {"09:30"}
+
+
+def test_an_address_that_the_operator_has_not_listed_is_not_reached(tertulia: Server, calendar: str) -> None:
+    tool_id = publish(tertulia.as_admin, "booking/free_slots.json", calendar)
+
+    refused = call(tertulia.as_admin, tool_id, day="2026-12-24")
+
+    assert refused["succeeded"] is False
+    assert "not a public address" in refused["exception_message"]
