@@ -7,7 +7,7 @@ from tertulia.api import admin, behavior, docs, health, memory, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, context_graph, organization
-from tertulia.api.tool import call, invocation, tool, version
+from tertulia.api.tool import call, invocation, offer, tool, version
 
 ROUTERS: tuple[APIRouter, ...] = (
     turns.router,
@@ -28,6 +28,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     behavior.router,
     call.router,
     invocation.router,
+    offer.router,
     tool.router,
     version.router,
     admin.router,

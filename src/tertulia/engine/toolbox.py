@@ -106,20 +106,27 @@ class Tools:
         if isinstance(sandbox, Preparing):
             await sandbox.prepare(digest)
 
+    async def offers(self, organization: str, place: McpPlace, environment: Mapping[str, str]) -> Sequence[OfferedTool]:
+        """Ask an MCP server for its tools. Return them.
+
+        Raises:
+            BadTool: the server cannot be reached, or does not list any.
+        """
+        runner = self._runners.get("mcp")
+        if not isinstance(runner, Offering):
+            raise BadTool("This server does not reach MCP servers.")
+        try:
+            return await runner.offer(organization, place, environment)
+        except (CallFailed, OSError) as error:  # an address that is refused, or does not answer
+            raise BadTool(f"The MCP server does not list its tools: {error}") from error
+
     async def offered(self, organization: str, wanted: McpTool, environment: Mapping[str, str]) -> OfferedTool:
         """Ask an MCP server for a tool of its own. Return it.
 
         Raises:
             BadTool: the server cannot be reached, or has no such tool.
         """
-        runner = self._runners.get("mcp")
-        if not isinstance(runner, Offering):
-            raise BadTool("This server does not reach MCP servers.")
-        try:
-            offers = await runner.offer(organization, wanted, environment)
-        except (CallFailed, OSError) as error:  # an address that is refused, or does not answer
-            raise BadTool(f"The MCP server does not list its tools: {error}") from error
-        for offer in offers:
+        for offer in await self.offers(organization, wanted, environment):
             if offer.definition["tool"] == wanted.tool:
                 return offer
         raise BadTool(f"The MCP server has no tool {wanted.tool}.")

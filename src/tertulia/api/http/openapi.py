@@ -90,6 +90,7 @@ _STATUSES: dict[str, tuple[int, ...]] = {
     "publish-tool-archive": (400, 409),
     "publish-http-tool": (400, 409),
     "publish-mcp-tool": (400, 409),
+    "list-mcp-tools": (400,),
     "deprecate-tool-version": (409,),
     "test-tool": (400,),
     "invoke-tool-version": (400,),
