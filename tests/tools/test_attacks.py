@@ -126,7 +126,7 @@ async def attack(host: Host) -> Aftermath:
             outcomes = dict(zip(names, await asyncio.gather(*in_portions(calls)), strict=True))
             grown = psutil.Process().memory_info().rss - memory
         lives = psutil.Process(int(given["victim"])).status() != psutil.STATUS_ZOMBIE
-        places = [str(data), host.stdlib]
+        places = ["/cache/", host.stdlib]
         return Aftermath(outcomes, grown, sandboxed_processes(), lives, look_at(database), before, places)
 
 

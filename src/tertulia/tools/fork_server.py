@@ -36,6 +36,7 @@ class ForkServer:
         self.served = 0
         self.idle_since = 0.0
         self._ends: dict[int, asyncio.Future[int]] = {}
+        self._hung_up = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._control, self._receive)
 
@@ -64,6 +65,12 @@ class ForkServer:
             async with asyncio.timeout(patience_s):
                 return await asyncio.shield(self._ends[number])
         return None
+
+    async def hung_up(self, patience_s: float) -> None:
+        """Wait until the process has hung up, and has said why if it does, but no longer than that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._hung_up.wait()
 
     async def last_status(self) -> int | None:
         """Wait for the end of the process itself, which has hung up. Return its wait status, None if it lives on."""
@@ -118,6 +125,7 @@ class ForkServer:
     def _hang_up(self) -> None:
         if not self.dead:
             self.dead = True
+            self._hung_up.set()
             self._loop.remove_reader(self._control)
             self._control.close()
         for end in self._ends.values():
@@ -127,8 +135,8 @@ class ForkServer:
     def _receive(self) -> None:
         try:
             message: object = json.loads(self._control.recv(_MOST_BYTES))
-        except BlockingIOError:
-            return
+        except (BlockingIOError, ConnectionResetError):
+            return  # a process that ends with calls unread is told by a reset, and only then by its last message
         except (OSError, ValueError, RecursionError):
             message = None
         if not self._understood(message):

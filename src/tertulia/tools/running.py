@@ -146,7 +146,7 @@ class RunningCall:
     async def _exchange(self) -> ToolOutcome | None:
         """Greet the process, hand the call over, read the answer. Return the outcome, None if nothing has begun."""
         if not await self._greeted():
-            return await self._not_begun()
+            return await why_not_begun(self._server, self._job, self._ms())
         if not self._server.has_loaded and self._job.manifest.limits.processes == 1:
             await asyncio.to_thread(self._refuse_strays)
         self._server.has_loaded = True
@@ -157,16 +157,6 @@ class RunningCall:
             most = self._job.manifest.limits.answer_kb * KILOBYTE
             return answers.of_answer(answer, most, self._hidden(), self._ms())
         return answer
-
-    async def _not_begun(self) -> ToolFailed | None:
-        """Find out why the process has not begun the call. Return None if another process may."""
-        await self._server.status(self._number, _STATUS_S)
-        if self._server.failure is not None:
-            return answers.of_failure(self._server.failure, self._job.hidden, self._ms())
-        if self._server.has_loaded:
-            return None
-        self._server.kill()
-        return answers.of_death(await self._server.last_status(), self._job.manifest.limits.cpu_seconds, self._ms())
 
     async def _answer(self) -> bytes | ToolFailed:
         limits = self._job.manifest.limits
@@ -296,6 +286,17 @@ class RunningCall:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+async def why_not_begun(server: ForkServer, job: Job, duration_ms: int) -> ToolFailed | None:
+    """Find out why a process has not begun a call. Return None if it had loaded the tool: another one may."""
+    await server.hung_up(_STATUS_S)
+    if server.failure is not None:
+        return answers.of_failure(server.failure, job.hidden, duration_ms)
+    server.kill()
+    if server.has_loaded:
+        return None
+    return answers.of_death(await server.last_status(), job.manifest.limits.cpu_seconds, duration_ms)
 
 
 def _request(call: ToolCall) -> bytes:

@@ -14,7 +14,7 @@ from tertulia.tools.host import Host
 from tertulia.tools.network import Connect
 from tertulia.tools.packages import Load, NotPrepared, Packages
 from tertulia.tools.pool import HELPERS, Pool, Version
-from tertulia.tools.running import Job, RunningCall
+from tertulia.tools.running import Job, RunningCall, why_not_begun
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
 
 log = structlog.get_logger()
@@ -107,9 +107,10 @@ class Sandbox:
         try:
             running = RunningCall(server, job)
         except OSError:
-            server.kill()
-            pool.release(server)
-            return None
+            try:
+                return await why_not_begun(server, job, 0)
+            finally:
+                pool.release(server)
         try:
             return await running.run()
         finally:
