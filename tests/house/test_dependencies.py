@@ -14,7 +14,7 @@ from support.pages import ROOT
 from support.source import imports, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-OURS = {"tertulia", "bench", "tests", "support", "durability", "operations", "providers", "tools"}
+OURS = {"tertulia", "bench", "tests", "conftest", "support", "durability", "operations", "providers", "tools"}
 UNSEEN = {
     "basedpyright": "a command",
     "editables": "hatchling's, for an editable install",

@@ -44,7 +44,7 @@ class McpServerToList(BaseModel):
 
 
 class Offer(BaseModel):
-    """What `publish-http-tool` or `publish-mcp-tool` takes, with a name and a description for the tool."""
+    """The body of `publish-http-tool` or `publish-mcp-tool`, with a name and a description for the tool."""
 
     name: str
     description: str
