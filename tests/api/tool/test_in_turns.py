@@ -7,9 +7,8 @@ import httpx2
 
 from support import samples
 from support.server import Server
+from support.tools import Publish, a_tool_name
 from tertulia.tools import scaffold
-
-from .conftest import Publish, a_tool_name
 
 
 def test_a_tool_is_called_in_a_conversation_and_is_on_record(
