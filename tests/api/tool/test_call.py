@@ -14,11 +14,10 @@ from support import samples
 from support.samples import Json
 from support.server import Server
 from support.targets import NOWHERE, make_targets, write
+from support.tools import Publish, an_echo
 from tertulia import clock
 from tertulia.ids import new_id
 from tertulia.storage.tool_invocation import ToolInvocation, insert_invocation
-
-from .conftest import Publish, an_echo
 
 FAILING = """
 def run(arguments, context):

@@ -8,11 +8,10 @@ import pytest
 from support import samples
 from support.server import Server
 from support.targets import write
+from support.tools import Publish, a_tool_name, an_echo, shown
 from tertulia import clock
 from tertulia.ids import new_id
 from tertulia.storage import tool as tools
-
-from .conftest import Publish, a_tool_name, an_echo, shown
 
 INSERT = {"name": "API_KEY", "value": "the-value-itself", "is_secret": True}
 

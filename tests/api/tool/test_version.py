@@ -10,9 +10,8 @@ import pytest
 
 from support import samples
 from support.server import Serve, Server
+from support.tools import ECHO, MANIFEST, Publish, a_tool_name, an_archive, an_echo
 from tertulia.tools import archive as archives
-
-from .conftest import ECHO, MANIFEST, Publish, a_tool_name, an_archive, an_echo
 
 
 def listed(client: httpx2.Client, tool_id: str, **query: Any) -> list[str]:

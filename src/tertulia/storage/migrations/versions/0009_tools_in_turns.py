@@ -1,4 +1,4 @@
-"""What turns keep of tools: results, and calls that wait for the user's yes."""
+"""Results of tools that turns keep, and calls that wait for the user's yes."""
 
 import sqlalchemy as sa
 from alembic import op
