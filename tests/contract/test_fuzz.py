@@ -32,6 +32,8 @@ CREDENTIALS = ("Authorization", "X-ORG-ID", "Sec-WebSocket-Protocol")
 
 TEXT = {"response_format": "text"}
 
+schemathesis.serializer.alias("application/gzip", "application/octet-stream")
+
 
 @pytest.fixture
 def known(tertulia: Server) -> dict[str, str]:
@@ -41,6 +43,7 @@ def known(tertulia: Server) -> dict[str, str]:
     user_id = admin.post("/user/", json=person).json()["user_id"]
     agent_id, graph_id = samples.make_agent(admin), samples.make_graph(admin, samples.short_graph())
     service_id = samples.make_service(admin, agent_id=agent_id)
+    tool = {"name": "fuzzed", "description": "A tool that requests are about.", "tags": {}}
     stream = admin.post("/conversation/", params=TEXT, json={"service_id": tertulia.demo.service_id}).text
     events = [json.loads(line) for line in stream.splitlines()]
     return {
@@ -57,6 +60,7 @@ def known(tertulia: Server) -> dict[str, str]:
         "conversation_id": events[0]["conversation_id"],
         "interaction_id": events[-1]["interaction_id"],
         "message_id": events[-1]["message_id"],
+        "tool_id": admin.post("/tool/", json=tool).json()["id"],
     }
 
 
