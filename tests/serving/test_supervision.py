@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,6 +29,7 @@ class Supervised:
     """A parent and its workers, in a folder that says which starts go wrong."""
 
     folder: Path
+    temporary: Path
     process: "subprocess.Popen[str]"
     url: str
 
@@ -61,22 +64,22 @@ Supervise = Callable[..., Supervised]
 def supervise(tmp_path: Path) -> Iterator[Supervise]:
     """Starts a parent with workers; keywords are how many starts go wrong, and how."""
     running: list[Supervised] = []
+    temporary = Path(tempfile.mkdtemp())  # `tmp_path` is too long for the name of a socket
 
-    def make(workers: int, start_s: float = 600, **wrong: int) -> Supervised:
+    def make(workers: int, start_s: float = 600, temporary: Path = temporary, **wrong: int) -> Supervised:
         for what, times in wrong.items():
             for number in range(times):
                 (tmp_path / f"{what}-{number}").touch()
-        (tmp_path / "tmp").mkdir(exist_ok=True)
         with (tmp_path / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "support.supervised", str(tmp_path), str(workers), str(start_s)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, VARIABLE: str(tmp_path), "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path / "tmp")},
+                env={**os.environ, VARIABLE: str(tmp_path), "PYTHONPATH": str(TESTS), "TMPDIR": str(temporary)},
             )
         assert process.stdout is not None
-        running.append(Supervised(tmp_path, process, process.stdout.readline().strip()))
+        running.append(Supervised(tmp_path, temporary, process, process.stdout.readline().strip()))
         return running[-1]
 
     yield make
@@ -88,6 +91,7 @@ def supervise(tmp_path: Path) -> Iterator[Supervise]:
         each.process.wait()
         assert each.process.stdout is not None
         each.process.stdout.close()
+    shutil.rmtree(temporary)
 
 
 def test_a_worker_that_is_killed_before_it_answers_ends_nobody(supervise: Supervise) -> None:
@@ -161,6 +165,13 @@ def test_workers_are_replaced_if_the_process_that_forks_them_is_killed(supervise
     assert not [pid for pid in first if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
+def test_the_parent_ends_if_no_worker_can_be_forked(supervise: Supervise, tmp_path: Path) -> None:
+    (tmp_path / ("long" * 30)).mkdir()
+    served = supervise(2, temporary=tmp_path / ("long" * 30))
+    assert served.process.wait(PATIENCE_S) == 1
+    assert "path too long" in (tmp_path / "log").read_text()
+
+
 def test_the_parent_ends_if_no_worker_can_start(supervise: Supervise, tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     served = supervise(2)
@@ -170,7 +181,7 @@ def test_the_parent_ends_if_no_worker_can_start(supervise: Supervise, tmp_path: 
 
 def test_the_folders_of_metrics_of_the_dead_go_and_those_of_the_living_stay(supervise: Supervise) -> None:
     def folders() -> set[Path]:
-        return set((served.folder / "tmp").glob("tertulia-metrics-*"))
+        return set(served.temporary.glob("tertulia-metrics-*"))
 
     served = supervise(1)
     until(served.answering)

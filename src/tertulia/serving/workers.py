@@ -57,8 +57,6 @@ class _Worker:
         return not self.is_ready and (self.was_late or self.process.exitcode not in _KILLED)
 
 
-_AGAIN_S = 0.1
-"""The pause after a start for which there was no process, or no memory."""
 _KILLED = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 _UNKNOWN = 255
 """The status of a worker that nobody reports: the process that forked it was killed, and it may still serve."""
@@ -134,9 +132,10 @@ class Workers:
         try:
             if not self._told and not self._failed:
                 self._running.append(self._make())
-        except (OSError, EOFError) as error:  # the process that forks is going, or there is no room for another one
-            _log.warning("worker cannot be started yet", reason=type(error).__name__)
-            self._due = sorted([*self._due, time.monotonic() + _AGAIN_S])
+        except (OSError, EOFError) as error:  # the process that forks is going, or cannot begin
+            _log.warning("worker cannot be started", reason=str(error) or type(error).__name__)
+            self._failed_starts += 1
+            self._start_again(self._pause())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
@@ -191,12 +190,19 @@ class Workers:
             return
         _log.warning("worker died, another one starts", worker=pid, status=status, answered=worker.is_ready)
         self._failed_starts += worker.failed
+        self._start_again(0.0 if worker.is_ready else self._pause())
+
+    def _pause(self) -> float:
+        """Return the pause before a start after others that failed, in seconds."""
+        return min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failed_starts, 10))
+
+    def _start_again(self, pause_s: float) -> None:
+        """Have another worker started after a pause, unless starts fail while no worker answers: then all end."""
         if self._failed_starts >= FAILED_STARTS and not any(other.is_ready for other in self._running):
             self._failed = True
             self._stop()
             return
-        pause = 0.0 if worker.is_ready else min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failed_starts, 10))
-        self._due = sorted([*self._due, time.monotonic() + pause])
+        self._due = sorted([*self._due, time.monotonic() + pause_s])
 
     @staticmethod
     def _kill(worker: _Worker) -> None:
