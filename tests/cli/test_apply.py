@@ -347,6 +347,16 @@ def test_a_server_that_knows_less_is_told_as_one(command: Command, folder: Path)
     assert done.stderr == f"tertulia: {url} does not answer as this command expects: is it older?\n"
 
 
+@pytest.mark.parametrize(
+    "answer", [{}, {"services": 3}, {"services": [], "has_more": True, "continuation_token": 0}], ids=repr
+)
+def test_a_list_of_another_form_or_without_an_end_is_told_in_one_line(command: Command, answer: dict[str, Any]) -> None:
+    with answering({**SIGNED_IN, **answer}) as url:
+        done = command("services", **KEY, AMIGO_BASE_URL=url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"tertulia: {url} does not answer as this command expects: is it older?\n"
+
+
 def test_a_user_who_may_not_is_told_so(
     command: Command, folder: Path, shared: Path, server: Process, installation: tuple[Path, dict[str, str]]
 ) -> None:
