@@ -210,14 +210,13 @@ def test_the_loser_of_two_people_is_told_so_and_loses_nothing(
 
 
 def test_a_place_that_only_the_server_refuses_is_told_with_its_line(run: Run, folder: Path) -> None:
-    edit(
-        folder / "behaviors" / "lost-and-found.yaml",
-        "actions:\n",
-        "actions:\n  - {type: change-tool-candidates, tool_call_specs: []}\n",
-    )
+    (folder / "graphs").mkdir()
+    shutil.copy(folder / "graph.yaml", folder / "graphs" / "other.yaml")
+    edit(folder / "graph.yaml", "next_state: tour\n", "next_state: [other.nowhere, farewell]\n")
+    edit(folder / "graph.yaml", "states:\n", "references: {other: graphs/other.yaml}\nstates:\n")
     status, _, told = run("apply", folder, "--yes")
     assert status == 1
-    assert "behaviors/lost-and-found.yaml:" in told
+    assert re.search(r"/graph.yaml:\d+:\d+: The server says: The graph other has no state nowhere", told)
     assert "Traceback" not in told
 
 
