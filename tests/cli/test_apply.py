@@ -210,14 +210,13 @@ def test_the_loser_of_two_people_is_told_so_and_loses_nothing(
 
 
 def test_a_place_that_only_the_server_refuses_is_told_with_its_line(run: Run, folder: Path) -> None:
-    edit(
-        folder / "behaviors" / "lost-and-found.yaml",
-        "actions:\n",
-        "actions:\n  - {type: change-tool-candidates, tool_call_specs: []}\n",
-    )
+    (folder / "graphs").mkdir()
+    shutil.copy(folder / "graph.yaml", folder / "graphs" / "other.yaml")
+    edit(folder / "graph.yaml", "next_state: tour\n", "next_state: [other.nowhere, farewell]\n")
+    edit(folder / "graph.yaml", "states:\n", "references: {other: graphs/other.yaml}\nstates:\n")
     status, _, told = run("apply", folder, "--yes")
     assert status == 1
-    assert "behaviors/lost-and-found.yaml:" in told
+    assert re.search(r"/graph.yaml:\d+:\d+: The server says: The graph other has no state nowhere", told)
     assert "Traceback" not in told
 
 
@@ -343,6 +342,16 @@ def test_names_steer_no_terminal_and_no_markup(run: Run, folder: Path) -> None:
 def test_a_server_that_knows_less_is_told_as_one(command: Command, folder: Path) -> None:
     with answering({**SIGNED_IN, "services": [{}]}) as url:
         done = command("apply", folder, "--plan", **KEY, AMIGO_BASE_URL=url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"tertulia: {url} does not answer as this command expects: is it older?\n"
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"services": 3}, {"services": [], "has_more": True, "continuation_token": 0}], ids=repr
+)
+def test_a_list_of_another_form_or_without_an_end_is_told_in_one_line(command: Command, answer: dict[str, Any]) -> None:
+    with answering({**SIGNED_IN, **answer}) as url:
+        done = command("services", **KEY, AMIGO_BASE_URL=url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"tertulia: {url} does not answer as this command expects: is it older?\n"
 

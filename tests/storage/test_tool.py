@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia.auth import roles
@@ -13,7 +14,7 @@ from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.toolbox import Tools
 from tertulia.errors import ToolMissing
 from tertulia.ids import new_id
-from tertulia.storage import organization, user
+from tertulia.storage import organization, tool_invocation, user
 from tertulia.storage import tool as tools
 from tertulia.storage import tool_version as tool_versions
 from tertulia.storage.conversation import UserProfile
@@ -188,6 +189,27 @@ async def test_a_call_is_given_what_there_is_at_its_moment_and_is_on_record(data
         "state_transition_index": 4,
         "tool_call_round_index": 2,
     }
+
+
+async def test_a_search_reads_the_texts_of_all_calls_the_newest_first(
+    database: Database, org: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_invocation, "_PORTION", 2)
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    runner = Runner()
+    box = Tools({"code": runner}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+    for number in range(5):
+        runner.outcome = ToolSucceeded(f"output {number}", 7)
+        await box.call(found, {}, PLACE, f"key {number}")
+
+    fields, narrow = ["invocation_status.output"], tool_invocation.ToolInvocationFilter()
+    walked = await database.read(
+        lambda connection: list(tool_invocation.walk_texts(connection, org, sa.true(), narrow, fields))
+    )
+
+    assert [text for _, text in walked] == [f"output {number}" for number in reversed(range(5))]
 
 
 async def test_a_call_that_is_stopped_is_on_record(database: Database, org: str) -> None:

@@ -1,7 +1,6 @@
 """A tool's manifest says what it wants; a wrong one is refused in one line that names the field."""
 
 import json
-from string import ascii_uppercase
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ JSON = st.recursive(
 )
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 HOSTS = st.builds(HostPort, st.lists(LABELS, min_size=1, max_size=4).map(".".join), st.integers(1, 65_535))
-VARIABLES = st.lists(st.text(ascii_uppercase + "_", min_size=1, max_size=20), max_size=6, unique=True)
+VARIABLES = st.lists(st.from_regex(r"[A-Z_][A-Z0-9_]{0,19}", fullmatch=True), max_size=6, unique=True)
 MANIFESTS = st.builds(
     lambda variables, split, **rest: Manifest(plain=tuple(variables[:split]), secret=tuple(variables[split:]), **rest),
     variables=VARIABLES,
@@ -103,6 +102,7 @@ def test_a_schema_stands_in_the_manifest_or_beside_it_and_not_in_both() -> None:
         ({"network": {"hosts": ["a:99999"]}}, "network.hosts[0]"),
         ({"network": {"hosts": [7]}}, "network.hosts[0]"),
         ({"environment": {"plain": ["key"]}}, "environment.plain[0]"),
+        ({"environment": {"plain": ["3KEY"]}}, "environment.plain[0]"),
         ({"environment": {"plain": ["KEY"], "secret": ["KEY"]}}, "environment.secret"),
         ({"input_schema": {"type": "array"}}, "input_schema.type"),
         ({"input_schema": {"type": "object", "default": float("nan")}}, "input_schema"),

@@ -87,7 +87,7 @@ WEATHER: Mapping[str, Any] = {
 def test_operations_become_tools():
     get, post, put = tools_of(WEATHER)
     assert [tool.name for tool in (get, post, put)] == ["get_weather", "get_weather_2", "put_tree"]
-    assert get.description == "Tell the weather."
+    assert (get.description, put.description) == ("Tell the weather.", "PUT /tree")
     assert get.definition == {
         "method": "GET",
         "url": "https://eu.weather.example/v2/cities/{city}",

@@ -103,6 +103,20 @@ async def test_a_failure_names_the_tools_own_lines_alone() -> None:
     assert failed.exception_stack_trace == ("tool.py, line 3, in run", "tool.py, line 5, in inner")
 
 
+async def test_a_failure_tells_no_secret_that_the_tool_was_given() -> None:
+    code = (
+        "def run(input, context):\n    raise ValueError(str(context.environment) + str(context.secret_user_variables))"
+    )
+    toml = '[environment]\nplain = ["REGION"]\nsecret = ["API_KEY"]'
+    archive, program = sandboxes.packed(sandboxes.project(code, toml))
+    call = ToolCall({}, "key", {"REGION": "europe", "API_KEY": "hush-hush"}, {}, {"pin": "4711-0815"})
+
+    async with sandboxes.opened(PLAIN, archive) as sandbox:
+        failed = failure(await sandbox.call(program, call))
+
+    assert failed.exception_message == "{'REGION': 'europe', 'API_KEY': '***'}{'pin': '***'}"
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [

@@ -74,6 +74,27 @@ class ApiError(CommandFailed):
         """Seconds after which the server may say something else; None if it named none."""
 
 
+def pages(url: str, get: Callable[..., Any], path: str, key: str, **query: Any) -> Iterator[Any]:
+    """Read a list page by page. Yield its items.
+
+    Raises:
+        CommandFailed: the pages have another form than the API's, or come to no end.
+    """
+    at = 0
+    while True:
+        page = get(path, **query)
+        try:
+            items, goes_on, following = [*page[key]], page.get("has_more"), page.get("continuation_token")
+            if goes_on and not int(following) > at:
+                raise ValueError("the list does not go on")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CommandFailed(f"{url} does not answer as this command expects: is it older?") from error
+        yield from items
+        if not goes_on:
+            return
+        at = query["continuation_token"] = int(following)
+
+
 class Api:
     """One user's view of one organization. Every method raises CommandFailed: no connection, or a refusal."""
 
@@ -127,15 +148,8 @@ class Api:
                 yield json.loads(line)
 
     def list_services(self) -> list[dict[str, Any]]:
-        """List every service that the user sees, page by page."""
-        services: list[dict[str, Any]] = []
-        query: dict[str, Any] = {"limit": SERVICES_AT_ONCE}
-        while True:
-            page = self.get("/service/", **query)
-            services += page["services"]
-            if not page["has_more"]:
-                return services
-            query["continuation_token"] = page["continuation_token"]
+        """List every service that the user sees. Return them."""
+        return list(pages(self.url, self.get, "/service/", "services", limit=SERVICES_AT_ONCE))
 
     def finish(self, conversation_id: str) -> None:
         self.post(f"/conversation/{conversation_id}/finish/")

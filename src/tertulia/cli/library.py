@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from tertulia.cli.client import Api, ApiError
+from tertulia.cli.client import Api, ApiError, pages
 from tertulia.cli.failure import CommandFailed, warn
 from tertulia.engine.graph.context_graph import ContextGraph
 from tertulia.files.bodies import Body, complete_graph
@@ -31,7 +31,6 @@ _GRAPH_FIELDS = (
     "global_boundary_constraints",
 )
 _SERVICE_FIELDS = ("name", "description", "is_active", "keyterms", "result_schema")
-_MOST_PAGES = 1000
 _TRIES = 5
 _LONGEST_WAIT_S = 70
 _TOO_MANY = 429
@@ -145,13 +144,7 @@ class Library:
         return found[0] if found else None
 
     def _pages(self, path: str, key: str, limit: int) -> Iterator[Body]:
-        query: dict[str, Any] = {"limit": limit}
-        for _page in range(_MOST_PAGES):
-            page = self.get(path, **query)
-            yield from page[key]
-            if not page.get("has_more"):
-                return
-            query["continuation_token"] = page["continuation_token"]
+        return pages(self._api.url, self.get, path, key, limit=limit)
 
     def get(self, path: str, **query: Any) -> Any:
         """Fetch a resource, patiently. Return what it says."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from tertulia.cli.client import Api
+from tertulia.cli.client import Api, pages
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.settings import Settings
 from tertulia.tools import archive, scaffold
@@ -202,13 +202,6 @@ def _next(api: Api, name: str, description: str, bump: str | None) -> tuple[str,
 
 
 def _find(api: Api, name: str) -> dict[str, Any] | None:
-    """Look for the tool of a name, page by page. Return it, or None."""
-    query: dict[str, Any] = {"deprecated": False, "limit": 20, "sort_by": "+name"}
-    while True:
-        page = api.get("/tool/", **query)
-        for tool in page["tools"]:
-            if tool["name"] == name:
-                return tool
-        if not page["has_more"]:
-            return None
-        query["continuation_token"] = page["continuation_token"]
+    """Look for the tool of a name. Return it, or None."""
+    tools = pages(api.url, api.get, "/tool/", "tools", deprecated=False, limit=20, sort_by="+name")
+    return next((tool for tool in tools if tool["name"] == name), None)

@@ -21,6 +21,9 @@ MOST_FOUND = 50
 MOST_SEARCHED = 10_000
 """Calls that a search looks at, the newest."""
 
+_PORTION = 100
+"""Calls whose texts a search reads at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolInvocation:
@@ -126,15 +129,18 @@ def walk_texts(
     """Walk over the calls that a search looks at, the newest first. Yield the id of each, and its text of `fields`."""
     this = tool_invocations.c
     query = (
-        sa.select(this.id, *(SEARCHABLE[field] for field in fields))
+        sa.select(this.id)
         .join(users, users.c.id == this.user_id)
         .where(*_narrowed(org_id, narrow), visible)
         .order_by(this.created_at.desc(), this.id.desc())
         .limit(MOST_SEARCHED)
     )
-    with connection.execution_options(yield_per=100).execute(query) as rows:
-        for row in rows:
-            yield row[0], "\n".join(map(_text, row[1:]))
+    ids = connection.execute(query).scalars().all()
+    for start in range(0, len(ids), _PORTION):
+        portion = ids[start : start + _PORTION]
+        texts = sa.select(this.id, *(SEARCHABLE[field] for field in fields)).where(among(this.id, portion))
+        found = {row[0]: "\n".join(map(_text, row[1:])) for row in connection.execute(texts)}
+        yield from ((each, found[each]) for each in portion if each in found)
 
 
 def _text(value: str | Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The arguments of a call, judged by the JSON schema of its tool."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -13,6 +14,9 @@ MOST_SCHEMA_BYTES = 65_536
 LONGEST_PROBLEM = 300
 """Characters of a problem in words."""
 
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The character NUL as JSON writes it; no database takes it."""
+
 
 def problem_of_schema(schema: Mapping[str, Any]) -> str | None:
     """Look for a reason for which a schema cannot judge arguments. Return it in words, or None.
@@ -21,7 +25,12 @@ def problem_of_schema(schema: Mapping[str, Any]) -> str | None:
     """
     if schema.get("type") != "object":
         return 'This must be the JSON schema of an object: {"type": "object", "properties": {...}}.'
-    encoded = msgspec.json.encode(schema)
+    try:
+        encoded = msgspec.json.encode(schema)
+    except (ValueError, RecursionError):  # halves of surrogate pairs, say
+        return "A schema has values of JSON alone, and is not nested too deeply."
+    if _NUL.search(encoded):
+        return "The character NUL is not allowed in a schema."
     if len(encoded) > MOST_SCHEMA_BYTES:
         return f"An input schema has at most {MOST_SCHEMA_BYTES} bytes as JSON."
     try:

@@ -52,7 +52,7 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
 """The least and the greatest value of each limit."""
 
 _NAME = re.compile(r"[a-z0-9_]+")
-_VARIABLE = re.compile(r"[A-Z_]+")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _ENTRY = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
 _HOST = re.compile(r"((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?::(\d{1,5}))?")
 _KEYS = ("name", "description", "entry", "confirm", "limits", "network", "environment", "input_schema")
@@ -167,7 +167,8 @@ def _wrong(place: str, text: str) -> BadTool:
 
 
 def _shown(value: object) -> str:
-    return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+    told = repr(value) if isinstance(value, str) else json.dumps(value, default=str, skipkeys=True)
+    return told if len(told) <= 60 else f"{told[:57]}..."
 
 
 def _first_line(error: Exception) -> str:
@@ -262,7 +263,9 @@ def _variables(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for number, item in enumerate(_items(table, place, MOST_VARIABLES)):
         if not isinstance(item, str) or not _VARIABLE.fullmatch(item) or len(item) > LONGEST_NAME:
-            raise _wrong(f"{place}[{number}]", f"must be capital letters and _; it is {_shown(item)}")
+            raise _wrong(
+                f"{place}[{number}]", f"must be capital letters, digits and _, a digit not first; it is {_shown(item)}"
+            )
         names[item] = None
     return tuple(names)
 

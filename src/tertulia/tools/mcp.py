@@ -89,7 +89,13 @@ class McpTools:
         at = place.model_dump(mode="json", exclude_defaults=True, exclude={"tool"})
         names = named_apart([tool.name for tool in tools])
         return [
-            OfferedTool(name, (tool.description or "")[:4000], "mcp", {**at, "tool": tool.name}, tool.input_schema)
+            OfferedTool(
+                name,
+                ((tool.description or "").strip() or tool.name)[:4000],
+                "mcp",
+                {**at, "tool": tool.name},
+                tool.input_schema,
+            )
             for name, tool in zip(names, tools, strict=True)
             if len(json_of(tool.input_schema)) <= MOST_SCHEMA_CHARS
         ]

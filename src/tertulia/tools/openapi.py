@@ -90,6 +90,7 @@ def _tool(document: Document, name: str, found: Operation, base_url: str | None)
         message = text_of(error.errors(include_url=False, include_input=False)[0])
         raise DocumentWrong(place, f"This operation cannot be a tool: {message}") from None
     told = " ".join(filter(None, [_string(operation, "summary"), _string(operation, "description")]))
+    told = told.strip() or f"{method.upper()} {path}"  # a tool cannot be made without a description
     return OfferedTool(name, told[:_LONGEST_DESCRIPTION], "http", definition, arguments.schema)
 
 

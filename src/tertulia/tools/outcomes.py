@@ -1,7 +1,8 @@
-"""The outcomes of calls of tools that run elsewhere: output, failures in plain words, and no secrets in either."""
+"""The outcomes of calls: of tools that run elsewhere, output and failures without secrets; of code, failures."""
 
 import time
 from collections.abc import Awaitable, Iterable
+from dataclasses import replace
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -30,7 +31,7 @@ class CallFailed(Exception):
 async def outcome_of(work: Awaitable[str], secrets: Iterable[str] = ()) -> ToolOutcome:
     """Wait for the output of a call. Return the outcome, whatever was raised, without the secrets."""
     began = time.monotonic()
-    hidden = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    hidden = _hidden(secrets)
     try:
         output = await work
     except CallFailed as failure:
@@ -43,6 +44,23 @@ async def outcome_of(work: Awaitable[str], secrets: Iterable[str] = ()) -> ToolO
     else:
         return ToolSucceeded(_without(output, hidden), _since(began))
     return ToolFailed(kind, _without(text, hidden)[:_LONGEST_MESSAGE], (), _since(began))
+
+
+def without_secrets(outcome: ToolOutcome, secrets: Iterable[str]) -> ToolOutcome:
+    """Leave secrets out of a failure, which a tool in code has not written by its own hand. Return the outcome."""
+    if isinstance(outcome, ToolSucceeded):
+        return outcome
+    hidden = _hidden(secrets)
+    return replace(
+        outcome,
+        exception_message=_without(outcome.exception_message, hidden),
+        exception_stack_trace=tuple(_without(line, hidden) for line in outcome.exception_stack_trace),
+    )
+
+
+def _hidden(secrets: Iterable[str]) -> list[str]:
+    """Choose the secrets that are long enough to be known again. Return them, the longest first."""
+    return sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
 def _without(text: str, hidden: Iterable[str]) -> str:

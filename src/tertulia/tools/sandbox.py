@@ -11,7 +11,9 @@ from tertulia.tools import host as hosts
 from tertulia.tools import manifest as manifests
 from tertulia.tools.fork_server import ForkServer
 from tertulia.tools.host import Host
+from tertulia.tools.manifest import Manifest
 from tertulia.tools.network import Connect
+from tertulia.tools.outcomes import without_secrets
 from tertulia.tools.packages import Load, NotPrepared, Packages
 from tertulia.tools.pool import HELPERS, Pool, Version
 from tertulia.tools.running import Job, RunningCall, why_not_begun
@@ -100,7 +102,7 @@ class Sandbox:
             hidden = [str(server.folder), *folders, host.stdlib, host.prefix, host.server]
             ended = await self._run(pool, server, Job(manifest, call, self._connect, hidden, helpers))
             if ended is not None:
-                return ended
+                return without_secrets(ended, _secrets(manifest, call))
         return _died()
 
     async def _run(self, pool: Pool, server: ForkServer, job: Job) -> ToolOutcome | None:
@@ -134,6 +136,12 @@ async def _end(pool: Pool, server: ForkServer, running: RunningCall) -> None:
         await running.end()
     finally:
         pool.release(server)
+
+
+def _secrets(manifest: Manifest, call: ToolCall) -> list[str]:
+    """List the secrets that a call is given. Return their values."""
+    own = [call.environment[name] for name in manifest.secret if name in call.environment]
+    return [*own, *call.secret_user_variables.values()]
 
 
 def _died() -> ToolFailed:

@@ -100,6 +100,12 @@ BAD: dict[str, bytes] = {
     "a schema that is elsewhere": an_archive(
         {"tool.toml": 'name = "x"\n[input_schema]\ntype = "object"\n"$ref" = "http://127.0.0.1:1/"', "tool.py": ECHO}
     ),
+    "a schema with NUL": an_archive(
+        {"tool.toml": 'name = "x"\n[input_schema]\ntype = "object"\ntitle = "a\\u0000b"', "tool.py": ECHO}
+    ),
+    "a schema with half a character": an_archive(
+        {"tool.toml": 'name = "x"', "input_schema.json": '{"type": "object", "title": "\\ud800"}', "tool.py": ECHO}
+    ),
     "a path that leads out": an_archive({"../tool.toml": "", "tool.py": ECHO}),
     "a lock without hashes": an_archive(
         {"tool.toml": MANIFEST.format(plain=[], secret=[]), "tool.py": ECHO, "requirements.lock": "requests==2.0"}

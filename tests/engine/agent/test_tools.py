@@ -595,6 +595,7 @@ def waiting(**fields: Any) -> PendingCall:
         ("Yes please, go ahead!", "user-message", True),
         ("Yes, but on Tuesday.", "user-message", False),
         ("Yes, at 10", "user-message", False),
+        ("Yes?", "user-message", False),
         ("No.", "user-message", False),
         ("What does it cost?", "user-message", False),
         ("Yes.", "external-event", False),

@@ -2,6 +2,15 @@
 
 const BASE = "/ui";
 
+/** A path in words; one that is not UTF-8 stays as it is, and leads nowhere. */
+function decoded(path: string): string {
+  try {
+    return decodeURI(path);
+  } catch {
+    return path;
+  }
+}
+
 class Router {
   path = $state("/");
   query = $state(new URLSearchParams());
@@ -13,7 +22,7 @@ class Router {
   }
 
   #read(): void {
-    this.path = decodeURI(location.pathname.slice(BASE.length)) || "/";
+    this.path = decoded(location.pathname.slice(BASE.length)) || "/";
     this.query = new URLSearchParams(location.search);
   }
 

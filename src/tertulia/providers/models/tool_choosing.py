@@ -47,9 +47,9 @@ _BESIDE_YES = frozenset(
 
 
 def is_yes(said: str) -> bool:
-    """Judge a message. Return True if it says yes, and nothing else."""
+    """Judge a message. Return True if it says yes, and nothing else, and does not ask."""
     words = set(re.findall(r"\w+", said.lower()))
-    return bool(words & _YES) and words <= _YES | _BESIDE_YES
+    return bool(words & _YES) and words <= _YES | _BESIDE_YES and "?" not in said
 
 
 def results(question: str) -> str:
