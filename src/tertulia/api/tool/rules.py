@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
@@ -12,7 +11,7 @@ from tertulia.storage import tool as tools
 from tertulia.storage import tool_version as tool_versions
 from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import Numbers, VersionBody
-from tertulia.tools import archive, lock, scaffold
+from tertulia.tools import archive, fingerprint, lock, scaffold
 from tertulia.tools.arguments import problem_of_schema
 from tertulia.tools.definitions import HttpOperation, McpTool
 from tertulia.tools.manifest import FILE
@@ -61,7 +60,7 @@ def body_of(project: Project) -> VersionBody:
         input_schema=manifest.input_schema,
         required_envvars=manifest.plain,
         required_secret_envvars=manifest.secret,
-        commit_hash=project.commit or archive.digest(snapshot),
+        commit_hash=project.commit or fingerprint.of_project(project.files),
         scaffold_hash=scaffold.DIGEST,
         project_directory=project.directory,
         snapshot=snapshot,
@@ -119,13 +118,12 @@ def split_variables(connection: Connection, tool: Tool, names: Sequence[str]) ->
 def remote_body(kind: ToolKind, definition: BaseModel, schema: Mapping[str, Any], names: Names) -> VersionBody:
     """Make the content of a version without code. Return it."""
     content = definition.model_dump(mode="json", by_alias=True)
-    encoded = msgspec.json.encode([kind, content, schema], order="deterministic")
     return VersionBody(
         kind=kind,
         definition=content,
         input_schema=schema,
         required_envvars=names[0],
         required_secret_envvars=names[1],
-        commit_hash=archive.digest(encoded),
+        commit_hash=fingerprint.of_remote(kind, content, schema),
         scaffold_hash=scaffold.DIGEST,
     )
