@@ -99,6 +99,7 @@ def compare(admin: httpx2.Client, conversation_id: str, step: Step, events: list
     told = iter(talk.types(events))
     assert [name for name in step.events if name not in told] == [], (step, talk.types(events))
     assert step.behavior in (None, _behavior(admin, insights)), insights
+    assert step.tools == [] or step.tools == _tools(admin, conversation_id, last["interaction_id"])
 
 
 def _behavior(admin: httpx2.Client, insights: Mapping[str, Any]) -> str | None:
@@ -108,6 +109,16 @@ def _behavior(admin: httpx2.Client, insights: Mapping[str, Any]) -> str | None:
         return None
     (found,) = admin.get("/dynamic_behavior_set/", params={"id": chosen[0]}).json()["dynamic_behavior_sets"]
     return str(found["name"]).split(" Sample ")[0].rpartition(": ")[2]
+
+
+def _tools(admin: httpx2.Client, conversation_id: str, interaction_id: str) -> list[str]:
+    """List the tools that were called in a turn. Return their names, as their folders have them."""
+    calls = admin.get("/tool/invocation", params={"conversation_id": conversation_id}).json()["tool_invocations"]
+    made = [
+        call["tool_id"] for call in reversed(calls) if call["invocation_source"]["interaction_id"] == interaction_id
+    ]
+    named = [admin.get("/tool/", params={"id": each}).json()["tools"][0]["name"] for each in made]
+    return [name.rpartition("_")[0] for name in named]
 
 
 def rehearsals(folders: Mapping[str, AgentFolder]) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """`tertulia apply`: bring a server to what a folder holds. A plan first, then new versions."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
@@ -17,6 +19,7 @@ from tertulia.files.folder import GRAPH, AgentFolder, load
 from tertulia.files.plan import OnServer, Plan, ServiceOnServer, Step, change_version, make_plan
 
 MOST_PROBLEMS: Final = 20
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 _CONFLICT: Final = 409
 
 
@@ -78,13 +81,22 @@ def run(console: Console, session: Session, folder: AgentFolder, *, release: boo
     _tell(console, folder, plan, server, release=release)
 
 
-def carry_out(console: Console, library: Library, folder: AgentFolder, plan: Plan, server: OnServer) -> None:
+def carry_out(
+    console: Console,
+    library: Library,
+    folder: AgentFolder,
+    plan: Plan,
+    server: OnServer,
+    variables: Mapping[str, str] = NO_VARIABLES,
+) -> None:
     """Make the changes of a plan, one after another, and print each.
+
+    Tools are given those of the `variables` that they require and do not have yet.
 
     Raises:
         CommandFailed: the server refuses one; those before it are made, and the same command goes on with the others.
     """
-    writer = _Writer(library, folder, plan, server)
+    writer = _Writer(library, folder, plan, server, variables)
     for step in plan.steps:
         try:
             writer.make(step)
@@ -132,12 +144,15 @@ def _refusal(error: ApiError, folder: AgentFolder, step: Step) -> CommandFailed:
 class _Writer:
     """The changes of a plan as requests; what is made is known by its name afterwards."""
 
-    def __init__(self, library: Library, folder: AgentFolder, plan: Plan, server: OnServer) -> None:
+    def __init__(
+        self, library: Library, folder: AgentFolder, plan: Plan, server: OnServer, variables: Mapping[str, str]
+    ) -> None:
         self._library = library
         self._folder = folder
         self._plan = plan
         self._agent = {name: thing.id for name, thing in server.agents.items()}
         self._graphs = {name: thing.id for name, thing in server.graphs.items()}
+        self._variables = variables
         self._tools = {name: tool.id for name, tool in server.tools.items()}
         self._server = server
         known = server.service(folder.service["name"])
@@ -166,6 +181,12 @@ class _Writer:
             tool_id = self._tools[step.name] = str(self._library.send("POST", f"{TOOLS}/", body)["id"])
         if planned is not None and planned.describes:
             self._library.send("POST", f"{TOOLS}/{tool_id}", {"description": tool.description})
+        given = [name for name in planned.missing if name in self._variables] if planned else []
+        if given:
+            inserts = [
+                {"name": name, "value": self._variables[name], "is_secret": tool.variables[name]} for name in given
+            ]
+            self._library.send("POST", f"{TOOLS}/{tool_id}/envvar", {"inserts": inserts})
         if planned is not None and planned.version:
             self._library.publish_tool(tool_id, tool, planned)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tertulia.files.tools import CodeTool, ToolOfFolder
+from tertulia.files.tools import ToolOfFolder
 from tertulia.files.writing import to_yaml
 
 MOST_IN_USE: Final = 3
@@ -75,7 +75,6 @@ def plan_tool(tool: ToolOfFolder, known: ToolOnServer | None) -> ToolPlan | None
     latest = known.latest if known else None
     following = (1, 0, 0) if latest is None else (latest[0], latest[1] + 1, 0)
     full = known is not None and len(known.in_use) >= MOST_IN_USE
-    needed = sorted(tool.variables) if isinstance(tool, CodeTool) else list[str]()
     return ToolPlan(
         before="" if known is None else _shown(known.description, newest),
         after=_shown(tool.description, ToolVersionOnServer(following, tool.fingerprint, tool.input_schema)),
@@ -83,7 +82,9 @@ def plan_tool(tool: ToolOfFolder, known: ToolOnServer | None) -> ToolPlan | None
         bump="major" if latest is None else "minor",
         version=_text(following) if publishes else "",
         retired=_text(known.in_use[0].numbers) if known and publishes and full else "",
-        missing=tuple(name for name in needed if publishes and name not in (known.variables if known else ())),
+        missing=tuple(
+            name for name in sorted(tool.variables) if publishes and name not in (known.variables if known else ())
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from tertulia.errors import BadTool
 from tertulia.files.document import Document, Problem, WrongFile, read
 from tertulia.tools import archive, fingerprint, lock, manifest
 from tertulia.tools.arguments import problem_of_schema
-from tertulia.tools.definitions import HttpOperation
+from tertulia.tools.definitions import HttpOperation, variables_of
 
 TOOLS: Final = "tools"
 
@@ -35,13 +35,14 @@ class CodeTool:
 
 @dataclass(frozen=True, slots=True)
 class HttpTool:
-    """An operation of an HTTP API."""
+    """An operation of an HTTP API. Its `variables` are taken for secret."""
 
     name: str
     description: str
     file: str
     fingerprint: str
     input_schema: Mapping[str, Any]
+    variables: Mapping[str, bool]
     definition: Mapping[str, Any]
 
 
@@ -130,6 +131,7 @@ def _http(folder: Path, name: str, path: Path) -> HttpTool:
         file=path.relative_to(folder).as_posix(),
         fingerprint=fingerprint.of_remote("http", definition, given.input_schema),
         input_schema=given.input_schema,
+        variables=dict.fromkeys(variables_of(given.definition), True),
         definition=definition,
     )
 

@@ -13,7 +13,6 @@ from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import Numbers, VersionBody
 from tertulia.tools import archive, fingerprint, lock, scaffold
 from tertulia.tools.arguments import problem_of_schema
-from tertulia.tools.definitions import HttpOperation, McpTool
 from tertulia.tools.manifest import FILE
 from tertulia.tools.sources import Project
 from tertulia.tools.values import ToolKind
@@ -81,21 +80,6 @@ def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
     if problem is not None:
         raise ValueError(problem)
     return schema
-
-
-def variables_of(definition: HttpOperation | McpTool) -> list[str]:
-    """Collect the environment variables that a definition names. Return them, each once, sorted."""
-    named: set[str | None] = (
-        {parameter.variable for parameter in definition.parameters}
-        if isinstance(definition, HttpOperation)
-        else set(definition.headers.values())
-    )
-    authorization = definition.authorization
-    if authorization is not None:
-        named.add(authorization.bearer)
-        if authorization.basic is not None:
-            named |= {authorization.basic.user, authorization.basic.password}
-    return sorted(name for name in named if name is not None)
 
 
 Names = tuple[list[str], list[str]]
