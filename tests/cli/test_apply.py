@@ -210,11 +210,7 @@ def test_the_loser_of_two_people_is_told_so_and_loses_nothing(
 
 
 def test_a_place_that_only_the_server_refuses_is_told_with_its_line(run: Run, folder: Path) -> None:
-    edit(
-        folder / "behaviors" / "lost-and-found.yaml",
-        "actions:\n",
-        "actions:\n  - {type: change-tool-candidates, tool_call_specs: []}\n",
-    )
+    edit(folder / "behaviors" / "lost-and-found.yaml", "Say that lost", '"Say \\0 that" #')
     status, _, told = run("apply", folder, "--yes")
     assert status == 1
     assert "behaviors/lost-and-found.yaml:" in told
