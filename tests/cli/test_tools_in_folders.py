@@ -119,13 +119,13 @@ def test_every_wrong_tool_is_told_with_its_file(run: Run, folder: Path) -> None:
     (tools / "broken.json").write_text("{", "utf-8")
     (tools / "rates.json").write_text(json.dumps({**RATES, "definition": {"url": "ftp://x"}}), "utf-8")
     (tools / "price.json").write_text(json.dumps(RATES), "utf-8")
+    (tools / "prices.yaml").write_text("name: prices", "utf-8")
     (tools / "README.md").write_text("What the tools do.", "utf-8")
     status, shown, told = run("apply", folder, "--yes")
     assert (status, shown) == (1, "")
     wrong = {line.removeprefix(f"{folder}/tools/").partition(":")[0] for line in told.splitlines()[1:]}
-    assert wrong == {
-        "empty/tool.toml", "other/tool.toml", "linked/tool.toml", "broken.json", "rates.json", "price.json",
-    }  # fmt: skip
+    projects = {f"{name}/tool.toml" for name in ("empty", "other", "linked")}
+    assert wrong == projects | {"broken.json", "rates.json", "price.json", "prices.yaml"}
 
 
 @pytest.mark.parametrize(

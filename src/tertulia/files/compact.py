@@ -105,8 +105,9 @@ def behavior_value(body: Body, usual_name: str) -> Body:
 
 
 def _use_value(use: Body) -> Body:
-    value = _without(use, SPEC_DEFAULTS)
-    return _without(value, {"tool_name": value["tool"]}) if "tool" in value else value
+    """Shorten the use of a tool. Return it; the tool stands first, and the order of the rest is always the same."""
+    value = _without(use, {**SPEC_DEFAULTS, **({"tool_name": use["tool"]} if "tool" in use else {})})
+    return {name: value[name] for name in sorted(value, key=lambda name: (name not in {"tool", "tool_id"}, name))}
 
 
 def _action_value(action: Body) -> Body:

@@ -71,6 +71,8 @@ def tools_in(folder: Path) -> Iterator[tuple[ToolOfFolder | None, list[Problem]]
         yield None, [Problem(inside, 1, 1, f"This cannot be read as a folder: {error.strerror}.")]
         return
     for path in paths:
+        if path.suffix in {".yaml", ".yml"}:
+            yield None, [Problem(path, 1, 1, "Operations here end in .json: this one would not be read.")]
         if path.name.startswith((".", "__")) or (path.is_file() and path.suffix != ".json"):
             continue
         try:
