@@ -87,6 +87,16 @@ def test_versions_in_files_of_their_own_do(command: Command, tmp_path: Path) -> 
     load(tmp_path / "desk")
 
 
+def test_a_tool_that_is_told_beside_a_graph_is_called_by_its_name(command: Command, tmp_path: Path) -> None:
+    tool = {"id": "5" * 24, "name": "weather", "envvars": [], "secret_envvars": [], "deprecated": False}
+    start = samples.action("start", "end", action_tool_call_specs=[samples.tool_spec("5" * 24)])
+    graph = {**GRAPH, **samples.graph(start, samples.action("end"))}
+    (tmp_path / "all.json").write_text(json.dumps([SERVICE, AGENT, graph, {"tools": [tool]}]), "utf-8")
+    assert command("import", "all.json", "--out", "desk").returncode == 0
+    (state, _end) = read(tmp_path / "desk" / "graph.yaml").value["states"]
+    assert state["action_tool_call_specs"][0]["tool"] == "weather"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

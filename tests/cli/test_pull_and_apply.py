@@ -12,13 +12,15 @@ from rich.console import Console
 from support import samples
 from support.random_graphs import OTHER, ROOT, accepted_pairs
 from support.server import Server
+from support.toolbox import BROKEN, WEATHER
 from tertulia.cli import apply, pull
 from tertulia.cli.client import Session, sign_in
 from tertulia.cli.library import Library
-from tertulia.engine.graph.context_graph import Graphs
+from tertulia.engine.graph.context_graph import ContextGraph, Graphs
 from tertulia.files.compact import graph_value
 from tertulia.files.document import parse
 from tertulia.files.folder import graph_of
+from tertulia.files.tool_uses import change_uses
 from tertulia.files.writing import to_yaml
 
 LETTERS = st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t")
@@ -76,15 +78,14 @@ def test_a_graph_that_is_shortened_is_read_as_the_same(graphs: Graphs) -> None:
         assert graph_of(parse(Path("graph.yaml"), text.encode())).body == body
 
 
-def without_tools(body: samples.Json) -> samples.Json:
-    """Take the uses of tools out of a graph, for the server of the test has none. Return its body."""
-    states = [
-        samples.annotation(state["name"], state["next_state"])
-        if state["type"] == "tool-call"
-        else {name: [] if name.endswith("tool_call_specs") else value for name, value in state.items()}
-        for state in body["states"]
-    ]
-    return {**body, "states": states}
+@pytest.fixture(scope="module")
+def tools(tertulia: Server) -> dict[str, str]:
+    """The identifiers of the tools that random graphs use, by those that the graphs have."""
+    made: dict[str, str] = {}
+    for number, tool_id in enumerate((WEATHER, BROKEN)):
+        body = {"name": f"random_{number}", "description": "A tool of the tests.", "tags": {}}
+        made[tool_id] = tertulia.as_admin.post("/tool/", json=body).raise_for_status().json()["id"]
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +94,24 @@ def session(tertulia: Server) -> Session:
     return sign_in(tertulia.url, demo.organization_id, demo.admin_user_id, demo.api_key_id, demo.api_key)
 
 
+def with_tools(graph: ContextGraph, tools: dict[str, str]) -> ContextGraph:
+    """Have a graph use tools that are on the server. Return it."""
+    body = graph.model_dump(mode="json")
+    return ContextGraph.model_validate(change_uses(body, lambda use: {**use, "tool_id": tools[use["tool_id"]]}))
+
+
+def candidates(tools: dict[str, str]) -> samples.Json:
+    """Describe an action that gives an agent two tools, one by its own name and one by another. Return its body."""
+    by_name = {**samples.tool_spec(tools[WEATHER]), "tool_name": "random_0"}
+    by_another = {**samples.tool_spec(tools[BROKEN]), "tool_name": "another name"}
+    specs = [by_name, by_another]
+    return {"type": "change-tool-candidates", "tool_call_specs": specs, "overrides_existing_tool_call_specs": False}
+
+
 def make(server: Server, graphs: Graphs, fields: dict[str, Any], agent: dict[str, Any], sets: Any) -> str:
     """Make a service over the API. Return its identifier."""
     client = server.as_admin
-    bodies = {key: without_tools(graph.model_dump(mode="json")) for key, graph in graphs.items()}
+    bodies = {key: graph.model_dump(mode="json") for key, graph in graphs.items()}
     other = samples.make_graph(client, bodies[OTHER])
     references = {key: [other, 1] for key in bodies[ROOT]["references"]}
     graph = samples.make_graph(client, {**bodies[ROOT], "references": references})
@@ -123,9 +138,17 @@ def pulled(session: Session, service_id: str, folder: Path) -> list[str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_pull_that_is_applied_changes_nothing(
-    tertulia: Server, session: Session, graphs: Graphs, fields: dict[str, Any], agent: dict[str, Any], sets: Any
+    tertulia: Server,
+    session: Session,
+    tools: dict[str, str],
+    graphs: Graphs,
+    fields: dict[str, Any],
+    agent: dict[str, Any],
+    sets: Any,
 ) -> None:
-    service_id = make(tertulia, graphs, fields, agent, sets)
+    known = {key: with_tools(graph, tools) for key, graph in graphs.items()}
+    called = [{**each, "actions": [candidates(tools)]} for each in sets]
+    service_id = make(tertulia, known, fields, agent, called)
     with tempfile.TemporaryDirectory() as folder:
         assert pulled(session, service_id, Path(folder)) == []
 

@@ -1,5 +1,6 @@
 """Agents of folders on a server: put there, and asked to hold their conversations."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,14 +10,19 @@ from support import samples, talk
 from support.jobs import wait_for
 from support.talk import Event
 from tertulia.files.folder import AgentFolder, GraphFile, Rehearsal, Step
+from tertulia.files.tool_uses import with_ids
+from tertulia.files.tools import CodeTool, ToolOfFolder
+from tertulia.tools import archive
 
+NUMBERS = itertools.count(1)
 ALL_STEPS = {"current_agent_action_type": ".*"}
 
 
 def install(admin: httpx2.Client, folder: AgentFolder) -> str:
     """Make the agent of a folder, its graphs, its behaviours and its service. Return the service's identifier."""
     agent_id = samples.make_agent(admin, **folder.agent)
-    graph_id = _graph(admin, folder, folder.graph)
+    tools = {name: _tool(admin, tool) for name, tool in folder.tools.items()}
+    graph_id = _graph(admin, folder, folder.graph, tools)
     fields: dict[str, Any] = {**folder.service, "name": f"{folder.service['name']} {samples.a_name()}"}
     service_id = samples.make_service(admin, agent_id=agent_id, graph_id=graph_id, **fields)
     for body in folder.behaviors:
@@ -28,9 +34,24 @@ def install(admin: httpx2.Client, folder: AgentFolder) -> str:
     return service_id
 
 
-def _graph(admin: httpx2.Client, folder: AgentFolder, graph: GraphFile) -> str:
-    references = {name: [_graph(admin, folder, folder.graphs[file]), 1] for name, file in graph.references.items()}
-    return samples.make_graph(admin, {**graph.body, "references": {**graph.body["references"], **references}})
+def _tool(admin: httpx2.Client, tool: ToolOfFolder) -> str:
+    """Publish a tool in code, under a name of its own. Return its identifier."""
+    assert isinstance(tool, CodeTool)
+    body = {"name": f"{tool.name}_{next(NUMBERS)}", "description": tool.description, "tags": {}}
+    made = admin.post("/tool/", json=body)
+    assert made.status_code == 201, made.text
+    path = f"/tool/{made.json()['id']}/version/archive"
+    published = admin.post(path, params={"bump_type": "major"}, content=archive.pack(tool.files))
+    assert published.status_code == 201, published.text
+    return str(made.json()["id"])
+
+
+def _graph(admin: httpx2.Client, folder: AgentFolder, graph: GraphFile, tools: Mapping[str, str]) -> str:
+    references = {
+        name: [_graph(admin, folder, folder.graphs[file], tools), 1] for name, file in graph.references.items()
+    }
+    body = with_ids(graph.body, tools)
+    return samples.make_graph(admin, {**body, "references": {**body["references"], **references}})
 
 
 def hold(admin: httpx2.Client, user: httpx2.Client, service_id: str, rehearsal: Rehearsal) -> str:
@@ -78,6 +99,7 @@ def compare(admin: httpx2.Client, conversation_id: str, step: Step, events: list
     told = iter(talk.types(events))
     assert [name for name in step.events if name not in told] == [], (step, talk.types(events))
     assert step.behavior in (None, _behavior(admin, insights)), insights
+    assert step.tools == [] or step.tools == _tools(admin, conversation_id, last["interaction_id"])
 
 
 def _behavior(admin: httpx2.Client, insights: Mapping[str, Any]) -> str | None:
@@ -87,6 +109,16 @@ def _behavior(admin: httpx2.Client, insights: Mapping[str, Any]) -> str | None:
         return None
     (found,) = admin.get("/dynamic_behavior_set/", params={"id": chosen[0]}).json()["dynamic_behavior_sets"]
     return str(found["name"]).split(" Sample ")[0].rpartition(": ")[2]
+
+
+def _tools(admin: httpx2.Client, conversation_id: str, interaction_id: str) -> list[str]:
+    """List the tools that were called in a turn. Return their names, as their folders have them."""
+    calls = admin.get("/tool/invocation", params={"conversation_id": conversation_id}).json()["tool_invocations"]
+    made = [
+        call["tool_id"] for call in reversed(calls) if call["invocation_source"]["interaction_id"] == interaction_id
+    ]
+    named = [admin.get("/tool/", params={"id": each}).json()["tools"][0]["name"] for each in made]
+    return [name.rpartition("_")[0] for name in named]
 
 
 def rehearsals(folders: Mapping[str, AgentFolder]) -> Iterator[tuple[str, str]]:

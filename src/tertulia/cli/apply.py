@@ -1,21 +1,25 @@
 """`tertulia apply`: bring a server to what a folder holds. A plan first, then new versions."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
 
 from tertulia.cli.client import ApiError, Session
 from tertulia.cli.failure import CommandFailed
-from tertulia.cli.library import AGENTS, BEHAVIORS, GRAPHS, SERVICES, Library
+from tertulia.cli.library import AGENTS, BEHAVIORS, GRAPHS, SERVICES, TOOLS, Library
 from tertulia.cli.plans import describe, show_plan
 from tertulia.cli.show import agree, printable
+from tertulia.files import tool_uses
 from tertulia.files.bodies import Body
 from tertulia.files.document import WrongFile
 from tertulia.files.folder import GRAPH, AgentFolder, load
-from tertulia.files.plan import OnServer, Plan, ServiceOnServer, Step, make_plan
+from tertulia.files.plan import OnServer, Plan, ServiceOnServer, Step, change_version, make_plan
 
 MOST_PROBLEMS: Final = 20
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 _CONFLICT: Final = 409
 
 
@@ -45,9 +49,7 @@ def problems_of(wrong: WrongFile) -> CommandFailed:
 
 def plan_of(library: Library, folder: AgentFolder, *, release: bool) -> tuple[Plan, OnServer]:
     """Compare a folder with a server. Return the plan, and what the server has."""
-    graphs = [folder.graph_name(file) for file in (GRAPH, *folder.graphs)]
-    behaviors = [body["name"] for body in folder.behaviors]
-    server = library.on_server(folder.service["name"], [folder.agent_name], graphs, behaviors)
+    server = library.on_server(folder)
     try:
         return make_plan(folder, server, release=release), server
     except WrongFile as wrong:
@@ -79,13 +81,22 @@ def run(console: Console, session: Session, folder: AgentFolder, *, release: boo
     _tell(console, folder, plan, server, release=release)
 
 
-def carry_out(console: Console, library: Library, folder: AgentFolder, plan: Plan, server: OnServer) -> None:
+def carry_out(
+    console: Console,
+    library: Library,
+    folder: AgentFolder,
+    plan: Plan,
+    server: OnServer,
+    variables: Mapping[str, str] = NO_VARIABLES,
+) -> None:
     """Make the changes of a plan, one after another, and print each.
+
+    Tools are given those of the `variables` that they require and do not have yet.
 
     Raises:
         CommandFailed: the server refuses one; those before it are made, and the same command goes on with the others.
     """
-    writer = _Writer(library, folder, plan, server)
+    writer = _Writer(library, folder, plan, server, variables)
     for step in plan.steps:
         try:
             writer.make(step)
@@ -133,18 +144,24 @@ def _refusal(error: ApiError, folder: AgentFolder, step: Step) -> CommandFailed:
 class _Writer:
     """The changes of a plan as requests; what is made is known by its name afterwards."""
 
-    def __init__(self, library: Library, folder: AgentFolder, plan: Plan, server: OnServer) -> None:
+    def __init__(
+        self, library: Library, folder: AgentFolder, plan: Plan, server: OnServer, variables: Mapping[str, str]
+    ) -> None:
         self._library = library
         self._folder = folder
         self._plan = plan
         self._agent = {name: thing.id for name, thing in server.agents.items()}
         self._graphs = {name: thing.id for name, thing in server.graphs.items()}
+        self._variables = variables
+        self._tools = {name: tool.id for name, tool in server.tools.items()}
         self._server = server
         known = server.service(folder.service["name"])
         self._service_id = known.id if known else ""
 
     def make(self, step: Step) -> None:
         match step.kind:
+            case "tool":
+                self._tool(step)
             case "graph":
                 self._graph(step)
             case "agent":
@@ -156,13 +173,30 @@ class _Writer:
             case "release":
                 self._release(step)
 
+    def _tool(self, step: Step) -> None:
+        tool, planned = self._folder.tools[step.name], step.tool
+        tool_id = self._tools.get(step.name)
+        if tool_id is None:
+            body: Body = {"name": tool.name, "description": tool.description, "tags": {}}
+            tool_id = self._tools[step.name] = str(self._library.send("POST", f"{TOOLS}/", body)["id"])
+        if planned is not None and planned.describes:
+            self._library.send("POST", f"{TOOLS}/{tool_id}", {"description": tool.description})
+        given = [name for name in planned.missing if name in self._variables] if planned else []
+        if given:
+            inserts = [
+                {"name": name, "value": self._variables[name], "is_secret": tool.variables[name]} for name in given
+            ]
+            self._library.send("POST", f"{TOOLS}/{tool_id}/envvar", {"inserts": inserts})
+        if planned is not None and planned.version:
+            self._library.publish_tool(tool_id, tool, planned)
+
     def _graph(self, step: Step) -> None:
         graph_id = self._graphs.get(step.name)
         if graph_id is None:
             made = self._library.send("POST", GRAPHS, {"state_machine_name": step.name})
             graph_id = self._graphs[step.name] = str(made["id"])
         references = {key: [self._graphs.get(name, name), version] for key, (name, version) in step.references.items()}
-        body = {**step.body, "references": references}
+        body = {**tool_uses.with_ids(step.body, self._tools), "references": references}
         self._library.send("POST", f"{GRAPHS}/{graph_id}/", body, version=step.version)
 
     def _agent_version(self, step: Step) -> None:
@@ -211,7 +245,8 @@ class _Writer:
     def _behavior(self, step: Step) -> None:
         known = next((each for each in self._server.behaviors if each.id == step.id), None)
         if known is None:
-            body = {**step.body, "applied_to_services": [self._service_id]}
+            named = change_version(step.body, lambda version: tool_uses.with_ids(version, self._tools))
+            body = {**named, "applied_to_services": [self._service_id]}
             self._library.send("POST", f"{BEHAVIORS}/", body)
             return
         services = [each for each in known.services if each != self._service_id]
@@ -220,6 +255,7 @@ class _Writer:
             return
         version = step.body["initial_version"]
         content = {name: version[name] for name in ("conversation_triggers", "actions")}
+        content = tool_uses.with_ids(content, self._tools)
         if step.version != known.version:
             self._library.send("POST", f"{BEHAVIORS}/{known.id}/version/", content, version=step.version)
         fields = {"tags": step.body["tags"], "is_active": version["is_active"]}

@@ -1,22 +1,30 @@
 """The agents, graphs, behaviours and services of an organization, read over the API."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from tertulia.cli.client import Api, ApiError, pages
 from tertulia.cli.failure import CommandFailed, warn
 from tertulia.engine.graph.context_graph import ContextGraph
+from tertulia.files import tool_uses
 from tertulia.files.bodies import Body, complete_graph
-from tertulia.files.plan import BehaviorOnServer, OnServer, ServiceOnServer, VersionedOnServer
+from tertulia.files.folder import GRAPH, AgentFolder
+from tertulia.files.plan import BehaviorOnServer, OnServer, ServiceOnServer, VersionedOnServer, change_version
+from tertulia.files.tool_plan import ToolOnServer, ToolPlan, ToolVersionOnServer
+from tertulia.files.tools import CodeTool, ToolOfFolder
+from tertulia.tools import archive
 
 AGENTS: Final = "/organization/agent"
 GRAPHS: Final = "/organization/service_hierarchical_state_machine"
 BEHAVIORS: Final = "/dynamic_behavior_set"
 SERVICES: Final = "/service"
+TOOLS: Final = "/tool"
 
 _AGENT_FIELDS = ("initials", "identity", "background", "behaviors", "communication_patterns", "voice_config")
 _GRAPH_FIELDS = (
@@ -64,21 +72,29 @@ class Library:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def on_server(
-        self, service: str, agents: Sequence[str], graphs: Sequence[str], behaviors: Sequence[str]
-    ) -> OnServer:
+    def on_server(self, folder: AgentFolder) -> OnServer:
         """Read what a folder may change: the service and its behaviours, and all that it names.
 
-        Return it; only these agents and graphs have their bodies.
+        Return it; only the agents and graphs that the folder names have their bodies.
         """
+        wanted = {folder.graph_name(file) for file in (GRAPH, *folder.graphs)}
+        behaviors = [body["name"] for body in folder.behaviors]
         with self.expecting():
             services = list(self.list_services())
-            known = next((each for each in services if each.name == service), None)
+            known = next((each for each in services if each.name == folder.service["name"]), None)
+            tools = {each.name: each for each in self.list_tools(folder.tools)}
+            names = {each.id: each.name for each in tools.values()}
+            agents = [self._agent(each, each["name"] == folder.agent_name) for each in list(self.list_agents())]
+            graphs = [self._graph(each, each["name"] in wanted) for each in list(self.list_graphs())]
             return OnServer(
-                agents=_by_name(self._agent(each, each["name"] in agents) for each in list(self.list_agents())),
-                graphs=_by_name(self._graph(each, each["name"] in graphs) for each in list(self.list_graphs())),
+                agents={each.name: each for each in agents},
+                graphs={each.name: _with_tool_names(each, names) for each in graphs},
                 services=services,
-                behaviors=list(self.list_behaviors(known.id if known else None, behaviors)),
+                behaviors=[
+                    replace(each, body=name_tools(each.body, names))
+                    for each in self.list_behaviors(known.id if known else None, behaviors)
+                ],
+                tools=tools,
             )
 
     @contextmanager
@@ -116,6 +132,39 @@ class Library:
                 if version is not None:
                     yield behavior_of(each, version)
 
+    def list_tools(self, with_versions: Container[str] = ()) -> Iterator[ToolOnServer]:
+        """List the tools that are in use; those of these names know their versions. Yield each."""
+        try:
+            found = list(self._pages(f"{TOOLS}/", "tools", limit=20, deprecated=False))
+        except ApiError as error:
+            if error.http_status not in _UNKNOWN:
+                raise
+            return
+        for each in found:
+            variables = frozenset([*each["envvars"], *each["secret_envvars"]])
+            tool = ToolOnServer(each["id"], each["name"], each["description"], variables)
+            yield self._with_versions(tool) if tool.name in with_versions else tool
+
+    def _with_versions(self, tool: ToolOnServer) -> ToolOnServer:
+        path = f"{TOOLS}/{tool.id}/version"
+        by_number = ["-version.major", "-version.minor", "-version.patch"]
+        latest = [_tool_version(each) for each in self.get(path, limit=1, sort_by=by_number)["tool_versions"]]
+        in_use = [_tool_version(each) for each in self.get(path, deprecated=False)["tool_versions"]]
+        in_use.sort(key=lambda version: version.numbers)
+        return replace(tool, in_use=tuple(in_use), latest=latest[0].numbers if latest else None)
+
+    def publish_tool(self, tool_id: str, tool: ToolOfFolder, planned: ToolPlan) -> None:
+        """Publish a tool of a folder as a version, after another one is taken out of use if need be."""
+        path = f"{TOOLS}/{tool_id}/version"
+        if planned.retired:
+            self.send("DELETE", f"{path}/{quote(f'=={planned.retired}')}", None)
+        if isinstance(tool, CodeTool):
+            packed = archive.pack(tool.files)
+            patiently(lambda: self._api.post_archive(f"{path}/archive", packed, bump_type=planned.bump))
+            return
+        body = {"definition": dict(tool.definition), "input_schema": dict(tool.input_schema)}
+        self.send("POST", f"{path}/http", {**body, "bump_type": planned.bump})
+
     def agent_body(self, agent_id: str, version: int | None = None) -> tuple[int, Body]:
         """Read a version of an agent, the latest if none is named. Return its number and its body."""
         found = self._latest(f"{AGENTS}/{agent_id}/version", "agent_versions", version)
@@ -143,8 +192,8 @@ class Library:
         found = self.get(path, version=wanted)[key]
         return found[0] if found else None
 
-    def _pages(self, path: str, key: str, limit: int) -> Iterator[Body]:
-        return pages(self._api.url, self.get, path, key, limit=limit)
+    def _pages(self, path: str, key: str, limit: int, **narrow: Any) -> Iterator[Body]:
+        return pages(self._api.url, self.get, path, key, limit=limit, **narrow)
 
     def get(self, path: str, **query: Any) -> Any:
         """Fetch a resource, patiently. Return what it says."""
@@ -199,5 +248,15 @@ def _versioned(told: Body, body: Body | None) -> VersionedOnServer:
     return VersionedOnServer(told["id"], told["name"], told["deprecated"], told["latest_version"] or 0, body)
 
 
-def _by_name(things: Iterator[VersionedOnServer]) -> Mapping[str, VersionedOnServer]:
-    return {thing.name: thing for thing in things}
+def name_tools(behavior: Body, names: Mapping[str, str]) -> Body:
+    """Call the tools of a dynamic behaviour set by their names. Return its body."""
+    return change_version(behavior, lambda version: tool_uses.with_names(version, names))
+
+
+def _with_tool_names(graph: VersionedOnServer, names: Mapping[str, str]) -> VersionedOnServer:
+    return graph if graph.body is None else replace(graph, body=tool_uses.with_names(graph.body, names))
+
+
+def _tool_version(told: Body) -> ToolVersionOnServer:
+    numbers = tuple(int(told["version"][part]) for part in ("major", "minor", "patch"))
+    return ToolVersionOnServer((numbers[0], numbers[1], numbers[2]), told["tool_commit_hash"], told["input_schema"])

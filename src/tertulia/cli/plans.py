@@ -37,6 +37,9 @@ def describe(step: Step) -> str:
     match step.kind, step.verb:
         case "release", _:
             return f"version set release of {name}"
+        case "tool", verb:
+            version = f", version {step.tool.version}" if step.tool and step.tool.version else ""
+            return f"{'new ' if verb == 'create' else ''}tool {name}{version}"
         case "behavior", "detach":
             return f"behavior {name}: no longer applied, for it has no file (it stays on the server)"
         case kind, "create":

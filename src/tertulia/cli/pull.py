@@ -9,10 +9,11 @@ from rich.text import Text
 
 from tertulia.cli.client import Session
 from tertulia.cli.failure import CommandFailed
-from tertulia.cli.library import Library
+from tertulia.cli.library import Library, name_tools
 from tertulia.cli.new import write_files, write_schemas
 from tertulia.cli.show import agree, printable
 from tertulia.files import folder as folders
+from tertulia.files import tool_uses
 from tertulia.files.bodies import Body
 from tertulia.files.document import WrongFile, parse, read
 from tertulia.files.plan import ServiceOnServer
@@ -60,14 +61,18 @@ def read_service(library: Library, wanted: str, *, release: bool) -> Pulled:
         service.graph_id, numbers.get("service_hierarchical_state_machine_version_number")
     )
     root = (service.graph_id, number)
+    tools = {tool.id: tool.name for tool in library.list_tools()}
+    closure = _closure(library, root, body, latest)
     return Pulled(
         service=service.body,
         agent_name=agents.get(service.agent_id, service.name),
         agent=library.agent_body(service.agent_id, numbers.get("agent_version_number"))[1],
         graph=root,
-        graphs=_closure(library, root, body, latest),
+        graphs={version: tool_uses.with_names(each, tools) for version, each in closure.items()},
         names={key: str(each["name"]) for key, each in graphs.items()},
-        behaviors=[each.body for each in library.list_behaviors(service.id) if service.id in each.services],
+        behaviors=[
+            name_tools(each.body, tools) for each in library.list_behaviors(service.id) if service.id in each.services
+        ],
     )
 
 

@@ -1,11 +1,12 @@
 """`tertulia test`: hold the conversations of a folder, and compare each turn with what its file says."""
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +17,7 @@ from tertulia.cli.apply import carry_out, plan_of
 from tertulia.cli.client import Api, ApiError, Event, Session, sign_in
 from tertulia.cli.failure import FAILED, CommandFailed
 from tertulia.cli.junit import Case, write_junit
-from tertulia.cli.library import BEHAVIORS, Library, patiently
+from tertulia.cli.library import BEHAVIORS, TOOLS, Library, patiently
 from tertulia.cli.own_server import OwnServer, own_server
 from tertulia.cli.show import indent, printable
 from tertulia.files.document import Problem
@@ -63,7 +64,10 @@ class Wish:
 
 @contextmanager
 def own_stage(folder: AgentFolder, model: str, weights: Path) -> Generator[Stage]:
-    """Start a server for the tests alone, with the agent of a folder. Yield it; each conversation has a new user."""
+    """Start a server for the tests alone, with the agent of a folder. Yield it; each conversation has a new user.
+
+    Variables that the folder's tools require are those of this process.
+    """
     with own_server("tertulia-test-", {**_SCRIPTED, "MODEL": model}, keep=True) as server:
         if weights.is_dir():  # fetched once for all servers
             (server.settings.data / "models").symlink_to(weights.absolute())
@@ -71,7 +75,7 @@ def own_stage(folder: AgentFolder, model: str, weights: Path) -> Generator[Stage
         author = sign_in(server.url, made.organization_id, made.admin_user_id, made.api_key_id, made.api_key)
         library = Library(author.api)
         plan, known = plan_of(library, folder, release=False)
-        carry_out(Console(quiet=True), library, folder, plan, known)
+        carry_out(Console(quiet=True), library, folder, plan, known, os.environ)
         yield stage_of(folder, author, lambda: _visitor(server))
 
 
@@ -167,7 +171,7 @@ class _Holder:
     def run(self) -> None:
         for place, step in self._steps():
             events = self._say(step)
-            outcome = self._outcome(events)
+            outcome = self._outcome(events, step)
             self.words.append((self._agent, outcome.reply))
             self._finished = outcome.finished
             found = list(differences(step, outcome, self._stage.folder.behavior_names))
@@ -212,7 +216,7 @@ class _Holder:
         self._conversation_id = str(events[0]["conversation_id"])
         return events
 
-    def _outcome(self, events: Sequence[Event]) -> Outcome:
+    def _outcome(self, events: Sequence[Event], step: Step) -> Outcome:
         last = events[-1]
         path = f"/conversation/{self._conversation_id}/interaction/{last['interaction_id']}/insights"
         library = Library(self._stage.author.api)
@@ -223,8 +227,15 @@ class _Holder:
             events=[event["action"]["type"] if "action" in event else event["type"] for event in events],
             finished=bool(last["conversation_completed"]),
             behavior=_behavior(library, insights),
-            tools=list(_tools(insights)),
+            tools=self._tools(library, str(last["interaction_id"])) if step.tools else (),
         )
+
+    def _tools(self, library: Library, interaction_id: str) -> Sequence[str]:
+        """Ask which tools were called in a turn. Return their names, in the order of the calls."""
+        names = {tool.id: tool.name for tool in library.list_tools()}
+        calls = library.get(f"{TOOLS}/invocation", conversation_id=self._conversation_id)["tool_invocations"]
+        made = [call for call in calls if call["invocation_source"]["interaction_id"] == interaction_id]
+        return [names.get(call["tool_id"], str(call["tool_id"])) for call in reversed(made)]
 
     def _result(self) -> Mapping[str, Any]:
         """Wait for the result of the conversation. Return it."""
@@ -252,21 +263,6 @@ def _behavior(library: Library, insights: Mapping[str, Any]) -> str | None:
         return None
     found = library.get(f"{BEHAVIORS}/", id=chosen[0])["dynamic_behavior_sets"]
     return str(found[0]["name"]) if found else str(chosen[0])
-
-
-def _tools(insights: Mapping[str, Any]) -> Iterator[str]:
-    """Read which tools were called in a turn. Yield their names, in the order of the steps."""
-    for field, logs in insights.items():
-        if field.endswith("tool_call_logs"):
-            yield from _names_in(logs)
-
-
-def _names_in(logs: Any) -> Iterator[str]:
-    if isinstance(logs, list):
-        for log in cast("list[Any]", logs):
-            yield from _names_in(log)
-    elif isinstance(logs, dict):
-        yield str(cast("Event", logs)["tool_name"])
 
 
 def _service_id(library: Library, folder: AgentFolder) -> str:

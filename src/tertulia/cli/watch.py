@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -21,8 +21,10 @@ from tertulia.cli.plans import describe
 from tertulia.cli.show import printable
 from tertulia.demo.organization import ORGANIZATION
 from tertulia.files.folder import COLLECTIONS, AgentFolder
+from tertulia.files.tools import TOOLS
 from tertulia.serving import serve
 from tertulia.settings import Settings
+from tertulia.tools.archive import LEFT_OUT
 
 PAUSE_S: Final = 0.25
 """Between two looks at the files; what is being written is waited for."""
@@ -62,7 +64,7 @@ def serve_and_watch(console: Console, settings: Settings, folder: Path, model: s
     def ready() -> None:
         session = Session(Api(url, made.organization_id, token), made.admin_user_id)
         visitor = _visitors(settings, url) if settings.model == (models.FALLBACK,) else None
-        watcher = Watcher(console, session, folder, visitor, release=True)
+        watcher = Watcher(console, session, folder, visitor, release=True, variables=os.environ)
         threading.Thread(target=watcher.run, name="watcher", daemon=True).start()
         about = f"(model: {models.describe(settings)})"
         console.print(Text.assemble((f"Tertulia answers on {url} ", "bold green"), (about, "dim")), soft_wrap=True)
@@ -99,15 +101,26 @@ class Watcher:
     """A folder that is watched."""
 
     def __init__(
-        self, console: Console, session: Session, folder: Path, visitors: Visitors | None, *, release: bool
+        self,
+        console: Console,
+        session: Session,
+        folder: Path,
+        visitors: Visitors | None,
+        *,
+        release: bool,
+        variables: Mapping[str, str] = apply.NO_VARIABLES,
     ) -> None:
-        """Watch a folder. With `visitors`, its conversations are held after each change."""
+        """Watch a folder. With `visitors`, its conversations are held after each change.
+
+        Tools are given those of the `variables` that they require.
+        """
         self._console = console
         self._session = session
         self._library = Library(session.api)
         self._folder = folder
         self._visitors = visitors
         self._release = release
+        self._variables = variables
 
     def run(self) -> None:
         """Apply the folder, then every change of it."""
@@ -126,7 +139,7 @@ class Watcher:
         try:
             folder = apply.read_folder(self._folder)
             plan, server = apply.plan_of(self._library, folder, release=self._release)
-            apply.carry_out(Console(quiet=True), self._library, folder, plan, server)
+            apply.carry_out(Console(quiet=True), self._library, folder, plan, server, self._variables)
         except CommandFailed as error:
             self._tell(Text(printable_lines(error.text), "red"))
             return
@@ -171,6 +184,9 @@ def _looks(folder: Path) -> Iterator[tuple[str, int, int]]:
             paths += (folder / collection).iterdir()
         except OSError:
             continue
+    for place, folders, names in os.walk(folder / TOOLS):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        paths += (Path(place, name) for name in names)
     for path in paths:
         try:
             found = path.stat()

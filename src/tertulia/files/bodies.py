@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from tertulia import languages
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.events import MAX_TEXT
+from tertulia.files.tool_uses import change_uses
 from tertulia.providers.models.schema import problem_of_schema
 
 Body = dict[str, Any]
@@ -198,9 +199,6 @@ SPEC_DEFAULTS: Final[Body] = {
     "result_persistence": "persisted-preferred",
     "needs_confirmation": False,
 }
-SPEC_LISTS: Final = frozenset({"action_tool_call_specs", "exit_condition_tool_call_specs", "tool_call_specs"})
-"""The fields of states that hold uses of tools."""
-DESIGNATED: Final = "designated_tool"
 
 
 def complete_graph(value: Body) -> Body:
@@ -210,7 +208,8 @@ def complete_graph(value: Body) -> Body:
     """
     body: Body = {**GRAPH_DEFAULTS, **value}
     if isinstance(value.get("states"), list):
-        states = [_complete_state(state) for state in cast("list[object]", value["states"])]
+        completed = [_complete_state(state) for state in cast("list[object]", value["states"])]
+        states: list[Body] = change_uses({"states": completed}, _complete_spec)["states"]
         names = [state["name"] for state in states if "name" in state]
         body["states"] = states
         if names:
@@ -224,13 +223,19 @@ def _complete_state(value: object) -> Body:
     if not isinstance(value, dict):
         return {"type": None}
     state: Body = {"type": "action", **cast("Body", value)}
-    state = {**STATE_DEFAULTS.get(str(state["type"]), {}), **state}
-    for field in SPEC_LISTS & state.keys():
-        if isinstance(state[field], list):
-            state[field] = [_complete_spec(spec) for spec in cast("list[object]", state[field])]
-    if DESIGNATED in state:
-        state[DESIGNATED] = _complete_spec(state[DESIGNATED])
-    return state
+    return {**STATE_DEFAULTS.get(str(state["type"]), {}), **state}
+
+
+def complete_behavior(value: Body) -> Body:
+    """Complete the uses of tools in a behaviour's file. Return its value; a tool is called as its use names it."""
+    return change_uses(value, lambda use: _complete_spec(_with_tool_name(use)))
+
+
+def _with_tool_name(use: object) -> object:
+    if not isinstance(use, dict):
+        return use
+    given = cast("Body", use)
+    return {"tool_name": given["tool"], **given} if "tool" in given else given
 
 
 def _complete_spec(value: object) -> object:

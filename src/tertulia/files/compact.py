@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tertulia.files.bodies import (
-    DESIGNATED,
     GRAPH_DEFAULTS,
     SPEC_DEFAULTS,
-    SPEC_LISTS,
     STATE_DEFAULTS,
     Body,
     Identity,
@@ -18,6 +16,7 @@ from tertulia.files.bodies import (
     background_of,
     initials_of,
 )
+from tertulia.files.tool_uses import change_uses
 
 _ORDER: Final = ("name", "type", "objective", "problem", "inner_thought", "queries", "requested_information", "actions")
 """The fields of a state that stand first; its ways out stand last."""
@@ -48,7 +47,7 @@ def graph_value(body: Body, references: Mapping[str, Any], name: str, usual_name
 
     `usual_name` is the one that the file has when it gives none.
     """
-    states = [_state_value(state) for state in body["states"]]
+    states = [_state_value(state) for state in change_uses(body, _use_value)["states"]]
     first, last = (body["states"][at]["name"] for at in (0, -1)) if states else (None, None)
     ends = {
         "new_user_initial_state": first,
@@ -69,10 +68,6 @@ def _state_value(state: Body) -> Body:
     kind = state["type"]
     defaults = {"type": "action", **STATE_DEFAULTS.get(kind, {})}
     value = _without(state, defaults)
-    for field in SPEC_LISTS & value.keys():
-        value[field] = [_without(spec, SPEC_DEFAULTS) for spec in value[field]]
-    if DESIGNATED in value:
-        value[DESIGNATED] = _without(value[DESIGNATED], SPEC_DEFAULTS)
     names = sorted(value, key=_rank)
     return {name: value[name] for name in names}
 
@@ -105,8 +100,14 @@ def behavior_value(body: Body, usual_name: str) -> Body:
         **_named(body["name"], usual_name),
         **_without({"tags": body["tags"], "is_active": version["is_active"]}, {"tags": {}, "is_active": True}),
         "conversation_triggers": version["conversation_triggers"],
-        "actions": [_action_value(action) for action in version["actions"]],
+        "actions": [_action_value(action) for action in change_uses(version, _use_value)["actions"]],
     }
+
+
+def _use_value(use: Body) -> Body:
+    """Shorten the use of a tool. Return it; the tool stands first, and the order of the rest is always the same."""
+    value = _without(use, {**SPEC_DEFAULTS, **({"tool_name": use["tool"]} if "tool" in use else {})})
+    return {name: value[name] for name in sorted(value, key=lambda name: (name not in {"tool", "tool_id"}, name))}
 
 
 def _action_value(action: Body) -> Body:

@@ -7,6 +7,7 @@ graphs/NAME.yaml    graphs that it refers to: `references: {NAME: graphs/NAME.ya
 service.yaml        the service that joins the two
 behaviors/*.yaml    its dynamic behaviours
 conversations/*.yaml    conversations that it must hold
+tools/NAME/         tools that it brings with it: projects, and operations of HTTP APIs
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +22,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tertulia import problems
 from tertulia.engine.graph import rules
 from tertulia.engine.graph.context_graph import ContextGraph
-from tertulia.files.bodies import AgentFile, BehaviorFile, Body, Name, PinnedGraph, ServiceFile, complete_graph
+from tertulia.files import tool_uses
+from tertulia.files.bodies import (
+    AgentFile,
+    BehaviorFile,
+    Body,
+    Name,
+    PinnedGraph,
+    ServiceFile,
+    complete_behavior,
+    complete_graph,
+)
 from tertulia.files.document import Document, Problem, WrongFile, read
-
-NOBODY = "0" * 24
-"""The id that a reference has until its graph is on a server."""
+from tertulia.files.tool_uses import NOBODY
+from tertulia.files.tools import ToolOfFolder, tools_in
 
 AGENT, GRAPH, SERVICE = "agent.yaml", "graph.yaml", "service.yaml"
 COLLECTIONS = ("graphs", "behaviors", "conversations")
@@ -37,7 +47,7 @@ class GraphFile:
     """A context graph: the name that its file gives, if it does, and its body.
 
     `references` name the files of graphs that it refers to, and `pins` versions of graphs that are on the server
-    already; in the body both have no ids.
+    already; in the body both have no ids. Tools that the file names are in the body by their names.
     """
 
     body: Body
@@ -91,7 +101,7 @@ class BehaviorOfFile:
 
 @dataclass(frozen=True, slots=True)
 class AgentFolder:
-    """The content of a folder. `graphs` and `documents` are by the paths of their files, `conversations` by name."""
+    """The content of a folder. `graphs` and `documents` are by the paths of their files, the others by name."""
 
     name: str
     agent: Body
@@ -101,6 +111,7 @@ class AgentFolder:
     service: Body
     behavior_files: tuple[BehaviorOfFile, ...]
     conversations: Mapping[str, Rehearsal]
+    tools: Mapping[str, ToolOfFolder]
     documents: Mapping[str, Document]
 
     @property
@@ -142,6 +153,7 @@ def load(folder: Path) -> AgentFolder:
     behaviors = [(file, reading.take(file, _behavior)) for file in reading.files("behaviors")]
     own = service["name"] if service else ""
     conversations = {file: reading.take(file, _rehearsal) for file in reading.files("conversations")}
+    tools = reading.tools()
     reading.found += _reference_problems(reading, {**({GRAPH: graph} if graph else {}), **graphs})
     if reading.found or agent is None or graph is None or service is None:
         raise WrongFile(reading.found)
@@ -156,6 +168,7 @@ def load(folder: Path) -> AgentFolder:
             BehaviorOfFile(file, taken.to_body(_stem_name(own, file))) for file, taken in behaviors if taken
         ),
         conversations={PurePosixPath(file).stem: taken for file, taken in conversations.items() if taken},
+        tools=tools,
         documents=reading.documents,
     )
 
@@ -181,10 +194,16 @@ def graph_of(document: Document) -> GraphFile:
                 pins[key] = pin.graph, pin.version
         unknown = {key: [NOBODY, 1] for key in (*files, *pins)}
         body["references"] = {**cast("Mapping[str, Any]", references), **unknown}
-    graph = _checked(document, ContextGraph, body)
+    _require_named_tools(document, body)
+    graph = _checked(document, ContextGraph, tool_uses.with_placeholders(body))
     if wrong := rules.problems(graph):
         raise WrongFile([document.problem(place, text) for place, text in wrong])
-    return GraphFile(graph.model_dump(mode="json"), files, pins, name)
+    return GraphFile(tool_uses.with_names_of(graph.model_dump(mode="json"), body), files, pins, name)
+
+
+def _require_named_tools(document: Document, content: Body) -> None:
+    if wrong := list(tool_uses.problems(content)):
+        raise WrongFile([document.problem(place, text) for place, text in wrong])
 
 
 def meaning_of(file: str, document: Document) -> object:
@@ -215,11 +234,27 @@ def _stem_name(service: str, file: str) -> str:
     return behavior_name(service, PurePosixPath(file).stem)
 
 
-def _behavior(document: Document) -> BehaviorFile:
+@dataclass(frozen=True, slots=True)
+class _BehaviorRead:
+    """A behaviour as its file has it; `actions` name tools as it does."""
+
+    file: BehaviorFile
+    actions: tuple[Body, ...]
+
+    def to_body(self, name: str) -> Body:
+        body = self.file.to_body(name)
+        return {**body, "initial_version": {**body["initial_version"], "actions": list(self.actions)}}
+
+
+def _behavior(document: Document) -> _BehaviorRead:
     stem = document.path.stem
     if not stem.isprintable():
         raise WrongFile([document.problem((), "The file's name is no text.")])
-    return _checked(document, BehaviorFile, _mapping(document))
+    given = complete_behavior(_mapping(document))
+    _require_named_tools(document, given)
+    file = _checked(document, BehaviorFile, tool_uses.with_placeholders(given))
+    actions = tool_uses.with_names_of({"actions": [each.model_dump() for each in file.actions]}, given)["actions"]
+    return _BehaviorRead(file, tuple(actions))
 
 
 def _rehearsal(document: Document) -> Rehearsal:
@@ -305,6 +340,18 @@ class _Reading:
                 yield f"{collection}/{path.name}"
             elif path.suffix in {".yml", ".json"}:
                 self.found.append(Problem(path, 1, 1, "Files here end in .yaml: this one would not be read."))
+
+    def tools(self) -> dict[str, ToolOfFolder]:
+        """Read the tools of the folder. Return them by name; what is wrong is added to `found`."""
+        found: dict[str, ToolOfFolder] = {}
+        for tool, wrong in tools_in(self.folder):
+            self.found += wrong
+            if tool is None:
+                continue
+            if tool.name in found:
+                self.found.append(Problem(self.folder / tool.file, 1, 1, f"{found[tool.name].file} has this name too."))
+            found[tool.name] = tool
+        return found
 
     def take(self, file: str, read_in: Callable[[Document], T]) -> T | None:
         """Read a file. Return its content, or None if it is wrong: its problems are added to `found`."""

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from tertulia.files.bodies import Body
 from tertulia.files.pulling import Pulled, Version
+from tertulia.files.tool_uses import with_names
 
 _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "graph": frozenset({"states", "terminal_state"}),
@@ -17,6 +18,7 @@ _KINDS: Final[Mapping[str, frozenset[str]]] = {
     "behavior version": frozenset({"conversation_triggers", "dynamic_behavior_set_id"}),
     "behavior": frozenset({"applied_to_services", "name"}),
     "name": frozenset({"id", "name", "latest_version"}),
+    "tool": frozenset({"id", "name", "envvars"}),
 }
 """The fields by which an object is known."""
 
@@ -98,10 +100,15 @@ class Imported:
             agent_name=names.get(str(agent.get("agent_id")), name),
             agent={**_NEW_AGENT, **{key: value for key, value in agent.items() if value is not None}},
             graph=root,
-            graphs=reached,
+            graphs={version: with_names(body, self._tools) for version, body in reached.items()},
             names={**names, root[0]: names.get(root[0], name)},
             behaviors=list(self._behaviors(service.get("id"))),
         )
+
+    @property
+    def _tools(self) -> Mapping[str, str]:
+        """The names of tools in use, by their identifiers."""
+        return {str(each["id"]): str(each["name"]) for each in self._found["tool"] if not each.get("deprecated")}
 
     def _behaviors(self, service_id: object) -> Iterator[Body]:
         for told in self._found["behavior"]:
@@ -110,6 +117,7 @@ class Imported:
             version = _newest(self._found["behavior version"], "dynamic_behavior_set_id", told.get("id"))
             if version is not None:
                 content = {name: version[name] for name in ("conversation_triggers", "actions")}
+                content = with_names(content, self._tools)
                 active = {"is_active": told.get("is_active", True)}
                 yield {"name": told["name"], "tags": told.get("tags") or {}, "initial_version": {**active, **content}}
 

@@ -1,22 +1,24 @@
 """A plan: what has to change on a server for it to have what a folder holds. Pure: values in, values out.
 
-Agents, graphs and services are the same if they have the same name. A dynamic behaviour that is applied to the
-service and has no file is taken from the service.
+Agents, graphs, services and tools are the same if they have the same name. A dynamic behaviour that is applied to the
+service and has no file is taken from the service. Bodies call tools by their names, on both sides.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import unified_diff
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches, unified_diff
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
+from tertulia.files import tool_uses
 from tertulia.files.bodies import Body
 from tertulia.files.compact import agent_value, behavior_value, graph_value, service_value
 from tertulia.files.document import Problem, WrongFile
 from tertulia.files.folder import AGENT, GRAPH, SERVICE, AgentFolder, BehaviorOfFile, behavior_name, graph_name
+from tertulia.files.tool_plan import ToolOnServer, ToolPlan, plan_tool
 from tertulia.files.writing import to_yaml
 
-Kind = Literal["graph", "agent", "service", "behavior", "release"]
+Kind = Literal["tool", "graph", "agent", "service", "behavior", "release"]
 Verb = Literal["create", "change", "detach"]
 GraphVersion = tuple[str, int]
 """The name of a graph, and the number of a version."""
@@ -74,6 +76,8 @@ class OnServer:
     services: Sequence[ServiceOnServer]
     behaviors: Sequence[BehaviorOnServer]
     """Those that are applied to the service, and those that have the name of one in the folder."""
+    tools: Mapping[str, ToolOnServer]
+    """Those that are in use; only those that the folder has too know their versions."""
 
     def service(self, name: str) -> ServiceOnServer | None:
         """Look for a service by its name. Return it, or None."""
@@ -89,7 +93,8 @@ class OnServer:
 class Step:
     """One change. `version` is the number that must come of it, 0 if there are no versions.
 
-    `before` and `after` are what the file would say. A graph's `references` stand beside its body, by names.
+    `before` and `after` are what the file would say. A graph's `references` stand beside its body, by names; a tool's
+    versions are in its plan.
     """
 
     kind: Kind
@@ -102,6 +107,7 @@ class Step:
     before: str
     after: str
     references: Mapping[str, GraphVersion] = field(default_factory=dict[str, GraphVersion])
+    tool: ToolPlan | None = None
 
     def diff(self) -> list[str]:
         """Compare what is with what will be. Return the lines of a unified diff, without its head."""
@@ -132,13 +138,35 @@ def make_plan(folder: AgentFolder, server: OnServer, *, release: bool) -> Plan:
     Raises:
         WrongFile: the folder names a graph that is not there, or an agent or a graph that was deleted.
     """
-    planner = _Planner(folder, server)
+    planner = _Planner(_with_tool_names(folder, server), server)
     problems = list(planner.problems())
     if problems:
         raise WrongFile(problems)
-    steps = [*planner.graph_steps(), *planner.agent_steps(), *planner.service_steps(), *planner.behavior_steps()]
+    steps = [*planner.tool_steps(), *planner.graph_steps(), *planner.agent_steps()]
+    steps += [*planner.service_steps(), *planner.behavior_steps()]
     steps += planner.release_steps() if release else ()
     return Plan(steps, list(planner.notes(steps, release=release)), planner.versions)
+
+
+def _with_tool_names(folder: AgentFolder, server: OnServer) -> AgentFolder:
+    """Call tools by their names where the files have identifiers. Return the folder."""
+    names = {tool.id: tool.name for tool in server.tools.values()}
+    return replace(
+        folder,
+        graph=replace(folder.graph, body=tool_uses.with_names(folder.graph.body, names)),
+        graphs={
+            file: replace(graph, body=tool_uses.with_names(graph.body, names)) for file, graph in folder.graphs.items()
+        },
+        behavior_files=tuple(
+            replace(each, body=change_version(each.body, lambda version: tool_uses.with_names(version, names)))
+            for each in folder.behavior_files
+        ),
+    )
+
+
+def change_version(behavior: Body, change: Callable[[Body], Body]) -> Body:
+    """Change the version in the body of a dynamic behaviour set. Return the body."""
+    return {**behavior, "initial_version": change(behavior["initial_version"])}
 
 
 class _Planner:
@@ -171,6 +199,31 @@ class _Planner:
                 if found is None or version > found.version:
                     text = f"The server has no version {version} of a graph {pinned}."
                     yield document.problem(("references", key), text)
+            yield from self._tool_problems(file, graph.body)
+        for each in folder.behavior_files:
+            yield from self._tool_problems(each.file, each.body["initial_version"])
+
+    # --- Tools -------------------------------------------------------------------------------------------------------
+
+    def _tool_problems(self, file: str, content: Body) -> Iterator[Problem]:
+        """Look for the tools that a file names. Yield a problem for each that is neither on the server nor here."""
+        known = self._server.tools.keys() | self._folder.tools.keys()
+        for place, use in tool_uses.uses(content):
+            name = use.get("tool")
+            if name is not None and name not in known:
+                meant = "".join(f" Is {alike} meant?" for alike in get_close_matches(str(name), known, 1))
+                text = f"There is no tool {name}: neither on the server nor in tools/.{meant}"
+                yield self._folder.documents[file].problem((*place, "tool"), text)
+
+    def tool_steps(self) -> Iterator[Step]:
+        """Yield a step for each tool that is not there, or whose newest version in use has another content."""
+        for name, tool in self._folder.tools.items():
+            known = self._server.tools.get(name)
+            planned = plan_tool(tool, known)
+            if planned is not None:
+                verb: Verb = "change" if known else "create"
+                shown = planned.before, planned.after
+                yield Step("tool", verb, name, tool.file, known.id if known else None, 0, {}, *shown, tool=planned)
 
     # --- Graphs ------------------------------------------------------------------------------------------------------
 
@@ -347,6 +400,9 @@ class _Planner:
             if kind in changed and users:
                 yield f"The {kind} {thing.name if thing else ''} is used by {', '.join(users[:3])} too."
         yield from self._shared_behaviors(steps)
+        for step in steps:
+            if step.tool is not None:
+                yield from step.tool.notes(step.name)
         if known is None:
             return
         numbers = known.version_sets.get("release", {})

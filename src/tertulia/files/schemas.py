@@ -17,6 +17,7 @@ from tertulia.files.bodies import (
     AgentFile,
     BehaviorFile,
     Body,
+    NamedToolCallSpec,
     PinnedGraph,
     ServiceFile,
 )
@@ -29,6 +30,11 @@ _NAME: Final[Body] = {
     "minLength": 1,
     "maxLength": 256,
     "description": "The server's name of the graph; else that of the service.",
+}
+_TOOL: Final[Body] = {
+    "type": "string",
+    "pattern": "^[a-z0-9_]+$",
+    "description": "The name of a tool, of this folder or of the server.",
 }
 _DESCRIPTIONS: Final = {
     "states": "The states: a conversation begins in the first and ends in the last, unless other fields say so.",
@@ -68,7 +74,7 @@ def _graph() -> Body:
         kind = definition["properties"].get("type", {}).get("const")
         if kind is not None:
             _drop(definition, {*STATE_DEFAULTS[kind], *(["type"] if kind == "action" else [])})
-    _drop(definitions[ToolCallSpec.__name__], SPEC_DEFAULTS.keys())
+    _name_tool(definitions[ToolCallSpec.__name__])
     states = schema["properties"]["states"]["items"]
     states.pop("discriminator", None)
     schema["properties"] = {"name": _NAME, **schema["properties"]}
@@ -80,11 +86,28 @@ def _graph() -> Body:
     return schema
 
 
+def _behavior() -> Body:
+    schema = BehaviorFile.model_json_schema()
+    _name_tool(schema["$defs"][NamedToolCallSpec.__name__])
+    return schema
+
+
+def _name_tool(spec: Body) -> None:
+    """Have a use of a tool name it by `tool`, or else by its identifier."""
+    _drop(spec, {*SPEC_DEFAULTS, "tool_id", "tool_name"})
+    spec["properties"] = {"tool": _TOOL, **spec["properties"]}
+    spec["oneOf"] = [{"required": ["tool"]}, {"required": ["tool_id", "tool_name"] if _is_named(spec) else ["tool_id"]}]
+
+
+def _is_named(spec: Body) -> bool:
+    return "tool_name" in spec["properties"]
+
+
 _MAKERS: Final[Mapping[str, Callable[[], Body]]] = {
     "agent": _of(AgentFile),
     "graph": _graph,
     "service": _of(ServiceFile),
-    "behavior": _of(BehaviorFile),
+    "behavior": _behavior,
     "conversation": _of(Rehearsal),
 }
 

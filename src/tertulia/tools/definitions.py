@@ -204,6 +204,21 @@ class McpTool(McpPlace):
     tool: Annotated[str, Field(min_length=1, max_length=256)]
 
 
+def variables_of(definition: HttpOperation | McpTool) -> list[str]:
+    """Collect the environment variables that a definition names. Return them, each once, sorted."""
+    named: set[str | None] = (
+        {parameter.variable for parameter in definition.parameters}
+        if isinstance(definition, HttpOperation)
+        else set(definition.headers.values())
+    )
+    authorization = definition.authorization
+    if authorization is not None:
+        named.add(authorization.bearer)
+        if authorization.basic is not None:
+            named |= {authorization.basic.user, authorization.basic.password}
+    return sorted(name for name in named if name is not None)
+
+
 def checked_url(text: str) -> httpx2.URL:
     """Read an address of a server. Return it.
 

@@ -11,7 +11,7 @@ import pytest
 from support import samples
 from support.server import Serve, Server
 from support.tools import ECHO, MANIFEST, Publish, a_tool_name, an_archive, an_echo
-from tertulia.tools import archive as archives
+from tertulia.tools import fingerprint
 
 
 def listed(client: httpx2.Client, tool_id: str, **query: Any) -> list[str]:
@@ -52,8 +52,8 @@ def test_a_version_shows_its_fields_as_the_contract_has_them(
     (found,) = page["tool_versions"]
     assert (found["creator"], found["updated_by"], page["filter_values"]) == (author, author, {"creators": [author]})
     assert (found["lambda_version"], found["project_directory"]) == (1, "")
-    assert found["tool_commit_hash"] == archives.digest(
-        archives.pack({"tool.py": ECHO.encode(), "tool.toml": MANIFEST.format(plain=[], secret=[]).encode()})
+    assert found["tool_commit_hash"] == fingerprint.of_project(
+        {"tool.py": ECHO.encode(), "tool.toml": MANIFEST.format(plain=[], secret=[]).encode()}
     )
     assert found["input_schema"]["required"] == ["say"]
     mine = ",".join((author["user_org_id"], author["user_id"]))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
@@ -12,9 +11,8 @@ from tertulia.storage import tool as tools
 from tertulia.storage import tool_version as tool_versions
 from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import Numbers, VersionBody
-from tertulia.tools import archive, lock, scaffold
+from tertulia.tools import archive, fingerprint, lock, scaffold
 from tertulia.tools.arguments import problem_of_schema
-from tertulia.tools.definitions import HttpOperation, McpTool
 from tertulia.tools.manifest import FILE
 from tertulia.tools.sources import Project
 from tertulia.tools.values import ToolKind
@@ -61,7 +59,7 @@ def body_of(project: Project) -> VersionBody:
         input_schema=manifest.input_schema,
         required_envvars=manifest.plain,
         required_secret_envvars=manifest.secret,
-        commit_hash=project.commit or archive.digest(snapshot),
+        commit_hash=project.commit or fingerprint.of_project(project.files),
         scaffold_hash=scaffold.DIGEST,
         project_directory=project.directory,
         snapshot=snapshot,
@@ -84,21 +82,6 @@ def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def variables_of(definition: HttpOperation | McpTool) -> list[str]:
-    """Collect the environment variables that a definition names. Return them, each once, sorted."""
-    named: set[str | None] = (
-        {parameter.variable for parameter in definition.parameters}
-        if isinstance(definition, HttpOperation)
-        else set(definition.headers.values())
-    )
-    authorization = definition.authorization
-    if authorization is not None:
-        named.add(authorization.bearer)
-        if authorization.basic is not None:
-            named |= {authorization.basic.user, authorization.basic.password}
-    return sorted(name for name in named if name is not None)
-
-
 Names = tuple[list[str], list[str]]
 """The names of variables that are not secret, and of those that are."""
 
@@ -119,13 +102,12 @@ def split_variables(connection: Connection, tool: Tool, names: Sequence[str]) ->
 def remote_body(kind: ToolKind, definition: BaseModel, schema: Mapping[str, Any], names: Names) -> VersionBody:
     """Make the content of a version without code. Return it."""
     content = definition.model_dump(mode="json", by_alias=True)
-    encoded = msgspec.json.encode([kind, content, schema], order="deterministic")
     return VersionBody(
         kind=kind,
         definition=content,
         input_schema=schema,
         required_envvars=names[0],
         required_secret_envvars=names[1],
-        commit_hash=archive.digest(encoded),
+        commit_hash=fingerprint.of_remote(kind, content, schema),
         scaffold_hash=scaffold.DIGEST,
     )

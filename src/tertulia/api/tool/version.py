@@ -28,7 +28,7 @@ from tertulia.storage import tool_version as tool_versions
 from tertulia.storage.database.paging import Page, Sort, Window
 from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import ToolVersion, ToolVersionFilter, VersionBody
-from tertulia.tools.definitions import HttpOperation, McpTool
+from tertulia.tools.definitions import HttpOperation, McpTool, variables_of
 from tertulia.tools.sources import Project, open_source
 from tertulia.tools.versions import FIRST, BumpType, Constraint, Version
 
@@ -183,7 +183,7 @@ async def publish_http_tool(
 ) -> PublishedToolVersion:
     """Publish an operation of an HTTP API as the next version of a tool."""
     async with _publication(organization, actor, tool_id, body.bump_type) as begun:
-        names = await organization.database.read(rules.split_variables, begun.tool, rules.variables_of(body.definition))
+        names = await organization.database.read(rules.split_variables, begun.tool, variables_of(body.definition))
         made = rules.remote_body("http", body.definition, body.input_schema, names)
         return await _publish(organization, actor, begun, made)
 
@@ -199,7 +199,7 @@ async def publish_mcp_tool(
 ) -> PublishedToolVersion:
     """Publish a tool of an MCP server as the next version of a tool. The server is asked for a schema not given."""
     async with _publication(organization, actor, tool_id, body.bump_type) as begun:
-        names = await organization.database.read(rules.split_variables, begun.tool, rules.variables_of(body.definition))
+        names = await organization.database.read(rules.split_variables, begun.tool, variables_of(body.definition))
         schema = body.input_schema
         if schema is None:
             schema = await _offered(runtime, organization, begun.tool, body.definition)
