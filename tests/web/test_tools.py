@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from support import samples
 from support.browser import Open
+from support.samples import action, graph, tool_call, tool_spec
 from support.server import Server
 from support.tools import a_tool_name, an_archive
 
@@ -105,3 +106,47 @@ def test_a_tool_is_called_by_hand_and_a_version_is_deprecated(tertulia: Server, 
     expect(page.get_by_text("Version 1.0.0 is out of use.")).to_be_visible()
     in_use = tertulia.as_admin.get(f"/tool/{tool_id}/version", params={"deprecated": False}).json()["tool_versions"]
     assert [(version["kind"], version["version"]["minor"]) for version in in_use] == [("code", 1)]
+
+
+def clinic(client: httpx2.Client, tool_id: str) -> str:
+    """Make a service that books in a state of its own, if the user says yes. Return its id."""
+    use = {**tool_spec(tool_id), "result_persistence": "persisted-preferred", "needs_confirmation": True}
+    book = {**tool_call("book", "booked", tool_id), "designated_tool": use}
+    return samples.make_service(client, graph(action("start", "book"), book, action("booked", "end"), action("end")))
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_label("Message", exact=True).fill(text)
+    page.get_by_role("button", name="Send", exact=True).click()
+
+
+def test_a_call_waits_for_a_yes_is_shown_from_inside_and_is_on_record(tertulia: Server, open_page: Open) -> None:
+    tool_id = a_tool(tertulia.as_admin, "major")
+    page = open_page(tertulia, f"/?service={clinic(tertulia.as_admin, tool_id)}")
+    page.get_by_role("button", name="Let the agent begin").click()
+    expect(page.get_by_role("button", name="Why?")).to_have_count(1)
+    say(page, "I want to book: hour=9")
+    calls = page.get_by_role("list", name="Calls of tools")
+    expect(calls).to_contain_text("waits for a yes")
+    expect(calls).to_contain_text('{"hour":9}')
+    page.get_by_role("button", name="tool call book").click()
+    expect(page.get_by_label("State book")).to_contain_text("if the user says yes")
+    calls.get_by_role("button", name="Yes").click()
+
+    expect(page.get_by_role("button", name="Why?")).to_have_count(3)
+    expect(calls).to_contain_text(re.compile(r"1\.0\.0\s*[<\d].* m?s.*Booked at 9\.", re.DOTALL))
+    page.get_by_role("region", name="The turn's trace").get_by_role("button", name=re.compile("1.0.0")).click()
+    expect(page.get_by_role("heading", name="Result")).to_be_visible()
+    page.reload()
+    expect(calls).to_contain_text("Booked at 9.")
+
+    calls.get_by_role("link").click()
+    open_part(page, "Invocations")
+    page.get_by_label("Outcome").select_option("failed")
+    expect(page.get_by_role("heading", name="No call is like that")).to_be_visible()
+    page.get_by_label("Outcome").select_option("succeeded")
+    page.get_by_label("Find").fill("booked nothing")
+    page.get_by_label("Find").press("Enter")
+    page.get_by_role("tabpanel").get_by_role("button", name=re.compile("Booked at 9")).click()
+    page.get_by_role("link", name="To the conversation").click()
+    expect(page.get_by_role("log")).to_contain_text("I want to book: hour=9")
