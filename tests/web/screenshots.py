@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.server import Server, settings_of, start  # noqa: E402 - found by the line above
 from tertulia.cli import installation  # noqa: E402
+from tertulia.tools import scaffold  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 
@@ -44,6 +45,14 @@ def agent(page: Page) -> None:
     page.locator(".cm-content").wait_for()
 
 
+def tool(page: Page) -> None:
+    page.get_by_role("link", name="greeting").click()
+    page.get_by_role("tab", name="Call it").click()
+    page.get_by_label("name").fill("Ada")
+    page.get_by_role("button", name="Call it").click()
+    page.get_by_label("Outcome").wait_for()
+
+
 def heading(page: Page) -> None:
     page.get_by_role("heading", level=1).first.wait_for()
 
@@ -55,6 +64,8 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "services": ("/services", lambda page: page.locator("table").wait_for()),
     "graph": ("/graphs", graph),
     "agent": ("/agents", agent),
+    "tools": ("/tools", lambda page: page.locator("table").wait_for()),
+    "tool": ("/tools", tool),
     "users": ("/users", lambda page: page.locator("table").wait_for()),
     "settings": ("/settings", heading),
 }
@@ -68,6 +79,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         settings = settings_of(data=Path(folder))
         server = start(settings, installation.make_demo(settings, "demo", None), None)
+        _publish_greeting(server)
         token = server.sign_in(server.demo.admin_user_id)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -75,6 +87,13 @@ def main() -> None:
                 _take(browser, server, token, theme)
             browser.close()
         server.stop()
+
+
+def _publish_greeting(server: Server) -> None:
+    body = {"name": scaffold.NAME, "description": "Greets a person by their name.", "tags": {}}
+    made = server.as_admin.post("/tool/", json=body).raise_for_status().json()["id"]
+    path, kind = f"/tool/{made}/version/archive?bump_type=major", {"content-type": "application/gzip"}
+    server.as_admin.post(path, content=scaffold.archive(), headers=kind).raise_for_status()
 
 
 def _take(browser: Browser, server: Server, token: str, theme: str) -> None:

@@ -20,6 +20,11 @@ PAGES = {
     "/graphs/{graph}": "Reading circle",
     "/agents/{agent}": "Reading circle host",
     "/behaviors": "No behaviours yet",
+    "/tools": "Tools",
+    "/tools/{tool}": "forecast",
+    "/tools/{tool}?view=call": "Arguments",
+    "/tools/{tool}?view=variables": "forecast",
+    "/tools/{tool}?view=publish": "The next version",
     "/users": "Users",
     "/users/{user}": "Demo User",
     "/settings": "Settings",
@@ -118,9 +123,10 @@ def test_no_page_has_a_barrier_or_is_wider_than_its_screen(
     tertulia: Server, open_page: Open, dark: bool, width: int
 ) -> None:
     found: dict[str, list[tuple[str, str]]] = {}
+    tool = forecast(tertulia)
     page = open_page(tertulia, "/", dark=dark, width=width)
     for path, heading in PAGES.items():
-        show(page, tertulia, path, heading)
+        show(page, tertulia, path.replace("{tool}", tool), heading)
         found[path] = find_barriers(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert page.evaluate(WIDE) == [], path
@@ -133,6 +139,24 @@ def test_no_page_has_a_barrier_or_is_wider_than_its_screen(
     page.get_by_role("button", name="Sign out").first.click()
     found["sign in"] = find_barriers(page)
     assert {where: barriers for where, barriers in found.items() if barriers} == {}
+
+
+def forecast(server: Server) -> str:
+    """Find the tool of this module, or make it, with a variable and a version. Return its id."""
+    admin = server.as_admin
+    if found := admin.get("/tool/").json()["tools"]:
+        return str(found[0]["id"])
+    body = {"name": "forecast", "description": "Tells the weather.", "tags": {}}
+    made = admin.post("/tool/", json=body).raise_for_status().json()["id"]
+    variable = {"name": "API_KEY", "value": "-", "is_secret": True}
+    admin.post(f"/tool/{made}/envvar", json={"inserts": [variable]}).raise_for_status()
+    version = {
+        "bump_type": "major",
+        "definition": {"url": "https://api.example.com/now", "parameters": [{"name": "city", "in": "query"}]},
+        "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+    }
+    admin.post(f"/tool/{made}/version/http", json=version).raise_for_status()
+    return str(made)
 
 
 def show(page: Page, server: Server, path: str, heading: str) -> None:

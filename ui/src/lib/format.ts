@@ -51,6 +51,11 @@ const ACTIONS: Record<string, string> = {
   "navigate-state-machine-reflection-state-prompt-retrieved": "Reflection begun",
   "navigate-state-machine-reflection-state-reflection-generated": "Reflection",
   "navigate-state-machine-state-transitioned": "State changed",
+  "tool-call-started": "Tool called",
+  "tool-call-ended": "Tool ended",
+  "designated-tool-retrieved": "Tool of the state",
+  "designated-tool-call-params-generated": "Parameters made",
+  "navigate-state-machine-tool-call-state-tool-output-available": "Outcome of the tool",
   "action-too-long": "Filler, for a step takes long",
 };
 
@@ -58,9 +63,11 @@ const ACTIONS: Record<string, string> = {
 export function summary(action: Record<string, unknown>): string {
   const text = (name: string) => (typeof action[name] === "string" ? (action[name] as string) : "");
   if (action.type === "navigate-state-machine-state-transitioned") return `${text("prev_state")} → ${text("next_state")}`;
-  for (const name of ["exit_condition", "action", "annotation", "reflection", "prompt", "requested_information", "filler"]) {
+  for (const name of ["exit_condition", "action", "annotation", "reflection", "prompt", "requested_information", "result", "tool_output", "filler"]) {
     if (text(name)) return text(name);
   }
+  const given = action.input_params ?? action.tool_call_params;
+  if (given !== undefined) return JSON.stringify(given);
   const list = action.queries ?? action.static_queries ?? action.dynamic_queries;
   if (Array.isArray(list)) return list.length ? list.join(" · ") : "nothing";
   const pairs = action.queries_and_responses;

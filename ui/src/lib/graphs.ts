@@ -40,6 +40,22 @@ export function exits(state: State): Exit[] {
   return [{ to: name(state.next_state), condition: "" }];
 }
 
+export interface StateTool {
+  id: string;
+  versions: string;
+  confirmed: boolean; // the user is asked first
+  when: string;
+}
+
+/** The tools that may be called in a state, and when. */
+export function toolsOf(state: State): StateTool[] {
+  type Use = { tool_id: string; version_constraint: string; needs_confirmation?: boolean };
+  const of = (uses: Use[] | undefined, when: string): StateTool[] => (uses ?? []).map((use) => ({ id: use.tool_id, versions: use.version_constraint, confirmed: use.needs_confirmation ?? false, when }));
+  if (state.type === "action") return [...of(state.exit_condition_tool_call_specs, "before the next step is chosen"), ...of(state.action_tool_call_specs, "before the message")];
+  const first = state.type === "tool-call" ? of([state.designated_tool], "always") : [];
+  return "tool_call_specs" in state ? [...first, ...of(state.tool_call_specs, "before the answer")] : first;
+}
+
 function name(target: string | readonly unknown[]): string {
   if (typeof target === "string") return target;
   const graph = String(target[0] ?? "");

@@ -31,6 +31,8 @@ export const PAGES: Page[] = [
   { path: /^\/graphs\/([0-9a-f]{24})$/, load: () => import("../pages/Graph.svelte"), title: "Graph" },
   { path: /^\/behaviors\/?$/, load: () => import("../pages/Behaviors.svelte"), rail: { name: "Behaviours", to: "/behaviors", icon: "spark", manage: true }, title: "Behaviours" },
   { path: /^\/behaviors\/([0-9a-f]{24})$/, load: () => import("../pages/Behavior.svelte"), title: "Behaviour" },
+  { path: /^\/tools\/?$/, load: () => import("../pages/Tools.svelte"), rail: { name: "Tools", to: "/tools", icon: "tool", manage: true }, title: "Tools" },
+  { path: /^\/tools\/([0-9a-f]{24})$/, load: () => import("../pages/Tool.svelte"), title: "Tool" },
   { path: /^\/users\/?$/, load: () => import("../pages/Users.svelte"), rail: { name: "Users", to: "/users", icon: "users", manage: true }, title: "Users" },
   { path: /^\/users\/([0-9a-f]{24})$/, load: () => import("../pages/UserPage.svelte"), title: "User" },
   {

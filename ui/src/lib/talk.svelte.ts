@@ -1,6 +1,7 @@
 /** A conversation as it is held: its turns, the one that runs, and where the agent stands in its graph. */
 
-import { ApiError, ask, client, explain, here, type Conversation, type Message } from "./api";
+import { ApiError, ask, client, explain, here, type Conversation, type Insights, type Message } from "./api";
+import { logged, told, type Call, type Pending } from "./calls";
 import { newKey } from "./keys";
 import { run, type Begun, type Line, type TurnRequest } from "./stream";
 import type { Player } from "./voice";
@@ -46,6 +47,8 @@ export class Turn {
   lines: Line[] = []; // read it with `count`, which tells that it has grown
   count = $state(0);
   steps = $state.raw<Step[]>([]);
+  calls = $state.raw<Call[]>([]);
+  pending = $state.raw<Pending[]>([]); // calls that wait for the user's yes
   request: TurnRequest | null = null;
   rate = 0; // of its sound, if it is spoken
 
@@ -77,6 +80,7 @@ export class Turn {
   #condition = "";
 
   #step(action: Record<string, unknown>): void {
+    this.calls = told(this.calls, action);
     if (action.type === "navigate-state-machine-exit-condition-selected") this.#condition = String(action.exit_condition);
     if (action.type !== "navigate-state-machine-state-transitioned") return;
     const place = (name: string): Place => ({
@@ -96,6 +100,8 @@ export class Turn {
     this.lines = [];
     this.count = 0;
     this.steps = [];
+    this.calls = [];
+    this.pending = [];
     this.reply = "";
     this.error = "";
     this.firstMs = null;
@@ -116,6 +122,7 @@ export class Talk {
   player: Player | null = null;
   #abort = new AbortController();
   #leftAt = false;
+  #hidden = false; // the insights of this conversation are not for the caller
 
   get running(): Turn | null {
     const last = this.turns.at(-1);
@@ -194,9 +201,10 @@ export class Talk {
   /** Read the states that a turn of the past went through, from its insights; callers who may not see them see none. */
   async readSteps(turn: Turn): Promise<void> {
     if (!turn.interaction || turn.lines.length) return;
-    const path = { ...here(), conversation_id: this.id, interaction_id: turn.interaction };
     try {
-      const insights = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/insights", { params: { path } }));
+      const insights = await this.#insights(turn);
+      turn.calls = logged(insights);
+      turn.pending = insights.pending_tool_calls ?? [];
       turn.steps = insights.state_transition_logs.map((log) => ({
         from: { graph: log.previous_service_hierarchical_state_machine_version_info as VersionInfo, state: String(log.previous_state) },
         to: { graph: log.next_service_hierarchical_state_machine_version_info as VersionInfo, state: String(log.next_state) },
@@ -301,15 +309,25 @@ export class Talk {
   }
 
   async #refresh(turn: Turn): Promise<void> {
-    if (this.place === null) await this.#placeOf(turn);
+    if (!this.#hidden) await this.#look(turn);
     const list = await ask(client.GET("/v1/{organization}/conversation/", { params: { path: here(), query: { id: [this.id] } } })).catch(() => null);
     this.about = list?.conversations[0] ?? this.about;
   }
 
-  async #placeOf(turn: Turn): Promise<void> {
+  /** Look what a turn's stream has not told: the calls that wait for a yes, and where the agent stands if it has not moved. */
+  async #look(turn: Turn): Promise<void> {
+    try {
+      const insights = await this.#insights(turn);
+      turn.pending = insights.pending_tool_calls ?? [];
+      this.place ??= { graph: null, state: insights.current_state_name };
+    } catch (error) {
+      this.#hidden = error instanceof ApiError && error.status === 403;
+    }
+  }
+
+  #insights(turn: Turn): Promise<Insights> {
     const path = { ...here(), conversation_id: this.id, interaction_id: turn.interaction };
-    const insights = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/insights", { params: { path } })).catch(() => null);
-    if (insights && this.place === null) this.place = { graph: null, state: insights.current_state_name };
+    return ask(client.GET("/v1/{organization}/conversation/{conversation_id}/interaction/{interaction_id}/insights", { params: { path } }));
   }
 
   #void(turn: Turn, error: unknown): void {

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, StringConstraints
@@ -30,6 +30,7 @@ from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import ToolVersion, ToolVersionFilter, VersionBody
 from tertulia.tools.definitions import HttpOperation, McpTool, variables_of
 from tertulia.tools.sources import Project, open_source
+from tertulia.tools.values import ToolKind
 from tertulia.tools.versions import FIRST, BumpType, Constraint, Version
 
 router = contract_router("/tool", "Tool")
@@ -74,7 +75,10 @@ class VersionAuthor(BaseModel):
 
 
 class ToolVersionInstance(BaseModel):
-    """A version. `lambda_version` counts the versions of the tool; the hashes are of contents, or of a commit."""
+    """A version. `lambda_version` counts the versions of the tool; the hashes are of contents, or of a commit.
+
+    `kind`, an extension, says where the version runs.
+    """
 
     id: str
     org_id: str
@@ -92,6 +96,7 @@ class ToolVersionInstance(BaseModel):
     creator: VersionAuthor
     updated_by: VersionAuthor
     deprecated: bool
+    kind: ToolKind
 
 
 class ToolVersionFilterValues(BaseModel):
@@ -370,4 +375,5 @@ def _instance(found: ToolVersion) -> ToolVersionInstance:
         creator=VersionAuthor(user_org_id=found.creator_org_id, user_id=found.creator_user_id),
         updated_by=VersionAuthor(user_org_id=found.updated_by_org_id, user_id=found.updated_by_user_id),
         deprecated=found.deprecated,
+        kind=cast("ToolKind", found.kind),
     )
