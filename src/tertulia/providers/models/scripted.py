@@ -89,7 +89,7 @@ class ScriptedModel:
             return answer(prompt.question)
         if prompt.interaction == form_filling.INTERACTION:
             return form_filling.fill_in(prompt, schema)
-        if prompt.interaction in tool_choosing.STEPS and "choice" not in schema["properties"]:
+        if prompt.interaction in tool_choosing.STEPS and "choice" not in schema.get("properties", ["choice"]):
             return _about_tools(prompt, schema)
         return schemas.example(schema, lambda keys: _pick(prompt, keys), _TEXTS)
 
