@@ -11,6 +11,7 @@ from tertulia.engine.graph.context_graph import ContextGraph, Graphs
 from tertulia.events import VersionInfo
 from tertulia.files.document import Document, Problem, WrongFile, read
 from tertulia.files.folder import graph_of
+from tertulia.files.tool_uses import with_placeholders
 
 
 def check(path: Path) -> list[Problem]:
@@ -78,7 +79,7 @@ def _take(
             numbers[key] = (f"{len(numbers) + 1:024x}", 1)
             others[numbers[key]] = _take(read(path), others, numbers)
         references[name] = numbers[key]
-    return ContextGraph.model_validate({**made.body, "references": references})
+    return ContextGraph.model_validate({**with_placeholders(made.body), "references": references})
 
 
 def _files(document: Document, references: Mapping[str, str]) -> Iterator[tuple[str, str, Path | None]]:
