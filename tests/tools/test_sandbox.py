@@ -138,11 +138,8 @@ async def test_a_tool_that_cannot_be_loaded_says_why(code: str, kind: str) -> No
     failed = failure(await outcome_of(code, toml=toml))
 
     assert confined() == []
-    assert (
-        failed.exception_type in {kind, "TimeLimitExceeded"}
-        if code == "while True: pass"
-        else failed.exception_type == kind
-    )
+    late = {"TimeLimitExceeded"} if kind == "CpuTimeExceeded" else set[str]()  # a busy machine gives it no CPU time
+    assert failed.exception_type in {kind, *late}
 
 
 async def test_calls_of_one_version_share_nothing_but_the_loaded_code(host: Host) -> None:
