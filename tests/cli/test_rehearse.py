@@ -65,12 +65,13 @@ def test_a_new_folder_passes_and_what_fails_is_told_with_its_line(command: Comma
 
 
 def test_a_server_that_has_the_agent_is_tested_as_often_as_it_is_wished(
-    command: Command, folder: Path, shared: Path, server: Process
+    command: Command, tmp_path: Path, shared: Path, server: Process
 ) -> None:
-    there = ("--data", shared, "--url", server.url)
+    folder, there = tmp_path / "gallery", ("--data", shared, "--url", server.url)
+    assert command("new", folder).returncode == 0
     missing = command("test", folder, *there)
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert "The server has no service Museum" in missing.stderr
+    assert "The server has no service Gallery" in missing.stderr
     assert command("apply", folder, "--yes", *there).returncode == 0
     (folder / "conversations" / "a-tour.yaml").unlink()
     done = command("test", folder, "--times", 2, "--share", 0.5, *there)
