@@ -127,7 +127,6 @@ async def test_a_failure_tells_no_secret_that_the_tool_was_given() -> None:
         ("import os\nos._exit(1)", "ToolDied"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "ToolDied"),
         ("import tertulia.settings", "ModuleNotFoundError"),
-        ("while True: pass", "CpuTimeExceeded"),
         ("import time\ntime.sleep(60)", "TimeLimitExceeded"),
         ("import os, time\nif os.fork() == 0: time.sleep(60)\ndef run(i, c): return 1", "ProcessesExceeded"),
         ("import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", "ProcessesExceeded"),
@@ -138,8 +137,7 @@ async def test_a_tool_that_cannot_be_loaded_says_why(code: str, kind: str) -> No
     failed = failure(await outcome_of(code, toml=toml))
 
     assert confined() == []
-    late = {"TimeLimitExceeded"} if kind == "CpuTimeExceeded" else set[str]()  # a busy machine gives it no CPU time
-    assert failed.exception_type in {kind, *late}
+    assert failed.exception_type == kind
 
 
 async def test_calls_of_one_version_share_nothing_but_the_loaded_code(host: Host) -> None:

@@ -60,7 +60,7 @@ def open_part(page: Page, name: str) -> None:
 
 def test_a_tool_is_made_published_and_given_a_variable(tertulia: Server, open_page: Open) -> None:
     page = open_page(tertulia, "/tools")
-    page.get_by_role("button", name="Make the first one").click()
+    page.get_by_role("button", name="New tool").click()
     page.get_by_label("Name", exact=True).fill("book_table")
     page.get_by_label("What it does").fill("Books a table.")
     page.get_by_role("button", name="Make it").click()

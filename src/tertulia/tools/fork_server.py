@@ -72,10 +72,10 @@ class ForkServer:
             async with asyncio.timeout(patience_s):
                 await self._hung_up.wait()
 
-    async def last_status(self, patience_s: float = _ENDING_S) -> int | None:
+    async def last_status(self) -> int | None:
         """Wait for the end of the process itself, which has hung up. Return its wait status, None if it lives on."""
         try:
-            code = await asyncio.to_thread(self._process.wait, patience_s)
+            code = await asyncio.to_thread(self._process.wait, _ENDING_S)
         except subprocess.TimeoutExpired:
             return None
         if code > _ENDED_BY_SIGNAL:  # so bubblewrap tells the signal that ended what it had started

@@ -293,12 +293,10 @@ async def why_not_begun(server: ForkServer, job: Job, duration_ms: int) -> ToolF
     await server.hung_up(_STATUS_S)
     if server.failure is not None:
         return answers.of_failure(server.failure, job.hidden, duration_ms)
-    status = await server.last_status(_STATUS_S)  # before the kill, which would be taken for the cause
+    status = await server.last_status()  # before the kill, which would be taken for the cause
     server.kill()
     if server.has_loaded:
         return None
-    if status is None:
-        status = await server.last_status()
     return answers.of_death(status, job.manifest.limits.cpu_seconds, duration_ms)
 
 
