@@ -127,13 +127,15 @@ async def test_a_failure_tells_no_secret_that_the_tool_was_given() -> None:
         ("import os\nos._exit(1)", "ToolDied"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "ToolDied"),
         ("import tertulia.settings", "ModuleNotFoundError"),
+        ("while True: pass", "CpuTimeExceeded"),
         ("import time\ntime.sleep(60)", "TimeLimitExceeded"),
         ("import os, time\nif os.fork() == 0: time.sleep(60)\ndef run(i, c): return 1", "ProcessesExceeded"),
         ("import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", "ProcessesExceeded"),
     ],
 )
 async def test_a_tool_that_cannot_be_loaded_says_why(code: str, kind: str) -> None:
-    toml = "[limits]\nwall_seconds = 2\ncpu_seconds = 1"
+    wall_s = 60 if kind == "CpuTimeExceeded" else 2
+    toml = f"[limits]\nwall_seconds = {wall_s}\ncpu_seconds = 1"
     failed = failure(await outcome_of(code, toml=toml))
 
     assert confined() == []

@@ -15,6 +15,9 @@ from tertulia.tools import scratch
 from tertulia.tools.launch import Started
 
 _MOST_BYTES = 200_000
+_LAST_WORD_S = 0.5
+"""Seconds in which what stands around a process that has ended may tell how; then all of the group is killed."""
+
 _ENDING_S = 2.0
 _ENDED_BY_SIGNAL = 128
 RECYCLED_AFTER = 1000
@@ -134,12 +137,17 @@ class ForkServer:
 
     def _receive(self) -> None:
         try:
-            message: object = json.loads(self._control.recv(_MOST_BYTES))
+            told = self._control.recv(_MOST_BYTES)
+            message: object = json.loads(told) if told else None
         except (BlockingIOError, ConnectionResetError):
             return  # a process that ends with calls unread is told by a reset, and only then by its last message
         except (OSError, ValueError, RecursionError):
-            message = None
-        if not self._understood(message):
+            self.kill()
+            return
+        if message is None:
+            self._hang_up()
+            self._loop.call_later(_LAST_WORD_S, self.kill)  # at once, it would be the cause of death that is told
+        elif not self._understood(message):
             self.kill()
 
     def _understood(self, message: object) -> bool:
