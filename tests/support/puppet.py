@@ -66,4 +66,8 @@ class Puppet:
 
     async def _step(self) -> None:
         if self._held:
-            await asyncio.to_thread(self._steps.acquire, timeout=PATIENCE_S)
+            try:
+                await asyncio.to_thread(self._steps.acquire, timeout=PATIENCE_S)
+            except asyncio.CancelledError:
+                self._steps.release()  # else the thread goes on waiting, and the end of the server waits for it
+                raise
