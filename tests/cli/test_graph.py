@@ -61,7 +61,7 @@ def test_the_graphs_of_the_examples_are_in_order(path: Path) -> None:
     [
         ("next_state: bye", "next_state: by", "7:36", "There is no state by."),
         ("next_state: bye", "next_state: desk", "7:36", "desk cannot lead to itself."),
-        ("objective: Help.", "objectiv: Help.", "3:5", "This field is required."),
+        ("objective: Help.", "objectiv: Help.", "4:5", "The field objectiv is not known. Is objective meant?"),
         ("name: desk", "name: the desk", "3:5", "This must match the pattern ^[A-Za-z0-9_]+$"),
         ("actions: [Ask.]", "actions: []", "5:5", "This must have at least one item."),
         ("    actions: [Ask.]\n", "    actions: [Ask.]\n    mood: good\n", "6:5", "The field mood is not known."),

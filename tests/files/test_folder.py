@@ -64,7 +64,7 @@ def test_a_misspelt_field_is_told_at_its_place(tmp_path: Path) -> None:
 
 def test_a_missing_field_is_told_where_it_belongs(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, graph=FILES["graph.yaml"].replace("    objective: Be kind.\n", ""))
-    assert problems(folder) == ["graph.yaml:3:5: This field is required."]
+    assert problems(folder) == ["graph.yaml:3:5: The field objective is required."]
 
 
 @pytest.mark.parametrize("text", ["[]", "identity: 1", "identity: {name: A, role: b, relationship_to_developer: c}"])

@@ -280,10 +280,35 @@ def _checked(document: Document, kind: type[M], body: Body, at: tuple[str, ...] 
         value = kind.model_validate(body)
     except ValidationError as error:
         raise WrongFile(
-            [document.problem((*at, *wrong["loc"]), wrong["msg"]) for wrong in problems.of_validation(error, body)]
+            [
+                _missing(document, (*at, *wrong["loc"]), kind)
+                if wrong["type"] == "missing"
+                else document.problem((*at, *wrong["loc"]), wrong["msg"])
+                for wrong in problems.of_validation(error, body)
+            ]
         ) from None
     if unknown := problems.unknown_fields(value, body):
         raise WrongFile([document.problem((*at, *place), _unknown(place[-1], kind)) for place in unknown])
+    return value
+
+
+def _missing(document: Document, place: problems.Place, kind: type[BaseModel]) -> Problem:
+    """Say that a field is missing. Return the problem: of the field that was written in its place, if one is alike."""
+    holder = _at(document.value, place[:-1])
+    known = {name for model in _models(kind) for name in model.model_fields}
+    written = [name for name in cast("Body", holder) if name not in known] if isinstance(holder, dict) else []
+    for alike in get_close_matches(str(place[-1]), written, 1):
+        return document.problem((*place[:-1], alike), f"The field {alike} is not known. Is {place[-1]} meant?")
+    return document.problem(place, f"The field {place[-1]} is required.")
+
+
+def _at(value: Any, place: problems.Place) -> Any:
+    """Look for the value at a place. Return it, or None if the file has none there."""
+    for step in place:
+        try:
+            value = value[step]
+        except (IndexError, KeyError, TypeError):
+            return None
     return value
 
 
