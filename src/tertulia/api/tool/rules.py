@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
+from tertulia.auth.actor import Actor
+from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, Unprocessable
 from tertulia.storage import tool as tools
 from tertulia.storage import tool_version as tool_versions
@@ -24,6 +26,16 @@ class VersionInstance(BaseModel):
     major: int
     minor: int
     patch: int
+
+
+def require_maker(actor: Actor, attributes: Mapping[str, object]) -> None:
+    """Refuse those who may neither make nor change tools of an organization with these attributes.
+
+    Raises:
+        Forbidden: the caller may do neither.
+    """
+    if not actor.may(Permission.TOOL_MODIFY_TOOL, attributes):
+        actor.require(Permission.TOOL_CREATE_TOOL, attributes)
 
 
 def constraint_of(text: str, location: Sequence[str | int]) -> Constraint:
