@@ -181,7 +181,7 @@ def require_variables(connection: Connection, tool: Tool, body: VersionBody) -> 
     """Refuse to publish a version that needs variables which its tool does not have.
 
     Raises:
-        BadRequest: a variable is missing, or is secret where it must not be, or the other way about.
+        BadRequest: a variable is missing, is secret and must not be, or must be and is not.
     """
     this = tool_variables.c
     query = sa.select(this.name, this.is_secret).where(this.tool_id == tool.id, this.deleted_at.is_(None))
