@@ -29,12 +29,21 @@ def read_folder(folder: Path) -> AgentFolder:
     Raises:
         CommandFailed: files are wrong; tells every problem, up to 20.
     """
-    if not folder.is_dir():
-        raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
+    require_folder(folder)
     try:
         return load(folder)
     except WrongFile as wrong:
         raise problems_of(wrong) from None
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse a path that is no folder.
+
+    Raises:
+        CommandFailed: it is none; names the command that makes one.
+    """
+    if not folder.is_dir():
+        raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
 
 
 def problems_of(wrong: WrongFile) -> CommandFailed:
@@ -223,7 +232,11 @@ class _Writer:
         self._library.send("POST", f"{SERVICES}/{step.id}/", {**removed, **step.body, **parts})
 
     def _require_unchanged(self, known: ServiceOnServer) -> None:
-        """A service has no versions: what it is now is compared with what it was."""
+        """Compare a service, which has no versions, with the one that was planned for.
+
+        Raises:
+            CommandFailed: somebody else has changed it.
+        """
         now = next((each for each in self._library.list_services() if each.id == known.id), None)
         if now is None or (now.body, now.agent_id, now.graph_id) != (known.body, known.agent_id, known.graph_id):
             raise CommandFailed(

@@ -278,7 +278,7 @@ def connect(url: str | None, data: Path | None, organization: str, user_id: str 
 
 
 def connect_as_author(url: str | None, data: Path | None, organization: str, user_id: str | None) -> Session:
-    """Sign in somebody who makes agents: as `connect` does, the demo administrator if nobody is named."""
+    """Sign in somebody who makes agents, the demo administrator if nobody is named. Return the session."""
     named = (
         data is not None or user_id is not None or not all(os.environ.get(f"AMIGO_{name}") for name in _KEY_SETTINGS)
     )

@@ -21,7 +21,7 @@ _EXTRAS = {
 
 
 def examine(settings: Settings) -> tuple[bool, list[tuple[str, str]]]:
-    """Look at the host. Return whether it can confine tool code, and what there is: a name and a text each."""
+    """Look at the host. Return True if it can confine tool code, and a name and a text for each part of it."""
     host = hosts.probe(settings.data / "tools")
     return host.confines, [*describe(host), ("uv", _uv()), *_extras(), ("weights", _weights(settings))]
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.library import graph_of
-from tertulia.cli.new import write_files, write_schemas
+from tertulia.cli.new import folder_for, write_files, write_schemas
 from tertulia.cli.show import printable
 from tertulia.files.document import WrongFile
 from tertulia.files.folder import load
@@ -35,7 +35,7 @@ def run(console: Console, files: Sequence[Path], service: str | None, out: Path 
         raise CommandFailed(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CommandFailed("This is not the form in which the API gives agents, graphs and services.") from error
-    folder = out or Path("".join(char if char.isalnum() else "-" for char in str(pulled.service["name"]).lower()))
+    folder = out or folder_for(str(pulled.service["name"]))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CommandFailed(f"The folder {folder} is not empty: name another with --out.")
     write_files(folder, texts)

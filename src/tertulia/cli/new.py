@@ -42,6 +42,12 @@ _ABOUT = {
 }
 
 
+def folder_for(service: str) -> Path:
+    """Name a folder as a service is called: `Pizza order` is `pizza-order`. Return its path."""
+    words = "".join(char.lower() if char.isalnum() else " " for char in service).split()
+    return Path("-".join(words)[:60] or "agent")
+
+
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write files into a folder, which is made.
 

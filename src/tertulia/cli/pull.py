@@ -10,7 +10,7 @@ from rich.text import Text
 from tertulia.cli.client import Session
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.library import Library, name_tools
-from tertulia.cli.new import write_files, write_schemas
+from tertulia.cli.new import folder_for, write_files, write_schemas
 from tertulia.cli.show import agree, printable
 from tertulia.files import folder as folders
 from tertulia.files import tool_uses
@@ -29,7 +29,7 @@ def run(console: Console, session: Session, wanted: str, folder: Path | None, *,
     library = Library(session.api)
     with library.expecting():
         pulled = read_service(library, wanted, release=release)
-    folder = folder or Path(_folder_name(str(pulled.service["name"])))
+    folder = folder or folder_for(str(pulled.service["name"]))
     texts = texts_of(pulled)
     changed = {path: text for path, text in texts.items() if not _same(folder, path, text)}
     gone = [path for path in _of_the_server(folder) if path not in texts]
@@ -98,13 +98,8 @@ def _find_service(services: list[ServiceOnServer], wanted: str) -> ServiceOnServ
     raise CommandFailed(f"There is no service {wanted}: `tertulia services` lists them.")
 
 
-def _folder_name(service: str) -> str:
-    words = "".join(char.lower() if char.isalnum() else " " for char in service).split()
-    return "-".join(words)[:60] or "agent"
-
-
 def _same(folder: Path, path: str, text: str) -> bool:
-    """Compare a file with what would be written. Return true if it says the same, perhaps with remarks of its own."""
+    """Compare a file with what would be written. Return True if it says the same, perhaps with remarks of its own."""
     try:
         written = folders.meaning_of(path, parse(folder / path, text.encode()))
         return folders.meaning_of(path, read(folder / path)) == written

@@ -18,14 +18,15 @@ from tertulia.cli.client import Api, ApiError, Event, Session, sign_in
 from tertulia.cli.failure import FAILED, CommandFailed
 from tertulia.cli.junit import Case, write_junit
 from tertulia.cli.library import BEHAVIORS, TOOLS, Library, patiently
-from tertulia.cli.own_server import OwnServer, own_server
+from tertulia.cli.own_server import own_server
 from tertulia.cli.show import indent, printable
 from tertulia.files.document import Problem
 from tertulia.files.folder import AgentFolder, Rehearsal, Step
 from tertulia.files.rehearsing import Outcome, differences, result_differences
+from tertulia.settings import Settings
 
 RESULT_S: Final = 60
-"""How long the result of a conversation is waited for."""
+"""Seconds for which the result of a conversation is waited for."""
 _PAUSE_S: Final = 0.1
 _SCRIPTED: Final = {"SCRIPTED_PIECES": "60", "VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error"}
 
@@ -76,7 +77,7 @@ def own_stage(folder: AgentFolder, model: str, weights: Path) -> Generator[Stage
         library = Library(author.api)
         plan, known = plan_of(library, folder, release=False)
         carry_out(Console(quiet=True), library, folder, plan, known, os.environ)
-        yield stage_of(folder, author, lambda: _visitor(server))
+        yield stage_of(folder, author, lambda: visitor(server.settings, server.url, made.organization_id))
 
 
 def stage_of(folder: AgentFolder, author: Session, sign: Sign) -> Stage:
@@ -273,7 +274,7 @@ def _service_id(library: Library, folder: AgentFolder) -> str:
     return found
 
 
-def _visitor(server: OwnServer) -> Session:
-    org_id = server.demo.organization_id
-    issued = installation.add_visitor(server.settings, org_id)
-    return Session(Api(server.url, org_id, lambda: issued.token), issued.user_id)
+def visitor(settings: Settings, url: str, org_id: str) -> Session:
+    """Make a user of an installation who has not been here before. Return the session of theirs."""
+    issued = installation.add_visitor(settings, org_id)
+    return Session(Api(url, org_id, lambda: issued.token), issued.user_id)

@@ -15,8 +15,8 @@ from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.settings import Settings
 from tertulia.tools import archive, scaffold
 from tertulia.tools.addresses import AddressRules, Connector
-from tertulia.tools.arguments import problem_of_arguments, problem_of_schema
-from tertulia.tools.manifest import FILE, Manifest
+from tertulia.tools.arguments import problem_of_arguments
+from tertulia.tools.manifest import Manifest
 from tertulia.tools.sandbox import Sandbox
 from tertulia.tools.values import ToolCall, ToolOutcome, ToolProgram, ToolSucceeded
 
@@ -71,11 +71,7 @@ def read(folder: Path) -> tuple[Manifest, archive.Files]:
     if not folder.is_dir():
         raise CommandFailed(f"There is no folder {folder}.", MISUSED)
     files = archive.read_folder(folder)
-    manifest = archive.project_manifest(files)
-    problem = problem_of_schema(manifest.input_schema)
-    if problem is not None:
-        raise CommandFailed(f"{FILE}: input_schema: {problem}")
-    return manifest, files
+    return archive.project_manifest(files), files
 
 
 # --- Test ------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +32,6 @@ PAUSE_S: Final = 0.25
 _MAIN_FILES: Final = ("agent.yaml", "graph.yaml", "service.yaml")
 _DEFAULTS: Final = {"VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error", "TRACE": "prompts"}
 
-Visitors = Callable[[], Session]
-"""Makes a new user for each conversation."""
-
 Signature = tuple[tuple[str, int, int], ...]
 """The path, size and time of each file."""
 
@@ -44,7 +42,7 @@ def serve_and_watch(console: Console, settings: Settings, folder: Path, model: s
     Raises:
         CommandFailed: there is no such folder, or a model cannot be had.
     """
-    _require(folder)
+    apply.require_folder(folder)
     for name, value in {"MODEL": model, **_DEFAULTS}.items():
         if name == "MODEL" or f"TERTULIA_{name}" not in os.environ:
             override(name, value)
@@ -63,8 +61,9 @@ def serve_and_watch(console: Console, settings: Settings, folder: Path, model: s
 
     def ready() -> None:
         session = Session(Api(url, made.organization_id, token), made.admin_user_id)
-        visitor = _visitors(settings, url) if settings.model == (models.FALLBACK,) else None
-        watcher = Watcher(console, session, folder, visitor, release=True, variables=os.environ)
+        visitors = partial(rehearse.visitor, settings, url, made.organization_id)
+        holders = visitors if settings.model == (models.FALLBACK,) else None
+        watcher = Watcher(console, session, folder, holders, release=True, variables=os.environ)
         threading.Thread(target=watcher.run, name="watcher", daemon=True).start()
         about = f"(model: {models.describe(settings)})"
         console.print(Text.assemble((f"Tertulia answers on {url} ", "bold green"), (about, "dim")), soft_wrap=True)
@@ -75,26 +74,17 @@ def serve_and_watch(console: Console, settings: Settings, folder: Path, model: s
 
 
 def watch(console: Console, session: Session, folder: Path) -> None:
-    """Apply every change of a folder to a server that is there already, until Ctrl-C."""
-    _require(folder)
+    """Apply every change of a folder to a server that is there already, until Ctrl-C.
+
+    Raises:
+        CommandFailed: there is no such folder.
+    """
+    apply.require_folder(folder)
     console.print(Text(f"Every saved change goes to {session.api.url} (version set edge). Ctrl-C ends this.\n", "dim"))
     try:
         Watcher(console, session, folder, None, release=False).run()
     except KeyboardInterrupt:
         console.print()
-
-
-def _require(folder: Path) -> None:
-    if not folder.is_dir():
-        raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
-
-
-def _visitors(settings: Settings, url: str) -> Visitors:
-    def visit() -> Session:
-        issued = installation.add_visitor(settings, ORGANIZATION)
-        return Session(Api(url, ORGANIZATION, lambda: issued.token), issued.user_id)
-
-    return visit
 
 
 class Watcher:
@@ -105,7 +95,7 @@ class Watcher:
         console: Console,
         session: Session,
         folder: Path,
-        visitors: Visitors | None,
+        visitors: rehearse.Sign | None,
         *,
         release: bool,
         variables: Mapping[str, str] = apply.NO_VARIABLES,
@@ -148,7 +138,7 @@ class Watcher:
         if self._visitors is not None and folder.conversations:
             self._hold(folder, self._visitors)
 
-    def _hold(self, folder: AgentFolder, visitors: Visitors) -> None:
+    def _hold(self, folder: AgentFolder, visitors: rehearse.Sign) -> None:
         """Hold the conversations of the folder, and print which of them went otherwise than their files say."""
         try:
             stage = rehearse.stage_of(folder, self._session, visitors)

@@ -64,7 +64,7 @@ class Offering(Protocol):
     """A runner of tools of servers, which list theirs."""
 
     async def offer(self, organization: str, place: McpPlace, environment: Mapping[str, str]) -> Sequence[OfferedTool]:
-        """List the tools of a server, or raise CallFailed."""
+        """List the tools of a server. Return them, or raise CallFailed."""
         ...
 
 
@@ -81,7 +81,7 @@ class Tools:
         return frozenset(self._runners)
 
     def of(self, database: Database, claim: Claim) -> "StoredToolbox":
-        """Get the tools that the turn of a claim may call."""
+        """Get the tools that the turn of a claim may call. Return them."""
         return StoredToolbox(self, database, claim)
 
     def open(self, encrypted: Mapping[str, str]) -> dict[str, str]:

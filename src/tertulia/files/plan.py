@@ -149,7 +149,7 @@ def make_plan(folder: AgentFolder, server: OnServer, *, release: bool) -> Plan:
 
 
 def _with_tool_names(folder: AgentFolder, server: OnServer) -> AgentFolder:
-    """Call tools by their names where the files have identifiers. Return the folder."""
+    """Call tools by their names, also those that the files call by their ids. Return the folder."""
     names = {tool.id: tool.name for tool in server.tools.values()}
     return replace(
         folder,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from tertulia import problems
 from tertulia.errors import BadTool
 from tertulia.files.document import Document, Problem, WrongFile, read
-from tertulia.tools import archive, fingerprint, lock, manifest
+from tertulia.tools import archive, fingerprint, manifest
 from tertulia.tools.arguments import problem_of_schema
 from tertulia.tools.definitions import HttpOperation, variables_of
 
@@ -101,9 +101,6 @@ def tool_at(folder: Path, path: Path) -> ToolOfFolder:
 def _code(folder: Path, path: Path) -> CodeTool:
     files = archive.read_folder(path)
     found = archive.project_manifest(files)
-    if problem := problem_of_schema(found.input_schema):
-        raise BadTool(f"{manifest.FILE}: input_schema: {problem}")
-    lock.check(files.get(lock.FILE, b"").decode(errors="replace"))
     if found.name != path.name:
         raise BadTool(f"name: The folder is called {path.name}, so the tool has this name and not {found.name}.")
     return CodeTool(

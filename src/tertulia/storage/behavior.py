@@ -406,8 +406,8 @@ def create_version(
     applied = list_services(connection, [changed.id])[changed.id]
     _lock_services(connection, changed.org_id, applied)
     moment = _insert_version(connection, changed, number, body, author)
-    by = {"updated_by_org_id": author.org_id, "updated_by_user_id": author.user_id, "updated_at": moment}
-    _write(connection, changed.id, {"latest_version": number, **by, **_searched_triggers(body)})
+    changes = {"latest_version": number, **author.change(moment), **_searched_triggers(body)}
+    _write(connection, changed.id, changes)
     _count_change(connection, applied)
     return number
 

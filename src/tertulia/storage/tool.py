@@ -212,15 +212,14 @@ def update_tool(
 def deprecate_tool(connection: Connection, deprecated: Tool, author: Author) -> None:
     """Take a tool that this transaction has locked out of use, with all its versions and without its variables."""
     _write(connection, deprecated.id, author, {"deprecated": True})
-    by = {"updated_by_org_id": author.org_id, "updated_by_user_id": author.user_id, "updated_at": clock.now()}
     living = sa.and_(tool_versions.c.tool_id == deprecated.id, tool_versions.c.deprecated.is_(False))
-    connection.execute(sa.update(tool_versions).where(living).values(deprecated=True, **by))
+    connection.execute(sa.update(tool_versions).where(living).values(deprecated=True, **author.change(clock.now())))
     connection.execute(sa.delete(tool_variables).where(tool_variables.c.tool_id == deprecated.id))
 
 
 def _write(connection: Connection, tool_id: str, author: Author, changes: Mapping[str, Any]) -> None:
-    by = {"updated_by_org_id": author.org_id, "updated_by_user_id": author.user_id, "updated_at": clock.now()}
-    connection.execute(sa.update(tools).where(tools.c.id == tool_id).values(**changes, **by))
+    changed = {**changes, **author.change(clock.now())}
+    connection.execute(sa.update(tools).where(tools.c.id == tool_id).values(changed))
 
 
 # --- Operations that take their time ---------------------------------------------------------------------------------

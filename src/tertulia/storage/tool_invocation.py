@@ -91,7 +91,7 @@ class ToolInvocationFilter:
     conversation_id: Sequence[str] = ()
     succeeded: bool | None = None
     nothing: bool = False
-    """Whether it narrows to nothing at all: to simulations, of which there are none."""
+    """True if nothing fits: calls of simulations are wanted, of which there are none."""
 
 
 _INVOCATION = sa.select(*columns(ToolInvocation, tool_invocations)).join(

@@ -181,7 +181,7 @@ def require_variables(connection: Connection, tool: Tool, body: VersionBody) -> 
     """Refuse to publish a version that needs variables which its tool does not have.
 
     Raises:
-        BadRequest: a variable is missing, or is secret where it must not be, or the other way about.
+        BadRequest: a variable is missing, is secret and must not be, or must be and is not.
     """
     this = tool_variables.c
     query = sa.select(this.name, this.is_secret).where(this.tool_id == tool.id, this.deleted_at.is_(None))
@@ -233,9 +233,9 @@ def deprecate_versions(connection: Connection, tool: Tool, numbers: Sequence[Num
     if not numbers:
         return
     chosen = sa.and_(tool_versions.c.tool_id == tool.id, sa.or_(*map(_is, padded(numbers))))
-    by = {"updated_by_org_id": author.org_id, "updated_by_user_id": author.user_id, "updated_at": clock.now()}
     living = tool_versions.c.deprecated.is_(False)
-    connection.execute(sa.update(tool_versions).where(chosen, living).values(deprecated=True, **by))
+    changes = {"deprecated": True, **author.change(clock.now())}
+    connection.execute(sa.update(tool_versions).where(chosen, living).values(changes))
 
 
 # --- Snapshots -------------------------------------------------------------------------------------------------------

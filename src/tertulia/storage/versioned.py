@@ -74,6 +74,10 @@ class Author:
     org_id: str
     user_id: str
 
+    def change(self, moment: datetime) -> dict[str, object]:
+        """Name the author and the moment of a change. Return them as the columns of the changed row."""
+        return {"updated_by_org_id": self.org_id, "updated_by_user_id": self.user_id, "updated_at": moment}
+
 
 @dataclass(frozen=True, slots=True)
 class VersionedFilter:

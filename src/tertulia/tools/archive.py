@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tertulia.errors import BadTool
-from tertulia.tools import manifest
+from tertulia.tools import lock, manifest
+from tertulia.tools.arguments import problem_of_schema
 from tertulia.tools.manifest import Manifest
 
 MOST_ARCHIVE_BYTES = 8_000_000
@@ -40,10 +41,10 @@ def digest(archive: bytes) -> str:
 
 
 def project_manifest(files: Files) -> Manifest:
-    """Read the manifest of a project. Return it.
+    """Read the manifest of a project, and check the files that a version needs. Return the manifest.
 
     Raises:
-        BadTool: there is none, it is wrong, or the module that it names is missing.
+        BadTool: there is none, it or its schema or the lock is wrong, or the module that it names is missing.
     """
     if manifest.FILE not in files:
         raise BadTool(f"{manifest.FILE}: the project has no such file.")
@@ -52,6 +53,9 @@ def project_manifest(files: Files) -> Manifest:
     module = read.module.replace(".", "/")
     if f"{module}.py" not in files and f"{module}/__init__.py" not in files:
         raise BadTool(f"{manifest.FILE}: entry: the project has no file {module}.py.")
+    if problem := problem_of_schema(read.input_schema):
+        raise BadTool(f"{manifest.FILE}: input_schema: {problem}")
+    lock.check(files.get(lock.FILE, b"").decode(errors="replace"))
     return read
 
 

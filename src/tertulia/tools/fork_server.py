@@ -100,7 +100,7 @@ class ForkServer:
         return found
 
     def has_strays(self, helpers: int) -> bool:
-        """Tell if there are more processes in the group than the forking one, its helpers, and one for each call.
+        """Count the group. Return True if it has more than the forking process, its helpers, and one for each call.
 
         Calls begin and end while the system is asked; so only processes count that were there before and after.
         """

@@ -127,7 +127,7 @@ def _bubblewrap() -> str:
 
 
 def _all_users() -> bool:
-    """Tell if this process is root of all users, and not of a container's few."""
+    """Look at the users. Return True if this process is root of all of them, and not of a container's few."""
     lines = _text("/proc/self/uid_map").split()
     return os.geteuid() == 0 and len(lines) == 3 and int(lines[2]) == _ALL_USERS
 

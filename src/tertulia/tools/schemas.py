@@ -26,7 +26,7 @@ _PLAIN = frozenset(
 
 
 class DocumentWrong(ValueError):
-    """A document that no tool can be made of. `place` is where in the document; the text is a sentence."""
+    """A document that no tool can be made of. `place` leads to the wrong part of it; the text is a sentence."""
 
     def __init__(self, place: Place, text: str) -> None:
         super().__init__(text)

@@ -12,7 +12,7 @@ from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import ObjectId
-from tertulia.api.tool.rules import body_of
+from tertulia.api.tool.rules import body_of, require_maker
 from tertulia.api.tool.tool import VariableValue
 from tertulia.api.tool.version import ProjectPath
 from tertulia.auth.actor import Actor
@@ -26,7 +26,7 @@ from tertulia.storage.tool_version import VersionBody
 from tertulia.tools import scaffold
 from tertulia.tools.arguments import problem_of_arguments
 from tertulia.tools.sources import open_source
-from tertulia.tools.values import ToolCall, ToolKind, ToolOutcome, ToolProgram, ToolSucceeded
+from tertulia.tools.values import ToolCall, ToolOutcome, ToolProgram, ToolSucceeded
 from tertulia.tools.versions import find_version
 
 router = contract_router("/tool", "Tool")
@@ -112,8 +112,7 @@ async def test_tool(
     runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: ToolTest
 ) -> InvocationResults:
     """Call a project of the server's folder or repository of tools, which need not be published."""
-    if not actor.may(Permission.TOOL_MODIFY_TOOL, organization.attributes):
-        actor.require(Permission.TOOL_CREATE_TOOL, organization.attributes)
+    require_maker(actor, organization.attributes)
     environment = body.environment
     settings = runtime.settings.tools
     source = open_source(settings.source, settings.branch, organization.org_id)
@@ -188,8 +187,7 @@ def _refuse_missing(made: VersionBody, body: ToolTest) -> None:
 
 
 def _unpublished(org_id: str, made: VersionBody, digest: str) -> ToolProgram:
-    kind: ToolKind = "code"
-    return ToolProgram(org_id, made.definition["name"], "0.0.0", kind, made.definition, made.input_schema, digest)
+    return ToolProgram(org_id, made.definition["name"], "0.0.0", "code", made.definition, made.input_schema, digest)
 
 
 # --- Units -----------------------------------------------------------------------------------------------------------

@@ -1,18 +1,17 @@
-"""Offers: what an OpenAPI document or an MCP server has that can be published as versions of tools."""
+"""Offers: operations of an OpenAPI document and tools of an MCP server, as they can be published."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, OrganizationScope
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
+from tertulia.api.tool.rules import require_maker
 from tertulia.api.tool.tool import VariableValue
-from tertulia.auth.actor import Actor
-from tertulia.auth.permissions import Permission
 from tertulia.errors import Unprocessable
 from tertulia.tools.definitions import McpPlace, OfferedTool, Variable, checked_url
 from tertulia.tools.openapi import MOST_OPERATIONS, tools_of
@@ -60,7 +59,7 @@ class Offers(BaseModel):
 @router.post("/offer/openapi", operation_id="list-openapi-tools", dependencies=[Depends(rate_limit(10))])
 async def list_openapi_tools(organization: Organization, actor: CurrentActor, body: OpenApiDocument) -> Offers:
     """Read an OpenAPI document of version 3.0 or 3.1. Returns a definition for each operation."""
-    _require_maker(organization, actor)
+    require_maker(actor, organization.attributes)
     try:
         offered = await asyncio.to_thread(tools_of, body.document, body.operation_ids, body.base_url)
     except DocumentWrong as error:
@@ -73,13 +72,8 @@ async def list_mcp_tools(
     runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: McpServerToList
 ) -> Offers:
     """Ask an MCP server for its tools. Returns a definition for each."""
-    _require_maker(organization, actor)
+    require_maker(actor, organization.attributes)
     return _offers(await runtime.tools.offers(organization.org_id, body.server, body.variables))
-
-
-def _require_maker(organization: OrganizationScope, actor: Actor) -> None:
-    if not actor.may(Permission.TOOL_MODIFY_TOOL, organization.attributes):
-        actor.require(Permission.TOOL_CREATE_TOOL, organization.attributes)
 
 
 def _offers(offered: Iterable[OfferedTool]) -> Offers:
@@ -87,11 +81,10 @@ def _offers(offered: Iterable[OfferedTool]) -> Offers:
 
 
 def _offer(tool: OfferedTool) -> Offer:
-    definition: Mapping[str, Any] = tool.definition
     return Offer(
         name=tool.name,
         description=tool.description,
         kind=tool.kind,
-        definition=dict(definition),
+        definition=dict(tool.definition),
         input_schema=dict(tool.input_schema),
     )

@@ -6,14 +6,15 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
-from tertulia.errors import BadRequest, BadTool, Unprocessable
+from tertulia.auth.actor import Actor
+from tertulia.auth.permissions import Permission
+from tertulia.errors import BadRequest, Unprocessable
 from tertulia.storage import tool as tools
 from tertulia.storage import tool_version as tool_versions
 from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import Numbers, VersionBody
-from tertulia.tools import archive, fingerprint, lock, scaffold
+from tertulia.tools import archive, fingerprint, scaffold
 from tertulia.tools.arguments import problem_of_schema
-from tertulia.tools.manifest import FILE
 from tertulia.tools.sources import Project
 from tertulia.tools.values import ToolKind
 from tertulia.tools.versions import BadConstraint, Constraint, Version
@@ -25,6 +26,16 @@ class VersionInstance(BaseModel):
     major: int
     minor: int
     patch: int
+
+
+def require_maker(actor: Actor, attributes: Mapping[str, object]) -> None:
+    """Refuse those who may neither make nor change tools of an organization with these attributes.
+
+    Raises:
+        Forbidden: the caller may do neither.
+    """
+    if not actor.may(Permission.TOOL_MODIFY_TOOL, attributes):
+        actor.require(Permission.TOOL_CREATE_TOOL, attributes)
 
 
 def constraint_of(text: str, location: Sequence[str | int]) -> Constraint:
@@ -45,14 +56,9 @@ def body_of(project: Project) -> VersionBody:
     """Read the manifest of a project, and pack its files. Return what a version of it has.
 
     Raises:
-        BadTool: the manifest is missing or wrong, a file of its tool is missing, or the project is too large.
+        BadTool: the manifest or the lock is wrong, a file of the tool is missing, or the project is too large.
     """
     manifest = archive.project_manifest(project.files)
-    problem = problem_of_schema(manifest.input_schema)
-    if problem is not None:
-        raise BadTool(f"{FILE}: input_schema: {problem}")
-    lock.check(project.files.get(lock.FILE, b"").decode(errors="replace"))
-    snapshot = archive.pack(project.files)
     return VersionBody(
         kind="code",
         definition=manifest.definition(),
@@ -62,7 +68,7 @@ def body_of(project: Project) -> VersionBody:
         commit_hash=project.commit or fingerprint.of_project(project.files),
         scaffold_hash=scaffold.DIGEST,
         project_directory=project.directory,
-        snapshot=snapshot,
+        snapshot=archive.pack(project.files),
     )
 
 

@@ -370,7 +370,7 @@ def select_tools(
 def repair_parameters(
     scene: Scene, need: Need, talk: Said, offer: tuple[str, OfferedTool], wrong: tuple[str, str]
 ) -> Prompt:
-    """Ask for the parameters of a tool again; `wrong` are the last ones as JSON, and their problem in words."""
+    """Ask for a tool's parameters again. Returns the prompt; `wrong` are the last ones as JSON, and their problem."""
     name, tool = offer
     parameters, problem = wrong
     question = _note(
@@ -386,7 +386,7 @@ def repair_parameters(
 def generate_tool_params(
     scene: Scene, state: ToolCallState, talk: Said, offer: tuple[str, OfferedTool], wrong: tuple[str, str] | None
 ) -> Prompt:
-    """Ask for the parameters of the tool of a tool-call state. `wrong`: as in `repair_parameters`, if there are any."""
+    """Ask for the parameters of a tool-call state. Returns the prompt; `wrong`: as in `repair_parameters`, or None."""
     name, tool = offer
     question = _note(
         *_aim(state.designated_tool_call_objective, talk),

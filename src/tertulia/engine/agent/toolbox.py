@@ -65,7 +65,7 @@ class Toolboxes(Protocol):
     """The tools of a server."""
 
     def of(self, database: Database, claim: Claim) -> Toolbox:
-        """Get the tools that the turn of a claim may call."""
+        """Get the tools that the turn of a claim may call. Return them."""
         ...
 
 

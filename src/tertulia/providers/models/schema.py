@@ -15,7 +15,7 @@ NOTHING: Schema = {"type": "object", "properties": {}}
 
 
 def _is_number(value: object) -> bool:
-    """Judge a value: is it a number that every database and client can hold, in 64 bits and finite?"""
+    """Judge a value. Return True for a number that every database and client can hold, in 64 bits and finite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
 
 
