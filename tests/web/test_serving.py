@@ -36,7 +36,9 @@ def test_the_root_leads_to_the_interface(page: httpx2.Client, path: str) -> None
     assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
 
 
-@pytest.mark.parametrize("path", ["/ui/", "/ui/conversations", "/ui/conversations/6b055e65298508193adb62fc"])
+@pytest.mark.parametrize(
+    "path", ["/ui/", "/ui/conversations", "/ui/conversations/6b055e65298508193adb62fc", "/ui/" + 300 * "a"]
+)
 def test_every_view_is_an_address_of_the_one_page(page: httpx2.Client, path: str) -> None:
     answer = page.get(path)
     assert answer.status_code == 200
@@ -68,6 +70,7 @@ def test_an_asset_may_be_kept_for_ever_and_comes_compressed(page: httpx2.Client)
         "/ui/assets/..%2f..%2fsecret.txt",
         "/ui/..%2fsecret.txt",
         "/ui/nothing.js",
+        "/ui/assets/" + 300 * "a" + ".js",
         "/ui/assets/",
     ],
 )

@@ -47,7 +47,7 @@ It takes half a minute, and fetches packages from npm's registry. No node has to
 """
 
 COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".svg"})
-_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")  # no file system takes names of more than 255 bytes
 
 router = APIRouter(include_in_schema=False)
 
