@@ -90,7 +90,7 @@ ANSWERED = {
     "deep_folders": "made",
     "closed_folders": "made",
     "hang_at_exit": "answered",
-    "answer_odd_characters": "a\N{REPLACEMENT CHARACTER}b?c",
+    "answer_odd_characters": "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c",
 }
 """Attempts that are answered as if nothing were wrong."""
 

@@ -1,7 +1,6 @@
 """The tools of an organization as turns and callers of the API run them: versions, variables, and records of calls."""
 
 import asyncio
-import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from sqlalchemy.engine import Connection
 
-from tertulia import clock
+from tertulia import clock, texts
 from tertulia.engine.agent.toolbox import CallPlace, Tool
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.errors import BadTool, NotFound, ToolMissing
@@ -331,14 +330,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_RECORD else f"{text[: LONGEST_RECORD - 3]}..."
 
 
-_UNSTORED = re.compile("[\x00\ud800-\udfff]")
-
-
 def storable(value: Any) -> Any:
-    """Replace NUL and halves of surrogate pairs, which no database takes, in a JSON value. Return the value."""
+    """Make all texts of a JSON value storable, names too. Return the value."""
     match value:
         case str():
-            return _UNSTORED.sub("\ufffd", value)
+            return texts.storable(value)
         case dict():
             items = cast("dict[str, Any]", value).items()
             return {storable(name): storable(item) for name, item in items}

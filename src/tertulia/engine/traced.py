@@ -14,6 +14,7 @@ from tertulia.engine.speech.voices import Speaker, Voices
 from tertulia.engine.trace import MOST_TEXT_CHARS, Call, Trace, cut, describe_error, now
 from tertulia.errors import ModelError
 from tertulia.providers.base import Detector, LanguageModel, Prompt, Sound, Transcript
+from tertulia.texts import storable
 from tertulia.tools.values import ToolFailed, ToolOutcome
 
 
@@ -197,5 +198,5 @@ class TracedToolbox:
 
 
 def _kept(text: str) -> str:
-    """Cut a text as a trace keeps it. Return it without halves of surrogate pairs."""
-    return cut(text, MOST_TEXT_CHARS).encode(errors="replace").decode()
+    """Cut a text as a trace keeps it. Return it, storable."""
+    return storable(cut(text, MOST_TEXT_CHARS))

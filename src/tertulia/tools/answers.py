@@ -1,4 +1,4 @@
-"""The outcome of a call, from whatever the tool has written: cleaned, and without the paths of the server."""
+"""The outcome of a call of code, from whatever its process has written: storable, and without the server's paths."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from tertulia.texts import storable
 from tertulia.tools.values import ToolFailed, ToolOutcome, ToolSucceeded
 
 LONGEST_MESSAGE = 2000
@@ -22,7 +23,7 @@ def of_answer(answer: bytes, most_bytes: int, hidden: Sequence[str], duration_ms
     told = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
     output, failure = told.get("output"), told.get("failed")
     if isinstance(output, str):
-        cleaned = clean(output)
+        cleaned = storable(output)
         if len(cleaned.encode()) > most_bytes:
             return failed("AnswerTooLarge", f"The answer has more than {most_bytes} bytes.", duration_ms)
         return ToolSucceeded(cleaned, duration_ms)
@@ -36,9 +37,9 @@ def of_failure(failure: Mapping[str, Any], hidden: Sequence[str], duration_ms: i
     trace: object = failure.get("trace")
     lines = cast("list[object]", trace)[:_MOST_LINES] if isinstance(trace, list) else []
     return ToolFailed(
-        exception_type=clean(str(failure.get("type", "")))[:_LONGEST_TYPE] or "Exception",
-        exception_message=_without(clean(str(failure.get("message", "")))[:LONGEST_MESSAGE], hidden),
-        exception_stack_trace=tuple(_without(clean(str(line))[:_LONGEST_LINE], hidden) for line in lines),
+        exception_type=storable(str(failure.get("type", "")))[:_LONGEST_TYPE] or "Exception",
+        exception_message=_without(storable(str(failure.get("message", "")))[:LONGEST_MESSAGE], hidden),
+        exception_stack_trace=tuple(_without(storable(str(line))[:_LONGEST_LINE], hidden) for line in lines),
         duration_ms=duration_ms,
     )
 
@@ -60,11 +61,6 @@ def of_death(status: int | None, cpu_seconds: int, duration_ms: int) -> ToolFail
 def failed(kind: str, text: str, duration_ms: int = 0) -> ToolFailed:
     """Make a failure that the sandbox tells itself. Return it."""
     return ToolFailed(kind, text, (), duration_ms)
-
-
-def clean(text: str) -> str:
-    """Replace what a database or a socket does not take: zeros and halves of characters. Return the text."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _without(text: str, hidden: Sequence[str]) -> str:

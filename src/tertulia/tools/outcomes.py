@@ -1,4 +1,4 @@
-"""The outcomes of calls: of tools that run elsewhere, output and failures without secrets; of code, failures."""
+"""Outcomes without secrets: of calls of tools that run elsewhere, and of calls of code, which have one already."""
 
 import time
 from collections.abc import Awaitable, Iterable
@@ -7,6 +7,7 @@ from dataclasses import replace
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from tertulia.texts import storable
 from tertulia.tools.addresses import AddressRefused, HostUnreachable
 from tertulia.tools.values import ToolFailed, ToolOutcome, ToolSucceeded
 
@@ -66,7 +67,7 @@ def _hidden(secrets: Iterable[str]) -> list[str]:
 def _without(text: str, hidden: Iterable[str]) -> str:
     for secret in hidden:
         text = text.replace(secret, "***")
-    return text.replace("\0", "\ufffd")
+    return storable(text)
 
 
 def _since(began: float) -> int:

@@ -24,6 +24,7 @@ from tertulia.engine.agent.toolbox import CallPlace, Tool, Toolbox
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.speech.fillers import Fillers, Wait, begun
 from tertulia.errors import ModelMisbehaved, ToolResultTooLong
+from tertulia.texts import storable
 from tertulia.tools.arguments import problem_of_arguments, problem_of_schema
 from tertulia.tools.values import ToolFailed, ToolOutcome, ToolSucceeded
 
@@ -343,9 +344,9 @@ def logged(call: Call, output: str | None, duration_ms: int) -> dict[str, Any]:
 def output_of(outcome: ToolOutcome) -> str:
     """Write the outcome of a call as text. Return it, cut if it is very long."""
     if isinstance(outcome, ToolSucceeded):
-        return _storable(_cut(outcome.output, MOST_RESULT_CHARS))
+        return storable(_cut(outcome.output, MOST_RESULT_CHARS))
     told = f"The tool failed: {outcome.exception_type}: {outcome.exception_message}"
-    return _storable(_cut(told, PERSISTED_CHARS))
+    return storable(_cut(told, PERSISTED_CHARS))
 
 
 def as_json(value: Any) -> str:
@@ -384,11 +385,6 @@ def _wanted(answer: Any) -> list[tuple[str, Any]]:
     items = cast("list[Any]", calls) if isinstance(calls, list) else []
     found = [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
     return [(item["tool"], item.get("parameters")) for item in found if isinstance(item.get("tool"), str)]
-
-
-def _storable(text: str) -> str:
-    """Drop NUL and replace halves of surrogate pairs, which no database takes. Return the text."""
-    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,7 +1,6 @@
 """Voices and transcribers of several vendors as one: the next one is asked if the first fails."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import MappingProxyType
@@ -25,8 +24,8 @@ from tertulia.providers.base import (
 from tertulia.providers.voices.base import Provider
 from tertulia.providers.voices.detection import SpeechDetectors, has_speech
 from tertulia.providers.voices.scripted import scripted_provider
+from tertulia.texts import storable
 
-_UNSTORED = re.compile("[\0\ud800-\udfff]")
 _LOOKUP_S = 5
 """Seconds that a provider may take to say if it has a voice: others are waiting to speak."""
 
@@ -180,7 +179,7 @@ def instead() -> list[tuple[str, Provider]]:
 
 def readable(transcript: Transcript) -> Transcript:
     """Replace the characters that no database takes, each by one. Return the transcript."""
-    return Transcript(_UNSTORED.sub("\ufffd", transcript.text), transcript.words)
+    return Transcript(storable(transcript.text), transcript.words)
 
 
 class Speaker:
