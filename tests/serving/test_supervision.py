@@ -165,6 +165,25 @@ def test_workers_are_replaced_if_the_process_that_forks_them_is_killed(supervise
     assert not [pid for pid in first if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
+def test_the_process_that_forks_workers_may_be_killed_again_while_it_begins(supervise: Supervise) -> None:
+    served = supervise(4)
+    until(lambda: served.ready() == 4)
+    killed: set[int] = set()
+
+    def kill_another() -> bool:
+        children = psutil.Process(served.process.pid).children()
+        begun = {child.pid for child in children if "forkserver" in " ".join(child.cmdline())} - killed
+        for pid in begun:
+            os.kill(pid, signal.SIGKILL)
+        killed.update(begun)
+        return bool(begun)
+
+    until(kill_another)
+    until(kill_another)
+    until(lambda: served.ready() == 8)
+    assert served.process.poll() is None
+
+
 def test_the_parent_ends_if_no_worker_can_be_forked(supervise: Supervise, tmp_path: Path) -> None:
     (tmp_path / ("long" * 30)).mkdir()
     served = supervise(2, temporary=tmp_path / ("long" * 30))

@@ -67,6 +67,28 @@ def test_a_token_that_is_none_any_more_leads_to_the_form(tertulia: Server, open_
     expect(page.get_by_role("alert")).to_contain_text("The token is not valid.")
 
 
+def test_a_link_signs_nobody_in_as_another_user_without_a_yes(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, "/settings")
+    whose = page.get_by_text(tertulia.demo.admin_user_id).last
+    expect(whose).to_be_visible()
+    another = tertulia.sign_in(tertulia.demo.user_id)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: asked.append(dialog.message))
+
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.evaluate("token => { location.hash = 'token=' + token }", another)
+    page.wait_for_function("location.hash === ''")
+    expect(whose).to_be_visible()
+    page.evaluate("location.hash = 'token=nonsense'")
+    page.reload()
+    expect(whose).to_be_visible()
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.evaluate("token => { location.hash = 'token=' + token }", another)
+    expect(page.get_by_text(tertulia.demo.user_id).last).to_be_visible()
+    assert [tertulia.demo.user_id in question for question in asked] == [True, True]
+
+
 def test_a_user_is_offered_nothing_that_they_may_not_do(tertulia: Server, open_page: Open) -> None:
     page = open_page(tertulia, "/settings", user_id=tertulia.demo.user_id)
     expect(page.get_by_text("You need the permission Admin:GetModels.")).to_be_visible()

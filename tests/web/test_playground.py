@@ -81,6 +81,27 @@ def test_a_person_talks_and_sees_the_way_and_the_trace(tertulia: Server, open_pa
     expect(page.get_by_role("log")).to_contain_text("The conversation is finished.")
 
 
+def test_who_signs_out_in_the_middle_of_a_turn_leaves_no_words_to_the_next_person(
+    held: Server, switch: Switch, open_page: Open
+) -> None:
+    puppet = play(switch, "One ", "two.")
+    page = open_page(held, user_id=held.demo.user_id)
+    say(page, "My secret.")
+    expect(page).to_have_url(CONVERSATION)
+    words = page.evaluate("sessionStorage.getItem('tertulia.running')")
+    assert "My secret." in words
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in to Tertulia")).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
+    page.evaluate("words => sessionStorage.setItem('tertulia.running', words)", words)  # as after a token's end
+    page.evaluate("token => { location.hash = 'token=' + token }", held.sign_in(held.demo.admin_user_id))
+
+    expect(page.get_by_role("alert")).to_contain_text("There is no such conversation")
+    expect(page.get_by_role("log")).not_to_contain_text("My secret.")
+    puppet.release(MANY)
+
+
 def test_a_reload_in_the_middle_of_a_turn_goes_on(held: Server, switch: Switch, open_page: Open) -> None:
     puppet = play(switch, "One, ", "two, ", "three.")
     page = open_page(held)
@@ -174,6 +195,16 @@ def test_the_keyboard_alone_is_enough(tertulia: Server, open_page: Open) -> None
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/ui/conversations$"))
     expect(page.get_by_role("row")).to_have_count(3)
+
+
+def test_words_that_are_too_much_for_the_parser_are_shown_as_they_are(
+    held: Server, switch: Switch, open_page: Open
+) -> None:
+    switch.model = Puppet("Deep.\n\n", ">" * 20_000)
+    page = open_page(held)
+    begin(page)
+    expect(page.locator("article footer")).to_contain_text("to the first piece")
+    expect(page.get_by_role("log")).to_contain_text(re.compile(r"Deep\.\s+>>>"))
 
 
 def test_words_of_a_model_are_no_html(held: Server, switch: Switch, open_page: Open) -> None:

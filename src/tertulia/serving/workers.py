@@ -135,7 +135,9 @@ class Workers:
         except (OSError, EOFError) as error:  # the process that forks is going, or cannot begin
             _log.warning("worker cannot be started", reason=str(error) or type(error).__name__)
             self._failed_starts += 1
-            self._start_again(self._pause())
+            pause_s = self._pause()
+            self._due = [max(due, time.monotonic() + pause_s) for due in self._due]  # one failure, not one for each
+            self._start_again(pause_s)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 

@@ -4,6 +4,7 @@ A project is read once, when it is published, as a set of files; nothing depends
 """
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -81,7 +82,13 @@ class FolderSource:
 
     async def read(self, path: str, branch: str | None, after: str) -> Project:
         """Read a project. Return it."""
-        return await asyncio.to_thread(self._read, _clean(path))
+        try:
+            return await asyncio.to_thread(self._read, _clean(path))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise NotFound(f"There is no folder {path[:LONGEST_PATH]} among the tools.") from error
+            _log.error("tools cannot be read", reason=str(error))
+            raise Unavailable("The folder of tools cannot be read at this moment.", retry_after=10) from error
 
     def _read(self, path: str) -> Project:
         root = self._root.resolve()

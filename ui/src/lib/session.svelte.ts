@@ -26,15 +26,30 @@ class Session {
   notice = $state(""); // why the form is shown
   #clock = 0;
 
-  /** Take the token of the address, once, or of this tab. */
+  /** Take the token of this tab, or of the address, once. */
   begin(): void {
+    const kept = sessionStorage.getItem(TOKEN);
+    if (kept !== null) this.keep(kept);
+    this.#takeGiven();
+    window.addEventListener("hashchange", () => this.#takeGiven());
+  }
+
+  #takeGiven(): void {
     const given = /^#token=([^&]+)/.exec(location.hash)?.[1];
-    if (given !== undefined) history.replaceState(null, "", location.pathname + location.search);
-    const token = given ?? sessionStorage.getItem(TOKEN);
-    if (token !== null) this.keep(token);
-    window.addEventListener("hashchange", () => {
-      if (location.hash.startsWith("#token=")) this.begin();
-    });
+    if (given === undefined) return;
+    history.replaceState(null, "", location.pathname + location.search);
+    if (this.#mayTake(given)) this.keep(given);
+  }
+
+  /** Anybody can send a link with a token of their own: nobody who is signed in becomes another user without a yes. */
+  #mayTake(token: string): boolean {
+    const [now, then] = [this.claims, readClaims(token)];
+    if (now === null || now.expiresAt < Date.now()) return true;
+    if (then === null) return false;
+    if (now.organization === then.organization && now.user === then.user) return true;
+    return window.confirm(
+      `This link signs you in as the user ${then.user} of ${then.organization}. You are signed in as ${now.user} of ${now.organization}. Go on as ${then.user}?`,
+    );
   }
 
   /** Keep a token. Returns false if it is none. */
@@ -60,7 +75,8 @@ class Session {
 
   end(notice = ""): void {
     clearTimeout(this.#clock);
-    sessionStorage.removeItem(TOKEN);
+    if (notice) sessionStorage.removeItem(TOKEN);
+    else sessionStorage.clear(); // who signs out leaves nothing of a turn that runs
     this.token = null;
     this.notice = notice;
   }

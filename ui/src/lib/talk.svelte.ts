@@ -3,6 +3,7 @@
 import { ApiError, ask, client, explain, here, type Conversation, type Insights, type Message } from "./api";
 import { logged, told, type Call, type Pending } from "./calls";
 import { newKey } from "./keys";
+import { session } from "./session.svelte";
 import { run, type Begun, type Line, type TurnRequest } from "./stream";
 import type { Player } from "./voice";
 
@@ -24,6 +25,7 @@ const RUNNING = "tertulia.running";
 const TRIES = 6;
 
 interface Running {
+  user: string; // nobody else who signs in here reads it, or goes on with it
   conversation: string;
   interaction: string;
   request: TurnRequest | null; // null if it holds a recording
@@ -290,7 +292,7 @@ export class Talk {
     turn.voice = begun.rate > 0;
     this.id = begun.conversation;
     const recorded = Object.values(turn.request?.form ?? {}).some((value) => typeof value !== "string");
-    keep({ conversation: this.id, interaction: begun.interaction, request: recorded ? null : turn.request, said: turn.said, kind: turn.kind });
+    keep({ user: whoever(), conversation: this.id, interaction: begun.interaction, request: recorded ? null : turn.request, said: turn.said, kind: turn.kind });
   }
 
   #take(turn: Turn, line: Line): boolean {
@@ -420,6 +422,10 @@ function group(messages: Message[]): Turn[] {
 
 // --- The turn that runs, kept over a reload of the page -------------------------------------------------------------
 
+function whoever(): string {
+  return `${session.claims?.organization} ${session.claims?.user}`;
+}
+
 function keep(running: Running): void {
   sessionStorage.setItem(RUNNING, JSON.stringify(running));
 }
@@ -431,5 +437,5 @@ function forget(): void {
 function kept(conversation: string): Running | null {
   const text = sessionStorage.getItem(RUNNING);
   const running = text === null ? null : (JSON.parse(text) as Running);
-  return running?.conversation === conversation ? running : null;
+  return running?.conversation === conversation && running.user === whoever() ? running : null;
 }
