@@ -136,7 +136,7 @@ class LimitSettings(Group):
     body_stall_s: Annotated[float, Field(gt=0, le=600)] = 20
     """A body that pauses for so many seconds is answered with 408."""
     body_s: Annotated[float, Field(gt=0, le=3600)] = 180
-    """A body that takes so many seconds as a whole is answered with 408."""
+    """A body that takes so many seconds is answered with 408; each `body_bytes` that have come allow as many again."""
     audio_bytes: Annotated[int, Field(ge=1024)] = 16_000_000
     """The largest body of a spoken message; 413 beyond."""
     audio_s: Annotated[float, Field(gt=0, le=3600)] = 120

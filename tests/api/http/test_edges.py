@@ -1,14 +1,17 @@
 """Odd requests, to which every endpoint owes an answer, and the questions of operators."""
 
+import json
 import re
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
 
+from support import talk
 from support.postgres import Postgres
 from support.samples import a_name, make_agent
 from support.server import Serve, Server
@@ -152,6 +155,27 @@ def test_a_body_that_drips_is_answered_with_a_timeout(serve: Serve) -> None:
                 continue
             break
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_speech_over_a_slow_link_is_waited_for_as_long_as_it_comes(serve: Serve) -> None:
+    patient = serve(limit={"body_bytes": 4096, "body_s": 0.4})
+    clock = threading.Event()
+
+    def drips() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="initial_message_type"\r\n\r\nuser-message'
+        yield b'\r\n--x\r\nContent-Disposition: form-data; name="recorded_message"; filename="a.wav"\r\n\r\n'
+        for _ in range(12):
+            yield bytes(4096)
+            clock.wait(0.1)
+        yield b"\r\n--x--\r\n"
+
+    path = f"/conversation/{talk.id_of(talk.begin(patient.as_user, patient.demo.service_id))}/interact"
+    audio = json.dumps({"type": "pcm", "frame_rate": 16_000, "n_channels": 1, "sample_width": 2})
+    query = {"request_format": "voice", "response_format": "text", "request_audio_config": audio}
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    answer = patient.as_user.post(path, params=query, content=drips(), headers=form)
+    assert answer.status_code == 400
+    assert "no speech" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer nonsense"])

@@ -219,16 +219,18 @@ class _Body:
         self._limits = limits
         self._most = most
         self._size = 0
-        self._ends_at = 0.0
+        self._began = 0.0
         self._complete = False
 
     async def receive(self) -> Message:
         if self._complete:  # the next message is the client's leaving, whenever that may be
             return await self._receive()
         now = asyncio.get_running_loop().time()
-        self._ends_at = self._ends_at or now + self._limits.body_s
+        self._began = self._began or now
+        # Speech over a slow link may take longer, as long as it comes as fast as a whole plain body has to.
+        ends_at = self._began + self._limits.body_s * (1 + self._size / self._limits.body_bytes)
         try:
-            async with asyncio.timeout_at(min(self._ends_at, now + self._limits.body_stall_s)):
+            async with asyncio.timeout_at(min(ends_at, now + self._limits.body_stall_s)):
                 message = await self._receive()
         except TimeoutError as error:
             raise RequestTimeout("The request body did not arrive in time.") from error
