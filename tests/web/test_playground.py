@@ -47,10 +47,13 @@ def say(page: Page, text: str) -> None:
 
 def test_a_person_talks_and_sees_the_way_and_the_trace(tertulia: Server, open_page: Open) -> None:
     page = open_page(tertulia)
+    followed: list[str] = []
+    page.on("request", lambda request: followed.append(request.url) if "/stream?" in request.url else None)
     begin(page)
     expect(page.get_by_role("log")).to_contain_text("Hello!")
     expect(page).to_have_url(CONVERSATION)
     assert "token" not in page.url
+    assert followed == []  # the page was not made anew when it got its address
 
     say(page, "When are the **meetings**?")
 

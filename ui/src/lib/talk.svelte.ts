@@ -53,6 +53,7 @@ export class Turn {
   pending = $state.raw<Pending[]>([]); // calls that wait for the user's yes
   request: TurnRequest | null = null;
   rate = 0; // of its sound, if it is spoken
+  unheard = $state(""); // words of a reply that was interrupted before they sounded
 
   /** Take a line of the stream in. Returns true if it is the last one. */
   take(line: Line): boolean {
@@ -66,9 +67,7 @@ export class Turn {
       this.reply += this.rate ? spoken(event.transcript_alignment) : event.message;
     }
     if (event.type === "interaction-complete") {
-      this.reply = String(event.full_message);
-      this.interaction = String(event.interaction_id);
-      this.status = "settled";
+      this.settle(String(event.full_message), String(event.interaction_id));
       this.totalMs = line.ms;
       return true;
     }
@@ -93,9 +92,23 @@ export class Turn {
     this.#condition = "";
   }
 
+  /** End with the whole reply; of one that was interrupted, with what was heard of it. */
+  settle(full: string, interaction: string): void {
+    this.unheard = this.rate && this.reply.startsWith(full) ? this.reply.slice(full.length).trimEnd() : "";
+    this.reply = full;
+    this.interaction = interaction;
+    this.status = "settled";
+  }
+
   fail(why: string): void {
     this.status = "void";
     this.error = why;
+  }
+
+  /** Go on with a turn that an error seemed to end. */
+  revive(): void {
+    this.status = "running";
+    this.error = "";
   }
 
   begin(): void {
@@ -105,6 +118,7 @@ export class Turn {
     this.calls = [];
     this.pending = [];
     this.reply = "";
+    this.unheard = "";
     this.error = "";
     this.firstMs = null;
     this.status = "running";
@@ -302,6 +316,40 @@ export class Talk {
     if (line.event.type === "interaction-complete" && line.event.conversation_completed) this.finished = true;
     if (ended) this.#settle();
     return ended;
+  }
+
+  // --- A call ------------------------------------------------------------------------------------------------------
+
+  /** Begin a turn whose messages come over a call. */
+  beginTurn(): Turn {
+    const turn = new Turn();
+    turn.at = new Date().toISOString();
+    turn.begin();
+    this.turns.push(turn);
+    return this.turns.at(-1)!;
+  }
+
+  /** Take a message of a call in. */
+  hear(turn: Turn, line: Line): void {
+    if (line.event.type === "user-message-available") turn.kind = "user-message";
+    this.#take(turn, line);
+  }
+
+  /** Read again how a turn ended whose call was cut: a spoken one is kept as far as it was heard. */
+  async lookBack(turn: Turn): Promise<void> {
+    for (let tries = 0; tries < TRIES && !this.#leftAt; tries++) {
+      const path = { ...here(), conversation_id: this.id };
+      const page = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/messages/", { params: { path, query: { limit: 20, message_type: SHOWN } } })).catch(() => null);
+      const known = new Set(this.turns.map((one) => one.interaction));
+      const last = group(page?.messages.toReversed() ?? []).at(-1);
+      if (last && !known.has(last.interaction)) {
+        turn.said = last.said;
+        turn.settle(last.reply, last.interaction);
+        return this.#settle();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tries));
+    }
+    turn.fail("The call was cut in the middle of this turn.");
   }
 
   #settle(): void {

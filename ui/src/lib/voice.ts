@@ -1,4 +1,4 @@
-/** Sound: a reply played while it comes, and a message recorded from the microphone. */
+/** Sound: a reply played while it comes, and what the microphone hears. */
 
 import worklet from "./microphone.worklet.js?url";
 
@@ -7,6 +7,7 @@ const RATE = 16_000;
 /** Plays pieces of 16-bit samples one after the other, without gaps. */
 export class Player {
   #context: AudioContext | null = null;
+  #ear: AnalyserNode | null = null;
   #end = 0;
   #playing = new Set<AudioBufferSourceNode>();
 
@@ -15,17 +16,39 @@ export class Player {
     const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
     const samples = new Int16Array(bytes.buffer, 0, bytes.length >> 1);
     if (!samples.length) return;
-    this.#context ??= new AudioContext();
-    const buffer = this.#context.createBuffer(1, samples.length, rate);
+    const context = this.#open();
+    const buffer = context.createBuffer(1, samples.length, rate);
     buffer.copyToChannel(Float32Array.from(samples, (sample) => sample / 32768), 0);
-    const source = this.#context.createBufferSource();
+    const source = context.createBufferSource();
     source.buffer = buffer;
-    source.connect(this.#context.destination);
+    source.connect(this.#ear!);
     source.onended = () => this.#playing.delete(source);
-    this.#end = Math.max(this.#end, this.#context.currentTime + 0.02);
+    this.#end = Math.max(this.#end, context.currentTime + 0.02);
     source.start(this.#end);
     this.#end += buffer.duration;
     this.#playing.add(source);
+  }
+
+  #open(): AudioContext {
+    if (this.#context === null) {
+      this.#context = new AudioContext();
+      this.#ear = this.#context.createAnalyser();
+      this.#ear.fftSize = 1024;
+      this.#ear.connect(this.#context.destination);
+    }
+    return this.#context;
+  }
+
+  get playing(): boolean {
+    return this.#playing.size > 0;
+  }
+
+  /** How loud it is now, from 0 to 1. */
+  get level(): number {
+    if (!this.#ear || !this.playing) return 0;
+    const samples = new Float32Array(this.#ear.fftSize);
+    this.#ear.getFloatTimeDomainData(samples);
+    return loudness(samples);
   }
 
   /** Be quiet at once. */
@@ -34,6 +57,61 @@ export class Player {
     this.#playing.clear();
     this.#end = 0;
   }
+
+  close(): void {
+    this.stop();
+    void this.#context?.close();
+    this.#context = this.#ear = null;
+  }
+}
+
+function loudness(samples: Float32Array): number {
+  return Math.min(1, Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length) * 4);
+}
+
+export interface Microphone {
+  rate: number; // of its blocks, in samples a second
+  close(): void;
+}
+
+/** Open the microphone, and hand out what it hears, some 16 times a second, with how loud it is, from 0 to 1. */
+export async function listen(heard: (block: Float32Array, loud: number) => void): Promise<Microphone> {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
+  const [context, source] = connect(stream);
+  const close = (): void => {
+    for (const track of stream.getTracks()) track.stop();
+    void context.close();
+  };
+  try {
+    await context.audioWorklet.addModule(worklet);
+  } catch (error) {
+    close();
+    throw error;
+  }
+  const node = new AudioWorkletNode(context, "microphone");
+  node.port.onmessage = ({ data }: MessageEvent<Float32Array>) => heard(data, loudness(data));
+  source.connect(node);
+  return { rate: context.sampleRate, close };
+}
+
+/** Some browsers resample what the microphone hears, and others want a context at its own rate. */
+function connect(stream: MediaStream): [AudioContext, MediaStreamAudioSourceNode] {
+  const resampling = new AudioContext({ sampleRate: RATE });
+  try {
+    return [resampling, resampling.createMediaStreamSource(stream)];
+  } catch {
+    void resampling.close();
+    const own = new AudioContext();
+    return [own, own.createMediaStreamSource(stream)];
+  }
+}
+
+/** Tell why a microphone cannot be used. */
+export function whyDeaf(error: unknown): string {
+  if (!(error instanceof DOMException)) return `The microphone cannot be used: ${String(error)}`;
+  if (error.name === "NotAllowedError") return "The browser does not let this page hear the microphone.";
+  if (error.name === "NotFoundError") return "There is no microphone here.";
+  return `The microphone cannot be used: ${error.message}`;
 }
 
 export interface Recording {
@@ -42,46 +120,43 @@ export interface Recording {
   cancel(): void;
 }
 
-/** Record from the microphone, and tell how loud it is, from 0 to 1, some 16 times a second. */
+/** Record from the microphone, and tell how loud it is. */
 export async function record(level: (loud: number) => void): Promise<Recording> {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
-  const context = new AudioContext({ sampleRate: RATE });
-  await context.audioWorklet.addModule(worklet);
-  const node = new AudioWorkletNode(context, "microphone");
   const blocks: Float32Array[] = [];
-  node.port.onmessage = ({ data }: MessageEvent<Float32Array>) => {
-    blocks.push(data);
-    level(Math.min(1, Math.sqrt(data.reduce((sum, sample) => sum + sample * sample, 0) / data.length) * 4));
-  };
-  context.createMediaStreamSource(stream).connect(node);
-  const cancel = (): void => {
-    for (const track of stream.getTracks()) track.stop();
-    void context.close();
-  };
+  const microphone = await listen((block, loud) => {
+    blocks.push(block);
+    level(loud);
+  });
   return {
-    cancel,
+    cancel: microphone.close,
     end() {
-      cancel();
-      return wav(blocks);
+      microphone.close();
+      return wav(blocks, microphone.rate);
     },
   };
 }
 
-function wav(blocks: Float32Array[]): Blob {
-  const samples = Int16Array.from(blocks.flatMap((block) => Array.from(block, (sample) => Math.max(-1, Math.min(1, sample)) * 32767)));
+/** Make 16-bit samples of what a microphone gave. */
+export function samplesOf(block: Float32Array): Int16Array<ArrayBuffer> {
+  return Int16Array.from(block, (sample) => Math.max(-1, Math.min(1, sample)) * 32767);
+}
+
+function wav(blocks: Float32Array[], rate: number): Blob {
+  const samples = blocks.map(samplesOf);
+  const size = samples.reduce((sum, block) => sum + block.byteLength, 0);
   const head = new DataView(new ArrayBuffer(44));
   const write = (at: number, text: string) => [...text].forEach((character, n) => head.setUint8(at + n, character.charCodeAt(0)));
   write(0, "RIFF");
-  head.setUint32(4, 36 + samples.byteLength, true);
+  head.setUint32(4, 36 + size, true);
   write(8, "WAVEfmt ");
   head.setUint32(16, 16, true);
   head.setUint16(20, 1, true);
   head.setUint16(22, 1, true);
-  head.setUint32(24, RATE, true);
-  head.setUint32(28, RATE * 2, true);
+  head.setUint32(24, rate, true);
+  head.setUint32(28, rate * 2, true);
   head.setUint16(32, 2, true);
   head.setUint16(34, 16, true);
   write(36, "data");
-  head.setUint32(40, samples.byteLength, true);
-  return new Blob([head.buffer, samples.buffer], { type: "audio/wav" });
+  head.setUint32(40, size, true);
+  return new Blob([head.buffer, ...samples.map((block) => block.buffer)], { type: "audio/wav" });
 }
