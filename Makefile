@@ -12,10 +12,12 @@ UI := $(shell find ui -type f -not -path '*/node_modules/*' -not -name schema.d.
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 # On all cores, which pip does not; without it, each first start would compile what it imports.
 COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib src || true
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# Rewritten assertions are kept, whatever the environment says: rewriting them anew takes half a minute of each process.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+HEAVY = $(shell grep -rl --include='test_*.py' 'pytest.mark.heavy' tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui run demo test test-some test-light test-heavy check format bench bench-peers lock screenshots languages clean
+.PHONY: help setup ui run demo test test-some test-light test-heavy check check-style check-types check-imports check-ui format bench bench-peers lock screenshots languages clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -62,16 +64,25 @@ test-some: $(VENV)/.dev
 	@$(PYTEST) $(ARGS)
 
 test-light: $(VENV)/.dev
-	@$(PYTEST) -m "not heavy and not live"
+	@$(PYTEST) -m "not heavy and not live" $(HEAVY:%=--ignore=%)
 
 test-heavy: $(VENV)/.dev # Kills, hostile input, worker processes, a browser
-	@$(PYTEST) -m "heavy and not live"
+	@$(PYTEST) -m "heavy and not live" $(HEAVY)
 
 check: $(VENV)/.dev ## Format, lint, types and import rules
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync check-types check-style check-imports check-ui
+
+check-style:
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+
+check-types:
 	@$(BIN)/basedpyright
+
+check-imports:
 	@$(BIN)/lint-imports
+
+check-ui:
 	@[ ! -e ui/node_modules/.fetched ] || $(BIN)/python ui/build.py check
 
 format: $(VENV)/.dev ## Format, and repair what lint can repair
