@@ -19,7 +19,7 @@ from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.registry import open_voices
 from tertulia.runtime import Runners, Runtime, open_runtime
 from tertulia.settings import Settings
-from tertulia.web import pages
+from tertulia.web import news, pages
 
 
 class Application(FastAPI):
@@ -69,7 +69,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        routes=[route for router in (*ROUTERS, pages.router) for route in router.routes],
+        routes=[route for router in (*ROUTERS, news.router, pages.router) for route in router.routes],
         middleware=[*cors, Middleware(LastResort), Middleware(BodyLimits, settings.limit)],
     )
     errors.install(app)

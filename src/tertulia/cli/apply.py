@@ -53,7 +53,7 @@ def problems_of(wrong: WrongFile) -> CommandFailed:
     if len(problems) > MOST_PROBLEMS:
         lines.append(f"... and {len(problems) - MOST_PROBLEMS} more problems.")
     head = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return CommandFailed("\n".join([f"{head} in the folder:", *lines]))
+    return CommandFailed("\n".join([f"{head} in the folder:", *lines]), problems=problems[:MOST_PROBLEMS])
 
 
 def plan_of(library: Library, folder: AgentFolder, *, release: bool) -> tuple[Plan, OnServer]:

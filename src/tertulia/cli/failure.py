@@ -1,7 +1,8 @@
 """Failures of commands: one line on standard error and an exit status, never a stack trace."""
 
 import errno
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from typer import Abort, Exit
 from typer.core import TyperGroup
@@ -9,6 +10,9 @@ from typer.exceptions import TyperException
 
 from tertulia.errors import TertuliaError
 from tertulia.serving.failure import ServingFailed
+
+if TYPE_CHECKING:
+    from tertulia.files.document import Problem
 
 FAILED = 1
 MISUSED = 2
@@ -18,10 +22,12 @@ MISUSED = 2
 class CommandFailed(Exception):
     """A failure of a command: the line for the person at the terminal, and the exit status."""
 
-    def __init__(self, text: str, status: int = FAILED) -> None:
+    def __init__(self, text: str, status: int = FAILED, problems: "Sequence[Problem]" = ()) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.problems = problems
+        """The places in files that it is about, which the text names too."""
 
 
 _OWN = (Abort, Exit, TyperException)

@@ -7,6 +7,7 @@ import sys
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 from rich.console import Console
 
@@ -59,12 +60,16 @@ def greet(console: Console, settings: Settings, demo: Demo, url: str, credential
     console.print("\n[dim]Ctrl-C stops the server.[/]")
 
 
-def show_interface(console: Console, settings: Settings, url: str, token: str | None) -> None:
-    """Print the interface's address, signed in as the administrator, and open it if somebody sits before a screen."""
+def show_interface(console: Console, settings: Settings, url: str, token: str | None, service: str = "") -> None:
+    """Print the interface's address, signed in as the administrator, and open it if somebody sits before a screen.
+
+    With the name of a `service`, that one is talked with.
+    """
     if token is None:
         console.print("\n[dim]The web interface is not built; `make ui` builds it.[/]", soft_wrap=True)
         return
-    address = f"{url}/ui/#token={token}"
+    query = f"?{urlencode({'service': service})}" if service else ""
+    address = f"{url}/ui/{query}#token={token}"
     _heading(console, "Talk, and see why the agent says what it says (signed in as the administrator, for an hour):")
     _plain(console, address)
     if console.is_terminal and _has_screen():

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tertulia.errors import NotFound
+from tertulia.web import watched
 
 BUILT = Path(__file__).parent / "built"
 """The folder that `ui/build.py` fills."""
@@ -45,6 +46,9 @@ NOT_BUILT = """<!doctype html>
 It takes half a minute, and fetches packages from npm's registry. No node has to be installed.</p>
 </html>
 """
+
+WATCHED = b'<meta name="tertulia-watched">'
+"""What tells a page that a folder is watched here."""
 
 COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".svg"})
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")  # no file system takes names of more than 255 bytes
@@ -83,7 +87,15 @@ def get_page(request: Request, path: str) -> Response:
         return _send(request, beside, ASK_FIRST)
     if "." in path.rsplit("/", 1)[-1]:
         raise NotFound("There is no such file.")
+    if watched.read(request.app.state.runtime.settings.data) is not None:
+        return _marked()
     return _send(request, BUILT / "index.html", ASK_FIRST)
+
+
+def _marked() -> Response:
+    """Mark the page of a server that watches a folder: it asks for news. Return it."""
+    html = (BUILT / "index.html").read_bytes().replace(b"</head>", WATCHED + b"</head>")
+    return Response(html, 200, {**HEADERS, "Cache-Control": ASK_FIRST}, "text/html")
 
 
 def _send(request: Request, path: Path, cache: str) -> Response:
