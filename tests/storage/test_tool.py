@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -227,6 +227,46 @@ async def test_a_call_that_is_stopped_is_on_record(database: Database, org: str)
 
     (record,) = await database.read(recorded, org)
     assert (record["succeeded"], record["exception_type"], record["inputs"]) == (False, "ToolStopped", {"say": "x"})
+
+
+async def test_a_call_is_on_record_before_it_is_made_and_its_retry_knows(database: Database, org: str) -> None:
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    runner = Runner()
+    runner.hangs = True
+    box = Tools({"code": runner}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+
+    running = asyncio.create_task(box.call(found, {"say": "x"}, PLACE, "key"))
+    await runner.called.wait()
+    (begun,) = await database.read(recorded, org)
+    assert (begun["exception_type"], begun["is_over"], begun["inputs"]) == ("ToolInterrupted", False, {"say": "x"})
+    runner.hangs = False
+    await box.call(found, {"say": "x"}, PLACE, "key")
+    await box.call(found, {"say": "x"}, PLACE, "other key")
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert [(call.key, call.attempt) for _, call in runner.calls] == [("key", 1), ("key", 2), ("other key", 1)]
+    assert all(record["is_over"] for record in await database.read(recorded, org))
+
+
+async def test_a_call_that_breaks_in_the_server_is_on_record_as_a_failure(database: Database, org: str) -> None:
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    runner = Runner()
+    box = Tools({"code": runner}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+
+    runner.outcome = cast("ToolOutcome", None)
+    with pytest.raises(AttributeError):
+        await box.call(found, {}, PLACE, "key")
+    await database.write(tools.deprecate_tool, tool, author(org))
+    with pytest.raises(ToolMissing):
+        await box.call(found, {}, PLACE, "key")
+
+    (record,) = await database.read(recorded, org)
+    assert (record["exception_type"], record["is_over"]) == ("InternalError", True)
 
 
 async def test_a_kind_that_this_server_does_not_run_is_a_failure_of_the_tool(database: Database, org: str) -> None:
