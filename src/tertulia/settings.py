@@ -106,6 +106,9 @@ class TurnSettings(Group):
     """A model that gives nothing for so many seconds has failed."""
     tool_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """A tool that takes longer than so many seconds is stopped, and has failed."""
+    deserted_s: Annotated[float, Field(ge=0, le=86_400)] = 0.5
+    """A turn that runs a tool, and that no client has followed for so many seconds, is void, and the tool is stopped;
+    a turn with an `Idempotency-Key` goes on."""
     total_s: Annotated[float, Field(gt=0, le=86_400)] = 900
     """A turn that takes longer than so many seconds as a whole is void."""
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30

@@ -68,7 +68,7 @@ class Session:
         Raises:
             CallFailed: there is none.
         """
-        meta = {"tertulia/idempotency-key": call.key, "tertulia/attempt": call.attempt}
+        meta: Any = {"tertulia/idempotency-key": call.key, "tertulia/attempt": call.attempt}
         params = CallToolRequestParams(name=name, arguments=dict(call.arguments), _meta=meta)
         request = CallToolRequest(params=params)
         session = await self._session()
