@@ -169,6 +169,9 @@ class ToolSettings(Group):
     """Hosts and networks that tools and MCP servers may be at although they are not public, separated by commas:
     `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `weather.internal`. Without a port, at each."""
 
+    kept_days: Annotated[int, Field(ge=0, le=36_500)] = 365
+    """Days for which calls of tools are on record, and code of versions that are out of use is kept; 0: for ever."""
+
     @field_validator("source")
     @classmethod
     def _check_source(cls, source: str) -> str:

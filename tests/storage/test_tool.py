@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia.auth import roles
+from tertulia.background.sweeper import purge
 from tertulia.engine.agent.toolbox import CallPlace
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.toolbox import Tools
@@ -278,6 +280,40 @@ async def test_a_kind_that_this_server_does_not_run_is_a_failure_of_the_tool(dat
 
     assert isinstance(outcome, ToolFailed)
     assert outcome.exception_type == "ToolUnavailable"
+
+
+async def test_old_calls_and_code_of_no_use_go_and_what_is_in_use_stays(
+    database: Database, org: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_invocation, "PURGED_AT_ONCE", 2)
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    box = Tools({"code": Runner()}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+    for number in range(5):
+        await box.call(found, {}, PLACE, f"key {number}")
+    current = await database.read(tools.get_tool, org, tool.id)
+    code = f"of {org}".encode()
+    await database.write(tool_versions.insert_version, current, (2, 0, 0), a_body(snapshot=code), author(org))
+    digest = tool_versions.digest_of(code)
+
+    await purge(database, timedelta(0))
+    await purge(database, timedelta(days=1))
+    assert len(await database.read(recorded, org)) == 5
+    await purge(database, -timedelta(days=1))
+    assert await database.read(recorded, org) == []
+    assert await database.read(tool_versions.find_snapshot, digest) == code
+    await database.write(tool_versions.deprecate_versions, tool, [(2, 0, 0)], author(org))
+    await purge(database, timedelta(days=1))
+    assert await database.read(tool_versions.find_snapshot, digest) == code, "it was in use until now"
+    await purge(database, -timedelta(days=1))
+    assert await database.read(tool_versions.find_snapshot, digest) is None
+    assert (await box.find(a_spec(tool.id, ""))).version == "1.0.0"
+    assert await database.read(tool_versions.find_snapshot, tool_versions.digest_of(b"archive")) is not None
+
+    current = await database.read(tools.get_tool, org, tool.id)
+    await database.write(tool_versions.insert_version, current, (3, 0, 0), a_body(snapshot=code), author(org))
+    assert await database.read(tool_versions.find_snapshot, digest) == code, "it is published again"
 
 
 async def test_the_same_code_is_kept_once_by_a_tool(database: Database, org: str) -> None:

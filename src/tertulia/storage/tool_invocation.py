@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.ids import first_id_at
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, list_rows
 from tertulia.storage.database.shapes import among, padded
@@ -21,6 +22,9 @@ MOST_FOUND = 50
 
 MOST_SEARCHED = 10_000
 """Calls that a search looks at, the newest."""
+
+PURGED_AT_ONCE = 200
+"""Calls that one transaction purges; others wait for it."""
 
 _PORTION = 100
 """Calls whose texts a search reads at once."""
@@ -124,6 +128,16 @@ def end_invocation(connection: Connection, made: ToolInvocation) -> None:
     """Note the outcome of a call that has begun; one that is gone meanwhile, with its user, stays away."""
     this = tool_invocations.c.id == made.id
     connection.execute(sa.update(tool_invocations).where(this).values(asdict(made)))
+
+
+def purge_invocations(connection: Connection, before: datetime) -> bool:
+    """Remove a portion of the calls that were made before a moment. Return True if there may be more."""
+    this = tool_invocations.c
+    query = sa.select(this.id).where(this.id < first_id_at(before)).order_by(this.id).limit(PURGED_AT_ONCE)
+    ids = connection.execute(query).scalars().all()
+    if ids:
+        connection.execute(sa.delete(tool_invocations).where(among(this.id, ids)))
+    return len(ids) == PURGED_AT_ONCE
 
 
 def list_invocations(
