@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from tertulia.auth.actor import Actors
@@ -101,7 +102,8 @@ async def open_runtime(
             await stack.enter_async_context(
                 loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s)
             )
-            clean = loops.keep(f"purge of {name}", partial(purge, database), every_s, limit_s=PURGE_S)
+            work = partial(purge, database, timedelta(days=settings.tools.kept_days))
+            clean = loops.keep(f"purge of {name}", work, every_s, limit_s=PURGE_S)
             await stack.enter_async_context(clean)
             worker = JobWorker(database, kinds)
             stack.push_async_callback(worker.aclose)

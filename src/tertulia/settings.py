@@ -106,6 +106,9 @@ class TurnSettings(Group):
     """A model that gives nothing for so many seconds has failed."""
     tool_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """A tool that takes longer than so many seconds is stopped, and has failed."""
+    deserted_s: Annotated[float, Field(ge=0, le=86_400)] = 0.5
+    """A turn that runs a tool, and that no client has followed for so many seconds, is void, and the tool is stopped;
+    a turn with an `Idempotency-Key` goes on."""
     total_s: Annotated[float, Field(gt=0, le=86_400)] = 900
     """A turn that takes longer than so many seconds as a whole is void."""
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
@@ -165,6 +168,9 @@ class ToolSettings(Group):
     allow: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and networks that tools and MCP servers may be at although they are not public, separated by commas:
     `127.0.0.1:8080`, `10.0.0.0/8`, `[fd00::1]:443`, `weather.internal`. Without a port, at each."""
+
+    kept_days: Annotated[int, Field(ge=0, le=36_500)] = 365
+    """Days for which calls of tools are on record, and code of versions that are out of use is kept; 0: for ever."""
 
     @field_validator("source")
     @classmethod

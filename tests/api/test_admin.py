@@ -120,6 +120,17 @@ def test_each_log_asks_for_its_permissions(stage: Stage) -> None:
     assert not [name for name in everything if name.startswith(theirs)]  # their ids are not told either
 
 
+def test_logs_that_a_caller_may_not_see_are_not_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.play(Puppet())
+    create(stage.user(), stage.service(ONE_WAY))
+    seen = set(logs(stage.admin, ""))
+    monkeypatch.setattr(admin, "MOST_LOGS", len(seen) // 2)
+    hidden = stage.user(user_preferences={"conversations_visible_to_admins": False})
+    create(hidden, stage.service(ONE_WAY))
+
+    assert set(logs(stage.admin, "")) == seen
+
+
 def test_a_void_turn_has_its_prompts_too(stage: Stage) -> None:
     stage.play(Puppet(" "))
     conversation_id, _ = ids_of(create(stage.user(), stage.service(ONE_WAY)))

@@ -112,7 +112,7 @@ class Installation:
             ]
         return [
             User(self, f"/v1/{org_id}/conversation", {"Authorization": f"Bearer {token}"})
-            for token in asyncio.run(_tokens(self.settings, org_id, made))
+            for token in asyncio.run(tokens(self.settings, org_id, made))
         ]
 
     def count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
@@ -130,7 +130,7 @@ class Installation:
             return [f"{name}: {rows}" for name, query in HALVES.items() if (rows := connection.execute(query).all())]
 
 
-async def _tokens(settings: Settings, org_id: str, user_ids: list[str]) -> list[str]:
+async def tokens(settings: Settings, org_id: str, user_ids: list[str]) -> list[str]:
     clusters = Clusters(settings)
     try:
         tokens = Tokens(clusters.default, SecretBox.open(settings))

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia.auth import roles
+from tertulia.background.sweeper import purge
 from tertulia.engine.agent.toolbox import CallPlace
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.toolbox import Tools
@@ -229,6 +231,46 @@ async def test_a_call_that_is_stopped_is_on_record(database: Database, org: str)
     assert (record["succeeded"], record["exception_type"], record["inputs"]) == (False, "ToolStopped", {"say": "x"})
 
 
+async def test_a_call_is_on_record_before_it_is_made_and_its_retry_knows(database: Database, org: str) -> None:
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    runner = Runner()
+    runner.hangs = True
+    box = Tools({"code": runner}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+
+    running = asyncio.create_task(box.call(found, {"say": "x"}, PLACE, "key"))
+    await runner.called.wait()
+    (begun,) = await database.read(recorded, org)
+    assert (begun["exception_type"], begun["is_over"], begun["inputs"]) == ("ToolInterrupted", False, {"say": "x"})
+    runner.hangs = False
+    await box.call(found, {"say": "x"}, PLACE, "key")
+    await box.call(found, {"say": "x"}, PLACE, "other key")
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert [(call.key, call.attempt) for _, call in runner.calls] == [("key", 1), ("key", 2), ("other key", 1)]
+    assert all(record["is_over"] for record in await database.read(recorded, org))
+
+
+async def test_a_call_that_breaks_in_the_server_is_on_record_as_a_failure(database: Database, org: str) -> None:
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    runner = Runner()
+    box = Tools({"code": runner}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+
+    runner.outcome = cast("ToolOutcome", None)
+    with pytest.raises(AttributeError):
+        await box.call(found, {}, PLACE, "key")
+    await database.write(tools.deprecate_tool, tool, author(org))
+    with pytest.raises(ToolMissing):
+        await box.call(found, {}, PLACE, "key")
+
+    (record,) = await database.read(recorded, org)
+    assert (record["exception_type"], record["is_over"]) == ("InternalError", True)
+
+
 async def test_a_kind_that_this_server_does_not_run_is_a_failure_of_the_tool(database: Database, org: str) -> None:
     user_id = await database.write(make_user, org)
     tool = await database.write(make_tool, org, (1, 0, 0))
@@ -238,6 +280,40 @@ async def test_a_kind_that_this_server_does_not_run_is_a_failure_of_the_tool(dat
 
     assert isinstance(outcome, ToolFailed)
     assert outcome.exception_type == "ToolUnavailable"
+
+
+async def test_old_calls_and_code_of_no_use_go_and_what_is_in_use_stays(
+    database: Database, org: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_invocation, "PURGED_AT_ONCE", 2)
+    user_id = await database.write(make_user, org)
+    tool = await database.write(make_tool, org, (1, 0, 0))
+    box = Tools({"code": Runner()}, Plain()).of(database, a_claim(org, user_id))
+    found = await box.find(a_spec(tool.id, ""))
+    for number in range(5):
+        await box.call(found, {}, PLACE, f"key {number}")
+    current = await database.read(tools.get_tool, org, tool.id)
+    code = f"of {org}".encode()
+    await database.write(tool_versions.insert_version, current, (2, 0, 0), a_body(snapshot=code), author(org))
+    digest = tool_versions.digest_of(code)
+
+    await purge(database, timedelta(0))
+    await purge(database, timedelta(days=1))
+    assert len(await database.read(recorded, org)) == 5
+    await purge(database, -timedelta(days=1))
+    assert await database.read(recorded, org) == []
+    assert await database.read(tool_versions.find_snapshot, digest) == code
+    await database.write(tool_versions.deprecate_versions, tool, [(2, 0, 0)], author(org))
+    await purge(database, timedelta(days=1))
+    assert await database.read(tool_versions.find_snapshot, digest) == code, "it was in use until now"
+    await purge(database, -timedelta(days=1))
+    assert await database.read(tool_versions.find_snapshot, digest) is None
+    assert (await box.find(a_spec(tool.id, ""))).version == "1.0.0"
+    assert await database.read(tool_versions.find_snapshot, tool_versions.digest_of(b"archive")) is not None
+
+    current = await database.read(tools.get_tool, org, tool.id)
+    await database.write(tool_versions.insert_version, current, (3, 0, 0), a_body(snapshot=code), author(org))
+    assert await database.read(tool_versions.find_snapshot, digest) == code, "it is published again"
 
 
 async def test_the_same_code_is_kept_once_by_a_tool(database: Database, org: str) -> None:

@@ -162,7 +162,15 @@ def test_no_value_leaves_its_place(in_path: str, in_query: str, in_header: str):
     assert (version, unquote(segment), end) == ("v1", f"x{in_path}", "end")
     assert parse_qsl(target.query, keep_blank_values=True) == [("b", in_query)]
     sent = dict(request.headers)
-    assert sent.keys() == {"accept", "accept-encoding", "user-agent", "idempotency-key", "x-c", "host"}
+    assert sent.keys() == {
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "idempotency-key",
+        "tertulia-attempt",
+        "x-c",
+        "host",
+    }
     assert not set("\r\n\0") & set(sent["x-c"])
 
 
@@ -255,7 +263,7 @@ async def test_redirects_are_judged_anew_and_take_no_credentials_to_another_orig
     assert first.asked[0].headers["authorization"] == "Bearer secret-token"
     (asked,) = other.asked
     assert asked.target == "/x"
-    assert not {"authorization", "x-key", "idempotency-key"} & asked.headers.keys()
+    assert not {"authorization", "x-key", "idempotency-key", "tertulia-attempt"} & asked.headers.keys()
 
 
 async def test_a_redirect_within_the_origin_keeps_what_was_sent():

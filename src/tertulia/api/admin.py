@@ -16,7 +16,7 @@ from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, O
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.service_rules import CONTRACT_MODELS
-from tertulia.api.trace_rules import may_read_prompts, require_trace
+from tertulia.api.trace_rules import may_read_prompts, require_trace, visible_prompts
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine import trace as traces
@@ -121,7 +121,11 @@ async def get_prompt_logs(
 
 
 def _list_turns(connection: Connection, actor: Actor, prefix: LogPrefix) -> Sequence[LoggedTurn]:
-    return list_logged_turns(connection, actor.org_id, prefix.conversation, prefix.interaction, MOST_LOGS + 1)
+    """List turns that have prompt logs. Logs that the caller may not see are told of no more than is named already."""
+    visible = visible_prompts(actor)
+    return list_logged_turns(
+        connection, actor.org_id, visible, prefix.conversation, prefix.interaction, most=MOST_LOGS + 1
+    )
 
 
 async def _with_rest(organization: OrganizationScope, turn: LoggedTurn, rest: str) -> list[LoggedTurn]:

@@ -1,9 +1,12 @@
 """Rules of traces: the callers who may see them, and those who may see the prompts and answers in them."""
 
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.storage.message import MESSAGE_TYPES
-from tertulia.storage.trace import StoredTrace
+from tertulia.storage.trace import COLUMNS, GRAPH_COLUMNS, StoredTrace
 
 
 def require_trace(actor: Actor, trace: StoredTrace) -> None:
@@ -18,4 +21,14 @@ def may_read_prompts(actor: Actor, trace: StoredTrace) -> bool:
     return all(
         actor.may(Permission.CONVERSATION_GET_MESSAGE, {**trace.attributes, "message_type": message_type})
         for message_type in MESSAGE_TYPES
+    )
+
+
+def visible_prompts(actor: Actor) -> ColumnElement[bool]:
+    """Write a condition for the traces whose prompts a caller may read. Return it."""
+    message = [{**COLUMNS, "message_type": sa.literal(message_type)} for message_type in MESSAGE_TYPES]
+    return sa.and_(
+        actor.visible(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, COLUMNS),
+        actor.visible(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, GRAPH_COLUMNS),
+        *(actor.visible(Permission.CONVERSATION_GET_MESSAGE, columns) for columns in message),
     )

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.storage import recording, trace
+from tertulia.storage import recording, tool_invocation, tool_version, trace
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -21,8 +21,10 @@ async def sweep(database: Database, lease_s: float) -> None:
         log.info("turns of dead processes abandoned", turns=freed)
 
 
-async def purge(database: Database) -> None:
-    """Remove the streams and traces that are past their time, a portion in each transaction.
+async def purge(database: Database, tools_kept: timedelta) -> None:
+    """Remove the streams, traces and calls of tools that are past their time, a portion in each transaction.
+
+    `tools_kept` is how long calls are kept, and the code of versions that are out of use; without end if it is zero.
 
     Recordings that an earlier version has stored whole are split into parts, one in each transaction.
     """
@@ -32,6 +34,12 @@ async def purge(database: Database) -> None:
         pass
     while await database.write(recording.split_next):
         pass
+    if tools_kept:
+        before = clock.now() - tools_kept
+        while await database.write(tool_invocation.purge_invocations, before):
+            pass
+        while await database.write(tool_version.purge_snapshot, before):
+            pass
 
 
 def sweep_unit(connection: Connection, lease: timedelta) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 from sqlalchemy.engine import Connection
@@ -191,39 +192,42 @@ class StoredToolbox:
         )
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> ToolOutcome:
-        """Call a tool with the variables of this moment, put the invocation on record, and return its outcome.
+        """Call a tool with the variables of this moment, and return its outcome.
 
-        The record does not depend on the turn: a void turn keeps it. A cancelled call stops the tool at once, and is on
-        record too.
+        The call is on record before it is made, as one that was interrupted, so that there is no effect without a
+        record if the process dies. The record does not depend on the turn: a void turn keeps it. A cancelled call stops
+        the tool at once, and its record says so.
         """
-        claim = self._claim
-        arguments = cast("dict[str, Any]", storable(dict(arguments)))
-        version, environment, plain, secret = await self._database.read(
-            _read_call, claim.org_id, claim.user_id, tool.tool_id, tool.version
-        )
-        call = ToolCall(
-            arguments=arguments,
-            key=key,
-            environment=self._tools.open(environment),
-            user_variables={**plain, "user_id": claim.user_id},
-            secret_user_variables=self._tools.open(secret),
-        )
+        record = _record(self._claim, tool, cast("dict[str, Any]", storable(dict(arguments))), place, key)
         began = time.monotonic()
+        beginning = asyncio.ensure_future(self._database.write(_begin_call, tool, record))
         try:
-            outcome = await self._tools.run(program_of(version, tool.name), call)
+            found = await asyncio.shield(beginning)
+            outcome = await self._tools.run(program_of(found.version, tool.name), self._made_of(found, record))
         except asyncio.CancelledError:
-            ms = round((time.monotonic() - began) * 1000)
-            stopped = ToolFailed("ToolStopped", "The turn has stopped this call; it may have had its effect.", (), ms)
-            await asyncio.shield(self._put_on_record(version, arguments, place, stopped))
+            await asyncio.shield(self._end_after(beginning, _ended(record, _STOPPED, _since(began))))
             raise
-        await self._put_on_record(version, arguments, place, outcome)
+        except Exception:
+            await self._end_after(beginning, _ended(record, _BROKEN, _since(began)))
+            raise
+        await self._database.write(tool_invocations.end_invocation, _ended(record, outcome, outcome.duration_ms))
         return outcome
 
-    async def _put_on_record(
-        self, version: ToolVersion, arguments: Mapping[str, Any], place: CallPlace, outcome: ToolOutcome
-    ) -> None:
-        record = _record(self._claim, version, arguments, place, outcome)
-        await self._database.write(tool_invocations.insert_invocation, record)
+    def _made_of(self, found: "_Found", record: ToolInvocation) -> ToolCall:
+        return ToolCall(
+            arguments=record.inputs,
+            key=record.call_key,
+            environment=self._tools.open(found.environment),
+            user_variables={**found.user_variables, "user_id": record.user_id},
+            secret_user_variables=self._tools.open(found.secret_user_variables),
+            attempt=found.attempt,
+        )
+
+    async def _end_after(self, beginning: "asyncio.Future[_Found]", record: ToolInvocation) -> None:
+        """Note the end of a call once its beginning is on record; if it never is, there is nothing to note."""
+        await asyncio.wait([beginning])
+        if beginning.exception() is None:
+            await self._database.write(tool_invocations.end_invocation, record)
 
 
 def program_of(version: ToolVersion, name: str) -> ToolProgram:
@@ -261,20 +265,32 @@ def find_fitting(connection: Connection, org_id: str, spec: ToolCallSpec) -> tup
     return tool, active[best]
 
 
-_Call = tuple[ToolVersion, Mapping[str, str], Mapping[str, str], Mapping[str, str]]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The things that a call needs; the secret ones are encrypted."""
+
+    version: ToolVersion
+    environment: Mapping[str, str]
+    user_variables: Mapping[str, str]
+    secret_user_variables: Mapping[str, str]
+    attempt: int
 
 
-def _read_call(connection: Connection, org_id: str, user_id: str, tool_id: str, version: str) -> _Call:
-    """Read what a call needs. Return the version, its variables, and the user's, plain and secret."""
-    found = list(map(int, version.split(".")))
+def _begin_call(connection: Connection, chosen: Tool, record: ToolInvocation) -> _Found:
+    """Put a call that is about to be made on record, and read what it needs. Return that. Raises ToolMissing."""
     try:
-        tool = tools.get_tool(connection, org_id, tool_id)
-        chosen = tool_versions.get_version(connection, tool, (found[0], found[1], found[2]))
-        user = users.get_user(connection, org_id, user_id)
+        tool = tools.get_tool(connection, record.org_id, chosen.tool_id)
+        version = tool_versions.get_version(connection, tool, (record.major, record.minor, record.patch))
+        user = users.get_user(connection, record.org_id, record.user_id)
     except NotFound as error:
         raise ToolMissing(error.detail) from error
-    environment = read_environment(connection, chosen)
-    return chosen, environment, user.nonsensitive_variables, user.sensitive_variables
+    return _Found(
+        version=version,
+        environment=read_environment(connection, version),
+        user_variables=user.nonsensitive_variables,
+        secret_user_variables=user.sensitive_variables,
+        attempt=tool_invocations.begin_invocation(connection, record) + 1,
+    )
 
 
 def read_environment(connection: Connection, version: ToolVersion) -> dict[str, str]:
@@ -287,23 +303,29 @@ def read_environment(connection: Connection, version: ToolVersion) -> dict[str, 
 # --- Records ---------------------------------------------------------------------------------------------------------
 
 
-def _record(
-    claim: Claim, version: ToolVersion, arguments: Mapping[str, Any], place: CallPlace, outcome: ToolOutcome
-) -> ToolInvocation:
-    succeeded = isinstance(outcome, ToolSucceeded)
+_INTERRUPTED = ToolFailed(
+    "ToolInterrupted", "The server has died in the middle of this call; it may have had its effect.", (), 0
+)
+_STOPPED = ToolFailed("ToolStopped", "The turn has stopped this call; it may have had its effect.", (), 0)
+_BROKEN = ToolFailed("InternalError", "The server could not make this call.", (), 0)
+
+
+def _record(claim: Claim, tool: Tool, arguments: Mapping[str, Any], place: CallPlace, key: str) -> ToolInvocation:
+    """Describe a call that is about to be made. Return its record, as it is if the server dies before the end."""
+    major, minor, patch = map(int, tool.version.split("."))
     return ToolInvocation(
         id=new_id(),
         org_id=claim.org_id,
-        tool_id=version.tool_id,
-        major=version.major,
-        minor=version.minor,
-        patch=version.patch,
-        succeeded=succeeded,
-        output=_cut(outcome.output) if succeeded else "",
-        exception_type="" if succeeded else outcome.exception_type,
-        exception_message="" if succeeded else _cut(outcome.exception_message),
-        exception_stack_trace=[] if succeeded else list(outcome.exception_stack_trace[:LONGEST_TRACE]),
-        duration_ms=outcome.duration_ms,
+        tool_id=tool.tool_id,
+        major=major,
+        minor=minor,
+        patch=patch,
+        succeeded=False,
+        output="",
+        exception_type=_INTERRUPTED.exception_type,
+        exception_message=_INTERRUPTED.exception_message,
+        exception_stack_trace=[],
+        duration_ms=0,
         inputs=arguments,
         user_id=claim.user_id,
         service_id=claim.service_id,
@@ -311,7 +333,28 @@ def _record(
         interaction_id=claim.interaction_id,
         place=_place(place),
         created_at=clock.now(),
+        call_key=key,
+        is_over=False,
     )
+
+
+def _ended(record: ToolInvocation, outcome: ToolOutcome, duration_ms: int) -> ToolInvocation:
+    """Note the outcome of a call, and how long it took. Return the record as it stays."""
+    succeeded = isinstance(outcome, ToolSucceeded)
+    return replace(
+        record,
+        succeeded=succeeded,
+        output=_cut(outcome.output) if succeeded else "",
+        exception_type="" if succeeded else outcome.exception_type,
+        exception_message="" if succeeded else _cut(outcome.exception_message),
+        exception_stack_trace=[] if succeeded else list(outcome.exception_stack_trace[:LONGEST_TRACE]),
+        duration_ms=duration_ms,
+        is_over=True,
+    )
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
 
 
 def _place(place: CallPlace) -> dict[str, Any]:

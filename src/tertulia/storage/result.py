@@ -10,9 +10,10 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import NotFound
+from tertulia.storage.database.dialect import json_text
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.job import enqueue
-from tertulia.storage.tables import results, services
+from tertulia.storage.tables import jobs, results, services
 
 FILL_RESULT = "fill-result"
 """The kind of job that fills a result in."""
@@ -50,6 +51,12 @@ def find_result(connection: Connection, conversation_id: str) -> Result | None:
     """Look for the result of a conversation. Return it, or None."""
     query = sa.select(*columns(Result, results)).where(results.c.conversation_id == conversation_id)
     return find_row(connection, query, Result)
+
+
+def has_failed(connection: Connection, conversation_id: str) -> bool:
+    """Return True if the job that fills a result in is dead: it has failed too often, and nobody has revived it."""
+    its = sa.and_(jobs.c.kind == FILL_RESULT, json_text(jobs.c.payload, "conversation_id") == conversation_id)
+    return connection.execute(sa.select(jobs.c.id).where(its, jobs.c.due_at.is_(None))).first() is not None
 
 
 def get_result(connection: Connection, conversation_id: str) -> Result:

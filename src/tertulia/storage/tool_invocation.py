@@ -1,4 +1,4 @@
-"""Calls of tools that turns made. A call is on record whatever became of its turn."""
+"""Calls of tools that turns made. A call is on record before it is made, and whatever became of its turn."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
+from tertulia import clock
+from tertulia.ids import first_id_at
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, list_rows
 from tertulia.storage.database.shapes import among, padded
-from tertulia.storage.tables import tool_invocations, users
+from tertulia.storage.tables import conversations, tool_invocations, users
 from tertulia.storage.tool_version import Numbers
 
 MOST_FOUND = 50
@@ -20,6 +22,9 @@ MOST_FOUND = 50
 
 MOST_SEARCHED = 10_000
 """Calls that a search looks at, the newest."""
+
+PURGED_AT_ONCE = 200
+"""Calls that one transaction purges; others wait for it."""
 
 _PORTION = 100
 """Calls whose texts a search reads at once."""
@@ -29,7 +34,8 @@ _PORTION = 100
 class ToolInvocation:
     """A call of a version of a tool. `place` is where in its turn it was made, as the wire has it.
 
-    `output` is empty if the call failed, and the exception's fields if it did not.
+    `output` is empty if the call failed, and the exception's fields if it did not. `call_key` is the same for the same
+    call of a turn that is tried again. A call that is not over is running, or its process died: see `begin_invocation`.
     """
 
     id: str
@@ -51,6 +57,8 @@ class ToolInvocation:
     interaction_id: str | None
     place: Mapping[str, Any]
     created_at: datetime
+    call_key: str = ""
+    is_over: bool = True
 
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
@@ -102,6 +110,34 @@ _INVOCATION = sa.select(*columns(ToolInvocation, tool_invocations)).join(
 def insert_invocation(connection: Connection, made: ToolInvocation) -> None:
     """Insert a call."""
     connection.execute(sa.insert(tool_invocations).values(asdict(made)))
+
+
+def begin_invocation(connection: Connection, made: ToolInvocation) -> int:
+    """Insert a call that is about to be made. Return the number of calls that had its key before.
+
+    The row tells what it would be if the process died now; `end_invocation` tells the truth.
+    """
+    this = tool_invocations.c
+    same = sa.select(sa.func.count()).where(this.call_key == made.call_key, this.org_id == made.org_id)
+    earlier = connection.execute(same).scalar_one()
+    insert_invocation(connection, made)
+    return earlier
+
+
+def end_invocation(connection: Connection, made: ToolInvocation) -> None:
+    """Note the outcome of a call that has begun; one that is gone meanwhile, with its user, stays away."""
+    this = tool_invocations.c.id == made.id
+    connection.execute(sa.update(tool_invocations).where(this).values(asdict(made)))
+
+
+def purge_invocations(connection: Connection, before: datetime) -> bool:
+    """Remove a portion of the calls that were made before a moment. Return True if there may be more."""
+    this = tool_invocations.c
+    query = sa.select(this.id).where(this.id < first_id_at(before)).order_by(this.id).limit(PURGED_AT_ONCE)
+    ids = connection.execute(query).scalars().all()
+    if ids:
+        connection.execute(sa.delete(tool_invocations).where(among(this.id, ids)))
+    return len(ids) == PURGED_AT_ONCE
 
 
 def list_invocations(
@@ -159,7 +195,7 @@ def list_found(
 
 def _narrowed(org_id: str, narrow: ToolInvocationFilter) -> list[ColumnElement[bool]]:
     this = tool_invocations.c
-    conditions: list[ColumnElement[bool]] = [this.org_id == org_id]
+    conditions: list[ColumnElement[bool]] = [this.org_id == org_id, _has_ended()]
     if narrow.nothing:
         conditions.append(sa.false())
     if narrow.tool_id:
@@ -172,6 +208,17 @@ def _narrowed(org_id: str, narrow: ToolInvocationFilter) -> list[ColumnElement[b
     if narrow.succeeded is not None:
         conditions.append(this.succeeded.is_(narrow.succeeded))
     return conditions
+
+
+def _has_ended() -> ColumnElement[bool]:
+    """Return the condition for calls that do not run any more: they are over, or the lease of their turn is."""
+    this = tool_invocations.c
+    running = sa.exists().where(
+        conversations.c.id == this.conversation_id,
+        conversations.c.lease_interaction_id == this.interaction_id,
+        conversations.c.lease_expires_at > clock.now(),
+    )
+    return sa.or_(this.is_over, ~running)
 
 
 def _is(tool_id: str, major: int, minor: int, patch: int) -> ColumnElement[bool]:

@@ -247,6 +247,26 @@ def find_snapshot(connection: Connection, digest: str) -> bytes | None:
     return connection.execute(query).scalar()
 
 
+def purge_snapshot(connection: Connection, before: datetime) -> bool:
+    """Remove a snapshot that no version has needed since a moment. Return True if there was one.
+
+    The tool is locked, as by whoever publishes a version of it: that could find the snapshot there, and keep it.
+    """
+    snapshots, versions = tool_snapshots.c, tool_versions.c
+    needed = sa.exists().where(
+        versions.tool_id == snapshots.tool_id,
+        versions.digest == snapshots.digest,
+        sa.or_(versions.deprecated.is_(False), versions.updated_at >= before),
+    )
+    spare = sa.and_(snapshots.created_at < before, ~needed)
+    found = connection.execute(sa.select(snapshots.tool_id, snapshots.digest).where(spare).limit(1)).first()
+    if found is None:
+        return False
+    connection.execute(sa.select(tools.c.id).where(tools.c.id == found.tool_id).with_for_update())
+    this = sa.and_(snapshots.tool_id == found.tool_id, snapshots.digest == found.digest)
+    return connection.execute(sa.delete(tool_snapshots).where(this, spare)).rowcount > 0
+
+
 def digest_of(body: bytes) -> str:
     """Name a snapshot by its content. Return its SHA-256, in hex."""
     return hashlib.sha256(body).hexdigest()

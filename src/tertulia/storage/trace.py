@@ -1,10 +1,12 @@
 """Traces of turns, read back; they are written with the turns. The form of a body is known to the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
@@ -41,7 +43,7 @@ class StoredTrace:
 
     @property
     def attributes(self) -> dict[str, object]:
-        """The attributes of the turn's conversation that a permission's conditions can name."""
+        """The attributes of the turn's conversation that a permission's conditions can name; `COLUMNS` has the same."""
         return {
             "org_id": self.org_id,
             "conversation_id": self.conversation_id,
@@ -59,6 +61,21 @@ class LoggedTurn:
     interaction_id: str
     prompts: int
 
+
+COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "org_id": traces.c.org_id,
+    "conversation_id": traces.c.conversation_id,
+    "conversation_user_id": traces.c.user_id,
+    "service_id": traces.c.service_id,
+    "conversations_visible_to_admins": users.c.conversations_visible_to_admins,
+}
+"""The attributes of a turn's conversation that a permission's conditions can name."""
+
+GRAPH_COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "org_id": traces.c.org_id,
+    "service_hierarchical_state_machine_id": traces.c.context_graph_id,
+}
+"""The attributes of a turn's context graph that a permission's conditions can name."""
 
 _OF_USER = sa.and_(users.c.id == traces.c.user_id, users.c.org_id == traces.c.org_id)
 _TRACE = sa.select(
@@ -85,11 +102,11 @@ def get_trace(connection: Connection, org_id: str, conversation_id: str, interac
 
 
 def list_logged_turns(
-    connection: Connection, org_id: str, conversation: str, interaction: str, most: int
+    connection: Connection, org_id: str, visible: ColumnElement[bool], conversation: str, interaction: str, most: int
 ) -> Sequence[LoggedTurn]:
     """List turns of which prompts were kept, by the beginnings of two ids in hexadecimal digits.
 
-    Return at most so many.
+    Return at most so many, of those that are `visible` and of the conversation that is named by its whole id.
     """
     query = (
         sa.select(*columns(LoggedTurn, traces))
@@ -97,6 +114,7 @@ def list_logged_turns(
         .where(
             traces.c.org_id == org_id,
             traces.c.prompts > 0,
+            sa.or_(visible, traces.c.conversation_id == conversation),
             traces.c.created_at > clock.now() - KEPT,
             *_begins(traces.c.conversation_id, conversation),
             *_begins(traces.c.interaction_id, interaction),

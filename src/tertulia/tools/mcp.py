@@ -113,7 +113,7 @@ class McpTools:
         for again in (False, True):
             kept = await self._open(organization, place, call.environment)
             try:
-                return sessions.told(await self._using(kept, kept.session.call(place.tool, call.arguments, call.key)))
+                return sessions.told(await self._using(kept, kept.session.call(place.tool, call)))
             except CallFailed:
                 if again or not kept.session.lost:
                     raise

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from tertulia.tools.mcp_transports import OURS, Ending, Streams
 from tertulia.tools.outcomes import MOST_BYTES, CallFailed
+from tertulia.tools.values import ToolCall
 
 START_S = 30.0
 """Seconds in which a server has to be ready."""
@@ -61,13 +62,14 @@ class Session:
         """True if the server no longer knows the session: it has done nothing of the call that found out."""
         return self._ending.session_lost
 
-    async def call(self, name: str, arguments: Mapping[str, Any], key: str) -> CallToolResult:
+    async def call(self, name: str, call: ToolCall) -> CallToolResult:
         """Call a tool. Return its result.
 
         Raises:
             CallFailed: there is none.
         """
-        params = CallToolRequestParams(name=name, arguments=dict(arguments), _meta={"tertulia/idempotency-key": key})
+        meta: Any = {"tertulia/idempotency-key": call.key, "tertulia/attempt": call.attempt}
+        params = CallToolRequestParams(name=name, arguments=dict(call.arguments), _meta=meta)
         request = CallToolRequest(params=params)
         session = await self._session()
         try:

@@ -40,6 +40,7 @@ def request_of(operation: HttpOperation, call: ToolCall) -> httpx2.Request:
     given = [(parameter, value) for parameter, value in given if value is not None]
     headers = httpx2.Headers(_HEADERS)
     headers["Idempotency-Key"] = header_value("Idempotency-Key", call.key)
+    headers["Tertulia-Attempt"] = str(call.attempt)
     for parameter, value in given:
         if parameter.in_ == "header":
             headers[parameter.name] = header_value(parameter.name, _joined(parameter.name, value))

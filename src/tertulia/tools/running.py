@@ -305,6 +305,7 @@ def _request(call: ToolCall) -> bytes:
         {
             "arguments": dict(call.arguments),
             "key": call.key,
+            "attempt": call.attempt,
             "mode": call.mode,
             "environment": dict(call.environment),
             "user_variables": dict(call.user_variables),

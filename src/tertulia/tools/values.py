@@ -27,7 +27,7 @@ class ToolProgram:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool. `key` is the same for the same call of a turn that is tried again.
+    """One call of a tool. `key` is the same for the same call of a turn that is tried again; `attempt` counts from 1.
 
     `environment` holds the variables of the tool, the secret ones in clear; nobody logs them.
     """
@@ -38,6 +38,7 @@ class ToolCall:
     user_variables: Mapping[str, str]
     secret_user_variables: Mapping[str, str]
     mode: Literal["regular", "conversation-simulation"] = "regular"
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

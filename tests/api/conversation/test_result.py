@@ -5,14 +5,19 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy.engine import Connection
 
-from support.jobs import wait_until_done
+from support.jobs import wait_for, wait_until_done
 from support.puppet import Puppet
 from support.samples import action, graph, make_service
 from support.server import Server
 from support.stage import Stage
 from support.talk import begin, finish, go_on, id_of, messages
+from support.targets import write
+from tertulia.background import jobs as worker
+from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Prompt
+from tertulia.storage import job as jobs
 
 pytestmark = pytest.mark.both_databases
 
@@ -140,6 +145,33 @@ def test_a_form_that_is_none_leaves_every_field_null(stage: Stage) -> None:
     conversation_id = talk(user, stage.service(ONE_WAY, result_schema=INTAKE), "Hello.")
 
     assert set(ready(stage.server, user, conversation_id)["result"].values()) == {None}
+
+
+class Broken(Claims):
+    """A puppet that cannot fill anything in."""
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if prompt.interaction == "GenerateResult":
+            raise ModelMisbehaved("it is broken")
+        return await super().choose(prompt, schema)
+
+
+def test_a_result_that_cannot_be_filled_in_has_failed_until_it_is_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "ATTEMPTS", 1)
+    stage.play(Broken({}))
+    user = stage.user()
+    conversation_id = talk(user, stage.service(ONE_WAY, result_schema=INTAKE), "I am 34.")
+
+    wait_for(lambda: result_of(user, conversation_id).json()["status"] == "failed")
+    stage.play(Claims({"age": claim(34)}))
+    write(stage.server, _revive)
+    assert ready(stage.server, user, conversation_id)["result"]["age"] == 34
+
+
+def _revive(connection: Connection) -> None:
+    jobs.revive_jobs(connection, None)
 
 
 # --- When there is one -----------------------------------------------------------------------------------------------

@@ -179,6 +179,44 @@ def test_a_turn_that_is_cancelled_stops_its_tool_and_the_call_is_on_record(as_ad
     assert made["duration_ms"] < 60_000
 
 
+@pytest.mark.parametrize("has_key", [False, True])
+def test_a_client_that_leaves_stops_its_tool_unless_it_can_come_back_by_a_key(
+    as_admin: httpx2.Client, has_key: bool
+) -> None:
+    tool_id = publish(as_admin, SLOW)
+    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id)))
+    params = {"request_format": "text", "response_format": "text"}
+    parts = [("initial_message_type", (None, "user-message")), ("recorded_message", (None, SAYS))]
+    request: Json = {"params": params, "files": parts, "headers": {"Idempotency-Key": "a-key"} if has_key else {}}
+    path = f"/conversation/{conversation_id}"
+    with as_admin.stream("POST", f"{path}/interact", **request) as answer:
+        interaction_id = answer.headers["X-Tertulia-Interaction-Id"]
+        assert any("tool-call-started" in line for line in answer.iter_lines())
+    while not (made := invocations(as_admin, tool_id)):
+        pass  # a call that runs is not listed
+    status = made[0]["invocation_status"]
+    assert (status["succeeded"], status.get("exception_type")) == ((True, None) if has_key else (False, "ToolStopped"))
+    if has_key:
+        told = lines(as_admin.post(f"{path}/interact", **request))
+        assert (told[-1]["type"], told[-1]["interaction_id"]) == ("interaction-complete", interaction_id)
+    else:
+        assert made[0]["duration_ms"] < 1000
+        assert "Book" not in str(messages(as_admin, conversation_id))
+
+
+def test_a_reader_who_comes_back_at_once_keeps_the_tool_running(as_admin: httpx2.Client) -> None:
+    tool_id = publish(as_admin, SLOW)
+    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id)))
+    params = {"request_format": "text", "response_format": "text"}
+    parts = [("initial_message_type", (None, "user-message")), ("recorded_message", (None, SAYS))]
+    path = f"/conversation/{conversation_id}"
+    with as_admin.stream("POST", f"{path}/interact", params=params, files=parts) as answer:
+        interaction_id = answer.headers["X-Tertulia-Interaction-Id"]
+        assert any("tool-call-started" in line for line in answer.iter_lines())
+    told = lines(as_admin.get(f"{path}/interaction/{interaction_id}/stream"))
+    assert told[-1]["type"] == "interaction-complete"
+
+
 @pytest.mark.parametrize("constraint", [">=2", "==1.0.1"])
 def test_a_version_that_is_not_there_is_an_error_that_names_the_tool(as_admin: httpx2.Client, constraint: str) -> None:
     tool_id = publish(as_admin)

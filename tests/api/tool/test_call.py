@@ -3,11 +3,14 @@
 import io
 import json
 import tarfile
+import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from support import samples
@@ -19,6 +22,11 @@ from tertulia import clock
 from tertulia.ids import new_id
 from tertulia.storage.tool_invocation import ToolInvocation, insert_invocation
 
+SLEEPING = """
+import time
+def run(arguments, context):
+    time.sleep(20 if arguments["say"] == "aa" else 0)
+"""
 FAILING = """
 def run(arguments, context):
     raise ValueError("no room for " + arguments["say"])
@@ -130,6 +138,28 @@ def test_the_scaffold_is_a_project_that_can_be_published_as_it_comes(
     results = invoke(as_admin, tool, *inputs).json()["invocation_results"]
 
     assert [result["output"] for result in results] == [example["output"] for example in examples]
+
+
+def test_a_client_that_leaves_stops_the_call(as_admin: httpx2.Client, tool: str, publish: Publish) -> None:
+    publish(tool, archive=an_echo(code=SLEEPING)).raise_for_status()
+    assert invoke(as_admin, tool, samples.tool_input({"say": "a"})).json()["invocation_results"][0]["succeeded"]
+    standing = processes_of_tools()
+    body = {"inputs": [samples.tool_input({"say": "aa"})]}
+    with pytest.raises(httpx2.ReadTimeout):
+        as_admin.post(f"/tool/{tool}/version/1.0.0/invoke", json=body, timeout=1.0)
+    until = time.monotonic() + 10
+    while left := processes_of_tools() - standing:
+        assert time.monotonic() < until, left
+
+
+def processes_of_tools() -> set[int]:
+    """Find the processes of tools that this test's server has started. Return their identifiers."""
+    found: set[int] = set()
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "tertulia.tools.confinement" in " ".join(each.cmdline()):
+                found.add(each.pid)
+    return found
 
 
 # --- On record -------------------------------------------------------------------------------------------------------

@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
+from tertulia import events
+from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.relay import Relay, follow_at
+from tertulia.engine.turns.turn import Turn, no_actions
 from tertulia.errors import Unavailable
+
+NOBODY: Any = None
 
 ASKED = b'{"request":{"verb":"cancel","interaction_id":"a","after":0,"at":%d},"signature":"%s"}\n'
 
@@ -38,3 +43,23 @@ async def test_a_stranger_at_the_port_of_a_dead_worker_is_unavailable(words: byt
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(Unavailable):
             await follow_at(f"127.0.0.1:{port}", b"key", "a" * 24, 0)
+
+
+async def test_a_log_is_deserted_when_its_last_reader_has_left_wherever_that_one_was() -> None:
+    turn = Turn(NOBODY, NOBODY, no_actions, Patience(60, 900))
+    turn.tell(events.ConversationCreated("a" * 24))
+    relay = Relay(b"key", lambda _interaction_id: turn)
+    address = await relay.open("127.0.0.1")
+    deserted = asyncio.create_task(turn.log.deserted(0))
+    remote = await follow_at(address, b"key", "b" * 24, 0)
+    assert remote is not None
+    assert b"conversation-created" in await remote.read()
+    here = turn.log.follow()
+    assert await anext(here) == b"", "the reader is asked to watch its client"
+
+    remote.close()
+    await asyncio.wait([deserted], timeout=0.05)
+    assert not deserted.done(), "one is still here"
+    await here.aclose()
+    await asyncio.wait_for(deserted, 30)
+    await relay.close()

@@ -15,16 +15,21 @@ from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.storage import message as messages
 from tertulia.storage.conversation import get_conversation
-from tertulia.storage.result import Result, get_result
+from tertulia.storage.result import Result, get_result, has_failed
 
 router = contract_router("/conversation", "Conversation")
 
+ResultStatus = Literal["pending", "ready", "failed"]
+
 
 class ConversationResult(BaseModel):
-    """A result; `result` and `references` are null until it is ready, and a field is null if it was not said."""
+    """A result; `result` and `references` are null until it is ready, and a field is null if it was not said.
+
+    A result that has `failed` is filled in only if an operator has it tried again.
+    """
 
     conversation_id: str
-    status: Literal["pending", "ready"]
+    status: ResultStatus
     result: dict[str, Any] | None
     references: dict[str, str | None] | None
     """The message that each field comes from."""
@@ -37,10 +42,10 @@ async def get_conversation_result(
     actor: CurrentActor, organization: Organization, conversation_id: ConversationPath
 ) -> ConversationResult:
     """Tell what was found out in a conversation that has ended. Return the fields of its service's schema."""
-    result = await organization.database.read(_get_result, actor, conversation_id)
+    result, status = await organization.database.read(_get_result, actor, conversation_id)
     return ConversationResult(
         conversation_id=conversation_id,
-        status="ready" if result.is_ready else "pending",
+        status=status,
         result=None if result.fields is None else {**result.fields},
         references=None if result.sources is None else {**result.sources},
         result_schema={**result.schema},
@@ -48,9 +53,12 @@ async def get_conversation_result(
     )
 
 
-def _get_result(connection: Connection, actor: Actor, conversation_id: str) -> Result:
+def _get_result(connection: Connection, actor: Actor, conversation_id: str) -> tuple[Result, ResultStatus]:
     conversation = get_conversation(connection, actor.org_id, conversation_id)
     actor.require(Permission.CONVERSATION_GET_CONVERSATION, conversation.attributes)
     for message_type in ("user-message", "agent-message", "external-event"):
         actor.require(Permission.CONVERSATION_GET_MESSAGE, messages.attributes(conversation, message_type))
-    return get_result(connection, conversation.id)
+    result = get_result(connection, conversation.id)
+    if result.is_ready:
+        return result, "ready"
+    return result, "failed" if has_failed(connection, conversation.id) else "pending"

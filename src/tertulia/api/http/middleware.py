@@ -41,7 +41,7 @@ STREAMED_BODY = "tertulia.body"
 
 _log = structlog.get_logger(__name__)
 
-StreamedBody = Callable[[Send], Awaitable[None]]
+StreamedBody = Callable[[Receive, Send], Awaitable[None]]
 
 
 class Watch:
@@ -66,7 +66,7 @@ class Watch:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, response.send)
-                await _send_stream(scope, send)
+                await _send_stream(scope, receive, send)
             finally:
                 response.close()
                 self._record(scope, response.status, time.perf_counter() - started)
@@ -87,12 +87,12 @@ def _metrics_of(method: str, route: str, status: int) -> tuple[Counter, Histogra
     return REQUESTS.labels(method, route, status), DURATION.labels(method, route)
 
 
-async def _send_stream(scope: Scope, send: Send) -> None:
+async def _send_stream(scope: Scope, receive: Receive, send: Send) -> None:
     body: StreamedBody | None = scope.pop(STREAMED_BODY, None)
     if body is not None:
         for name in [name for name in scope if name.startswith(_OF_THE_APPLICATION)]:
             del scope[name]  # the server keeps the scope for as long as the stream is open
-        await body(send)
+        await body(receive, send)
 
 
 class LastResort:

@@ -1,7 +1,7 @@
 """Streams of turns as responses: NDJSON, each line sent when it is made."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,7 +18,8 @@ NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class NDJSONResponse(Response):
-    """A response that follows a turn's log to its end. The turn runs on without it: a client that leaves ends nothing.
+    """A response that follows a turn's log to its end. The turn runs on without it; if it runs a tool that is not to be
+    left alone, the log asks to be told of a client that leaves.
 
     Its headers name the turn, so that a client that is cut off can come back for the rest.
     """
@@ -45,12 +46,34 @@ class NDJSONResponse(Response):
         self.raw_headers.clear()  # sent, and a stream stays open for long
         scope[STREAMED_BODY] = self._send_body
 
-    async def _send_body(self, send: Send) -> None:
+    async def _send_body(self, receive: Receive, send: Send) -> None:
         """Send the lines as they come. A client that takes nothing for too long is cut off: TimeoutError."""
         now = asyncio.get_running_loop().time
-        async with asyncio.timeout(None) as patience, aclosing(self.stream.log.follow(self.after)) as chunks:
-            async for chunk in chunks:
-                patience.reschedule(now() + READER_STALL_S)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                patience.reschedule(None)
+        leaving: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(None) as patience, aclosing(self.stream.log.follow(self.after)) as chunks:
+                async for chunk in chunks:
+                    if not chunk:
+                        leaving = leaving or asyncio.create_task(_leaving(receive, patience))
+                        continue
+                    patience.reschedule(now() + READER_STALL_S)
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    patience.reschedule(None)
+                    if leaving is not None and leaving.done():
+                        return
+        except TimeoutError:
+            if leaving is None or not leaving.done():
+                raise
+            return
+        finally:
+            if leaving is not None:
+                leaving.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _leaving(receive: Receive, patience: asyncio.Timeout) -> None:
+    """Wait until the client leaves, then end what waits for the next line."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    with suppress(RuntimeError):  # it ends already, since the client takes nothing
+        patience.reschedule(asyncio.get_running_loop().time())

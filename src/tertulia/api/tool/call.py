@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 from sqlalchemy.engine import Connection
 
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.http.presence import while_present
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import ObjectId
@@ -109,9 +110,12 @@ async def get_tool_scaffold(_organization: Organization, _actor: CurrentActor) -
 
 @router.post("/test", operation_id="test-tool", dependencies=[Depends(rate_limit(1))])
 async def test_tool(
-    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: ToolTest
+    request: Request, runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: ToolTest
 ) -> InvocationResults:
-    """Call a project of the server's folder or repository of tools, which need not be published."""
+    """Call a project of the server's folder or repository of tools, which need not be published.
+
+    A client that leaves stops the calls.
+    """
     require_maker(actor, organization.attributes)
     environment = body.environment
     settings = runtime.settings.tools
@@ -121,13 +125,14 @@ async def test_tool(
     _refuse_missing(made, body)
     with runtime.snapshots.holding(made.snapshot) as digest:
         program = _unpublished(organization.org_id, made, digest)
-        return await _call(runtime.tools, program, body.inputs, environment)
+        return await while_present(request, _call(runtime.tools, program, body.inputs, environment))
 
 
 @router.post(
     "/{tool_id}/version/{version}/invoke", operation_id="invoke-tool-version", dependencies=[Depends(rate_limit(10))]
 )
 async def invoke_tool_version(
+    request: Request,
     runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
@@ -135,9 +140,13 @@ async def invoke_tool_version(
     version: str,
     body: ToolInvocationRequest,
 ) -> InvocationResults:
-    """Call a version of a tool, with the variables that the tool has. A tool that fails is told in the answer."""
+    """Call a version of a tool, with the variables that the tool has. A tool that fails is told in the answer.
+
+    A client that leaves stops the calls.
+    """
     program, environment = await organization.database.read(_get_program, actor, tool_id, version)
-    return await _call(runtime.tools, program, body.inputs, runtime.tools.open(environment))
+    calls = _call(runtime.tools, program, body.inputs, runtime.tools.open(environment))
+    return await while_present(request, calls)
 
 
 async def _call(

@@ -1,6 +1,7 @@
 """The log of a turn: encoded events, which one task writes and any number of readers follow.
 
 Lines are numbered from 1; a reader that has had `after` of them reads on from there. Nobody waits for a slow reader.
+An empty chunk asks a reader to watch from then on if its client is still there, and to stop following if it is not.
 """
 
 import asyncio
@@ -34,7 +35,10 @@ class EventLog(Protocol):
     """A log that can be followed."""
 
     def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        """Yield whole lines of NDJSON after the first `after`, as they come; several at once for a reader that lags."""
+        """Yield whole lines of NDJSON after the first `after`, as they come; several at once for a reader that lags.
+
+        An empty chunk means: watch if the client leaves.
+        """
         ...
 
 
@@ -54,13 +58,17 @@ class TurnLog:
     __slots__ = (
         "_block_ends",
         "_blocks",
+        "_departures",
+        "_left_at",
         "_level",
         "_limit",
         "_lines",
         "_loop",
+        "_readers",
         "_size",
         "_tail",
         "_waiters",
+        "_watches",
         "closed",
     )
 
@@ -79,6 +87,12 @@ class TurnLog:
         self._tail = 0
         self._size = 0
         self._waiters: list[asyncio.Future[None]] = []
+        self._readers = 0
+        self._left_at: float | None = None
+        """The time at which the last reader has left; None before the first has."""
+        self._watches = False
+        """True if readers are to watch their clients."""
+        self._departures: list[asyncio.Future[None]] = []
 
     @property
     def body(self) -> bytes:
@@ -139,21 +153,52 @@ class TurnLog:
         self._waiters.append(waiter)
         return waiter
 
-    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
-        read = after
+    async def deserted(self, patience_s: float) -> None:
+        """Wait until nobody has followed this log for so many seconds; that somebody comes at all is waited for."""
+        self._watches = True
+        self._wake()
         while True:
-            if read < self._packed:
-                block = bisect_right(self._block_ends, read)
-                skipped = read - (self._block_ends[block - 1] if block else 0)
-                read = self._block_ends[block]
-                yield without_first(zlib.decompress(self._blocks[block]), skipped)
-            elif read < self.count:
-                first, read = read - self._packed, self.count
-                yield b"".join(self._lines[first:])
-            elif self.closed:
+            if self._readers or self._left_at is None:
+                departure: asyncio.Future[None] = self._loop.create_future()
+                self._departures.append(departure)
+                await departure
+                continue
+            left_s = self._left_at + patience_s - self._loop.time()
+            if left_s <= 0:
                 return
-            else:
-                await self.changed()
+            await asyncio.sleep(left_s)
+
+    def _leave(self) -> None:
+        self._readers -= 1
+        if not self._readers:
+            self._left_at = self._loop.time()
+            for departure in self._departures:
+                if not departure.done():
+                    departure.set_result(None)
+            self._departures = []
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[bytes, None]:
+        read, watches = after, False
+        self._readers += 1
+        try:
+            while True:
+                if self._watches and not watches:
+                    watches = True
+                    yield b""
+                elif read < self._packed:
+                    block = bisect_right(self._block_ends, read)
+                    skipped = read - (self._block_ends[block - 1] if block else 0)
+                    read = self._block_ends[block]
+                    yield without_first(zlib.decompress(self._blocks[block]), skipped)
+                elif read < self.count:
+                    first, read = read - self._packed, self.count
+                    yield b"".join(self._lines[first:])
+                elif self.closed:
+                    return
+                else:
+                    await self.changed()
+        finally:
+            self._leave()
 
 
 ReadSound = Callable[[str, int, int], Awaitable[bytes]]
@@ -206,6 +251,8 @@ class LogWithoutActions:
         skip = after
         async with aclosing(self._log.follow()) as chunks:
             async for chunk in chunks:
+                if not chunk:
+                    yield chunk
                 lines = [line for line in chunk.splitlines(keepends=True) if not events.is_action(line)]
                 kept, skip = lines[skip:], max(0, skip - len(lines))
                 if kept:

@@ -8,9 +8,9 @@ turn's log until it ends. Nothing is written to the database for a piece.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Literal
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -96,7 +96,7 @@ class Relay:
             async with asyncio.timeout(PATIENCE_S):
                 request = self._read(await reader.readline())
             if request is not None:
-                await self._answer(request, writer)
+                await self._answer(request, reader, writer)
         except (OSError, TimeoutError, ValueError):  # the other worker's trouble: it will say so to its client
             pass
         finally:
@@ -110,7 +110,7 @@ class Relay:
         fresh = abs(clock.now().timestamp() - signed.request.at) <= MAX_AGE_S
         return signed.request if fresh and _is_genuine(signed, self._key) else None
 
-    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         turn = self._find(request.interaction_id)
         if turn is None:
             await _send(writer, b"unknown\n")
@@ -118,9 +118,25 @@ class Relay:
             await _send(writer, (await cancel(turn)).encode() + b"\n")
         else:
             await _send(writer, b"yes\n")
-            async for chunk in turn.log.follow(request.after):
-                await _send(writer, chunk)
-            await _send(writer, END)
+            await _until_end(reader, _tell(turn, request.after, writer))
+
+
+async def _tell(turn: Turn, after: int, writer: asyncio.StreamWriter) -> None:
+    async with aclosing(turn.log.follow(after)) as chunks:
+        async for chunk in chunks:
+            await _send(writer, chunk)
+    await _send(writer, END)
+
+
+async def _until_end(reader: asyncio.StreamReader, telling: Coroutine[Any, Any, None]) -> None:
+    """Tell a turn for as long as the other worker listens: the end of its side is all that comes from there."""
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(telling), asyncio.create_task(reader.read())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_genuine(signed: _Signed, key: bytes) -> bool:

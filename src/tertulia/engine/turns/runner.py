@@ -33,6 +33,7 @@ from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.engine.trace import Detail, TextPool, Trace
 from tertulia.engine.traced import TracedModels, TracedToolbox, TracedVoices
+from tertulia.engine.turns.attendance import AttendedToolbox
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
 from tertulia.errors import InternalError, ModelError, TertuliaError, Unavailable
@@ -146,6 +147,7 @@ class Runner:
         turn.attempt = claim.interaction_id
         if ticket is not None:
             turn.attempt = " ".join([ticket.org_id, ticket.user_id, ticket.request_hash, ticket.key])
+            turn.has_key = True
         if self._detail is not None:
             turn.trace = Trace(self._detail, claim.agent[0], self._texts)
         return turn
@@ -243,6 +245,8 @@ class Runner:
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
         models, voices = self._reach.models.of(turn.claim.org_id), self._reach.voices
         toolbox = self._reach.toolboxes.of(turn.database, turn.claim)
+        if not turn.has_key:
+            toolbox = AttendedToolbox(toolbox, turn, self._settings.deserted_s)
         if turn.trace is not None:
             models, voices = TracedModels(models, turn.trace), TracedVoices(voices, turn.trace)
             toolbox = TracedToolbox(toolbox, turn.trace)

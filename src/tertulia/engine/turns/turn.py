@@ -1,6 +1,6 @@
 """A turn: its life cycle, from the claim of its conversation to its end.
 
-A turn outlives its readers: a client that leaves ends nothing.
+A turn outlives its readers: a client that leaves ends nothing, but for tools: see attendance.
 """
 
 import asyncio
@@ -44,7 +44,19 @@ class Status(Enum):
 class Turn:
     """A turn and its log. Written and read on one event loop."""
 
-    __slots__ = ("_wants", "attempt", "claim", "database", "error", "log", "patience", "status", "task", "trace")
+    __slots__ = (
+        "_wants",
+        "attempt",
+        "claim",
+        "database",
+        "error",
+        "has_key",
+        "log",
+        "patience",
+        "status",
+        "task",
+        "trace",
+    )
 
     def __init__(self, database: Database, claim: Claim, wants: ActionFilter, patience: Patience) -> None:
         self.database = database
@@ -58,6 +70,8 @@ class Turn:
         self.trace: Trace | None = None
         self.attempt = ""
         """A name for the request that the turn answers: the same when the caller tries it again, and says so."""
+        self.has_key = False
+        """True if the caller can send the request again, and gets this turn."""
         self._wants = wants
 
     def tell(self, event: Event) -> None:

@@ -89,7 +89,7 @@ tool_snapshots = Table(
     ForeignKeyConstraint(["tool_id"], ["tools.id"]),
 )
 
-# A call outlives the turn that made it, and its conversation: nothing is referred to.
+# A call outlives the turn that made it, and its conversation: nothing is referred to. It is written before it is made.
 tool_invocations = Table(
     "tool_invocations",
     metadata,
@@ -112,6 +112,9 @@ tool_invocations = Table(
     text("interaction_id", nullable=True),
     document("place"),
     moment("created_at"),
+    Column("call_key", sa.Text, nullable=False, server_default=""),  # the same for the same call of a turn tried again
+    Column("is_over", sa.Boolean, nullable=False, server_default=sa.true()),
+    Index(None, "call_key"),
     Index(None, "org_id", "created_at"),
     Index(None, "tool_id", "created_at"),
     Index(None, "conversation_id"),

@@ -29,14 +29,15 @@ _SPARE = [bytearray(1 << 20)]
 class Context:
     """The surroundings of a call, as the function of a tool is given them beside its input.
 
-    `idempotency_key` is the same if a turn calls the tool again for the same reason; `mode` is "regular" or
-    "conversation-simulation".
+    `idempotency_key` is the same if a turn calls the tool again for the same reason, and `attempt` counts these calls,
+    from 1; `mode` is "regular" or "conversation-simulation".
     """
 
-    __slots__ = ("environment", "idempotency_key", "mode", "secret_user_variables", "user_variables")
+    __slots__ = ("attempt", "environment", "idempotency_key", "mode", "secret_user_variables", "user_variables")
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.idempotency_key: str = given["key"]
+        self.attempt: int = given["attempt"]
         self.mode: str = given["mode"]
         self.environment: dict[str, str] = given["environment"]
         self.user_variables: dict[str, str] = given["user_variables"]
