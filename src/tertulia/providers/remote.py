@@ -5,17 +5,22 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.request import getproxies
 
 import httpx2
 
 from tertulia.errors import ModelError
 from tertulia.providers.base import ProviderError
+from tertulia.providers.transport import KEPT, KEPT_S, Transport
 
 CONNECT_S = 10
 """Seconds that a connection may take to be made."""
 
 MAX_ERROR_BYTES = 16 << 10
 """What of a refusal's body is read."""
+
+_PROXIED = frozenset({"http", "https", "all"})
+"""Names of proxies, any of which leaves the connections to httpx2's own transport."""
 
 _DRAIN_S = 0.2
 _MAX_ANSWER_BYTES = 8 << 20
@@ -56,7 +61,8 @@ def open_client(base_url: str, headers: Mapping[str, str], stall_s: float) -> ht
             base_url=base_url,
             headers={"Accept-Encoding": "identity", **headers},
             timeout=httpx2.Timeout(stall_s, connect=CONNECT_S, pool=CONNECT_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=KEPT_S),
+            transport=None if _PROXIED & getproxies().keys() else Transport(),
             follow_redirects=False,
         )
     except (ValueError, ImportError):

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming; also vLLM, Ollama
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from functools import cached_property
 from typing import Any
 
 import httpx2
@@ -296,7 +297,10 @@ class OpenAICompatibleModel:
         """
         response: httpx2.Response | None = None
         try:
-            request = self._client.build_request("POST", "chat/completions", content=_encode(body))
+            known = self._request
+            request = httpx2.Request(
+                "POST", known.url, headers=known.headers, content=_encode(body), extensions=known.extensions
+            )
             async with _deadline(remote.CONNECT_S + self._stall_s):
                 response = await self._client.send(request, stream=True)
             if response.status_code != 200:
@@ -310,6 +314,13 @@ class OpenAICompatibleModel:
         finally:
             if response is not None:
                 await response.aclose()
+
+    @cached_property
+    def _request(self) -> httpx2.Request:
+        """A request without its body, made once: its address and headers cost as much as sending it."""
+        request = self._client.build_request("POST", "chat/completions")
+        del request.headers["Content-Length"]
+        return request
 
     async def _failure(self, response: httpx2.Response) -> Exception:
         status = response.status_code
