@@ -3,7 +3,8 @@
 - `database_kind`: "sqlite", and "postgres" too for a test marked `both_databases`.
 - `database_url`: a migrated database of the module; `empty_database_url`: one without a schema, of the test.
 - `database`: the module's, open in the test's event loop.
-- `tertulia`: a server of the module with the scripted model; `as_user`, `as_admin`, `anonymous`: its clients.
+- `tertulia`: a server of the module with the scripted model; `as_user`, `as_admin`, `as_super`, `anonymous`: its
+  clients.
 - `serve(models=..., voices=..., **settings)`: another server, with a database of its own unless
   `database={"url": ...}` gives one.
 """
@@ -130,6 +131,11 @@ def as_user(tertulia: Server) -> httpx2.Client:
 @pytest.fixture(scope="module")
 def as_admin(tertulia: Server) -> httpx2.Client:
     return tertulia.as_admin
+
+
+@pytest.fixture(scope="module")
+def as_super(tertulia: Server) -> httpx2.Client:
+    return tertulia.as_super
 
 
 @pytest.fixture(scope="module")

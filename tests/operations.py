@@ -12,6 +12,7 @@ import httpx2
 
 from support import samples
 from support.samples import Json
+from support.server import Server
 from tertulia.auth import roles
 from tertulia.tools import scaffold
 
@@ -37,7 +38,7 @@ class Operation:
     path: str
     success: int
     per_minute: int | None
-    least: Literal["nobody", "user", "administrator"]
+    least: Literal["nobody", "user", "administrator", "super"]
     permissions: tuple[str, ...] = ()
     query: Json | None = None
     headers: Json | None = None
@@ -54,6 +55,10 @@ class Operation:
     def parameters(self) -> list[str]:
         """The parameters of the path, in its order."""
         return _NAME.findall(self.path)
+
+    def by(self, server: Server) -> httpx2.Client:
+        """Choose the client of an administrator who may make the example call. Return it."""
+        return server.as_super if self.least == "super" else server.as_admin
 
     def at(self, targets: Targets) -> str:
         """Fill in the path. Return it."""
@@ -110,7 +115,19 @@ STARTERS = {
     "generation_instructions": "Be short.",
 }
 MESSAGE = {"initial_message_type": (None, "user-message"), "recorded_message": ("m.txt", b"Hello.", "text/plain")}
-KEY = {"x-api-key": "{api_key}", "x-api-key-id": "{api_key_id}", "x-user-id": "{user_id}"}
+KEY = {"x-api-key": "{api_key}", "x-api-key-id": "{demo_key_id}", "x-user-id": "{user_id}"}
+
+ROLE = {"role_name": "{new}", "description": "X", "permission_grants": [], "frontend_view": "client"}
+TEMPORARY_GRANT = {
+    "user_id": "{user_id}",
+    "duration": "PT1M",
+    "permission_grant": {
+        "permission_name": "Tool:InvokeTool",
+        "conditions": {"tool_id": {"type": "Equals", "value": "none"}},
+    },
+    "tags": {},
+    "justification": "To have a look.",
+}
 
 CREATE_GRAPH = "Organization:CreateServiceHierarchicalStateMachine"
 CREATE_GRAPH_VERSION = "Organization:CreateServiceHierarchicalStateMachineVersion"
@@ -125,6 +142,7 @@ INTERACT = ("User:UpdateUserInfo", "Conversation:InteractWithConversation")
 
 MEMORIES = "/user/{user_id}/memory"
 MEMORY = MEMORIES + "/{memory_id}"
+API_KEYS = "/organization/api_key/"
 AGENT = "/organization/agent"
 GRAPH = "/organization/service_hierarchical_state_machine"
 GRAPH_VERSIONS = GRAPH + "/{service_hierarchical_state_machine_id}"
@@ -156,12 +174,30 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("forget-memories", "DELETE", MEMORIES, 204, 50, "user", ("User:UpdateUserInfo",), extension=True),
     Operation("get-user-model", "GET", "/user/{user_id}/user_model", 200, 60, "user", ("User:GetUserModel",)),
 
+    # --- Roles ---
+    Operation("create-role", "POST", "/role/", 201, 20, "administrator", ("Role:CreateRole",), json=ROLE),
+    Operation("get_roles_v1__organization__role__get", "GET", "/role/", 200, 20, "administrator", ("Role:GetRole",),
+              lists="roles"),
+    Operation("modify-role", "POST", "/role/{role_name}", 200, 10, "administrator", ("Role:ModifyRole",),
+              json={"description": "X"}),
+    Operation("assign-role", "POST", "/role/{role_name}/assign", 200, 1000, "administrator",
+              json={"user_id": "{user_id}"}, unnamed=True),
+    Operation("create-temporary-permission-grant", "POST", "/role/temporary_permission_grant/", 201, 100, "super",
+              ("Role:CreateTemporaryPermissionGrant",), json=TEMPORARY_GRANT),
+    Operation("get-temporary-permission-grants", "GET", "/role/temporary_permission_grants/", 200, 100, "super",
+              ("Role:GetTemporaryPermissionGrant",), lists="temporary_permission_grants"),
+
     # --- The organization, agents, context graphs ---
     Operation("get-organization", "GET", "/organization/", 200, None, "nobody"),
     Operation("modify-organization", "POST", "/organization/", 204, 10, "administrator",
               ("Organization:ModifyOrganization",), json={"user_dimensions": [{"description": "X", "tags": []}]}),
     Operation("get-user-dimensions", "GET", "/organization/user_dimensions/", 200, 20, "administrator",
               ("Organization:GetOrganizationDetails",)),
+    Operation("create-api-key", "POST", API_KEYS, 201, 5, "super", ("Organization:CreateAPIKey",),
+              json={"name": "{new}", "duration": "P1D"}),
+    Operation("get-api-keys", "GET", API_KEYS, 200, 10, "super", ("Organization:GetAPIKey",), lists="api_keys"),
+    Operation("delete-api-key", "DELETE", API_KEYS + "{api_key_id}/", 200, 10, "super",
+              ("Organization:DeleteAPIKey",)),
     Operation("create-agent", "POST", AGENT, 201, 10, "administrator",
               ("Organization:CreateAgent",), json={"agent_name": "{new}"}),
     Operation("get-agents", "GET", AGENT, 200, 20, "administrator", ("Organization:GetAgent",), lists="agents"),

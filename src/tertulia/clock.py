@@ -16,6 +16,11 @@ def to_microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
+def in_microseconds(span: timedelta) -> int:
+    """Whole microseconds of a span of time."""
+    return span // MICROSECOND
+
+
 def from_microseconds(microseconds: int) -> datetime:
     """The aware UTC datetime of `microseconds` since the epoch."""
     return EPOCH + timedelta(microseconds=microseconds)

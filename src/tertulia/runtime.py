@@ -9,8 +9,10 @@ from functools import partial
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter
 from tertulia.auth.secrets import SecretBox
+from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
+from tertulia.background import keys
 from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.maintenance import WATCH_S, Maintenance
@@ -54,6 +56,7 @@ class Runtime:
     limiter: Limiter | None
     shares: Shares
     searches: ScarceShares
+    sessions: Sessions
     conversations: Conversations
     meanings: Meanings
     maintenance: Maintenance
@@ -105,9 +108,13 @@ async def open_runtime(
             work = partial(purge, database, timedelta(days=settings.tools.kept_days))
             clean = loops.keep(f"purge of {name}", work, every_s, limit_s=PURGE_S)
             await stack.enter_async_context(clean)
+            warn = loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S)
+            await stack.enter_async_context(warn)
             worker = JobWorker(database, kinds)
             stack.push_async_callback(worker.aclose)
             await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
+        sessions = Sessions()
+        await stack.enter_async_context(loops.keep("sessions", sessions.look, LOOK_S))
         maintenance = Maintenance(clusters.default)
         await stack.enter_async_context(loops.keep("maintenance", maintenance.look, WATCH_S))
         relay_key = secret_box.derive("relay")
@@ -126,6 +133,7 @@ async def open_runtime(
             limiter=limiter,
             shares=shares,
             searches=searches,
+            sessions=sessions,
             conversations=conversations,
             meanings=meanings,
             maintenance=maintenance,

@@ -26,7 +26,7 @@ def test_each_role_outranks_the_one_before_it() -> None:
 
 def test_no_role_reaches_into_another_organization() -> None:
     for role in roles.BUILTIN:
-        for permission in Permission:
+        for permission in set(Permission) - {Permission.ORGANIZATION_CREATE_ORGANIZATION}:
             assert not actor(role).may(permission, {**conversation_of("me", org_id="other"), "user_id": "me"})
 
 

@@ -16,7 +16,7 @@ from tertulia.demo.organization import KEPT_KEYS, Demo
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import api_keys
 
-FIELDS = {"organization_id", "user_id", "admin_user_id", "api_key_id", "api_key", "service_id"}
+FIELDS = {"organization_id", "user_id", "admin_user_id", "super_user_id", "api_key_id", "api_key", "service_id"}
 
 
 def test_a_first_init_prints_what_scripts_need_and_nothing_else(program: Command, data: Path) -> None:
@@ -49,7 +49,10 @@ def test_an_empty_organization_has_an_administrator_and_a_key_and_no_demo(
         token = client.post("/user/signin_with_api_key", headers=keys).json()["id_token"]
         client.headers["Authorization"] = f"Bearer {token}"
         assert client.get("/organization/").json()["org_name"] == "acme"
-        assert [user["user_id"] for user in client.get("/user/").json()["users"]] == [made["admin_user_id"]]
+        assert [user["user_id"] for user in client.get("/user/").json()["users"]] == [
+            made["admin_user_id"],
+            made["super_user_id"],
+        ]
         assert client.get("/service/").json()["services"] == []
         assert client.get("/organization/agent").json()["agents"] == []
     done = command("chat", "--data", data, "--url", url, "--organization", "acme", "--admin")

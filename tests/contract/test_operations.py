@@ -88,7 +88,7 @@ def test_a_row_names_permissions_that_there_are_and_only_an_open_or_unnamed_one_
 
 @each
 def test_the_example_of_an_operation_succeeds(tertulia: Server, ask: Ask, operation: Operation) -> None:
-    answer = ask(operation, tertulia.as_admin, make_targets(tertulia, tertulia.as_admin))
+    answer = ask(operation, operation.by(tertulia), make_targets(tertulia, tertulia.as_admin))
 
     assert answer.status_code == (operation.at_rest or operation.success), answer.text
     if answer.headers.get("content-type") == "application/x-ndjson":
@@ -97,7 +97,7 @@ def test_the_example_of_an_operation_succeeds(tertulia: Server, ask: Ask, operat
 
 @each_of(WITH_PARAMETERS)
 def test_what_does_not_exist_is_not_found(tertulia: Server, ask: Ask, targets: Targets, operation: Operation) -> None:
-    answer = ask(operation, tertulia.as_admin, {**targets, **nowhere(operation)})
+    answer = ask(operation, operation.by(tertulia), {**targets, **nowhere(operation)})
 
     wanted = 403 if operation.least == "nobody" else 404  # a link's signature comes first
     assert answer.status_code == wanted, answer.text
@@ -140,8 +140,8 @@ NO_IDENTIFIERS = ["x", "0" * 23, "0" * 25, "0" * 23 + "%0A", "%F0%9F%98%80", "x"
 
 
 def is_of_a_user(operation: Operation) -> bool:
-    """Tell if the path names a user, whose identifier may be any text."""
-    return operation.parameters[0].endswith("user_id")
+    """Tell if the path names a user, a role or a key, whose identifier may be any text."""
+    return operation.parameters[0].endswith(("user_id", "role_name", "api_key_id"))
 
 
 @each_of(operation for operation in WITH_PARAMETERS if not is_of_a_user(operation))
@@ -150,7 +150,7 @@ def test_an_identifier_that_is_none_is_refused(
     tertulia: Server, ask: Ask, targets: Targets, operation: Operation, identifier: str
 ) -> None:
     first = operation.parameters[0]
-    answer = ask(operation, tertulia.as_admin, {**targets, first: identifier})
+    answer = ask(operation, operation.by(tertulia), {**targets, first: identifier})
 
     assert answer.status_code == 422
     assert [problem["loc"] for problem in answer.json()["detail"]] == [["path", first]]
@@ -161,14 +161,14 @@ def test_an_identifier_that_is_none_is_refused(
 def test_a_user_of_an_odd_name_is_not_found(
     tertulia: Server, ask: Ask, targets: Targets, operation: Operation, identifier: str
 ) -> None:
-    answer = ask(operation, tertulia.as_admin, {**targets, operation.parameters[0]: identifier})
+    answer = ask(operation, operation.by(tertulia), {**targets, operation.parameters[0]: identifier})
 
     assert answer.status_code == 404
 
 
 @each_of(WITH_PARAMETERS)
 def test_a_nul_in_a_path_is_refused(tertulia: Server, ask: Ask, targets: Targets, operation: Operation) -> None:
-    answer = ask(operation, tertulia.as_admin, {**targets, operation.parameters[-1]: "a%00b"})
+    answer = ask(operation, operation.by(tertulia), {**targets, operation.parameters[-1]: "a%00b"})
 
     assert answer.status_code == 422
     assert [problem["loc"] for problem in answer.json()["detail"]] == [["path"]]
@@ -196,7 +196,12 @@ def test_a_body_that_is_no_json_of_ours_is_refused(
     tertulia: Server, ask: Ask, targets: Targets, operation: Operation, body: bytes
 ) -> None:
     answer = ask(
-        operation, tertulia.as_admin, targets, json=None, content=body, headers={"content-type": "application/json"}
+        operation,
+        operation.by(tertulia),
+        targets,
+        json=None,
+        content=body,
+        headers={"content-type": "application/json"},
     )
 
     assert answer.status_code == 422, answer.text
@@ -209,7 +214,7 @@ def test_a_body_of_another_type_is_refused(
     tertulia: Server, ask: Ask, targets: Targets, operation: Operation, kind: str
 ) -> None:
     answer = ask(
-        operation, tertulia.as_admin, targets, json=None, files=None, content=b"{}", headers={"content-type": kind}
+        operation, operation.by(tertulia), targets, json=None, files=None, content=b"{}", headers={"content-type": kind}
     )
 
     assert answer.status_code == 422, answer.text

@@ -9,7 +9,22 @@ from typing import Any, get_type_hints
 import pytest
 
 import tertulia
-from tertulia.storage import agent, behavior, context_graph, conversation, message, service, trace, user
+from tertulia.auth.attributes import attributes_of
+from tertulia.auth.permissions import Permission
+from tertulia.storage import (
+    agent,
+    api_key,
+    behavior,
+    context_graph,
+    conversation,
+    message,
+    role,
+    service,
+    temporary_grant,
+    tool,
+    trace,
+    user,
+)
 from tertulia.storage.turn.values import Opening
 
 PACKAGE = Path(tertulia.__file__).parent
@@ -34,18 +49,45 @@ def _filling(kind: Any, name: str) -> Any:
     ("row", "columns"),
     [
         (agent.Agent, agent.COLUMNS),
+        (api_key.ListedKey, api_key.COLUMNS),
         (behavior.BehaviorSet, behavior.COLUMNS),
         (context_graph.ContextGraph, context_graph.COLUMNS),
         (conversation.Conversation, conversation.COLUMNS),
         (conversation.ListedConversation, conversation.COLUMNS),
         (conversation.Owner, user.COLUMNS),
+        (role.Role, role.COLUMNS),
         (service.Service, service.COLUMNS),
+        (temporary_grant.TemporaryGrant, temporary_grant.COLUMNS),
+        (tool.Tool, tool.COLUMNS),
         (trace.StoredTrace, conversation.COLUMNS),
         (user.User, user.COLUMNS),
     ],
 )
 def test_the_attributes_of_a_row_are_those_of_its_list(row: type, columns: Columns) -> None:
     assert filled(row).attributes.keys() == columns.keys()
+
+
+@pytest.mark.parametrize(
+    ("permission", "columns"),
+    [
+        (Permission.CONVERSATION_GET_CONVERSATION, conversation.COLUMNS),
+        (Permission.CONVERSATION_GET_MESSAGE, message.COLUMNS),
+        (Permission.DYNAMIC_BEHAVIOR_GET, behavior.COLUMNS),
+        (Permission.ORGANIZATION_GET_AGENT, agent.COLUMNS),
+        (Permission.ORGANIZATION_GET_API_KEY, api_key.COLUMNS),
+        (Permission.ORGANIZATION_CREATE_AGENT_VERSION, agent.COLUMNS),
+        (Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, context_graph.COLUMNS),
+        (Permission.ROLE_GET_ROLE, role.COLUMNS),
+        (Permission.ROLE_GET_TEMPORARY_PERMISSION_GRANT, temporary_grant.COLUMNS),
+        (Permission.SERVICE_GET_SERVICE, service.COLUMNS),
+        (Permission.TOOL_INVOKE_TOOL, tool.COLUMNS),
+        (Permission.USER_GET_USER_INFO, user.COLUMNS),
+    ],
+)
+def test_conditions_can_name_the_attributes_of_what_their_permission_is_about(
+    permission: Permission, columns: Columns
+) -> None:
+    assert {name: column.type.python_type for name, column in columns.items()} == attributes_of(permission)
 
 
 def test_the_attributes_of_a_message_are_those_of_its_list() -> None:

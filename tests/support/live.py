@@ -72,6 +72,14 @@ class Live:
         assert raised.value.rcvd is not None
         return raised.value.rcvd.code, raised.value.rcvd.reason
 
+    def closed_in_the_end(self) -> int:
+        """The code of the server's closing, whatever comes before it."""
+        try:
+            while True:
+                self.connection.recv(PATIENCE_S)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else 0
+
 
 def address(server: Server, query: str = "response_format=text", organization: str | None = None) -> str:
     base = f"{server.url}/v1/{organization or server.demo.organization_id}".replace("http", "ws", 1)

@@ -5,7 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import httpx2
@@ -13,6 +13,7 @@ import uvicorn
 
 from support.pages import ROOT
 from tertulia.app import create_app
+from tertulia.cli import installation
 from tertulia.demo.organization import Demo
 from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
@@ -28,7 +29,7 @@ TOOLS = ROOT / "examples" / "tools"
 
 @dataclass
 class Server:
-    """A running server. `as_user` and `as_admin` have the demo users' tokens; `anonymous` has none."""
+    """A running server. `as_user`, `as_admin` and `as_super` have the demo users' tokens; `anonymous` has none."""
 
     settings: Settings
     demo: Demo
@@ -41,6 +42,14 @@ class Server:
         self.anonymous = self.client()
         self.as_user = self.client(self.sign_in(self.demo.user_id))
         self.as_admin = self.client(self.sign_in(self.demo.admin_user_id))
+
+    @cached_property
+    def as_super(self) -> httpx2.Client:
+        """The super administrator, as whom no API key signs in."""
+        issued = installation.issue_token(
+            self.settings, self.demo.organization_id, self.demo.super_user_id, administrator=True
+        )
+        return self.client(issued.token)
 
     @property
     def base(self) -> str:

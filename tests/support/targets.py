@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 from sqlalchemy.engine import Connection
 
-from operations import INVITATION, VERSION_SET, Operation, Targets
+from operations import BY_ID, INVITATION, ROLE, VERSION_SET, Operation, Targets
 from support import samples
 from support.server import Server
 from tertulia import clock
@@ -23,6 +23,8 @@ from tertulia.tools import scaffold
 P = ParamSpec("P")
 
 NOWHERE = "0" * 24
+SPARE = "spare"
+"""The name of keys that are targets."""
 
 
 def nowhere(operation: Operation) -> Targets:
@@ -47,14 +49,17 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
     path = f"/service/{service_id}/version_sets/test/"
     admin.put(path, json={"version_set": VERSION_SET}).raise_for_status()
     person = user_id or invite(admin)
+    BY_ID["create-temporary-permission-grant"].ask(server.as_super, {"user_id": person}).raise_for_status()
     talk = _begin(client, talked_to)
     return {
         "agent_id": samples.make_agent(admin),
         "api_key": server.demo.api_key,
-        "api_key_id": server.demo.api_key_id,
+        "api_key_id": make_key(server.as_super)["api_key_id"],
+        "demo_key_id": server.demo.api_key_id,
         "dynamic_behavior_set_id": samples.make_behavior(admin),
         "email": an_email(),
         "requested_user_id": person,
+        "role_name": make_role(admin),
         "service_hierarchical_state_machine_id": spare_graph,
         "service_id": service_id,
         "state_machine_id": spare_graph,
@@ -69,6 +74,23 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
 def an_email() -> str:
     """Make up an address. Return one that nobody else has."""
     return f"{secrets.token_hex(6)}@example.com"
+
+
+def make_role(admin: httpx2.Client, *permission_grants: samples.Json) -> str:
+    """Make a role with these grants. Return its name."""
+    name = samples.a_name()
+    body = {**ROLE, "role_name": name, "permission_grants": list(permission_grants)}
+    admin.post("/role/", json=body).raise_for_status()
+    return name
+
+
+def make_key(client: httpx2.Client, **changes: object) -> dict[str, str]:
+    """Make an API key; of several that are there, the oldest goes, for there may be 20. Return it."""
+    keys = client.get("/organization/api_key/").raise_for_status().json()["api_keys"]
+    for key in [key for key in keys if key["name"] == SPARE][:-5]:
+        client.delete(f"/organization/api_key/{key['key_id']}/")
+    body = {"name": SPARE, "duration": "P1D", **changes}
+    return dict(client.post("/organization/api_key/", json=body).raise_for_status().json())
 
 
 def invite(admin: httpx2.Client) -> str:

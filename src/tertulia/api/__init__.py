@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tertulia.api import admin, behavior, docs, health, memory, service, user
+from tertulia.api import admin, behavior, docs, health, memory, role, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
-from tertulia.api.organization import agent, context_graph, organization
+from tertulia.api.organization import agent, api_key, context_graph, organization
 from tertulia.api.tool import call, invocation, offer, tool, version
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -20,8 +20,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     recording.router,
     health.router,
     organization.router,
+    api_key.router,
     user.router,
     memory.router,
+    role.router,
     agent.router,
     context_graph.router,
     service.router,

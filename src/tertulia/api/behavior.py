@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
-from tertulia.api.http.pagination import PageModel, sorting, window
+from tertulia.api.http.pagination import PageModel, parse_creator, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
@@ -213,7 +213,7 @@ async def narrowing(
     return BehaviorSetFilter(
         is_active=is_active,
         applied_to_service=sorted(applied_to_service),
-        creator=[_creator(text, index) for index, text in enumerate(creator)],
+        creator=[parse_creator(text, index) for index, text in enumerate(creator)],
         tag=parse_tag_filters(tag, "tag"),
     )
 
@@ -440,13 +440,6 @@ def _refuse_missing_tools(connection: Connection, org_id: str, body: NewVersion)
     for tool_id in body.tool_ids:
         if tool_id in missing:
             raise NotFound(f"There is no tool {tool_id} in use, which an action change-tool-candidates names.")
-
-
-def _creator(text: str, index: int) -> tuple[str, str]:
-    org_id, comma, user_id = text.partition(",")
-    if not (org_id and comma and user_id):
-        raise Unprocessable("Name a creator as ORGANIZATION,USER.", ("query", "creator", index))
-    return org_id, user_id
 
 
 # --- Rendering -------------------------------------------------------------------------------------------------------

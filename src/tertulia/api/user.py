@@ -55,8 +55,9 @@ async def sign_in_with_api_key(
     x_user_id: Annotated[str, Header()],
 ) -> SignedIn:
     """Trade an API key for a token of a user whose role is of lower rank than the key's."""
-    await organization.database.read(check_sign_in, organization.org_id, x_api_key_id, x_api_key, x_user_id)
-    token, expires_at = await runtime.tokens.issue(organization.org_id, x_user_id)
+    org_id = organization.org_id
+    key = await organization.database.read(check_sign_in, org_id, x_api_key_id, x_api_key, x_user_id)
+    token, expires_at = await runtime.tokens.issue(org_id, x_user_id, key)
     return SignedIn(id_token=token, expires_at=expires_at)
 
 
@@ -118,7 +119,7 @@ async def create_invited_user(
 
 
 def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dict[str, str]) -> str:
-    role = roles.get_role(connection, actor.org_id, body.role_name)
+    role = roles.hold_role(connection, actor.org_id, body.role_name)
     user = NewUser(
         role_id=role.id,
         first_name=body.first_name,
@@ -129,7 +130,7 @@ def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dic
         sensitive_variables=secrets,
     )
     actor.require(Permission.USER_INVITE_USER, user.attributes_in(role))
-    if not grants.outranks(actor.grants, grants.parse(role.permission_grants)):
+    if not actor.outranks(grants.parse(role.permission_grants)):
         raise Forbidden("You can give a user only a role of lower rank than your own.")
     return users.insert_user(connection, actor.org_id, user)
 
@@ -351,7 +352,7 @@ def _delete(connection: Connection, actor: Actor, user_id: str) -> Job:
 
 def _refuse_higher_rank(connection: Connection, actor: Actor, user: User) -> None:
     role = roles.get_role(connection, user.org_id, user.role_name)
-    if grants.outranks(grants.parse(role.permission_grants), actor.grants):
+    if actor.is_outranked_by(grants.parse(role.permission_grants)):
         raise Forbidden("This user outranks you.")
 
 

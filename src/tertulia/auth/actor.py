@@ -4,33 +4,54 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
+from tertulia import clock
 from tertulia.auth import grants
-from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant
+from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant, Grants
 from tertulia.auth.permissions import Permission
+from tertulia.auth.tokens import Claims
 from tertulia.errors import Forbidden, Unauthorized
+from tertulia.storage import temporary_grant as temporary_grants
 from tertulia.storage import user as users
 from tertulia.storage.user import UserRole
 from tertulia.storage.versioned import Author
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """A grant that somebody has until a time, beyond those of their role."""
+
+    grant: Grant
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
-    """A user of an organization, with the grants of their role."""
+    """A user of an organization, with the grants of their role and those that they have for some time.
+
+    Only the role's count when callers are compared with others. `granted_until` is the end of the last of the others,
+    and `key_id` the API key that the caller has signed in with; "" for none.
+    """
 
     org_id: str
     user_id: str
     role_id: str
     role_name: str
     grants: tuple[Grant, ...]
+    extras: tuple[Extra, ...] = ()
+    granted_until: datetime | None = None
+    key_id: str = ""
 
     def may(self, permission: Permission, target: Mapping[str, object]) -> bool:
         """Return whether the caller has a permission on a target with these attributes."""
-        return grants.decide(self.grants, permission, target, self._self)
+        if grants.decide(self.grants, permission, target, self._self):
+            return True
+        return bool(self.extras) and grants.decide(self._valid_extras(), permission, target, self._self)
 
     def require(self, permission: Permission, target: Mapping[str, object]) -> None:
         """Raise Forbidden unless the caller has a permission on a target with these attributes."""
@@ -42,7 +63,29 @@ class Actor:
 
         `columns` are the attributes of a row.
         """
-        return grants.visible(self.grants, permission, columns, self._self)
+        held = [*self.grants, *self._valid_extras()] if self.extras else self.grants
+        return grants.visible(held, permission, columns, self._self)
+
+    def outranks(self, others: Grants) -> bool:
+        """Return whether the caller's role may do all that a role of the organization with these grants may, and more.
+
+        Temporary grants do not count.
+        """
+        mine = grants.within(self.grants, self.org_id)
+        return grants.outranks(mine, grants.within(others, self.org_id))
+
+    def is_outranked_by(self, others: Grants) -> bool:
+        """Return whether a role of the organization with these grants may do all that the caller's may, and more."""
+        mine = grants.within(self.grants, self.org_id)
+        return grants.outranks(grants.within(others, self.org_id), mine)
+
+    def has_by_role(self, permission_name: str) -> bool:
+        """Return whether the caller's role gives a permission, under whatever conditions."""
+        return any(grant.permission_name == permission_name for grant in self.grants)
+
+    def _valid_extras(self) -> list[Grant]:
+        now = clock.now()
+        return [extra.grant for extra in self.extras if extra.expires_at > now]
 
     @property
     def author(self) -> Author:
@@ -70,30 +113,44 @@ class Actors:
     """
 
     def __init__(self) -> None:
-        self._actors: OrderedDict[tuple[str, str], tuple[Actor, float]] = OrderedDict()
+        self._actors: OrderedDict[tuple[str, str, str], tuple[Actor, float]] = OrderedDict()
         self._grants: dict[str, tuple[object, tuple[Grant, ...]]] = {}
 
-    def find(self, org_id: str, user_id: str) -> Actor | None:
+    def find(self, claims: Claims) -> Actor | None:
         """Look for a caller in memory. Return them, or None."""
-        actor, until = self._actors.get((org_id, user_id), (None, 0.0))
+        actor, until = self._actors.get((claims.org_id, claims.user_id, claims.key_id or ""), (None, 0.0))
         return actor if time.monotonic() < until else None
 
     def remember(self, actor: Actor) -> None:
         """Remember a caller that has just been loaded."""
-        self._actors[actor.org_id, actor.user_id] = (actor, time.monotonic() + REMEMBERED_S)
+        self._actors[actor.org_id, actor.user_id, actor.key_id] = (actor, time.monotonic() + REMEMBERED_S)
         if len(self._actors) > REMEMBERED:
             self._actors.popitem(last=False)
 
-    def load(self, connection: Connection, org_id: str, user_id: str) -> Actor:
+    def load(self, connection: Connection, claims: Claims) -> Actor:
         """Load the user that a token names. Return them with the role they have now.
 
         Raises:
-            Unauthorized: there is no such user any more.
+            Unauthorized: there is no such user any more, or not the API key that the token was got with.
         """
-        role = users.find_role(connection, org_id, user_id)
+        key_id = claims.key_id or ""
+        role = users.find_role(connection, claims.org_id, claims.user_id, key_id)
         if role is None:
             raise Unauthorized("The user of this token does not exist.")
-        return Actor(org_id, user_id, role.role_id, role.role_name, self._parse(role))
+        if key_id and not role.has_key:
+            raise Unauthorized("The API key of this token has been deleted.")
+        until = role.granted_until
+        extras = _load_extras(connection, claims.user_id) if until is not None and until > clock.now() else ()
+        return Actor(
+            org_id=claims.org_id,
+            user_id=claims.user_id,
+            role_id=role.role_id,
+            role_name=role.role_name,
+            grants=self._parse(role),
+            extras=extras,
+            granted_until=until,
+            key_id=key_id,
+        )
 
     def _parse(self, role: UserRole) -> tuple[Grant, ...]:
         """Parse a role's grants, once for all who have the role. Return them."""
@@ -107,11 +164,20 @@ class Actors:
         return parsed
 
 
+def _load_extras(connection: Connection, user_id: str) -> tuple[Extra, ...]:
+    found = temporary_grants.list_grants_of(connection, user_id)
+    parsed = grants.parse([{"permission_name": row.permission_name, "conditions": row.conditions} for row in found])
+    return tuple(Extra(grant, row.expires_at) for grant, row in zip(parsed, found, strict=True))
+
+
 def confirm_actor(connection: Connection, actor: Actor) -> None:
-    """Check that a remembered caller still has their role.
+    """Check that a remembered caller still has their role, what they have for some time, and their API key.
 
     Raises:
-        StaleActor: the caller has another role, or is gone.
+        StaleActor: the caller has others, or is gone.
     """
-    if users.find_role_id(connection, actor.org_id, actor.user_id) != actor.role_id:
+    found = users.find_standing(connection, actor.org_id, actor.user_id, actor.key_id)
+    if found is None or (found.role_id, found.granted_until) != (actor.role_id, actor.granted_until):
+        raise StaleActor
+    if actor.key_id and not found.has_key:
         raise StaleActor

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,12 +12,26 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.auth import grants
+from tertulia.auth.tokens import KeyInUse
 from tertulia.errors import Unauthorized
 from tertulia.storage import user as users
-from tertulia.storage.api_key import NewApiKey, find_api_key, insert_api_key
+from tertulia.storage.api_key import (
+    ExpiringKey,
+    NewApiKey,
+    find_api_key,
+    insert_api_key,
+    list_expiring,
+    note_warned,
+)
 from tertulia.storage.versioned import Author
 
-LONGEST_LIFE = timedelta(days=90)
+SHORTEST_LIFE, LONGEST_LIFE = timedelta(days=1), timedelta(days=90)
+
+MOST_KEYS = 20
+"""Keys of an organization that have not ended."""
+
+WARNED_BEFORE = (timedelta(days=1), timedelta(days=7))
+"""The times before the end of a key at which the log warns of it."""
 
 _REFUSED = "The API key or the user is not valid."
 
@@ -57,8 +72,8 @@ def issue(
     return issued
 
 
-def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, user_id: str) -> None:
-    """Check that a key may sign in as a user.
+def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, user_id: str) -> KeyInUse:
+    """Check that a key may sign in as a user. Return the key for the token.
 
     Raises:
         Unauthorized: the key is unknown, wrong or expired, the user unknown, or not of lower rank than the key. The
@@ -70,8 +85,18 @@ def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, us
     right = hmac.compare_digest(stored.key_hash if stored else _hash(""), _hash(key))
     if stored is None or role is None or not right or stored.expires_at <= clock.now():
         raise Unauthorized(_REFUSED)
-    if not grants.outranks(grants.parse(stored.permission_grants), grants.parse(role.permission_grants)):
+    above, below = (grants.within(grants.parse(each.permission_grants), org_id) for each in (stored, role))
+    if not grants.outranks(above, below):
         raise Unauthorized(_REFUSED)
+    return KeyInUse(stored.key_id, stored.expires_at)
+
+
+def warn_of_keys(connection: Connection) -> Sequence[ExpiringKey]:
+    """Look for keys that end in a week, or in a day, and of which nobody was warned. Return them, once each time."""
+    now = clock.now()
+    found = [key for before in WARNED_BEFORE for key in list_expiring(connection, now, before)]
+    note_warned(connection, [key.id for key in found], now)
+    return list({key.id: key for key in found}.values())
 
 
 def _hash(key: str) -> str:

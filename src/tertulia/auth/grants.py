@@ -100,6 +100,26 @@ def outranks(above: Grants, below: Grants) -> bool:
     return _covers(above, below) and not _covers(below, above)
 
 
+def within(grants: Grants, org_id: str) -> list[Grant]:
+    """Work out the meaning of grants for what an organization has, as its own users have them. Return such grants.
+
+    Conditions on the organization that are met are left out, and so are grants whose conditions on it are not. Roles of
+    one organization are compared as this has them: callers reach nothing of another one.
+    """
+    home = {SELF_ORG_ID: org_id}
+    return [
+        Grant(
+            grant.permission_name,
+            {name: condition for name, condition in grant.conditions.items() if name != _ORGANIZATION},
+        )
+        for grant in grants
+        if _ORGANIZATION not in grant.conditions or _holds(grant.conditions[_ORGANIZATION], org_id, home)
+    ]
+
+
+_ORGANIZATION = "org_id"
+
+
 def _of(grants: Grants, permission: str) -> Iterable[Grant]:
     if isinstance(grants, RoleGrants):
         return grants.by_permission.get(permission, ())

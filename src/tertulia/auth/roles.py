@@ -1,18 +1,17 @@
 """The four roles that every organization has, each with all that the one before it may do, and more.
 
-All of them act in their own organization alone. Of other people's conversations and user models, administrators see
-those that are left visible to administrators.
+All of them act in their own organization alone, but that the highest makes new ones. Of other people's conversations
+and user models, administrators see those that are left visible to administrators.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Condition, Equals, Grant, dump
 from tertulia.auth.permissions import Permission
-from tertulia.storage.role import put_role
+from tertulia.storage.role import RoleDocument, put_role
 
 USER = "DefaultUserRole"
 ADMINISTRATOR = "DefaultAdministratorRole"
@@ -77,6 +76,9 @@ _ADMINISTRATOR = (
             Permission.ORGANIZATION_GET_ORGANIZATION_DETAILS,
             Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE,
             Permission.ORGANIZATION_MODIFY_ORGANIZATION,
+            Permission.ROLE_CREATE_ROLE,
+            Permission.ROLE_GET_ROLE,
+            Permission.ROLE_MODIFY_ROLE,
             Permission.SERVICE_CREATE_SERVICE,
             Permission.SERVICE_CREATE_VERSION_SET,
             Permission.SERVICE_DELETE_VERSION_SET,
@@ -102,19 +104,24 @@ _AMIGO_ADMINISTRATOR = (
             Permission.ORGANIZATION_CREATE_API_KEY,
             Permission.ORGANIZATION_DELETE_API_KEY,
             Permission.ORGANIZATION_GET_API_KEY,
+            Permission.ROLE_CREATE_TEMPORARY_PERMISSION_GRANT,
+            Permission.ROLE_GET_TEMPORARY_PERMISSION_GRANT,
         )
     ),
 )
 
 _SUPER_ADMINISTRATOR = (
     *_AMIGO_ADMINISTRATOR,
-    *_allow((Permission.ORGANIZATION_CREATE_ORGANIZATION, Permission.ORGANIZATION_DELETE_ORGANIZATION)),
+    *_allow((Permission.ORGANIZATION_DELETE_ORGANIZATION,)),
+    Grant(Permission.ORGANIZATION_CREATE_ORGANIZATION.value),  # what is to be made is not their own yet
 )
 
 BUILTIN = (
     BuiltinRole(USER, "Talks with agents and sees what is their own.", "client", _USER),
     BuiltinRole(ADMINISTRATOR, "Runs an organization: its agents, services and users.", "admin", _ADMINISTRATOR),
-    BuiltinRole(AMIGO_ADMINISTRATOR, "An administrator who also hands out API keys.", "admin", _AMIGO_ADMINISTRATOR),
+    BuiltinRole(
+        AMIGO_ADMINISTRATOR, "An administrator who also hands out API keys and grants.", "admin", _AMIGO_ADMINISTRATOR
+    ),
     BuiltinRole(SUPER_ADMINISTRATOR, "Everything, the organization itself included.", "admin", _SUPER_ADMINISTRATOR),
 )
 """Lowest first."""
@@ -125,9 +132,5 @@ def insert_builtin(connection: Connection, org_id: str) -> dict[str, str]:
     return {builtin.name: put_role(connection, org_id, builtin.name, _document(builtin)) for builtin in BUILTIN}
 
 
-def _document(builtin: BuiltinRole) -> dict[str, Any]:
-    return {
-        "description": builtin.description,
-        "permission_grants": dump(builtin.grants),
-        "frontend_view": builtin.frontend_view,
-    }
+def _document(builtin: BuiltinRole) -> RoleDocument:
+    return RoleDocument(builtin.description, dump(builtin.grants), builtin.frontend_view)

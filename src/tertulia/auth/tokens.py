@@ -41,10 +41,19 @@ _LONG_AGO = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of a token: its user, and its end."""
+    """The claims of a token: its user, its end, and the API key that it was got with, without which it is void."""
 
     org_id: str
     user_id: str
+    expires_at: datetime
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInUse:
+    """An API key that signs somebody in. A token does not outlive it."""
+
+    key_id: str
     expires_at: datetime
 
 
@@ -68,15 +77,19 @@ class Tokens:
         self._reading = asyncio.Lock()
         self._verified: OrderedDict[str, Claims] = OrderedDict()
 
-    async def issue(self, org_id: str, user_id: str) -> tuple[str, datetime]:
-        """Issue a token for a user. Return it, and the time of its end."""
+    async def issue(self, org_id: str, user_id: str, by: KeyInUse | None = None) -> tuple[str, datetime]:
+        """Issue a token for a user, got with an API key or otherwise. Return it, and the time of its end."""
         await self._refresh(FRESH_S)
         if not self._keys:  # made a moment ago
             await self._refresh(BETWEEN_RELOADS_S)
         key = next(reversed(self._keys.values()))
         issued_at = clock.now().replace(microsecond=0)
         expires_at = issued_at + LIFETIME
-        claims = {"sub": user_id, "org": org_id, "iat": issued_at, "exp": expires_at}
+        claims: dict[str, object] = {"sub": user_id, "org": org_id, "iat": issued_at}
+        if by is not None:
+            expires_at = min(expires_at, by.expires_at.replace(microsecond=0))
+            claims["key"] = by.key_id
+        claims["exp"] = expires_at
         return jwt.encode(claims, key.secret, _ALGORITHM, headers={"kid": key.kid}), expires_at
 
     async def verify(self, token: str) -> Claims:
@@ -164,7 +177,8 @@ def _read(token: str, key: SigningKey) -> Claims:
             # Another host's clock may be ahead; when a token ends is what matters.
             options={"require": ["exp", "org", "sub"], "verify_iat": False},
         )
-        return Claims(str(claims["org"]), claims["sub"], datetime.fromtimestamp(claims["exp"], UTC))
+        ends_at = datetime.fromtimestamp(claims["exp"], UTC)
+        return Claims(str(claims["org"]), claims["sub"], ends_at, claims.get("key"))
     except jwt.ExpiredSignatureError as error:
         raise Unauthorized(_EXPIRED) from error
     except jwt.InvalidTokenError as error:

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.storage import recording, tool_invocation, tool_version, trace
+from tertulia.storage import recording, role, tool_invocation, tool_version, trace
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -49,4 +49,5 @@ def sweep_unit(connection: Connection, lease: timedelta) -> int:
     leases.shorten(connection, now + lease)
     idempotency.purge_keys(connection, now)
     worker.purge_workers(connection, now)
+    role.purge_roles(connection)
     return freed

@@ -28,6 +28,7 @@ TITLE = "Tertulia demo"
 """The title of the organization that is there for nothing but the demo; another one has its identifier."""
 USER_EMAIL = "user@example.com"
 ADMINISTRATOR_EMAIL = "administrator@example.com"
+SUPER_EMAIL = "super@example.com"
 
 KEY_NAME = "tertulia init"
 KEPT_KEYS = 10
@@ -44,6 +45,7 @@ class Demo:
     organization_id: str
     user_id: str
     admin_user_id: str
+    super_user_id: str
     api_key_id: str
     api_key: str
     service_id: str
@@ -51,26 +53,28 @@ class Demo:
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """An organization with nothing but an administrator and a key. `api_key` is known here and never again."""
+    """An organization with nothing but two administrators and a key. `api_key` is known here and never again."""
 
     organization_id: str
     admin_user_id: str
+    super_user_id: str
     api_key_id: str
     api_key: str
 
 
 def found(connection: Connection, org_id: str) -> Founded:
-    """Make what is missing of an organization and its administrator, and a new API key. Return them."""
+    """Make what is missing of an organization and its administrators, and a new API key. Return them."""
     dialect.lock_schema(connection)  # of several that begin at once, one makes it and the others find it
     if organizations.find_organization(connection, org_id) is None:
         organizations.insert_organization(connection, org_id, TITLE if org_id == ORGANIZATION else org_id)
     role_ids = roles.insert_builtin(connection, org_id)
     admin_id = _user(connection, org_id, "Administrator", ADMINISTRATOR_EMAIL, role_ids[roles.ADMINISTRATOR])
+    super_id = _user(connection, org_id, "Super Administrator", SUPER_EMAIL, role_ids[roles.SUPER_ADMINISTRATOR])
     prune_api_keys(connection, org_id, KEY_NAME, KEPT_KEYS - 1)
     key = api_keys.issue(
         connection, org_id, role_ids[roles.SUPER_ADMINISTRATOR], Author(org_id, admin_id), name=KEY_NAME
     )
-    return Founded(org_id, admin_id, key.api_key_id, key.api_key)
+    return Founded(org_id, admin_id, super_id, key.api_key_id, key.api_key)
 
 
 def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
@@ -79,7 +83,7 @@ def bootstrap(connection: Connection, org_id: str = ORGANIZATION) -> Demo:
     role_ids = roles.insert_builtin(connection, org_id)
     user_id = _user(connection, org_id, "User", USER_EMAIL, role_ids[roles.USER])
     service_id = _service(connection, Author(org_id, made.admin_user_id))
-    return Demo(org_id, user_id, made.admin_user_id, made.api_key_id, made.api_key, service_id)
+    return Demo(org_id, user_id, made.admin_user_id, made.super_user_id, made.api_key_id, made.api_key, service_id)
 
 
 def find_user(connection: Connection, org_id: str, *, administrator: bool = False) -> str | None:

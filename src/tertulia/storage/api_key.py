@@ -1,15 +1,19 @@
 """API keys of an organization. Of each, only a hash is stored."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam
+from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.errors import NotFound
 from tertulia.ids import new_id
-from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.rows import columns, find_row, list_rows
+from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import api_keys, roles
 
 
@@ -53,6 +57,99 @@ _BY_KEY_ID = (
 def find_api_key(connection: Connection, org_id: str, key_id: str) -> ApiKey | None:
     """Look for a key of an organization. Return its row, or None."""
     return find_row(connection, _BY_KEY_ID, ApiKey, {"org_id": org_id, "key_id": key_id})
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """A key as lists show it."""
+
+    id: str
+    org_id: str
+    key_id: str
+    name: str | None
+    role_id: str
+    role_name: str
+    creator_org_id: str
+    creator_user_id: str
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes that a permission's conditions can name; `COLUMNS` has the same ones."""
+        return {"org_id": self.org_id, "api_key_id": self.key_id, "role_name": self.role_name}
+
+
+COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "org_id": api_keys.c.org_id,
+    "api_key_id": api_keys.c.key_id,
+    "role_name": roles.c.name,
+}
+"""The attributes of a key, as columns."""
+
+_KEYS = sa.select(*columns(ListedKey, api_keys, role_name=roles.c.name)).join(roles, roles.c.id == api_keys.c.role_id)
+
+
+def list_api_keys(connection: Connection, org_id: str, visible: ColumnElement[bool]) -> Sequence[ListedKey]:
+    """Fetch the keys of an organization, the oldest first. Return those that are `visible`."""
+    query = _KEYS.where(api_keys.c.org_id == org_id, visible).order_by(api_keys.c.created_at, api_keys.c.id)
+    return list_rows(connection, query, ListedKey)
+
+
+def get_api_key(connection: Connection, org_id: str, key_id: str) -> ListedKey:
+    """Fetch a key. Return its row, or raise NotFound."""
+    query = _KEYS.where(api_keys.c.org_id == org_id, api_keys.c.key_id == key_id)
+    found = find_row(connection, query, ListedKey)
+    if found is None:
+        raise NotFound(f"There is no API key {key_id}.")
+    return found
+
+
+def delete_api_key(connection: Connection, key: ListedKey) -> None:
+    """Remove a key, and so void its tokens. Raise NotFound if somebody else has."""
+    gone = connection.execute(sa.delete(api_keys).where(api_keys.c.id == key.id))
+    if not gone.rowcount:
+        raise NotFound(f"There is no API key {key.key_id}.")
+
+
+def count_api_keys(connection: Connection, org_id: str) -> int:
+    """Count the keys of an organization that have not ended. Return the number."""
+    valid = api_keys.c.org_id == org_id, api_keys.c.expires_at > clock.now()
+    return connection.execute(sa.select(sa.func.count()).select_from(api_keys).where(*valid)).scalar_one()
+
+
+def list_key_ids(connection: Connection, org_id: str, key_ids: Sequence[str]) -> set[str]:
+    """Look for keys of an organization. Return those of the identifiers that there are."""
+    query = sa.select(api_keys.c.key_id).where(api_keys.c.org_id == org_id, among(api_keys.c.key_id, key_ids))
+    return set(connection.execute(query).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiringKey:
+    """A key that ends soon."""
+
+    id: str
+    org_id: str
+    key_id: str
+    name: str | None
+    expires_at: datetime
+
+
+def list_expiring(connection: Connection, now: datetime, before: timedelta) -> Sequence[ExpiringKey]:
+    """Fetch the keys that end within a time, and of which nobody was warned in that time. Return their rows."""
+    table = api_keys.c
+    soon = table.expires_at > now, table.expires_at <= now + before
+    warned_at = sa.func.coalesce(table.warned_at, sa.literal(0, sa.BigInteger))
+    since = sa.type_coerce(table.expires_at, sa.BigInteger) - clock.in_microseconds(before)
+    query = sa.select(*columns(ExpiringKey, api_keys)).where(*soon, sa.type_coerce(warned_at, sa.BigInteger) < since)
+    return list_rows(connection, query.order_by(table.expires_at), ExpiringKey)
+
+
+def note_warned(connection: Connection, ids: Sequence[str], now: datetime) -> None:
+    """Note that people were warned of keys."""
+    if ids:
+        connection.execute(sa.update(api_keys).where(among(api_keys.c.id, ids)).values(warned_at=now))
 
 
 def prune_api_keys(connection: Connection, org_id: str, name: str, kept: int) -> None:

@@ -20,7 +20,7 @@ from tertulia.storage.database.shapes import among
 from tertulia.storage.erasure import add_erasure
 from tertulia.storage.job import Job
 from tertulia.storage.role import Role
-from tertulia.storage.tables import conversations, roles, users
+from tertulia.storage.tables import api_keys, conversations, roles, temporary_grants, users
 from tertulia.storage.usage import give_back_all
 
 
@@ -135,11 +135,16 @@ class UserFilter:
 
 @dataclass(frozen=True, slots=True)
 class UserRole:
-    """The role that a user has."""
+    """The role that a user has, and the end of what they have beyond it for some time; None: they never had.
+
+    `has_key`: there is the API key that was asked for.
+    """
 
     role_id: str
     role_name: str
     permission_grants: object
+    granted_until: datetime | None
+    has_key: bool
 
 
 def insert_user(connection: Connection, org_id: str, user: NewUser) -> str:
@@ -188,25 +193,53 @@ _USERS = sa.select(*columns(User, users, role_name=roles.c.name, shared_preferen
 )
 _USER = _USERS.where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
 _LOCKED = _USER.with_for_update(of=users)
+_HAS_KEY = (
+    sa.select(sa.literal(1))
+    .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id"))
+    .exists()
+)
 _FIND_ROLE = PreparedSelect(
     UserRole,
     _USER.with_only_columns(
-        *columns(UserRole, users, role_name=roles.c.name, permission_grants=roles.c.permission_grants)
+        *columns(UserRole, users, role_name=roles.c.name, permission_grants=roles.c.permission_grants, has_key=_HAS_KEY)
     ),
 )
-_FIND_ROLE_ID = PreparedSelect(
-    str, sa.select(users.c.role_id).where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The rights of a user as far as they are compared with what was remembered: a role's id, and an end of grants.
+
+    `has_key`: there is the API key that was asked for.
+    """
+
+    role_id: str
+    granted_until: datetime | None
+    has_key: bool
+
+
+_FIND_STANDING = PreparedSelect(
+    Standing,
+    sa.select(*columns(Standing, users, has_key=_HAS_KEY)).where(
+        users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id")
+    ),
 )
 
 
-def find_role(connection: Connection, org_id: str, user_id: str) -> UserRole | None:
-    """Look for the role of a user. Return it, or None if there is no such user."""
-    return _FIND_ROLE.first(connection, {"org_id": org_id, "user_id": user_id})
+def find_role(connection: Connection, org_id: str, user_id: str, key_id: str = "") -> UserRole | None:
+    """Look for the role of a user, and for an API key. Return it, or None if there is no such user."""
+    return _FIND_ROLE.first(connection, {"org_id": org_id, "user_id": user_id, "key_id": key_id})
 
 
-def find_role_id(connection: Connection, org_id: str, user_id: str) -> str | None:
-    """Look for the role of a user. Return its id, or None if there is no such user."""
-    return _FIND_ROLE_ID.first(connection, {"org_id": org_id, "user_id": user_id})
+def find_standing(connection: Connection, org_id: str, user_id: str, key_id: str) -> Standing | None:
+    """Look for the standing of a user who has signed in with a key; "" for none. Return it, or None without a user."""
+    return _FIND_STANDING.first(connection, {"org_id": org_id, "user_id": user_id, "key_id": key_id})
+
+
+def list_role_ids(connection: Connection, org_id: str, user_ids: Sequence[str]) -> dict[str, str]:
+    """Look for the roles of users. Return their ids by the user's; users who are gone are left out."""
+    query = sa.select(users.c.id, users.c.role_id).where(users.c.org_id == org_id, among(users.c.id, user_ids))
+    return {row.id: row.role_id for row in connection.execute(query)}
 
 
 def get_user(connection: Connection, org_id: str, user_id: str) -> User:
@@ -250,6 +283,11 @@ def update_user(connection: Connection, user: User, changes: UserChanges) -> Non
     connection.execute(sa.update(users).where(users.c.id == user.id).values(**changes.columns, **preferences))
 
 
+def give_role(connection: Connection, user: User, role_id: str) -> None:
+    """Give a role to a user that this transaction has locked."""
+    connection.execute(sa.update(users).where(users.c.id == user.id).values(role_id=role_id))
+
+
 def change_variables(connection: Connection, user: User, changes: VariableChanges) -> None:
     """Change the variables of a user that this transaction has locked: all of it, or nothing.
 
@@ -284,6 +322,7 @@ def delete_user(connection: Connection, user: User) -> Job:
     """
     _refuse_while_turns_run(connection, user)
     give_back_all(connection, user.org_id, user.id)
+    connection.execute(sa.delete(temporary_grants).where(temporary_grants.c.user_id == user.id))
     connection.execute(sa.delete(users).where(users.c.id == user.id))
     return add_erasure(connection, user.org_id, user.id)
 

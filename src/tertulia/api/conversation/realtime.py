@@ -5,7 +5,7 @@ the way to the client and back; the conversation is `engine.live`, and its turns
 """
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ from prometheus_client import Gauge
 from pydantic import BaseModel, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from tertulia import clock, problems
+from tertulia import problems
 from tertulia.api.conversation import door
 from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
 from tertulia.api.conversation.opening import CreateConversation
@@ -38,7 +38,6 @@ from tertulia.engine.turns.turn import ActionFilter
 from tertulia.errors import InternalError, TertuliaError, Unprocessable, in_field
 from tertulia.providers.base import Detector
 from tertulia.settings import Settings
-from tertulia.storage.user import find_role_id
 
 router = contract_router("/conversation", "Conversation")
 
@@ -61,9 +60,6 @@ UNSUPPORTED, TOO_BIG, INTERNAL = 1003, 1009, 1011
 
 _GONE = (WebSocketDisconnect, RuntimeError)
 """Errors of sending to a client that has left, or has broken the protocol."""
-
-WATCH_S = 15.0
-"""Seconds between two looks at the user of a session."""
 
 OPEN_SESSIONS = Gauge("tertulia_live_sessions", "Live conversations now.", multiprocess_mode="livesum")
 
@@ -150,14 +146,12 @@ def _chosen_subprotocol(websocket: WebSocket) -> str | None:
 async def _converse(websocket: WebSocket, query: RealtimeQuery, caller: "_LiveCaller") -> None:
     limits = caller.settings.limit
     session = Session(caller, _Socket(websocket), query.spoken, limits, PACE)
-    watching = asyncio.create_task(caller.watch(session))
     try:
-        closing = await session.run()
+        async with caller.watch(session):
+            closing = await session.run()
     except Exception as error:  # noqa: BLE001 - the client is to be told, and nobody else logs it
         _log.error("live session failed", exc_info=error)
         closing = Closing(INTERNAL, "internal error")
-    finally:
-        watching.cancel()
     if closing is not None and websocket.client_state is WebSocketState.CONNECTED:
         try:
             await websocket.close(closing.code, closing.reason)
@@ -259,19 +253,12 @@ class _LiveCaller:
         forget_actor(self._websocket)  # a session is long, and the user may have changed meanwhile
         return self._caller
 
-    async def watch(self, session: Session) -> None:
-        """End a session with its token, its user, or the role that its user had."""
-        claims, role_id = self._caller.claims, ""
-        while (left_s := (claims.expires_at - clock.now()).total_seconds()) > 0:
-            try:
-                found = await self._caller.database.read(find_role_id, claims.org_id, claims.user_id)
-            except Exception as error:  # noqa: BLE001 - the next look may succeed, and the token ends all the same
-                _log.warning("user of a live session not known", reason=repr(error))
-            else:
-                if found is None:
-                    return session.end(Closing(POLICY, "the user is not there any more"))
-                if found != (role_id or found):
-                    return session.end(Closing(POLICY, "the user has another role"))
-                role_id = found
-            await asyncio.sleep(min(WATCH_S, left_s))
-        return session.end(Closing(POLICY, "the token has expired"))
+    def watch(self, session: Session) -> AbstractAsyncContextManager[None]:
+        """Have a session end with its token, its key, its user, or the role that its user had, while a block runs.
+
+        Return the block's context.
+        """
+        caller = self._caller
+        return caller.runtime.sessions.watch(
+            caller.database, caller.claims, lambda reason: session.end(Closing(POLICY, reason))
+        )

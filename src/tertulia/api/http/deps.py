@@ -83,7 +83,7 @@ async def find_actor(connection: HTTPConnection) -> Actor:
         organization = await find_organization(connection)
         claims = await find_claims(connection)
         runtime: Runtime = connection.scope["app"].state.runtime
-        actor = await organization.database.read(runtime.actors.load, claims.org_id, claims.user_id)
+        actor = await organization.database.read(runtime.actors.load, claims)
         connection.scope[_ACTOR] = actor
     return actor
 
@@ -147,7 +147,7 @@ class Caller:
             Unauthorized, Forbidden: see find_actor.
             Conflict: the caller's role changes all the time.
         """
-        remembered = self.runtime.actors.find(self.claims.org_id, self.claims.user_id)
+        remembered = self.runtime.actors.find(self.claims)
         if remembered is not None:
             with suppress(StaleActor, Forbidden):
                 return await work(remembered)

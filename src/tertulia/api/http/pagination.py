@@ -70,3 +70,15 @@ def _sort_key(item: str, index: int, fields: tuple[str, ...]) -> SortKey:
         names = ", ".join(fields)
         raise Unprocessable(f"Sort by + or - and one of these fields: {names}.", ("query", "sort_by", index))
     return SortKey(item[1:], descending=item[0] == "-")
+
+
+def parse_creator(text: str, index: int) -> tuple[str, str]:
+    """Read a filter by creator, `ORGANIZATION,USER`, the `index`th of the query. Return both.
+
+    Raises:
+        Unprocessable: one of them is missing.
+    """
+    org_id, comma, user_id = text.partition(",")
+    if not (org_id and comma and user_id):
+        raise Unprocessable("Name a creator as ORGANIZATION,USER.", ("query", "creator", index))
+    return org_id, user_id

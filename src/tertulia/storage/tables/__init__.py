@@ -22,7 +22,14 @@ from tertulia.storage.tables.conversation import (
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
 from tertulia.storage.tables.job import jobs
 from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
-from tertulia.storage.tables.organization import api_keys, organization_usage, organizations, roles, users
+from tertulia.storage.tables.organization import (
+    api_keys,
+    organization_usage,
+    organizations,
+    roles,
+    temporary_grants,
+    users,
+)
 from tertulia.storage.tables.result import results
 from tertulia.storage.tables.service import services, version_sets
 from tertulia.storage.tables.tool import tool_invocations, tool_snapshots, tool_variables, tool_versions, tools
@@ -57,6 +64,7 @@ __all__ = [
     "services",
     "signing_keys",
     "streams",
+    "temporary_grants",
     "tool_invocations",
     "tool_snapshots",
     "tool_variables",

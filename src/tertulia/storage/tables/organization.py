@@ -35,6 +35,8 @@ roles = Table(
     document("permission_grants"),
     text("frontend_view"),
     moment("created_at"),
+    moment("updated_at", nullable=True),  # when somebody changed it; null: it is as it was made
+    moment("expires_at", nullable=True),  # of a document that another one has replaced
     UniqueConstraint("org_id", "name"),
 )
 
@@ -61,6 +63,7 @@ users = Table(
     Column("memory_revision", sa.Integer, nullable=False, server_default="0"),
     moment("memory_forgotten_at", nullable=True),  # what was said before is not to be remembered
     size("stored_bytes"),  # of what was said in their conversations: text and sound
+    moment("granted_until", nullable=True),  # the end of the last of their temporary grants
     moment("created_at"),
     UniqueConstraint("org_id", "email"),
     Index(None, "role_id"),
@@ -81,7 +84,28 @@ api_keys = Table(
     moment("created_at"),
     moment("updated_at"),
     moment("expires_at"),
+    moment("warned_at", nullable=True),  # when the log warned last of its end
     UniqueConstraint("org_id", "key_id"),
     Index(None, "role_id"),
     ForeignKeyConstraint(["role_id"], ["roles.id"]),
+)
+
+# What a user may do for some time beyond what their role allows.
+temporary_grants = Table(
+    "temporary_grants",
+    metadata,
+    key(),
+    text("org_id"),
+    text("user_id"),
+    text("permission_name"),
+    document("conditions"),
+    text("justification"),
+    document("tags"),
+    text("creator_org_id"),
+    text("creator_user_id"),
+    moment("created_at"),
+    moment("updated_at"),
+    moment("expires_at"),
+    Index(None, "org_id", "created_at"),
+    Index(None, "user_id", "expires_at"),
 )
