@@ -1,6 +1,6 @@
 """The runtime: everything that a process owns, opened and closed in one place."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +28,7 @@ from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
 from tertulia.settings import Settings
 from tertulia.storage.clusters import Clusters
+from tertulia.storage.database.units import Database
 from tertulia.tools.addresses import AddressRules, Connector
 from tertulia.tools.http import HttpTools
 from tertulia.tools.mcp import McpTools
@@ -75,6 +76,26 @@ def _open_runners(settings: Settings, snapshots: Snapshots, connector: Connector
 
 
 @asynccontextmanager
+async def _keep(
+    name: str, database: Database, kinds: Sequence[JobKind], settings: Settings, loops: Loops
+) -> AsyncGenerator[None]:
+    """Keep the loops of one cluster: what sweeps, purges, warns and works on jobs."""
+    every_s = settings.turn.lease_s
+    purging = partial(purge, database, timedelta(days=settings.tools.kept_days))
+    async with AsyncExitStack() as stack:
+        for loop in (
+            loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s),
+            loops.keep(f"purge of {name}", purging, every_s, limit_s=PURGE_S),
+            loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S),
+        ):
+            await stack.enter_async_context(loop)
+        worker = JobWorker(database, kinds)
+        stack.push_async_callback(worker.aclose)
+        await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
+        yield
+
+
+@asynccontextmanager
 async def open_runtime(
     settings: Settings, models: Models, voices: Voices, runners: Runners | None = None
 ) -> AsyncGenerator[Runtime]:
@@ -101,18 +122,7 @@ async def open_runtime(
         stack.push_async_callback(tools.aclose)
         loops = Loops()
         for name in settings.cluster_urls:
-            database, every_s = clusters.open(name), settings.turn.lease_s
-            await stack.enter_async_context(
-                loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s)
-            )
-            work = partial(purge, database, timedelta(days=settings.tools.kept_days))
-            clean = loops.keep(f"purge of {name}", work, every_s, limit_s=PURGE_S)
-            await stack.enter_async_context(clean)
-            warn = loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S)
-            await stack.enter_async_context(warn)
-            worker = JobWorker(database, kinds)
-            stack.push_async_callback(worker.aclose)
-            await stack.enter_async_context(loops.keep(f"jobs of {name}", worker.look, POLL_S))
+            await stack.enter_async_context(_keep(name, clusters.open(name), kinds, settings, loops))
         sessions = Sessions()
         await stack.enter_async_context(loops.keep("sessions", sessions.look, LOOK_S))
         maintenance = Maintenance(clusters.default)
