@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from support import pages
-from support.commands import PATIENCE_S, TERTULIA
+from support.commands import PATIENCE_S, TERTULIA, run_here
 
 SHOWN_URL = "http://127.0.0.1:8000"
 LIMIT_S = 120
@@ -50,6 +50,12 @@ class Installation:
         )
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    def finish(self) -> None:
+        """Finish what a page has left open, for the next one."""
+        for who in ([], ["--admin"]):
+            done = run_here(["finish", "--url", self.url, "--data", str(self.folder / ".data"), *who], "", {})
+            assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +112,7 @@ def test_the_examples_of_a_page_run(installation: Installation, page: str):
     script = script_of(page).replace(SHOWN_URL, installation.url)
     output = installation.run("bash", "-c", script)
     assert '"type":"error"' not in output
-    installation.run(TERTULIA, "finish", "--url", installation.url)
-    installation.run(TERTULIA, "finish", "--url", installation.url, "--admin")
+    installation.finish()
 
 
 def test_the_official_client_s_example_of_the_readme_runs(installation: Installation):
@@ -121,7 +126,7 @@ def test_the_official_client_s_example_of_the_readme_runs(installation: Installa
         AMIGO_API_KEY=made["api_key"],
     )
     assert "recommend a book" in installation.run(sys.executable, "-c", sample)
-    installation.run(TERTULIA, "finish", "--url", installation.url)
+    installation.finish()
 
 
 def json_of(text: str) -> dict[str, str]:
