@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import postgres
 from support.postgres import Postgres
@@ -29,6 +30,10 @@ from tertulia.storage.database import dialect
 from tertulia.storage.database.units import Database, open_database
 
 pytest_plugins = ["support.installations", "support.parallel"]
+
+# Whether a test passes does not depend on how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.server import Serve
+from support.server import NO_CERTIFICATES, Serve
 from tertulia import loops
 from tertulia.background import maintenance
 from tertulia.errors import Unavailable
@@ -93,7 +93,7 @@ async def test_what_was_known_of_maintenance_holds_while_the_database_is_away() 
 
 def test_a_server_whose_loop_fails_is_not_ready_until_it_is_well(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def readyz() -> httpx2.Response:
-        return httpx2.get(f"{server.url}/readyz", trust_env=False)
+        return httpx2.get(f"{server.url}/readyz", trust_env=False, verify=NO_CERTIFICATES)
 
     broken = True
 

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from support.commands import PATIENCE_S, Command, Start, workers_of
+from support.server import NO_CERTIFICATES
 from support.supervised import VARIABLE
 
 TESTS = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ class Supervised:
     def answering(self) -> int | None:
         """The worker that answers a new connection; None if none does."""
         with suppress(httpx2.HTTPError):
-            return int(httpx2.get(self.url, timeout=2, trust_env=False).text)
+            return int(httpx2.get(self.url, timeout=2, trust_env=False, verify=NO_CERTIFICATES).text)
         return None
 
     def ready(self) -> int:
@@ -171,8 +172,11 @@ def test_the_process_that_forks_workers_may_be_killed_again_while_it_begins(supe
     killed: set[int] = set()
 
     def kill_another() -> bool:
-        children = psutil.Process(served.process.pid).children()
-        begun = {child.pid for child in children if "forkserver" in " ".join(child.cmdline())} - killed
+        begun: set[int] = set()
+        for child in psutil.Process(served.process.pid).children():
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if "forkserver" in " ".join(child.cmdline()) and child.pid not in killed:
+                    begun.add(child.pid)
         for pid in begun:
             os.kill(pid, signal.SIGKILL)
         killed.update(begun)
@@ -240,7 +244,7 @@ def test_a_new_server_takes_the_port_while_a_turn_of_a_killed_one_goes_on(
         server.stop(signal.SIGKILL)
         again = start("serve", "--data", data, "--port", server.url.rsplit(":", 1)[1])
         assert again.url == server.url
-        assert httpx2.get(f"{again.url}/readyz", trust_env=False).status_code == 200
+        assert httpx2.get(f"{again.url}/readyz", trust_env=False, verify=NO_CERTIFICATES).status_code == 200
         turn = (answer.headers[f"X-Tertulia-{what}-Id"] for what in ("Conversation", "Interaction"))
         assert client.post("/{}/interaction/{}/cancel".format(*turn)).status_code == 204  # where it still runs
         assert json.loads(list(lines)[-1])["type"] == "error"

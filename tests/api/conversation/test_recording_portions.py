@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from starlette.datastructures import Headers
 
 from support import samples, spoken, talk
+from support.server import NO_CERTIFICATES
 from support.stage import Stage
 from tertulia.api.conversation import portions
 from tertulia.api.conversation.portions import PORTION_BYTES, RecordingResponse, part_of
@@ -68,7 +69,7 @@ def kept(user: httpx2.Client, service_id: str) -> tuple[str, str]:
 
 
 def get(link: str, **headers: str) -> httpx2.Response:
-    return httpx2.get(link, headers=headers, trust_env=False)
+    return httpx2.get(link, headers=headers, trust_env=False, verify=NO_CERTIFICATES)
 
 
 # --- Ranges over parts -----------------------------------------------------------------------------------------------
