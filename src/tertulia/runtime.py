@@ -89,7 +89,7 @@ async def open_runtime(
         await voices.start()
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
-        meanings = Meanings(embeddings.embedder, settings.embeddings)
+        meanings = Meanings(embeddings.embedder, embeddings.label)
         kinds = (*JOB_KINDS, *PostProcessing(models, meanings).kinds, fill_result(models))
         clusters = Clusters(settings)
         stack.callback(clusters.close)
