@@ -99,14 +99,13 @@ async def open_runtime(
         stack.callback(connector.close)
         tools = Tools(_open_runners(settings, snapshots, connector) if runners is None else runners, secret_box)
         stack.push_async_callback(tools.aclose)
-        loops = Loops()
+        loops, tools_kept = Loops(), timedelta(days=settings.tools.kept_days)
         for name in settings.cluster_urls:
             database, every_s = clusters.open(name), settings.turn.lease_s
             await stack.enter_async_context(
                 loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s)
             )
-            work = partial(purge, database, timedelta(days=settings.tools.kept_days))
-            clean = loops.keep(f"purge of {name}", work, every_s, limit_s=PURGE_S)
+            clean = loops.keep(f"purge of {name}", partial(purge, database, tools_kept), every_s, limit_s=PURGE_S)
             await stack.enter_async_context(clean)
             warn = loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S)
             await stack.enter_async_context(warn)
