@@ -248,9 +248,10 @@ class Settings(BaseSettings):
     voice: Annotated[tuple[str, ...], NoDecode] = ("scripted",)
     """`scripted`, `local`, `openai`, `openai:MODEL`, `cartesia` or `cartesia:MODEL`; several, separated by commas, are
     tried in order until one makes its first sound. What hears speech is the first of them that can. `off`: none."""
-    embeddings: Annotated[str, Field(pattern=r"^(off|scripted|openai:\S+)$")] = "off"
-    """Which model compares triggers of dynamic behaviours with what was said: `openai:NAME`, of the server that
-    `TERTULIA_OPENAI_BASE_URL` names, or `scripted`, by words. `off`: none, and the language model alone picks."""
+    embeddings: Annotated[str, Field(pattern=r"^(auto|off|local|scripted|openai:\S+)$")] = "auto"
+    """Which model compares triggers of dynamic behaviours, and memories, with what was said: `local`, of the extra
+    `embeddings`; `openai:NAME`, of the server that `TERTULIA_OPENAI_BASE_URL` names; or `scripted`, by words. `off`:
+    none, and the language model alone picks. `auto`: `local` if it is there and the language model is not scripted."""
     trace: Literal["off", "spans", "prompts"] = "spans"
     """What is kept of a turn for 30 days, to explain it: `spans` are its steps and model calls with their times and
     tokens; `prompts` keeps what models were asked and answered too."""

@@ -116,6 +116,23 @@ def test_the_nearest_in_meaning_are_those_of_an_exact_comparison(connection: Con
     assert nearness == sorted(nearness, reverse=True)
 
 
+@pytest.mark.parametrize("width", [1, 31, 32])
+def test_signs_are_compared_as_one_by_one(width: int) -> None:
+    source = random.Random(width)
+    mine = source.randbytes(width)
+    others = [mine, bytes(255 - byte for byte in mine), *(source.randbytes(width) for _ in range(200))]
+
+    distances = memories._distances(b"".join(others), mine)
+
+    exact = [(int.from_bytes(other) ^ int.from_bytes(mine)).bit_count() for other in others]
+    first = [(other[0] ^ mine[0]) == 255 and width == 32 for other in others]
+    assert list(distances) == [bits - capped for bits, capped in zip(exact, first, strict=True)]
+    for most in (1, 64, 500):
+        found = memories._smallest(distances, most)
+        assert [distances[index] for index in found] == sorted(distances)[:most]
+    assert memories._smallest(b"", 64) == []
+
+
 def test_vectors_of_another_model_or_length_are_not_compared(connection: Connection) -> None:
     remember(connection, "Lives in Berlin.", vector=[1.0, 0.0])
 

@@ -103,6 +103,22 @@ async def test_a_failure_names_the_tools_own_lines_alone() -> None:
     assert failed.exception_stack_trace == ("tool.py, line 3, in run", "tool.py, line 5, in inner")
 
 
+async def test_an_answer_tells_no_key_of_the_tool_and_else_what_the_tool_gives() -> None:
+    code = """
+def run(input, context):
+    return {**context.environment, **context.secret_user_variables}
+"""
+    toml = '[environment]\nplain = ["REGION"]\nsecret = ["API_KEY", "SHORT"]'
+    archive, program = sandboxes.packed(sandboxes.project(code, toml))
+    environment = {"REGION": "europe-west", "API_KEY": 'hush"hush\n', "SHORT": "rope"}
+    async with sandboxes.opened(PLAIN, archive) as sandbox:
+        told = output(await sandbox.call(program, ToolCall({}, "key", environment, {}, {"pin": "4711-0815"})))
+
+    assert json.loads(told) == {
+        "REGION": "europe-west", "API_KEY": "***", "SHORT": "rope", "pin": "4711-0815"
+    }  # fmt: skip
+
+
 async def test_a_failure_tells_no_secret_that_the_tool_was_given() -> None:
     code = (
         "def run(input, context):\n    raise ValueError(str(context.environment) + str(context.secret_user_variables))"

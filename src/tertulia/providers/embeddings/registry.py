@@ -7,6 +7,7 @@ import httpx2
 
 from tertulia.errors import EmbeddingFailed
 from tertulia.providers.base import Embedder, ProviderError
+from tertulia.providers.embeddings import local
 from tertulia.providers.embeddings.openai import OpenAIEmbedder
 from tertulia.providers.embeddings.scripted import ScriptedEmbedder
 from tertulia.providers.remote import Remote, check_access, open_client
@@ -21,9 +22,10 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """An opened embedding model, or none; `aclose` gives back its connections."""
+    """An opened embedding model, or none; `aclose` gives back its connections. Its vectors are known by `label`."""
 
     embedder: Embedder | None = None
+    label: str = ""
     aclose: Callable[[], Awaitable[None]] = _nothing
 
 
@@ -34,9 +36,26 @@ def open_embeddings(settings: Settings) -> Embeddings:
         ProviderError: the model cannot be opened.
     """
     name, _, model = settings.embeddings.partition(":")
-    if name == "off":
-        return Embeddings()
-    return Embeddings(ScriptedEmbedder()) if name == "scripted" else _open_openai(model, settings)
+    if name == "auto":
+        name = "off" if settings.model == ("scripted",) or not local.is_available() else "local"
+    match name:
+        case "off":
+            return Embeddings()
+        case "scripted":
+            return Embeddings(ScriptedEmbedder(), name)
+        case "local":
+            return _open_local()
+        case _:
+            return _open_openai(model, settings)
+
+
+def _open_local() -> Embeddings:
+    if not local.is_available():
+        raise ProviderError(
+            "The embedding model local needs the extra `embeddings`, and on x86-64 a processor with AVX2 and libgomp."
+        )
+    embedder = local.LocalEmbedder()
+    return Embeddings(embedder, local.LABEL, embedder.aclose)
 
 
 def _open_openai(model: str, settings: Settings) -> Embeddings:
@@ -47,4 +66,5 @@ def _open_openai(model: str, settings: Settings) -> Embeddings:
             f"The embedding model openai:{model} needs a key: set OPENAI_API_KEY, or TERTULIA_OPENAI_BASE_URL."
         )
     client = open_client(url, {"Authorization": f"Bearer {key}"} if key else {}, settings.turn.stall_s)
-    return Embeddings(OpenAIEmbedder(Remote(client, EmbeddingFailed, settings.turn.stall_s, key), model), client.aclose)
+    embedder = OpenAIEmbedder(Remote(client, EmbeddingFailed, settings.turn.stall_s, key), model)
+    return Embeddings(embedder, settings.embeddings, client.aclose)

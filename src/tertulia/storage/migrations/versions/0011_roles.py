@@ -6,7 +6,7 @@ from alembic import op
 from tertulia.storage.database.dialect import JSON, Timestamp
 
 revision = "0011"
-down_revision = "0010"
+down_revision = "0010b"
 
 
 def upgrade() -> None:
