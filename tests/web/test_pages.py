@@ -18,6 +18,7 @@ PAGES = {
     "/agents": "Agents",
     "/graphs": "Graphs",
     "/graphs/{graph}": "Reading circle",
+    "/graphs/{graph}?view=json": "Reading circle",
     "/agents/{agent}": "Reading circle host",
     "/behaviors": "No behaviours yet",
     "/tools": "Tools",
