@@ -28,6 +28,7 @@ PAGES = {
     "/tools/{tool}?view=publish": "The next version",
     "/users": "Users",
     "/users/{user}": "Demo User",
+    "/roles": "Roles",
     "/settings": "Settings",
     "/nowhere": "There is no such page",
 }
