@@ -45,7 +45,7 @@ def replace(page: Page, text: str, by: str) -> None:
 def test_a_graph_is_checked_saved_compared_and_released(tertulia: Server, open_page: Open) -> None:
     admin = tertulia.as_admin
     graph = admin.get(GRAPH).json()["service_hierarchical_state_machines"][0]
-    page = open_page(tertulia, f"/graphs/{graph['id']}")
+    page = open_page(tertulia, f"/graphs/{graph['id']}?view=json")
     expect(page.get_by_role("group", name=re.compile("^Context graph of"))).to_be_visible()
     replace(page, '"next_state": "meetings"', '"next_state": "nowhere"')
     expect(page.get_by_role("button", name=re.compile("no such state nowhere"))).to_be_visible()
@@ -69,6 +69,55 @@ def test_a_graph_is_checked_saved_compared_and_released(tertulia: Server, open_p
     assert services[0]["version_sets"]["release"]["service_hierarchical_state_machine_version_number"] == 2
     page.get_by_role("link", name="Try it on edge").click()
     expect(page.get_by_label("Version set")).to_have_value("edge")
+
+
+def test_a_graph_is_written_by_forms_drawn_live_and_problems_stand_at_their_fields(
+    tertulia: Server, open_page: Open
+) -> None:
+    admin = tertulia.as_admin
+    made = admin.post(GRAPH, json={"state_machine_name": "By forms"}).json()["id"]
+    page = open_page(tertulia, f"/graphs/{made}")
+    page.get_by_role("button", name="Save version 1").click()
+    expect(page.get_by_text("Saved as version 1.")).to_be_visible()
+    page.get_by_role("button", name="action help, the conversation begins here").click()
+    page.get_by_label("Name", exact=True).fill("welcome people")
+    page.get_by_label("Name", exact=True).press("Tab")
+    expect(page.get_by_role("button", name=re.compile("^action welcome_people"))).to_be_visible()
+
+    for kind in ("decision", "annotation", "recall", "reflection"):
+        page.get_by_label("Add a state").select_option(kind)
+        expect(page.get_by_role("button", name=f"{kind} {kind}", exact=True)).to_be_attached()
+    page.get_by_label("What to think about").fill("")
+    page.get_by_label("What is edited").select_option(label="welcome_people")
+    page.get_by_label("Exit 1 leads to").select_option("decision")
+    page.get_by_role("button", name="Add another").first.click()
+    page.get_by_label("Actions, 2", exact=True).fill("Ask for their name.")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("button", name=re.compile("^states.4.problem")).click()
+    expect(page.get_by_label("What to think about")).to_be_focused()
+    expect(page.get_by_label("What to think about")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("What to think about").fill("Is this person in a hurry?")
+
+    theirs = admin.get(f"{GRAPH}/{made}/version", params={"version": "1"}).json()["state_machine_versions"][0]
+    kept = {name: theirs[name] for name in theirs if name.startswith(("global_", "new_", "returning_", "terminal_"))}
+    body = {**kept, "states": theirs["states"], "references": {}, "description": "By somebody else."}
+    assert admin.post(f"{GRAPH}/{made}/", json=body).is_success
+    page.get_by_role("button", name="Save version 2").click()
+    expect(page.get_by_text("Somebody has saved version 2 meanwhile.")).to_be_visible()
+    page.get_by_role("button", name="See the difference").click()
+    expect(page.locator(".cm-content")).to_contain_text("By somebody else.")
+    page.get_by_role("button", name="Go on editing").click()
+    expect(page.get_by_label("What to think about")).to_have_value("Is this person in a hurry?")
+    page.get_by_role("button", name="Save version 3").click()
+    expect(page.get_by_text("Saved as version 3.")).to_be_visible()
+
+    saved = admin.get(f"{GRAPH}/{made}/version", params={"version": "3"}).json()["state_machine_versions"][0]
+    assert [state["name"] for state in saved["states"]] == [
+        "welcome_people", "decision", "annotation", "recall", "reflection", "farewell"
+    ]  # fmt: skip
+    assert saved["new_user_initial_state"] == saved["returning_user_initial_state"] == "welcome_people"
+    assert saved["states"][0]["exit_conditions"][0]["next_state"] == "decision"
+    assert saved["states"][0]["actions"][1:] == ["Ask for their name."]
 
 
 def test_of_two_who_edit_the_slower_one_loses_nothing(tertulia: Server, open_page: Open) -> None:

@@ -18,6 +18,7 @@ PAGES = {
     "/agents": "Agents",
     "/graphs": "Graphs",
     "/graphs/{graph}": "Reading circle",
+    "/graphs/{graph}?view=json": "Reading circle",
     "/agents/{agent}": "Reading circle host",
     "/behaviors": "No behaviours yet",
     "/tools": "Tools",
@@ -27,6 +28,7 @@ PAGES = {
     "/tools/{tool}?view=publish": "The next version",
     "/users": "Users",
     "/users/{user}": "Demo User",
+    "/roles": "Roles",
     "/settings": "Settings",
     "/nowhere": "There is no such page",
 }

@@ -1,10 +1,14 @@
 """The playground: somebody talks, leaves in the middle of a turn and comes back, stops, and looks into a turn."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from support import samples
 from support.browser import Open, press_until
 from support.puppet import Puppet
 from support.server import Serve, Server
@@ -76,12 +80,49 @@ def test_a_person_talks_and_sees_the_way_and_the_trace(tertulia: Server, open_pa
     curl = page.evaluate("navigator.clipboard.readText()")
     assert curl.startswith(f"curl -N '{tertulia.base}/conversation/")
     assert "$TOKEN" in curl
-
     page.get_by_role("button", name=re.compile("^action books")).click()
     state = page.get_by_role("region", name="State books")
     expect(state).to_contain_text("The person says goodbye or bye.")
     page.get_by_role("button", name="Finish").click()
     expect(page.get_by_role("log")).to_contain_text("The conversation is finished.")
+
+
+def test_a_turn_is_run_again_as_a_program_and_its_prompt_is_compared_with_the_turn_before(
+    tertulia: Server, open_page: Open
+) -> None:
+    page = open_page(tertulia)
+    begin(page)
+    expect(page.get_by_role("button", name="Why?")).to_be_visible()
+    say(page, "When are the **meetings**?")
+    expect(page.get_by_role("button", name="Why?")).to_have_count(2)
+    page.get_by_role("button", name="Copy as Python").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    program = page.evaluate("navigator.clipboard.readText()")
+    token = tertulia.sign_in(tertulia.demo.admin_user_id)
+    given = {**os.environ, "TOKEN": token}
+    ran = subprocess.run([sys.executable, "-c", program], env=given, capture_output=True, check=False)
+    assert b"'type': 'interaction-complete'" in ran.stdout, ran.stderr
+
+    turn = page.get_by_role("region", name="The turn's trace")
+    turn.get_by_role("button", name=re.compile("^Engage user")).click()
+    turn.get_by_role("button", name="What is different from the turn before?").last.click()
+    expect(turn.locator("ins").filter(has_text="When are the **meetings**?").first).to_be_visible()
+    page.get_by_role("button", name="Its message").click()
+    expect(page.locator("article").last).to_be_focused()
+
+
+def test_a_graph_that_another_refers_to_opens_in_its_place(tertulia: Server, open_page: Open) -> None:
+    inner = samples.make_graph(tertulia.as_admin, samples.short_graph())
+    into = samples.action("start", ["desk.start", "end"])
+    outer = samples.graph(into, samples.action("end"), references={"desk": [inner, 1]})
+    service = samples.make_service(tertulia.as_admin, outer)
+    page = open_page(tertulia, f"/?service={service}")
+    page.get_by_role("button", name="another graph desk.start").click()
+    way = page.get_by_role("navigation", name="Graphs within each other")
+    expect(way).to_contain_text("desk")
+    expect(page.get_by_role("group", name="Context graph of 2 states")).to_be_visible()
+    way.get_by_role("button", name="Where the conversation stands").click()
+    expect(page.get_by_role("button", name="another graph desk.start")).to_be_visible()
 
 
 def test_who_signs_out_in_the_middle_of_a_turn_leaves_no_words_to_the_next_person(

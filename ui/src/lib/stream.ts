@@ -86,4 +86,39 @@ export function asCurl(request: TurnRequest): string {
   return parts.join(" \\\n  ");
 }
 
+/** A request as a Python program, with httpx. The token is not written into it. */
+export function asPython(request: TurnRequest): string {
+  const headers = [`    "Authorization": f"Bearer {os.environ['TOKEN']}",`];
+  if (request.key !== undefined) headers.push(`    "Idempotency-Key": ${literal(request.key)},`);
+  const fields = Object.entries(request.form ?? {}).map(([name, value]) => `    ${literal(name)}: ${typeof value === "string" ? `(None, ${literal(value)})` : `("message.wav", open("message.wav", "rb"), "audio/wav")`},`);
+  const body = request.json !== undefined ? [`body = ${literal(request.json)}`] : fields.length ? ["form = {", ...fields, "}"] : [];
+  const given = request.json !== undefined ? ", json=body" : fields.length ? ", files=form" : "";
+  return [
+    "import json",
+    "import os",
+    "",
+    "import httpx",
+    "",
+    `url = ${literal(`${location.origin}/v1/${here().organization}${request.path}`)}`,
+    "headers = {",
+    ...headers,
+    "}",
+    ...body,
+    `with httpx.stream(${literal(request.method)}, url, headers=headers, timeout=None${given}) as answer:`,
+    "    answer.raise_for_status()",
+    "    for line in answer.iter_lines():",
+    "        print(json.loads(line))",
+    "",
+  ].join("\n");
+}
+
+/** A value as Python writes it. */
+function literal(value: unknown): string {
+  if (value === null || value === undefined) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([name, item]) => `${literal(name)}: ${literal(item)}`).join(", ")}}`;
+  return JSON.stringify(value);
+}
+
 export { ApiError };
