@@ -19,6 +19,7 @@ from tertulia.cli.options import load_settings
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.engine.turns.runner import Runner
 from tertulia.serving import serve
+from tertulia.storage.database import lane
 from tertulia.storage.database import units as database
 
 Point = tuple[str, int]
@@ -36,9 +37,11 @@ PLACES = (
     "settle is done",
     "settle is committed",
 )
-"""`done`: the unit has run, its transaction is open. `committed`: the event loop knows it."""
+"""`done`: the unit has run, its transaction is open, or is being committed. `committed`: the event loop knows it."""
 
-_UNITS = {"redeem": "claim", "settle": "settle"}
+_UNITS = {"redeem": "claim", "settle_turn": "settle"}
+_LANES = {"postgres-lazy": "claim", "postgres-durable": "settle"}
+"""Threads that run shortcuts, a batch at a time."""
 
 
 class Faults:
@@ -86,6 +89,25 @@ class Faults:
         for kind in (database.SqliteDatabase, database.PostgresDatabase):
             for method in ("write", "write_lazily"):
                 setattr(kind, method, self._writing(getattr(kind, method)))
+        for method, name in (("do_lazily", "claim"), ("do", "settle")):
+            setattr(database.PostgresDatabase, method, self._doing(name, getattr(database.PostgresDatabase, method)))
+        lane._is_committed = self._committing(lane._is_committed)  # pyright: ignore[reportPrivateUsage]
+
+    def _doing(self, name: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        async def doing(*args: Any) -> Any:
+            self.reach(f"{name} begins")
+            result = await do(*args)
+            self.reach(f"{name} is committed")
+            return result
+
+        return doing
+
+    def _committing(self, commit: Callable[..., bool]) -> Callable[..., bool]:
+        def committing(*args: Any) -> bool:
+            self.reach(f"{_LANES[threading.current_thread().name]} is done")
+            return commit(*args)
+
+        return committing
 
     def _watching(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         async def watched(*args: Any, **kwargs: Any) -> Any:

@@ -38,7 +38,6 @@ from tertulia.storage.database import dialect
 from tertulia.storage.database.units import PostgresDatabase, SqliteDatabase
 from tertulia.storage.tables import conversations, interactions
 from tertulia.storage.turn.claim import claim_new
-from tertulia.storage.turn.settle import settle
 from tertulia.storage.turn.values import Lease, Opening
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
@@ -162,7 +161,7 @@ def test_a_commit_whose_answer_is_lost_is_acknowledged_all_the_same(
 ) -> None:
     server = serve()
     for kind in (SqliteDatabase, PostgresDatabase):
-        monkeypatch.setattr(kind, "write", _losing_an_answer(kind.write))
+        monkeypatch.setattr(kind, "do", _losing_an_answer(kind.do))
     events = talk.begin(server.as_user, server.demo.service_id, initial_message="Hello")
     assert events[-1]["type"] == "interaction-complete"
     assert [one["message"] for one in talk.messages(server.as_user, talk.id_of(events))][-1] == events[-1][
@@ -170,16 +169,14 @@ def test_a_commit_whose_answer_is_lost_is_acknowledged_all_the_same(
     ]
 
 
-def _losing_an_answer(write: Callable[..., Any]) -> Callable[..., Any]:
+def _losing_an_answer(do: Callable[..., Any]) -> Callable[..., Any]:
     """The connection breaks when the commit is done, before anybody hears of it."""
 
-    async def writing(this: Any, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        result = await write(this, unit, *args, **kwargs)
-        if unit is settle:
-            raise Unavailable("The database cannot be reached.")
-        return result
+    async def doing(*args: Any) -> Any:
+        await do(*args)
+        raise Unavailable("The database cannot be reached.")
 
-    return writing
+    return doing
 
 
 # --- The disk --------------------------------------------------------------------------------------------------------

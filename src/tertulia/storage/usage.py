@@ -7,6 +7,7 @@ shard last, after the user.
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -26,6 +27,11 @@ class Quotas:
     of_user: int = 0
     of_organization: int = 0
 
+    @property
+    def are_set(self) -> bool:
+        """True if there is a bound."""
+        return bool(self.of_user or self.of_organization)
+
 
 def insert_usage(connection: Connection, org_id: str) -> None:
     """Insert the shards of a new organization."""
@@ -33,11 +39,14 @@ def insert_usage(connection: Connection, org_id: str) -> None:
     connection.execute(sa.insert(organization_usage), rows)
 
 
-_ADD = Prepared(
+ADD = (
     sa.update(organization_usage)
     .where(organization_usage.c.org_id == bindparam("b_org_id"), organization_usage.c.shard == bindparam("b_shard"))
     .values(stored_bytes=organization_usage.c.stored_bytes + bindparam("b_bytes"))
 )
+"""Bytes in the count of an organization; `addition` gives its parameters."""
+
+_ADD = Prepared(ADD)
 _OF_USER = Prepared(sa.select(users.c.stored_bytes).where(users.c.id == bindparam("user_id")))
 _OF_ORGANIZATION = Prepared(
     sa.select(sa.func.sum(organization_usage.c.stored_bytes).label("stored_bytes")).where(
@@ -48,8 +57,17 @@ _OF_ORGANIZATION = Prepared(
 
 def add_to_organization(connection: Connection, org_id: str, user_id: str, stored_bytes: int) -> None:
     """Count bytes of a user for their organization; negative ones give room back."""
-    shard = zlib.crc32(user_id.encode()) % SHARDS
-    _ADD.run(connection, {"b_org_id": org_id, "b_shard": shard, "b_bytes": stored_bytes})
+    _ADD.run(connection, addition(org_id, user_id, stored_bytes))
+
+
+def addition(org_id: str, user_id: str, stored_bytes: int) -> dict[str, Any]:
+    """Return the parameters of `ADD` for bytes of a user."""
+    return {"b_org_id": org_id, "b_shard": shard_of(user_id), "b_bytes": stored_bytes}
+
+
+def shard_of(user_id: str) -> int:
+    """Return the number of the shard in which a user is counted."""
+    return zlib.crc32(user_id.encode()) % SHARDS
 
 
 def give_back_all(connection: Connection, org_id: str, user_id: str) -> None:

@@ -8,8 +8,11 @@ from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import begin, create, finish, id_of, interact, lines
 from tertulia.api.conversation import door, gate
+from tertulia.auth import roles
 from tertulia.auth.actor import Actor, StaleActor, confirm_actor
 from tertulia.providers.models.registry import Models
+from tertulia.storage import user as storage
+from tertulia.storage.user import UserRole
 
 
 class Unsure:
@@ -32,6 +35,31 @@ def test_a_caller_whose_role_changes_meanwhile_is_looked_for_anew(
     user, service = stage.user(), stage.service()
     monkeypatch.setattr(gate, "confirm_actor", Unsure(times))
     assert create(user, service).status_code == status
+
+
+@pytest.mark.parametrize(("before", "status"), [("root", 403), ("user", 204)])
+def test_a_caller_whom_nobody_has_seen_has_the_rights_of_their_own_role(stage: Stage, before: str, status: int) -> None:
+    service = stage.service()
+    caller = stage.root if before == "root" else stage.user()
+    conversation_id = id_of(begin(caller, service))
+    new = stage.user(roles.USER if before == "root" else roles.ADMINISTRATOR)
+    assert finish(new, conversation_id).status_code == status
+
+
+def test_first_requests_of_many_users_read_one_role(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = stage.service()
+    users = [stage.user() for _ in range(4)]
+    loaded: list[str] = []
+    find_role = storage.find_role
+
+    def counting(connection: Connection, org_id: str, user_id: str, key_id: str = "") -> UserRole | None:
+        loaded.append(user_id)
+        return find_role(connection, org_id, user_id, key_id)
+
+    monkeypatch.setattr(storage, "find_role", counting)
+    for user in users:
+        begin(user, service)
+    assert len(loaded) <= 1
 
 
 def test_a_caller_who_is_deleted_meanwhile_is_nobody(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
 from tertulia.engine.turns.turn import ActionFilter, no_actions
 from tertulia.storage.conversation import Conversation
+from tertulia.storage.turn.values import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,11 @@ class ActorGate:
 
     actor: Actor
     matches: ActionFilter
+
+    @property
+    def standing(self) -> Standing:
+        """The standing that the caller was remembered with."""
+        return Standing(self.actor.role_id, self.actor.granted_until, self.actor.key_id)
 
     def confirm(self, connection: Connection) -> None:
         """Raise StaleActor unless the caller still has the role that they were remembered with."""

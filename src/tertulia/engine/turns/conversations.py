@@ -33,6 +33,7 @@ from tertulia.settings import Settings
 from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
 from tertulia.storage.service import find_keyterms
+from tertulia.storage.turn.at_once import claim_at_once
 from tertulia.storage.turn.claim import claim_existing, claim_new, get_opened_service
 from tertulia.storage.turn.history import HistoryBounds
 from tertulia.storage.turn.idempotency import EarlierTurn, IdempotencyTicket, begin_once
@@ -143,7 +144,10 @@ class Conversations:
             return claim_new(connection, opening, lease)
 
         with self._runner.admitted():
-            claimed = await self._claim(database, gate, options.ticket, claim)
+            if options.ticket is None and not self._quotas.are_set:
+                claimed = await self._claim_at_once(database, gate, opening, claim)
+            else:
+                claimed = await self._claim(database, gate, options.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
             async with _abandoned_with_error(database, claimed):
@@ -231,6 +235,16 @@ class Conversations:
                 stream = await self.following.follow(database, claimed.conversation_id, claimed.interaction_id)
                 return replace(stream, replayed=True)
         raise Unavailable("Earlier requests with this Idempotency-Key fail one after the other.", retry_after=2)
+
+    async def _claim_at_once(self, database: Database, gate: Gate, opening: Opening, claim: ClaimUnit) -> Claim:
+        """Claim the first turn of a conversation. Return the claim."""
+        lease = self._runner.lease()
+
+        def redeem(connection: Connection) -> Claim:
+            gate.confirm(connection)
+            return claim(connection, lease)
+
+        return await database.do_lazily(claim_at_once(redeem, opening, lease, gate.standing))
 
     async def _redeem(
         self, database: Database, gate: Gate, ticket: IdempotencyTicket | None, claim: ClaimUnit

@@ -7,10 +7,16 @@ from sqlalchemy.engine import Connection
 
 from tertulia.engine.turns.turn import ActionFilter
 from tertulia.storage.conversation import Conversation
+from tertulia.storage.turn.values import Standing
 
 
 class Gate(Protocol):
     """The permissions of whoever begins a turn. What a method raises undoes the claim."""
+
+    @property
+    def standing(self) -> Standing:
+        """The standing with which `confirm` passes the caller, and no other."""
+        ...
 
     def confirm(self, connection: Connection) -> None:
         """Raise an error unless the caller still is who they were taken for."""

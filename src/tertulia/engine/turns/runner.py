@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy.engine import Connection
 
 from tertulia import clock, events
 from tertulia.engine.agent.interaction import interact
@@ -42,6 +43,7 @@ from tertulia.ids import new_id
 from tertulia.settings import TurnSettings
 from tertulia.storage.conversation import UserProfile
 from tertulia.storage.database.units import Database
+from tertulia.storage.turn.at_once import is_plain, settle_at_once
 from tertulia.storage.turn.idempotency import IdempotencyTicket
 from tertulia.storage.turn.settle import abandon, settle
 from tertulia.storage.turn.stream import pack
@@ -228,7 +230,7 @@ class Runner:
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
                 stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
             settlement = self._settlement(turn, outcome, stream, _next_behavior(turn.claim, incoming, outcome))
-            await turn.database.write(settle, turn.claim, settlement)
+            await _settle(turn.database, turn.claim, settlement)
             turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
             turn.fail(error)
@@ -360,6 +362,18 @@ class Runner:
             trace=_trace_of(turn),
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
+
+
+async def _settle(database: Database, claim: Claim, made: Settlement) -> None:
+    """Commit the work of a turn. Raises what `storage.turn.settle.settle` does."""
+
+    def settle_turn(connection: Connection) -> None:
+        settle(connection, claim, made)
+
+    if is_plain(made):
+        await database.do(settle_at_once(settle_turn, claim, made))
+    else:
+        await database.write(settle_turn)
 
 
 def _kept_results(claim: Claim, outcome: Outcome) -> list[Mapping[str, Any]]:

@@ -25,7 +25,7 @@ class Prepared:
     def __init__(self, statement: Select[*tuple[Any, ...]] | UpdateBase, *columns: str) -> None:
         self._statement = statement
         self._columns = columns
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[str, Compiled] = {}
 
     def first(self, connection: Connection, parameters: Parameters) -> dict[str, Any] | None:
         """Run the query. Return its first row by column, or None."""
@@ -48,11 +48,11 @@ class Prepared:
         for row in rows:
             compiled.execute(connection, row)
 
-    def _for(self, connection: Connection) -> "_Compiled":
+    def _for(self, connection: Connection) -> "Compiled":
         dialect = connection.dialect
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect, self._columns)
+            compiled = self._compiled[dialect.name] = Compiled(self._statement, dialect, self._columns)
         return compiled
 
 
@@ -62,7 +62,7 @@ class PreparedSelect(Generic[T]):
     def __init__(self, row: Callable[..., T], statement: Select[*tuple[Any, ...]]) -> None:
         self._row = row
         self._statement = statement
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[str, Compiled] = {}
 
     def first(self, connection: Connection, parameters: Parameters) -> T | None:
         """Run the query. Return its first row, or None."""
@@ -75,11 +75,11 @@ class PreparedSelect(Generic[T]):
         compiled = self._for(connection)
         return [self._row(*compiled.values(row)) for row in compiled.execute(connection, parameters).fetchall()]
 
-    def _for(self, connection: Connection) -> "_Compiled":
+    def _for(self, connection: Connection) -> "Compiled":
         dialect = connection.dialect
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect, ())
+            compiled = self._compiled[dialect.name] = Compiled(self._statement, dialect, ())
         return compiled
 
 
@@ -100,7 +100,7 @@ def execute_directly(connection: Connection, sql: str, parameters: Any = ()) -> 
     return cursor
 
 
-class _Compiled:
+class Compiled:
     """A statement in one database's SQL, with converters of its parameters and of the columns of its rows."""
 
     def __init__(
@@ -125,9 +125,10 @@ class _Compiled:
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
         """Execute the statement. Return the driver's cursor."""
-        return execute_directly(connection, self.sql, self._bound(parameters))
+        return execute_directly(connection, self.sql, self.bound(parameters))
 
-    def _bound(self, parameters: Parameters) -> Any:
+    def bound(self, parameters: Parameters) -> Any:
+        """Return the parameters as the driver takes them."""
         fixed = self.fixed
         values = [
             (name, parameters[name] if name in parameters else fixed[name], convert) for name, convert in self.binds
@@ -137,12 +138,14 @@ class _Compiled:
         return {name: value if convert is None else convert(value) for name, value, convert in values}
 
     def row(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of a row by column."""
         return {
             name: value if convert is None else convert(value)
             for (name, convert), value in zip(self.results, row, strict=True)
         }
 
     def values(self, row: Sequence[Any]) -> list[Any]:
+        """Return the values of a row as the statement's types have them."""
         return [
             value if convert is None else convert(value) for (_, convert), value in zip(self.results, row, strict=True)
         ]

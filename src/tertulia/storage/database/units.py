@@ -22,6 +22,8 @@ from tertulia.errors import Unavailable
 from tertulia.storage.database import dialect
 from tertulia.storage.database.file import DatabaseFile
 from tertulia.storage.database.prepared import execute_directly
+from tertulia.storage.database.shortcut import Shortcut
+from tertulia.storage.database.waiting import Waiting, deliver, take
 
 log = structlog.get_logger()
 
@@ -73,6 +75,14 @@ class Database(Protocol):
         """
         ...
 
+    async def do(self, shortcut: Shortcut[T], /) -> T:
+        """Do what a shortcut's unit does, as `write` would. Return its result once the work is durable."""
+        ...
+
+    async def do_lazily(self, shortcut: Shortcut[T], /) -> T:
+        """Do what a shortcut's unit does, as `write_lazily` would. Return its result."""
+        ...
+
     def close(self) -> None:
         """Finish the units that have begun, then release threads and connections."""
         ...
@@ -112,6 +122,10 @@ class PostgresDatabase:
         self._direct = engine.execution_options(isolation_level="AUTOCOMMIT")
         """The engine without transactions of SQLAlchemy's: they are begun and ended here, by one message each."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="postgres")
+        from tertulia.storage.database.lane import Lane  # noqa: PLC0415 - only PostgreSQL needs psycopg
+
+        self._durable_lane = Lane(engine, reported, durable=True)
+        self._lazy_lane = Lane(engine, reported, durable=False)
 
     async def read(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def query() -> T:
@@ -128,6 +142,14 @@ class PostgresDatabase:
 
     async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(lambda: self._transact(dialect.BEGIN_LAZILY, lambda it: unit(it, *args, **kwargs)))
+
+    async def do(self, shortcut: Shortcut[T], /) -> T:
+        row = await self._durable_lane.ask(shortcut)
+        return shortcut.read(*row) if row is not None else await self.write(shortcut.unit)
+
+    async def do_lazily(self, shortcut: Shortcut[T], /) -> T:
+        row = await self._lazy_lane.ask(shortcut)
+        return shortcut.read(*row) if row is not None else await self.write_lazily(shortcut.unit)
 
     def _transact(self, begin: str, unit: Callable[[Connection], T]) -> T:
         with reported(), self._direct.connect() as connection:
@@ -157,6 +179,8 @@ class PostgresDatabase:
             patience.cancel()
 
     def close(self) -> None:
+        self._durable_lane.close()
+        self._lazy_lane.close()
         self._threads.shutdown()
         self.engine.dispose()
 
@@ -187,6 +211,12 @@ class SqliteDatabase:
     async def write_lazily(self, unit: Unit[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._write(lambda connection: unit(connection, *args, **kwargs), durable=False)
 
+    async def do(self, shortcut: Shortcut[T], /) -> T:
+        return await self.write(shortcut.unit)
+
+    async def do_lazily(self, shortcut: Shortcut[T], /) -> T:
+        return await self.write_lazily(shortcut.unit)
+
     async def _write(self, unit: Callable[[Connection], T], *, durable: bool) -> T:
         job = _Job(unit, asyncio.get_running_loop(), durable=durable)
         self._writer.submit(job)
@@ -198,26 +228,15 @@ class SqliteDatabase:
         self.engine.dispose()
 
 
-class _Job:
-    """A unit that waits for the writer, and the future of its result."""
+class _Job(Waiting):
+    """A unit that waits for the writer."""
 
-    __slots__ = ("durable", "future", "loop", "outcome", "unit")
+    __slots__ = ("durable", "unit")
 
     def __init__(self, unit: Callable[[Connection], Any], loop: asyncio.AbstractEventLoop, *, durable: bool) -> None:
+        super().__init__(loop)
         self.durable = durable
         self.unit = unit
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self.outcome: tuple[Any, BaseException | None] = (None, None)
-
-    def settle(self) -> None:
-        if self.future.done():  # its caller was cancelled; the work stands all the same
-            return
-        result, error = self.outcome
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
 
 
 class _Writer:
@@ -246,24 +265,11 @@ class _Writer:
     def _run(self) -> None:
         open_ = True
         while open_:
-            jobs, open_ = self._take()
+            jobs, open_ = take(self._jobs, SHARED_COMMIT)
             if jobs:
                 self._commit_together(jobs)
-                _deliver(jobs)
+                deliver(jobs)
         self._disconnect()
-
-    def _take(self) -> tuple[list[_Job], bool]:
-        jobs: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            jobs.append(job)
-            if len(jobs) == SHARED_COMMIT:
-                return jobs, True
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return jobs, True
-        return jobs, False
 
     def _commit_together(self, jobs: list[_Job]) -> None:
         try:
@@ -324,18 +330,3 @@ def _run_in_savepoint(connection: Connection, job: _Job) -> None:
         job.outcome = (None, error)
         execute_directly(connection, "ROLLBACK TO unit")
     execute_directly(connection, "RELEASE unit")
-
-
-def _deliver(jobs: list[_Job]) -> None:
-    """Wake each event loop once for all its jobs."""
-    for loop in {job.loop for job in jobs}:
-        mine = [job for job in jobs if job.loop is loop]
-        try:
-            loop.call_soon_threadsafe(_settle_all, mine)
-        except RuntimeError:  # the loop is closed, and with it whoever waited
-            continue
-
-
-def _settle_all(jobs: list[_Job]) -> None:
-    for job in jobs:
-        job.settle()

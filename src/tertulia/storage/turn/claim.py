@@ -25,7 +25,7 @@ from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import is_live
 from tertulia.storage.turn.values import Claim, Lease, Opening
 
-_SERVICE = Prepared(
+SERVICE = (
     sa.select(
         services.c.is_active,
         services.c.agent_id,
@@ -50,6 +50,9 @@ _SERVICE = Prepared(
     )
     .where(services.c.org_id == bindparam("org_id"), services.c.id == bindparam("service_id"))
 )
+"""A service as a conversation is about to use it, with its version set, if that is there, and the user."""
+
+_SERVICE = Prepared(SERVICE)
 
 # An unfinished conversation first, if there is one, then a finished one: at most two rows, whatever the user's past.
 _EARLIER = Prepared(
@@ -89,21 +92,28 @@ def get_opened_service(connection: Connection, opening: Opening) -> OpenedServic
         NotFound: the service or its version set does not exist.
         BadRequest: the service is inactive.
     """
-    row = _SERVICE.first(
-        connection,
-        {
-            "org_id": opening.org_id,
-            "service_id": opening.service_id,
-            "user_id": opening.user_id,
-            "version_set_name": opening.version_set_name,
-        },
-    )
+    row = _SERVICE.first(connection, keys_of(opening))
     if row is None:
         raise NotFound(f"There is no service {opening.service_id}.")
     if row["name"] is None:
         raise NotFound(f"The service has no version set {opening.version_set_name}.")
     if not row["is_active"]:
         raise BadRequest("The service is inactive.")
+    return opened_service(row)
+
+
+def keys_of(opening: Opening) -> dict[str, Any]:
+    """Return the parameters of `SERVICE`."""
+    return {
+        "org_id": opening.org_id,
+        "service_id": opening.service_id,
+        "user_id": opening.user_id,
+        "version_set_name": opening.version_set_name,
+    }
+
+
+def opened_service(row: Mapping[str, Any]) -> OpenedService:
+    """Return a row of `SERVICE` as a value."""
     return OpenedService(
         agent=(row["agent_id"], row["agent_version"]),
         graph=(row["context_graph_id"], row["graph_version"]),
@@ -129,11 +139,16 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
     """
     service = get_opened_service(connection, opening)
     returning = _clear_the_way(connection, opening)
-    row = _row(opening, service, lease)
+    row = row_of(opening, service, lease)
     try:
         _INSERT_CONVERSATION.run(connection, row)
     except IntegrityError as error:
         raise Conflict("Another request is creating a conversation of this service.") from error
+    return claim_of(opening, service, lease, returning=returning)
+
+
+def claim_of(opening: Opening, service: OpenedService, lease: Lease, *, returning: bool) -> Claim:
+    """Return the claim of a conversation that has just been inserted."""
     return Claim(
         org_id=opening.org_id,
         user_id=opening.user_id,
@@ -157,7 +172,8 @@ def claim_new(connection: Connection, opening: Opening, lease: Lease) -> Claim:
 _INSERT_CONVERSATION = insert(conversations)
 
 
-def _row(opening: Opening, service: OpenedService, lease: Lease) -> dict[str, Any]:
+def row_of(opening: Opening, service: OpenedService, lease: Lease) -> dict[str, Any]:
+    """Return the row of a conversation whose first turn owns it."""
     return {
         "id": opening.conversation_id,
         "org_id": opening.org_id,

@@ -30,7 +30,7 @@ from tertulia.storage.turn.stream import pack
 from tertulia.storage.turn.values import Claim, Invocation, Message, NewTrace, PackedStream, Recording, Settlement
 from tertulia.storage.usage import add_to_organization
 
-_SETTLE = Prepared(
+MOVE_ON = (
     sa.update(conversations)
     .where(conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token"))
     .values(
@@ -49,17 +49,22 @@ _SETTLE = Prepared(
         **FREE,
     )
 )
+"""The end of a turn in its conversation, if the lease is the turn's still; `changes` are its parameters."""
 
-_COUNT = Prepared(
+COUNT = (
     sa.update(users)
-    .where(users.c.id == bindparam("b_id"))
+    .where(users.c.id == bindparam("b_user_id"))
     .values(
         num_conversations=users.c.num_conversations + bindparam("b_conversations"),
-        num_messages=users.c.num_messages + bindparam("b_messages"),
+        num_messages=users.c.num_messages + bindparam("b_said"),
         stored_bytes=users.c.stored_bytes + bindparam("b_bytes"),
         last_message_time=bindparam("b_last_message_time"),
     )
 )
+"""The messages of a turn in the counts of its user; `counts` are its parameters."""
+
+_SETTLE = Prepared(MOVE_ON)
+_COUNT = Prepared(COUNT)
 
 
 def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
@@ -68,13 +73,13 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     Raises:
         Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
     """
-    counts = _counts(claim, made)
-    if not _COUNT.run(connection, counts):  # the user first: see the order of locks in __init__
+    counted = counts(claim, made)
+    if not _COUNT.run(connection, counted):  # the user first: see the order of locks in __init__
         raise Conflict("The user has been deleted.")
-    if not _SETTLE.run(connection, _changes(claim, made)):
+    if not _SETTLE.run(connection, changes(claim, made)):
         raise Conflict("The turn took too long, and another has the conversation now.")
-    _INSERT_INTERACTION.run(connection, _interaction_row(claim, made))
-    _INSERT_MESSAGE.run_many(connection, [_message_row(claim, message) for message in made.messages])
+    _INSERT_INTERACTION.run(connection, interaction_row(claim, made))
+    _INSERT_MESSAGE.run_many(connection, [message_row(claim, message) for message in made.messages])
     for recording in made.recordings:
         _INSERT_RECORDING.run(connection, _recording_row(claim, made, recording))
         insert_parts(connection, claim.org_id, recording.message_id, recording.body)
@@ -82,12 +87,12 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
     if made.finished:
         begin_result(connection, claim.org_id, claim.conversation_id, claim.service_id)
-    _INSERT_STREAM.run(connection, _stream_row(claim, made))
+    _INSERT_STREAM.run(connection, stream_row(claim, made))
     if made.finished:
         post_processing.begin(connection, claim.org_id, claim.conversation_id)
     if made.trace is not None:
-        _INSERT_TRACE.run(connection, _trace_row(claim, made.trace, made.insights["current_graph"], is_void=False))
-    add_to_organization(connection, claim.org_id, claim.user_id, counts["b_bytes"])
+        _INSERT_TRACE.run(connection, trace_row(claim, made.trace, made.insights["current_graph"], is_void=False))
+    add_to_organization(connection, claim.org_id, claim.user_id, counted["b_bytes"])
 
 
 _INSERT_STREAM = insert(streams)
@@ -98,18 +103,20 @@ _INSERT_INVOCATION = insert(behavior_invocations)
 _INSERT_TRACE = insert(traces)
 
 
-def _counts(claim: Claim, made: Settlement) -> dict[str, Any]:
+def counts(claim: Claim, made: Settlement) -> dict[str, Any]:
+    """Count what a turn adds to its user. Return the parameters of `COUNT`."""
     return {
-        "b_id": claim.user_id,
+        "b_user_id": claim.user_id,
         "b_conversations": int(claim.num_interactions == 0),
-        "b_messages": sum(message.message_type in ("user-message", "agent-message") for message in made.messages),
+        "b_said": sum(message.message_type in ("user-message", "agent-message") for message in made.messages),
         "b_bytes": sum(len(message.content.encode()) for message in made.messages)
         + sum(len(recording.body) for recording in made.recordings),
         "b_last_message_time": made.messages[-1].created_at,
     }
 
 
-def _changes(claim: Claim, made: Settlement) -> dict[str, Any]:
+def changes(claim: Claim, made: Settlement) -> dict[str, Any]:
+    """Return the parameters of `MOVE_ON`."""
     last = made.messages[-1].created_at
     return {
         "b_id": claim.conversation_id,
@@ -128,7 +135,8 @@ def _changes(claim: Claim, made: Settlement) -> dict[str, Any]:
     }
 
 
-def _interaction_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+def interaction_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+    """Return the row of a turn's interaction."""
     return {
         "id": claim.interaction_id,
         "org_id": claim.org_id,
@@ -139,7 +147,8 @@ def _interaction_row(claim: Claim, made: Settlement) -> dict[str, Any]:
     }
 
 
-def _stream_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+def stream_row(claim: Claim, made: Settlement) -> dict[str, Any]:
+    """Return the row of a turn's stream, packed."""
     packed = made.stream if isinstance(made.stream, PackedStream) else pack(made.stream)
     return {
         "org_id": claim.org_id,
@@ -151,7 +160,8 @@ def _stream_row(claim: Claim, made: Settlement) -> dict[str, Any]:
     }
 
 
-def _message_row(claim: Claim, message: Message) -> dict[str, Any]:
+def message_row(claim: Claim, message: Message) -> dict[str, Any]:
+    """Return the row of a message."""
     return {
         "id": message.id,
         "org_id": claim.org_id,
@@ -196,7 +206,8 @@ def _invocation_row(claim: Claim, made: Invocation) -> dict[str, Any]:
     }
 
 
-def _trace_row(claim: Claim, trace: NewTrace, graph: VersionInfo, *, is_void: bool) -> dict[str, Any]:
+def trace_row(claim: Claim, trace: NewTrace, graph: VersionInfo, *, is_void: bool) -> dict[str, Any]:
+    """Return the row of a turn's trace."""
     return {
         "org_id": claim.org_id,
         "conversation_id": claim.conversation_id,
@@ -224,7 +235,7 @@ def abandon(connection: Connection, claim: Claim, trace: NewTrace | None = None)
     if removed.rowcount or freed.rowcount:
         free_keys(connection, claim.interaction_id)
         if trace is not None:
-            _INSERT_TRACE.run(connection, _trace_row(claim, trace, claim.graph, is_void=True))
+            _INSERT_TRACE.run(connection, trace_row(claim, trace, claim.graph, is_void=True))
         return False
     settled = sa.select(interactions.c.id).where(interactions.c.id == claim.interaction_id)
     return connection.execute(settled).first() is not None

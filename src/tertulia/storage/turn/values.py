@@ -20,6 +20,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a caller is remembered with, and confirmed to have still when a turn is claimed.
+
+    That is a role, the end of what they have beyond it for some time, and the API key that they signed in with; "" for
+    none.
+    """
+
+    role_id: str
+    granted_until: datetime | None = None
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """A conversation that is about to begin."""
 

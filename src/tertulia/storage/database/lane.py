@@ -1,0 +1,232 @@
+"""A thread with a connection to PostgreSQL of its own, for shortcuts: those that wait share a message and a commit.
+
+The statements of a batch go out together (libpq's pipeline mode) and are one transaction, which ends at the pipeline's
+end: a pooler that gives each transaction another connection sees an ordinary one. If one of them fails, nothing of the
+batch has happened, and each shortcut is tried alone; one that fails alone is left to its unit. Imported when the first
+database of PostgreSQL is opened.
+"""
+
+import asyncio
+import queue
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from itertools import zip_longest
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import abc, pq
+from psycopg.adapt import PyFormat, Transformer
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+
+from tertulia.storage.database.patience import IDLE_S, STATEMENT_S, PatientConnection
+from tertulia.storage.database.shortcut import Shortcut, Step
+from tertulia.storage.database.waiting import Waiting, deliver, take
+
+SHARED_COMMIT = 64
+"""The most shortcuts that share a commit."""
+
+LOCK_MS = 100
+"""The longest wait for a row that another transaction has locked: a unit on a connection of its own can wait longer."""
+
+_SETTINGS = "SELECT set_config('lock_timeout', '{lock_ms}', true)"
+_LAZILY = ", set_config('synchronous_commit', 'off', true)"
+
+_log = structlog.get_logger(__name__)
+
+Row = list[Any]
+_Message = tuple[bytes, Sequence[Any]]
+_FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
+
+
+class _Job(Waiting):
+    """A shortcut that waits. Its outcome is the row of its first statement; None if that has done nothing."""
+
+    __slots__ = ("shortcut",)
+
+    def __init__(self, shortcut: Shortcut[Any], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.shortcut = shortcut
+
+
+class Lane:
+    """The thread. `reported` turns errors of a database out of reach into those of the product."""
+
+    def __init__(self, engine: Engine, reported: Callable[[], AbstractContextManager[None]], *, durable: bool) -> None:
+        self._engine = engine
+        self._reported = reported
+        self._name = f"postgres-{'durable' if durable else 'lazy'}"
+        settings = _SETTINGS.format(lock_ms=LOCK_MS) + ("" if durable else _LAZILY)
+        self._settings: _Message = (settings.encode(), ())
+        self._connection: PatientConnection | None = None
+        self._used_at = 0.0
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    async def ask(self, shortcut: Shortcut[Any]) -> Row | None:
+        """Run the statements of a shortcut. Return the first one's row; None if they have done nothing.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        job = _Job(shortcut, asyncio.get_running_loop())
+        self._jobs.put(job)
+        return await job.future
+
+    def close(self) -> None:
+        """Finish what waits, and let the connection go."""
+        self._closed = True
+        self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            jobs, open_ = take(self._jobs, SHARED_COMMIT)
+            if jobs:
+                self._do(jobs)
+                deliver(jobs)
+        self._disconnect()
+
+    def _do(self, jobs: list[_Job]) -> None:
+        try:
+            with self._reported():
+                jobs.sort(key=lambda job: job.shortcut.lock)
+                if not self._commit(jobs) and len(jobs) > 1:
+                    for job in jobs:
+                        self._commit([job])
+        except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
+            self._disconnect()
+            for job in jobs:
+                if job.outcome == (None, None):
+                    job.outcome = (None, error)
+
+    def _commit(self, jobs: Sequence[_Job]) -> bool:
+        """Run shortcuts in one transaction. Return False if one of them has failed, and so all are undone."""
+        made = [job.shortcut.steps() for job in jobs]
+        ordered = [step for round_ in zip_longest(*made) for step in round_ if step is not None]
+        try:
+            connection = self._connected()
+            rows = _exchange(connection, [self._settings, *map(_message, ordered)])
+        except psycopg.Error as error:
+            raise DBAPIError.instance(None, None, error, psycopg.Error) from error
+        self._used_at = time.monotonic()
+        if rows is None:
+            return False
+        for job, (statement, _), row in zip(jobs, ordered, rows[1:], strict=False):
+            job.outcome = (None if row is None else statement.compiled.values(row), None)
+        return True
+
+    def _connected(self) -> PatientConnection:
+        """Return a connection that answers."""
+        if self._connection is not None and time.monotonic() - self._used_at > IDLE_S:
+            try:
+                self._connection.execute("SELECT 1")
+            except psycopg.OperationalError:
+                self._disconnect()
+        if self._connection is not None:
+            return self._connection
+        pooled = self._engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        pooled.detach()
+        driver.autocommit = True
+        self._connection = connection = driver
+        return connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+
+def _message(step: Step) -> _Message:
+    statement, parameters = step
+    return statement.sql, statement.compiled.bound(parameters)
+
+
+def _exchange(connection: PatientConnection, messages: Sequence[_Message]) -> list[Sequence[Any] | None] | None:
+    """Run statements in one transaction, sent together. Return the first row of each; None if one has failed.
+
+    Raises:
+        psycopg.OperationalError: the server is gone, or does not answer.
+    """
+    server = connection.pgconn
+    transformers: list[abc.Transformer] = [Transformer.from_context(connection) for _ in messages]
+    server.nonblocking = 1
+    server.enter_pipeline_mode()
+    for (sql, parameters), transformer in zip(messages, transformers, strict=True):
+        values = transformer.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        server.send_query_params(sql, values, transformer.types, transformer.formats)
+    server.pipeline_sync()
+    _flush(server)
+    rows = [_first_row(server, transformer) for transformer in transformers]
+    is_committed = _is_committed(server)
+    server.exit_pipeline_mode()
+    server.nonblocking = 0
+    return [row for _, row in rows] if is_committed and all(fine for fine, _ in rows) else None
+
+
+def _first_row(server: pq.abc.PGconn, transformer: abc.Transformer) -> tuple[bool, Sequence[Any] | None]:
+    """Read the answer to a statement. Return False if it has failed, and its first row."""
+    result = _next_result(server)
+    if result is None:
+        raise psycopg.OperationalError("the server has lost its place")
+    row: Sequence[Any] | None = None
+    if result.status == pq.ExecStatus.TUPLES_OK and result.ntuples:
+        transformer.set_pgresult(result)
+        row = transformer.load_row(0, tuple)
+    _next_result(server)  # None: the end of the statement's answer
+    return not _has_failed(result), row
+
+
+def _has_failed(result: pq.abc.PGresult) -> bool:
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        reason = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+        _log.info("a shortcut failed", reason=reason.decode(errors="replace"))
+    return result.status in _FAILED
+
+
+def _is_committed(server: pq.abc.PGconn) -> bool:
+    """Read the answer to the end of the transaction. Return False if its commit has failed."""
+    is_committed = True
+    while (result := _next_result(server)) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:
+        is_committed = is_committed and (result is None or not _has_failed(result))
+    return is_committed
+
+
+def _next_result(server: pq.abc.PGconn) -> pq.abc.PGresult | None:
+    while server.is_busy():
+        _wait(server, select.POLLIN)
+        server.consume_input()
+    result = server.get_result()
+    if server.status == pq.ConnStatus.BAD:
+        raise psycopg.OperationalError(server.get_error_message())
+    return result
+
+
+def _flush(server: pq.abc.PGconn) -> None:
+    """Send what is to be sent, and take in what comes meanwhile, or both sides could wait for each other."""
+    while server.flush():
+        if _wait(server, select.POLLIN | select.POLLOUT) & select.POLLIN:
+            server.consume_input()
+
+
+def _wait(server: pq.abc.PGconn, events: int) -> int:
+    poll = select.poll()
+    poll.register(server.socket, events)
+    ready = poll.poll(STATEMENT_S * 1000)
+    if not ready:
+        raise psycopg.OperationalError(f"the server has not answered for {STATEMENT_S} seconds")
+    return ready[0][1]
