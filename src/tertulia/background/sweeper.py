@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.storage import recording, role, trace
+from tertulia.storage import mail_token, recording, role, trace
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -42,4 +42,5 @@ def sweep_unit(connection: Connection, lease: timedelta) -> int:
     idempotency.purge_keys(connection, now)
     worker.purge_workers(connection, now)
     role.purge_roles(connection)
+    mail_token.purge_mail_tokens(connection)
     return freed
