@@ -159,9 +159,15 @@ INTERACTION = TALK + "/interaction/{interaction_id}"
 OPERATIONS: tuple[Operation, ...] = (
     # --- Signing in and users ---
     Operation("sign-in-with-api-key", "POST", "/user/signin_with_api_key", 200, 5, "nobody", headers=KEY),
+    Operation("sign-in-with-email", "POST", "/user/signin", 200, None, "nobody",
+              json={"email": "{email}", "redirect_link": "https://app.example/"}),
+    Operation("sign-in-with-mail-token", "POST", "/user/signin_with_mail_token", 200, None, "nobody",
+              json={"token": "{mail_token}"}, extension=True),
     Operation("create-invited-user", "POST", "/user/", 201, 50, "administrator",
               ("User:InviteUser",), json=INVITATION),
     Operation("get-users", "GET", "/user/", 200, 60, "user", ("User:GetUserInfo",), lists="users"),
+    Operation("search-users", "GET", "/user/search/", 200, 50, "user", ("User:GetUserInfo",), query={"query": ""},
+              lists="users"),
     Operation("update-user-info", "POST", "/user/{requested_user_id}", 204, 50, "user",
               ("User:UpdateUserInfo",), json={"first_name": "X"}),
     Operation("modify-user-variables", "POST", "/user/{requested_user_id}/variable", 204, 50, "user",

@@ -15,6 +15,7 @@ from tertulia.auth.tokens import Tokens
 from tertulia.background import keys
 from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
+from tertulia.background.mails import mail_kinds
 from tertulia.background.maintenance import WATCH_S, Maintenance
 from tertulia.background.post_processing import PostProcessing
 from tertulia.background.results import fill_result
@@ -23,6 +24,7 @@ from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.toolbox import Snapshots, Tools
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.loops import Loops
+from tertulia.mail import Mailer
 from tertulia.providers.embeddings.registry import open_embeddings
 from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
@@ -75,6 +77,11 @@ def _open_runners(settings: Settings, snapshots: Snapshots, connector: Connector
     return {"code": sandbox, "http": HttpTools(connector), "mcp": McpTools(connector, settings.mcp.servers)}
 
 
+def _all_kinds(settings: Settings, models: Models, meanings: Meanings) -> tuple[JobKind, ...]:
+    mails = mail_kinds(Mailer(settings))
+    return (*JOB_KINDS, *mails, *PostProcessing(models, meanings).kinds, fill_result(models))
+
+
 @asynccontextmanager
 async def _keep(
     name: str, database: Database, kinds: Sequence[JobKind], settings: Settings, loops: Loops
@@ -111,7 +118,12 @@ async def open_runtime(
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
         meanings = Meanings(embeddings.embedder, settings.embeddings)
-        kinds = (*JOB_KINDS, *PostProcessing(models, meanings).kinds, fill_result(models))
+        kinds = (
+            *JOB_KINDS,
+            *mail_kinds(Mailer(settings)),
+            *PostProcessing(models, meanings).kinds,
+            fill_result(models),
+        )
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
@@ -133,7 +145,6 @@ async def open_runtime(
         limiter = Limiter() if settings.rate_limits == "contract" else None
         tokens = Tokens(clusters.default, secret_box)
         shares = Shares(max(2, settings.database.pool_size // 2))
-        searches = ScarceShares(SEARCHES)
         yield Runtime(
             settings=settings,
             clusters=clusters,
@@ -142,7 +153,7 @@ async def open_runtime(
             actors=Actors(),
             limiter=limiter,
             shares=shares,
-            searches=searches,
+            searches=ScarceShares(SEARCHES),
             sessions=sessions,
             conversations=conversations,
             meanings=meanings,

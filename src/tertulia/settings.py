@@ -193,6 +193,32 @@ class ToolSettings(Group):
         return allowed
 
 
+class MailSettings(Group):
+    """Mail: invitations, and links to sign in."""
+
+    server: SecretStr = SecretStr("")
+    """`smtp://USER:PASSWORD@HOST:PORT`, encrypted if the server offers it, or `smtps://`. Empty: mails are files in the
+    folder `outbox` of the data folder."""
+    sender: Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$")] = "tertulia@localhost"
+    """The address that mails come from."""
+    links: Annotated[tuple[str, ...], NoDecode] = ()
+    """The origins that links to sign in may lead to, separated by commas, as `https://app.example`. A link to another
+    origin is not sent; where mails are files, every link is written."""
+
+    @field_validator("server")
+    @classmethod
+    def _check_server(cls, server: SecretStr) -> SecretStr:
+        url = server.get_secret_value()
+        if url and not re.match(r"smtps?://([^@/]+@)?[^@/:]+(:\d{1,5})?/?\Z", url):
+            raise ValueError("write the server as smtp://USER:PASSWORD@HOST:PORT or smtps://HOST")
+        return server
+
+    @field_validator("links", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
+
+
 class McpServer(Group):
     """An MCP server that is a command of the operator's: it runs as the server itself does, without confinement."""
 
@@ -273,6 +299,7 @@ class Settings(BaseSettings):
     relay: RelaySettings = RelaySettings()
     tools: ToolSettings = ToolSettings()
     mcp: McpSettings = McpSettings()
+    mail: MailSettings = MailSettings()
 
     @field_validator("cors_origins")
     @classmethod

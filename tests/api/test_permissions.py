@@ -210,7 +210,7 @@ def test_a_new_version_set_wants_another_permission_than_a_changed_one(as_user: 
     assert (answer.status_code, answer.json()["detail"]) == (403, "You need the permission Service:CreateVersionSet.")
 
 
-SEEN_BY_ALL = {"get-services": "id", "get-users": "user_id"}
+SEEN_BY_ALL = {"get-services": "id", "get-users": "user_id", "search-users": "user_id"}
 """Lists that show a plain user something, by the field of its identifier."""
 
 

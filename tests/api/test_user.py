@@ -351,3 +351,32 @@ def test_nobody_but_the_user_widens_what_administrators_see(
     assert name in refused.json()["detail"]
     assert narrowed.status_code == 204
     assert as_user.post(path, json={name: True}).status_code == 204
+
+
+# --- Search ----------------------------------------------------------------------------------------------------------
+
+
+@both_databases
+def test_a_search_finds_names_and_emails_that_contain_a_text_whatever_its_case(as_admin: httpx2.Client) -> None:
+    person = invite(as_admin, first_name="Åsa", last_name="Straße", email="Find.Me@example.com")
+    percent = invite(as_admin, first_name="100%", last_name="_x_", email="wild@example.com")
+
+    def found(query: str, **more: Any) -> set[str]:
+        answer = as_admin.get("/user/search/", params={"query": query, **more}).raise_for_status()
+        return {user["user_id"] for user in answer.json()["users"]} & {person, percent}
+
+    for query in ("åsa", "A\u030aSA", "STRASSE", "sa str", "find.me@", "FIND", "  me@exa "):
+        assert found(query) == {person}, query
+    assert found("%") == found("_x") == found("0%") == {percent}
+    assert found("x%y") == found("'; DROP") == set()
+    assert found("", user_id=percent) == {percent}
+    as_admin.post(f"/user/{person}", json={"first_name": "Renamed"}).raise_for_status()
+    assert found("åsa") == set()
+    assert found("renamed straße") == {person}
+
+
+def test_a_search_shows_a_user_themselves_alone(tertulia: Server, as_user: httpx2.Client) -> None:
+    users = as_user.get("/user/search/", params={"query": "example.com"}).json()["users"]
+
+    assert [user["user_id"] for user in users] == [tertulia.demo.user_id]
+    assert "enable_actions_access" not in users[0]

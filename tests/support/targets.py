@@ -1,8 +1,10 @@
 """Targets: one of everything that an operation of `operations.py` can be about."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,18 +15,20 @@ from operations import BY_ID, INVITATION, ROLE, VERSION_SET, Operation, Targets
 from support import samples
 from support.server import Server
 from tertulia import clock
+from tertulia.auth import api_keys, roles
 from tertulia.ids import new_id
+from tertulia.storage import mail_token as mail_tokens
 from tertulia.storage import memory as memories
 from tertulia.storage.database import dialect
 from tertulia.storage.memory import Memory
+from tertulia.storage.role import get_role
 from tertulia.storage.tool_invocation import ToolInvocation, insert_invocation
+from tertulia.storage.versioned import Author
 from tertulia.tools import scaffold
 
 P = ParamSpec("P")
 
 NOWHERE = "0" * 24
-SPARE = "spare"
-"""The name of keys that are targets."""
 
 
 def nowhere(operation: Operation) -> Targets:
@@ -54,10 +58,11 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
     return {
         "agent_id": samples.make_agent(admin),
         "api_key": server.demo.api_key,
-        "api_key_id": make_key(server.as_super)["api_key_id"],
+        "api_key_id": _make_ended_key(server),
         "demo_key_id": server.demo.api_key_id,
         "dynamic_behavior_set_id": samples.make_behavior(admin),
         "email": an_email(),
+        "mail_token": make_mail_token(server, person),
         "requested_user_id": person,
         "role_name": make_role(admin),
         "service_hierarchical_state_machine_id": spare_graph,
@@ -84,13 +89,33 @@ def make_role(admin: httpx2.Client, *permission_grants: samples.Json) -> str:
     return name
 
 
-def make_key(client: httpx2.Client, **changes: object) -> dict[str, str]:
-    """Make an API key; of several that are there, the oldest goes, for there may be 20. Return it."""
-    keys = client.get("/organization/api_key/").raise_for_status().json()["api_keys"]
-    for key in [key for key in keys if key["name"] == SPARE][:-5]:
-        client.delete(f"/organization/api_key/{key['key_id']}/")
-    body = {"name": SPARE, "duration": "P1D", **changes}
-    return dict(client.post("/organization/api_key/", json=body).raise_for_status().json())
+def make_mail_token(server: Server, user_id: str, life: timedelta = timedelta(minutes=1)) -> str:
+    """Make a token as a mail brings it to a user. Return it."""
+    token = secrets.token_urlsafe(32)
+    hashed = hashlib.sha256(token.encode()).hexdigest()
+    org_id = server.demo.organization_id
+    write(server, mail_tokens.insert_mail_token, org_id, user_id, hashed, clock.now() + life)
+    return token
+
+
+def make_key(client: httpx2.Client) -> dict[str, str]:
+    """Make an API key. Return it."""
+    made = client.post("/organization/api_key/", json={"name": "A key", "duration": "P1D"})
+    return dict(made.raise_for_status().json())
+
+
+def _make_ended_key(server: Server) -> str:
+    """Make a key that has ended, of which there may be any number. Return its identifier."""
+    made: list[str] = []
+
+    def issue(connection: Connection) -> None:
+        org_id = server.demo.organization_id
+        role = get_role(connection, org_id, roles.USER)
+        author = Author(org_id, server.demo.super_user_id)
+        made.append(api_keys.issue(connection, org_id, role.id, author, life=-timedelta(seconds=1)).api_key_id)
+
+    write(server, issue)
+    return made[0]
 
 
 def invite(admin: httpx2.Client) -> str:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Query, Request
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection
 
@@ -14,14 +14,19 @@ from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Keyterms, Language, NewPreferences, Preferences, Text256, Texts, Timezone
+from tertulia.api.http.warnings import warn
 from tertulia.auth import grants
 from tertulia.auth.actor import Actor
 from tertulia.auth.api_keys import check_sign_in
+from tertulia.auth.mail_sign_in import use_token
 from tertulia.auth.permissions import Permission
 from tertulia.auth.secrets import SecretBox
+from tertulia.background import mails
 from tertulia.background.erasing import erase_user
 from tertulia.background.jobs import Work
+from tertulia.background.mails import ask_for_sign_in
 from tertulia.errors import Forbidden, TertuliaError, Unprocessable
+from tertulia.runtime import Runtime
 from tertulia.storage import memory as memories
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
@@ -32,6 +37,15 @@ from tertulia.storage.memory import UserModel as StoredModel
 from tertulia.storage.user import NewUser, User, UserChanges, UserFilter, VariableChanges
 
 router = contract_router("/user", "User")
+
+
+def _link(link: str) -> str:
+    _LINKS.validate_python(link)
+    return link  # as it was sent: an `HttpUrl` would come back with a slash more
+
+
+_LINKS = TypeAdapter(HttpUrl)
+
 
 # --- Sign in ---------------------------------------------------------------------------------------------------------
 
@@ -61,15 +75,56 @@ async def sign_in_with_api_key(
     return SignedIn(id_token=token, expires_at=expires_at)
 
 
+class MailSignIn(BaseModel):
+    """An address, and the page that the mail leads to."""
+
+    redirect_link: Annotated[str, StringConstraints(min_length=1, max_length=2083), AfterValidator(_link)]
+    email: EmailStr
+
+
+MAILS_A_MINUTE = 5
+"""Links to sign in that one address can be mailed in a minute."""
+
+REQUESTS_A_MINUTE = 20
+"""Requests of one client that lead to a mail, or use the token of one, in a minute."""
+
+
+@router.post("/signin", operation_id="sign-in-with-email", summary="Sign in with email")
+async def sign_in_with_email(
+    request: Request, runtime: CurrentRuntime, organization: Organization, body: MailSignIn
+) -> None:
+    """Mail a link that signs a user in. The answer is the same if the address is nobody's."""
+    org_id, email = organization.org_id, body.email.lower()
+    _limit_mails(runtime, request, ("mail", org_id))
+    if runtime.limiter is not None:
+        runtime.limiter.hit(MAILS_A_MINUTE, "mail to", org_id, email[:400]).refuse()
+    await organization.database.write(ask_for_sign_in, org_id, email, body.redirect_link)
+
+
+class MailToken(BaseModel):
+    token: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+@router.post(
+    "/signin_with_mail_token", operation_id="sign-in-with-mail-token", summary="Sign in with the token of a mail"
+)
+async def sign_in_with_mail_token(
+    request: Request, runtime: CurrentRuntime, organization: Organization, body: MailToken
+) -> SignedIn:
+    """Trade the token of a mail, once, for a token of the user to whom the mail was sent."""
+    _limit_mails(runtime, request, ("mail token", organization.org_id))
+    user_id = await organization.database.write(use_token, organization.org_id, body.token)
+    token, expires_at = await runtime.tokens.issue(organization.org_id, user_id)
+    return SignedIn(id_token=token, expires_at=expires_at)
+
+
+def _limit_mails(runtime: Runtime, request: Request, who: tuple[str, str]) -> None:
+    if runtime.limiter is not None:
+        address = request.client.host if request.client else ""
+        runtime.limiter.hit(REQUESTS_A_MINUTE, *who, address).refuse()
+
+
 # --- Create ----------------------------------------------------------------------------------------------------------
-
-
-def _link(link: str) -> str:
-    _LINKS.validate_python(link)
-    return link  # as it was sent: an `HttpUrl` would come back with a slash more
-
-
-_LINKS = TypeAdapter(HttpUrl)
 
 
 def _not_built_in(name: str) -> str:
@@ -97,7 +152,7 @@ class Invitation(BaseModel):
 
 
 class Invited(BaseModel):
-    """`verify_link` is the login link that was given: this server sends no mail, so its caller has to."""
+    """`verify_link` is the login link that was mailed, if one was given."""
 
     user_id: str
     verify_link: str | None
@@ -132,7 +187,12 @@ def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dic
     actor.require(Permission.USER_INVITE_USER, user.attributes_in(role))
     if not actor.outranks(grants.parse(role.permission_grants)):
         raise Forbidden("You can give a user only a role of lower rank than your own.")
-    return users.insert_user(connection, actor.org_id, user)
+    user_id = users.insert_user(connection, actor.org_id, user)
+    if body.login_link is not None:
+        name = organizations.get_organization(connection, actor.org_id).name
+        invited = {"email": body.email, "name": body.first_name, "organization": name, "link": body.login_link}
+        mails.invite(connection, actor.org_id, invited)
+    return user_id
 
 
 def _first_preferences(connection: Connection, org_id: str, body: Invitation) -> Mapping[str, Any]:
@@ -202,6 +262,51 @@ def _user(user: User) -> UserInstance:
         nonsensitive_variables=dict(user.nonsensitive_variables),
         sensitive_variables=list(user.sensitive_variables),
         enable_actions_access=False,
+    )
+
+
+# --- Search ---------------------------------------------------------------------------------------------------------
+
+
+class FoundUser(BaseModel):
+    """A user as a search shows them."""
+
+    org_id: str
+    user_id: str
+    first_name: str
+    last_name: str
+    email: str
+    user_stats: UserStats
+    role: str
+    preferences: Preferences
+    nonsensitive_variables: dict[str, str]
+    sensitive_variables: list[str]
+
+
+class FoundUsers(BaseModel):
+    users: list[FoundUser]
+
+
+@router.get("/search/", operation_id="search-users", summary="Search users", dependencies=[Depends(rate_limit(50))])
+async def search_users(
+    request: Request,
+    organization: Organization,
+    actor: CurrentActor,
+    query: Annotated[str, Query(max_length=256)],
+    user_id: Annotated[set[str], Query()] = set(),
+) -> FoundUsers:
+    """Find users whose names or email contain a text, whatever its case."""
+    visible = actor.visible(Permission.USER_GET_USER_INFO, users.COLUMNS)
+    found = await organization.database.read(
+        users.search_users, organization.org_id, visible, query.strip(), sorted(user_id)
+    )
+    if len(found) > users.MOST_FOUND:
+        warn(request, f"More than {users.MOST_FOUND} users match: these are the first of them.")
+    return FoundUsers(
+        users=[
+            FoundUser.model_validate(_user(user).model_dump(exclude={"enable_actions_access"}))
+            for user in found[: users.MOST_FOUND]
+        ]
     )
 
 

@@ -1,5 +1,6 @@
 """Users of an organization. An email is stored in lower case, so that it is unique whatever its case."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,12 +16,12 @@ from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.ids import new_id
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import PreparedSelect
-from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among
 from tertulia.storage.erasure import add_erasure
 from tertulia.storage.job import Job
 from tertulia.storage.role import Role
-from tertulia.storage.tables import api_keys, conversations, roles, temporary_grants, users
+from tertulia.storage.tables import api_keys, conversations, mail_tokens, roles, temporary_grants, users
 from tertulia.storage.usage import give_back_all
 
 
@@ -161,6 +162,7 @@ def insert_user(connection: Connection, org_id: str, user: NewUser) -> str:
         "first_name": user.first_name,
         "last_name": user.last_name,
         "email": user.email.lower(),
+        "search_text": _search_text(user.first_name, user.last_name, user.email),
         "is_verified": False,
         **_preference_columns(user.preferences),
         "additional_context": [],
@@ -280,7 +282,42 @@ def list_users(
 def update_user(connection: Connection, user: User, changes: UserChanges) -> None:
     """Change a user that this transaction has locked."""
     preferences = _preference_columns({**user.preferences, **changes.preferences})
-    connection.execute(sa.update(users).where(users.c.id == user.id).values(**changes.columns, **preferences))
+    names = {"first_name": user.first_name, "last_name": user.last_name, **changes.columns}
+    text = _search_text(names["first_name"], names["last_name"], user.email)
+    changed = {**changes.columns, **preferences, "search_text": text}
+    connection.execute(sa.update(users).where(users.c.id == user.id).values(changed))
+
+
+def _search_text(first_name: str, last_name: str, email: str) -> str:
+    return folded(f"{first_name} {last_name} {email}")
+
+
+def folded(text: str) -> str:
+    """Fold a text, so that those that differ in case or in the form of characters are the same. Return it."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def search_users(
+    connection: Connection, org_id: str, visible: ColumnElement[bool], query: str, user_ids: Sequence[str]
+) -> Sequence[User]:
+    """Fetch the users whose names or email contain a text, in the alphabet's order. Return those that are `visible`.
+
+    There are `MOST_FOUND` and one more at most.
+    """
+    matching = users.c.search_text.contains(folded(query), autoescape=True)
+    found = _USERS.where(users.c.org_id == org_id, matching, visible)
+    if user_ids:
+        found = found.where(among(users.c.id, user_ids))
+    return list_rows(connection, found.order_by(users.c.search_text, users.c.id).limit(MOST_FOUND + 1), User)
+
+
+MOST_FOUND = 100
+"""Users that a search finds."""
+
+
+def verify_user(connection: Connection, user_id: str) -> None:
+    """Note that a user has shown that their address is theirs."""
+    connection.execute(sa.update(users).where(users.c.id == user_id).values(is_verified=True))
 
 
 def give_role(connection: Connection, user: User, role_id: str) -> None:
@@ -322,7 +359,8 @@ def delete_user(connection: Connection, user: User) -> Job:
     """
     _refuse_while_turns_run(connection, user)
     give_back_all(connection, user.org_id, user.id)
-    connection.execute(sa.delete(temporary_grants).where(temporary_grants.c.user_id == user.id))
+    for table in (temporary_grants, mail_tokens):
+        connection.execute(sa.delete(table).where(table.c.user_id == user.id))
     connection.execute(sa.delete(users).where(users.c.id == user.id))
     return add_erasure(connection, user.org_id, user.id)
 

@@ -69,6 +69,8 @@ _STATUSES: dict[str, tuple[int, ...]] = {
     "retrieve-message-source": (400,),
     "get-message-recording": (403, 410, 416),
     "sign-in-with-api-key": (401, 429),
+    "sign-in-with-email": (429,),
+    "sign-in-with-mail-token": (401, 429),
     "create-invited-user": (409,),
     "update-user-info": (409,),
     "delete-user": (400, 409),

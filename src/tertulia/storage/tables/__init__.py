@@ -24,6 +24,7 @@ from tertulia.storage.tables.job import jobs
 from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
 from tertulia.storage.tables.organization import (
     api_keys,
+    mail_tokens,
     organization_usage,
     organizations,
     roles,
@@ -49,6 +50,7 @@ __all__ = [
     "idempotency_keys",
     "interactions",
     "jobs",
+    "mail_tokens",
     "maintenance",
     "memories",
     "memory_vectors",

@@ -49,6 +49,7 @@ users = Table(
     text("first_name"),
     text("last_name"),
     text("email"),  # lower case: it is unique whatever its case
+    Column("search_text", sa.Text, nullable=False, server_default=""),  # names and email, as a search compares them
     flag("is_verified"),
     document("preferences"),
     flag("conversations_visible_to_admins"),
@@ -66,6 +67,7 @@ users = Table(
     moment("granted_until", nullable=True),  # the end of the last of their temporary grants
     moment("created_at"),
     UniqueConstraint("org_id", "email"),
+    Index("ix_users_search", "org_id", "search_text"),
     Index(None, "role_id"),
     ForeignKeyConstraint(["role_id"], ["roles.id"]),
 )
@@ -108,4 +110,16 @@ temporary_grants = Table(
     moment("expires_at"),
     Index(None, "org_id", "created_at"),
     Index(None, "user_id", "expires_at"),
+)
+
+# Tokens that a mail brings, each good for one sign-in. Of each, only a hash is stored.
+mail_tokens = Table(
+    "mail_tokens",
+    metadata,
+    key("token_hash"),
+    text("org_id"),
+    text("user_id"),
+    moment("expires_at"),
+    Index(None, "expires_at"),
+    Index(None, "user_id"),
 )

@@ -1,0 +1,69 @@
+"""Mail: by SMTP, or as files in an outbox folder if no server is set."""
+
+import asyncio
+import os
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tertulia.ids import new_id
+from tertulia.settings import Settings
+
+PATIENCE_S = 20.0
+"""The longest time that an SMTP server takes for a step, in seconds."""
+
+
+class Mailer:
+    """The sender of an installation's mails."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._server = settings.mail.server.get_secret_value()
+        self._sender = settings.mail.sender
+        self._outbox = settings.data / "outbox"
+        self._links = frozenset(link.rstrip("/").lower() for link in settings.mail.links)
+
+    def may_lead_to(self, link: str) -> bool:
+        """Return whether a link that signs somebody in may be sent: not to an origin that a stranger made up."""
+        parts = urlsplit(link)
+        return not self._server or f"{parts.scheme}://{parts.netloc}".lower() in self._links
+
+    async def send(self, to: str, subject: str, text: str) -> None:
+        """Send a mail. Raise OSError or SMTPException if the server does not take it."""
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = self._sender, to, subject
+        message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=self._sender.rpartition("@")[2])
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(text)
+        await asyncio.to_thread(self._deliver if self._server else self._put, message)
+
+    def _deliver(self, message: EmailMessage) -> None:
+        server = urlsplit(self._server)
+        host, context = server.hostname or "", ssl.create_default_context()
+        if server.scheme == "smtps":
+            connection: smtplib.SMTP = smtplib.SMTP_SSL(host, server.port or 465, timeout=PATIENCE_S, context=context)
+        else:
+            connection = smtplib.SMTP(host, server.port or 587, timeout=PATIENCE_S)
+        with connection:
+            connection.ehlo()
+            if server.scheme == "smtp" and connection.has_extn("starttls"):
+                connection.starttls(context=context)
+            if server.username:
+                connection.login(unquote(server.username), unquote(server.password or ""))
+            connection.send_message(message)
+
+    def _put(self, message: EmailMessage) -> None:
+        self._outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._outbox / f"{new_id()}.eml"
+        temporary = path.with_suffix(".part")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(message.as_bytes())
+        temporary.replace(path)
+
+
+def outbox(settings: Settings) -> Path:
+    """Return the folder of the mails that are written where no server is set."""
+    return settings.data / "outbox"
