@@ -42,8 +42,8 @@ def claim_at_once(
 ) -> Shortcut[Claim]:
     """Shorten a unit that claims a new conversation for a caller of this standing. Return the shortcut.
 
-    Its statement does the work if the caller still has the standing, the service and its version set are there and active,
-    and the user has no unfinished conversation of the service.
+    Its statement does the work if the caller still has the standing, the service and its version set are there and
+    active, and the user has no unfinished conversation of the service.
     """
 
     def read(*values: Any) -> Claim:
