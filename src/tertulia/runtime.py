@@ -118,12 +118,7 @@ async def open_runtime(
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
         meanings = Meanings(embeddings.embedder, settings.embeddings)
-        kinds = (
-            *JOB_KINDS,
-            *mail_kinds(Mailer(settings)),
-            *PostProcessing(models, meanings).kinds,
-            fill_result(models),
-        )
+        kinds = _all_kinds(settings, models, meanings)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
