@@ -38,7 +38,7 @@ _LAZILY = ", set_config('synchronous_commit', 'off', true)"
 
 _log = structlog.get_logger(__name__)
 
-Row = list[Any]
+Values = list[Any]
 _Message = tuple[bytes, Sequence[Any]]
 _FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
 
@@ -68,7 +68,7 @@ class Lane:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    async def ask(self, shortcut: Shortcut[Any]) -> Row | None:
+    async def ask(self, shortcut: Shortcut[Any]) -> Values | None:
         """Run the statements of a shortcut. Return the first one's row; None if they have done nothing.
 
         Raises:

@@ -21,7 +21,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a caller is remembered with, and confirmed to have still when a turn is claimed.
+    """The standing of a caller as it is remembered, and confirmed when a turn is claimed.
 
     That is a role, the end of what they have beyond it for some time, and the API key that they signed in with; "" for
     none.
