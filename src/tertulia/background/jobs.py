@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec
 
 import structlog
@@ -36,6 +36,15 @@ LONGEST_PAUSE_S = 3600.0
 
 ATTEMPTS = 10
 """A job that fails when it was taken so often is dead, until an operator revives it. A lost process counts as well."""
+
+
+class JobFailed(Exception):
+    """A failure of a job, with what is stored of it in the transaction that says when the job is due again."""
+
+    def __init__(self, reason: Exception, note: Callable[[Connection], object]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.note = note
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +122,24 @@ class JobWorker:
             await self._fail(job, error)
 
     async def _fail(self, job: Job, error: Exception) -> None:
+        note: Callable[[Connection], object] | None = None
+        if isinstance(error, JobFailed):
+            error, note = error.reason, error.note
         is_dead = job.attempts >= ATTEMPTS
         tell = log.error if is_dead else log.warning
         tell("job dead" if is_dead else "job failed", kind=job.kind, job=job.id, times=job.attempts, reason=repr(error))
         due_at = None if is_dead else clock.now() + pause_after(job.attempts)
         with suppress(StaleJob):
-            await self._database.write(jobs.postpone_job, job, due_at, repr(error))
+            await self._database.write(_postpone, job, due_at, repr(error), note)
+
+
+def _postpone(
+    connection: Connection, job: Job, due_at: datetime | None, error: str, note: Callable[[Connection], object] | None
+) -> None:
+    """Say when a job that has failed is due again, and store what its kind notes of that."""
+    if note is not None:
+        note(connection)
+    jobs.postpone_job(connection, job, due_at, error)
 
 
 def pause_after(attempts: int) -> timedelta:

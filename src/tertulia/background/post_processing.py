@@ -4,15 +4,17 @@ Each step is a job; its effect, its name in `completed_post_processings` and the
 that fails is tried again by itself, and at once if the conversation is finished again.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.background.jobs import JobKind, Work
+from tertulia.background.asking import logged
+from tertulia.background.jobs import JobFailed, JobKind, Work
 from tertulia.engine.agent import learning
 from tertulia.engine.agent.learning import NewMemory
 from tertulia.engine.agent.meanings import Meanings
@@ -66,7 +68,7 @@ class PostProcessing:
         if followed is None or followed.is_test or EXTRACT_MEMORIES in followed.completed_post_processings:
             await work.end(_no_effect)
             return
-        async with _error_noted(work, followed):
+        with _error_noted(work, followed):
             learned = await self._learn(work, followed)
         await work.end(_remember, followed, learned)
 
@@ -82,7 +84,7 @@ class PostProcessing:
         if GENERATE_USER_MODELS in followed.completed_post_processings:
             await work.end(_no_effect)
             return
-        async with _error_noted(work, followed):
+        with _error_noted(work, followed):
             made = await self._describe(work, followed)
         await work.end(_complete_models, followed, made)
 
@@ -91,11 +93,11 @@ class PostProcessing:
         dimensions = await work.database.read(steps.list_dimensions, followed.org_id)
         known = await work.database.read(_known, followed.user_id, [message.content for message in said])
         held = await work.database.read(memories.list_contents, followed.user_id)
-        models = self._models.of(followed.org_id)
         found: list[NewMemory] = []
-        for portion in learning.portions(said):
-            if any(message.message_type != "agent-message" and message.content for message in portion):
-                found += await learning.extract_memories(models, followed, portion, known, dimensions)
+        with logged(self._models, work) as models:
+            for portion in learning.portions(said):
+                if any(message.message_type != "agent-message" and message.content for message in portion):
+                    found += await learning.extract_memories(models, followed, portion, known, dimensions)
         unique = _unknown(found, held)
         meanings = await self._meanings.of([memory.content for memory in unique])
         return _learned(followed, unique, known, meanings)
@@ -103,18 +105,22 @@ class PostProcessing:
     async def _describe(self, work: Work, followed: Followed) -> list[UserModel]:
         known = await work.database.read(memories.list_newest, followed.user_id, KNOWN_OF_MODEL)
         dimensions = await work.database.read(steps.list_dimensions, followed.org_id)
-        return await learning.generate_user_models(self._models.of(followed.org_id), followed, known, dimensions)
+        with logged(self._models, work) as models:
+            return await learning.generate_user_models(models, followed, known, dimensions)
 
 
-@asynccontextmanager
-async def _error_noted(work: Work, followed: Followed) -> AsyncGenerator[None]:
-    """Run a step; if it fails, note why with its conversation, in words that its user may see."""
+@contextmanager
+def _error_noted(work: Work, followed: Followed) -> Generator[None]:
+    """Run a step; if it fails, note why with its conversation, in words that its user may see.
+
+    The note is written with the job's next time, so who reads it and has the step tried again finds the job waiting.
+    """
     try:
         yield
     except Exception as error:
         text = error.detail if isinstance(error, TertuliaError) else InternalError().detail
-        await work.database.write(steps.note_error, followed.id, f"{work.job.kind}: {text}")
-        raise
+        note = partial(steps.note_error, conversation_id=followed.id, error=f"{work.job.kind}: {text}")
+        raise JobFailed(error, note) from error
 
 
 def _conversation_id(work: Work) -> str:

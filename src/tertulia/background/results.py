@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from tertulia.background.asking import logged
 from tertulia.background.jobs import JobKind, Work
 from tertulia.engine.agent import results
 from tertulia.engine.agent.models import AllModels
@@ -39,7 +40,8 @@ def fill_result(models: AllModels) -> JobKind:
         if source is None:  # its user was deleted meanwhile
             await work.end(_nothing)
             return
-        claims = await results.fill(models.of(work.job.org_id), source.preferences, source.schema, source.messages)
+        with logged(models, work) as reached:
+            claims = await results.fill(reached, source.preferences, source.schema, source.messages)
         properties: Mapping[str, Any] = source.schema["properties"]
         right = {name: claim for name, claim in claims.items() if fits(claim.value, properties[name])}
         fields = {name: right[name].value if name in right else None for name in properties}

@@ -7,7 +7,6 @@ import httpx2
 
 from tertulia.errors import EmbeddingFailed
 from tertulia.providers.base import Embedder, ProviderError
-from tertulia.providers.embeddings import local
 from tertulia.providers.embeddings.openai import OpenAIEmbedder
 from tertulia.providers.embeddings.scripted import ScriptedEmbedder
 from tertulia.providers.remote import Remote, check_access, open_client
@@ -36,26 +35,33 @@ def open_embeddings(settings: Settings) -> Embeddings:
         ProviderError: the model cannot be opened.
     """
     name, _, model = settings.embeddings.partition(":")
-    if name == "auto":
-        name = "off" if settings.model == ("scripted",) or not local.is_available() else "local"
+    if name == "off" or (name == "auto" and settings.model == ("scripted",)):
+        return Embeddings()
     match name:
-        case "off":
-            return Embeddings()
         case "scripted":
             return Embeddings(ScriptedEmbedder(), name)
-        case "local":
-            return _open_local()
+        case "auto" | "local":
+            return _open_local() or _refuse(name)
         case _:
             return _open_openai(model, settings)
 
 
-def _open_local() -> Embeddings:
+def _open_local() -> Embeddings | None:
+    """Open the model in this process. Return None if it cannot run here."""
+    from tertulia.providers.embeddings import local  # noqa: PLC0415 - an extra
+
     if not local.is_available():
-        raise ProviderError(
-            "The embedding model local needs the extra `embeddings`, and on x86-64 a processor with AVX2 and libgomp."
-        )
+        return None
     embedder = local.LocalEmbedder()
     return Embeddings(embedder, local.LABEL, embedder.aclose)
+
+
+def _refuse(name: str) -> Embeddings:
+    if name == "auto":
+        return Embeddings()
+    raise ProviderError(
+        "The embedding model local needs the extra `embeddings`, and on x86-64 a processor with AVX2 and libgomp."
+    )
 
 
 def _open_openai(model: str, settings: Settings) -> Embeddings:
