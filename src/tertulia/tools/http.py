@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from contextlib import suppress
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import httpx2
 from pydantic import ValidationError
@@ -13,8 +14,10 @@ from tertulia.tools.bodies import bounded_body, why
 from tertulia.tools.definitions import HttpOperation
 from tertulia.tools.outcomes import MOST_BYTES, CallFailed, outcome_of
 from tertulia.tools.requests import redirected, request_of, secrets_of
-from tertulia.tools.transport import JudgedTransport
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
+
+if TYPE_CHECKING:
+    from tertulia.tools.transport import JudgedTransport
 
 MOST_REDIRECTS = 3
 
@@ -30,8 +33,10 @@ class HttpTools:
         self._certificates = certificates
 
     @cached_property
-    def _transport(self) -> JudgedTransport:
-        """The pool of connections, made for the first call: reading the certificates takes a tenth of a second."""
+    def _transport(self) -> "JudgedTransport":
+        """The pool of connections, made for the first call: its packages and certificates take a tenth of a second."""
+        from tertulia.tools.transport import JudgedTransport  # noqa: PLC0415 - with its packages
+
         return JudgedTransport(self._connector, self._certificates)
 
     async def call(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,8 +22,10 @@ from tertulia.tools.definitions import McpPlace, McpTool, OfferedTool
 from tertulia.tools.names import named_apart
 from tertulia.tools.outcomes import CallFailed, outcome_of
 from tertulia.tools.requests import authorization_of, header_value, is_unicode, json_of, secrets_in, variable
-from tertulia.tools.transport import JudgedTransport
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
+
+if TYPE_CHECKING:
+    from tertulia.tools.transport import JudgedTransport
 
 MOST_SESSIONS = 100
 """Sessions of a process; beyond that the one that was used longest ago is ended."""
@@ -66,7 +68,9 @@ class McpTools:
         self._ending: set[asyncio.Task[None]] = set()
 
     @cached_property
-    def _network(self) -> JudgedTransport:
+    def _network(self) -> "JudgedTransport":
+        from tertulia.tools.transport import JudgedTransport  # noqa: PLC0415 - with its packages
+
         return JudgedTransport(self._connector, self._certificates)
 
     async def call(self, program: ToolProgram, call: ToolCall) -> ToolOutcome:
