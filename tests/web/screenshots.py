@@ -36,8 +36,8 @@ def conversation(page: Page) -> None:
 
 def graph(page: Page) -> None:
     page.get_by_role("link", name="Reading circle").click()
-    page.locator("g.node").first.wait_for()
-    page.locator(".cm-content").wait_for()
+    page.locator("g.node[data-state=books]").click()
+    page.get_by_label("Objective").wait_for()
 
 
 def agent(page: Page) -> None:
@@ -67,6 +67,7 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "tools": ("/tools", lambda page: page.locator("table").wait_for()),
     "tool": ("/tools", tool),
     "users": ("/users", lambda page: page.locator("table").wait_for()),
+    "roles": ("/roles", lambda page: page.get_by_role("region", name="DefaultUserRole").wait_for()),
     "settings": ("/settings", heading),
 }
 
