@@ -26,12 +26,14 @@ from bench.measures import (
     tools,
     trace,
     voice,
+    ways,
 )
 from bench.setting import FULL, QUICK, Effort, Setting
 
 SUBJECTS: dict[str, Callable[[Setting], Section]] = {
     "start": start.measure,
     "creates": creates.measure,
+    "ways": ways.measure,
     "streams": streams.measure,
     "pieces": pieces.measure,
     "trace": trace.measure,

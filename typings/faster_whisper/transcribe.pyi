@@ -11,6 +11,7 @@ class Word:
 
 class Segment:
     words: list[Word] | None
+    compression_ratio: float
 
 class WhisperModel:
     def __init__(
@@ -32,4 +33,6 @@ class WhisperModel:
         vad_filter: bool,
         word_timestamps: bool,
         hotwords: str | None,
+        max_new_tokens: int | None,
     ) -> tuple[Iterable[Segment], Any]: ...
+    def encode(self, features: NDArray[np.float32]) -> Any: ...

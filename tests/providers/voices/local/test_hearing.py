@@ -6,15 +6,19 @@ import socket
 import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from faster_whisper import WhisperModel
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from tertulia.audio.resample import Resampler
 from tertulia.errors import TranscriptionFailed
 from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Word
+from tertulia.providers.voices.local import hearing
 from tertulia.providers.voices.local.hearing import ENGLISH, WORLD, LocalTranscriber, Whisper
 from tertulia.providers.voices.local.voice import LocalVoice, open_voice
 from tertulia.providers.weights import WHISPER_BASE, WHISPER_TINY_EN, Weights
@@ -135,6 +139,24 @@ async def test_keyterms_help_with_names_that_nobody_knows(voice: LocalVoice, eng
     assert "Zolpharin" in (await english.transcribe(pcm, "eng", ("Vexley", "Zolpharin", "Tertulia"))).text
     pcm, _ = await recorded(voice, SENTENCES[0])
     assert bare((await english.transcribe(pcm, "eng", ("Zolpharin",))).text) == bare(SENTENCES[0])
+
+
+async def test_a_short_message_is_encoded_with_little_silence_and_whole_if_it_seems_to_repeat_itself(
+    voice: LocalVoice, english: LocalTranscriber, monkeypatch: pytest.MonkeyPatch
+):
+    lengths: list[int] = []
+    encode = WhisperModel.encode
+
+    def counting(model: WhisperModel, features: NDArray[np.float32]) -> Any:
+        lengths.append(features.shape[-1])
+        return encode(model, features)
+
+    monkeypatch.setattr(WhisperModel, "encode", counting)
+    pcm, _ = await recorded(voice, SENTENCES[0])
+    heard = await english.transcribe(pcm, "eng", [])
+    monkeypatch.setattr(hearing, "_REPETITION", 0)
+    assert bare((await english.transcribe(pcm, "eng", [])).text) == bare(heard.text)
+    assert lengths == [800, 800, 3000]
 
 
 async def test_many_recordings_at_once_are_not_mixed_up(voice: LocalVoice, english: LocalTranscriber):

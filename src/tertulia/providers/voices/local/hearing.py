@@ -6,16 +6,19 @@ speech, which faster-whisper's Silero finds, Whisper is not asked: it would make
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import structlog
 from faster_whisper import WhisperModel
 from faster_whisper.transcribe import Segment
+from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import TranscriptionFailed
@@ -32,6 +35,13 @@ _THREADS = min(4, max(1, _CORES // _AT_ONCE - 1))
 _PATIENCE_S = 10.0
 _PATIENCE_RATE = 2.0
 """A recording may take so many seconds, and so many for each of its own."""
+
+_SILENCE, _LEAST = 300, 800
+"""Frames of 10 ms: how much silence is encoded after speech, and how much is encoded in all, at least."""
+_TOKENS, _TOKENS_RATE, _MOST_TOKENS = 20, 15, 200
+"""A reading may have so many tokens, and so many for each second; nobody speaks as fast. Timestamps are some too."""
+_REPETITION = 2.4
+"""How small words may become when they are compressed: Whisper's own measure of one that repeats itself."""
 
 ENGLISH = frozenset({"en"})
 WORLD = frozenset(
@@ -60,6 +70,22 @@ class Whisper:
         """Name a language (ISO 639-3) as Whisper does. Return None if Whisper does not understand it."""
         others: Mapping[str, str] = _OTHERS if self.languages is WORLD else {}
         return code_of(language, self.languages) or others.get(language)
+
+
+class _Ear(WhisperModel):
+    """A model that encodes as much silence after a recording as it needs, and not up to the 30 seconds it was made for.
+
+    That takes most of the time of a short message. Less than `_SILENCE` after it, or less than `_LEAST` in all, makes
+    words up; whether the whole 30 seconds are encoded is the choice of each thread that hears.
+    """
+
+    choice = threading.local()
+
+    def encode(self, features: NDArray[np.float32]) -> Any:
+        if not getattr(self.choice, "is_whole", False):
+            heard = np.flatnonzero(features.any(axis=0))  # what is behind is filled up with zeros
+            features = features[:, : max(int(heard[-1]) + 1 + _SILENCE if heard.size else 0, _LEAST)]
+        return super().encode(np.ascontiguousarray(features))
 
 
 class LocalTranscriber:
@@ -132,8 +158,20 @@ class _Job:
         self.stopped = False
 
     def hear(self, pcm: bytes) -> Transcript:
+        """Hear a recording. Return what was said.
+
+        Keyterms lead a reading astray where little is encoded, and one that seems to repeat itself is made once more.
+        """
         wave = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
-        until = time.monotonic() + _PATIENCE_S + _PATIENCE_RATE * len(wave) / HEARING_RATE
+        segments = self._segments(wave, is_whole=bool(self._keyterms))
+        if not self._keyterms and any(segment.compression_ratio > _REPETITION for segment in segments):
+            segments = self._segments(wave, is_whole=True)
+        return _transcript(segments)
+
+    def _segments(self, wave: NDArray[np.float32], *, is_whole: bool) -> list[Segment]:
+        _Ear.choice.is_whole = is_whole
+        duration_s = len(wave) / HEARING_RATE
+        until = time.monotonic() + _PATIENCE_S + _PATIENCE_RATE * duration_s
         segments, _ = self._model.transcribe(
             wave,
             language=self._code,
@@ -143,8 +181,9 @@ class _Job:
             vad_filter=True,
             word_timestamps=True,
             hotwords=self._keyterms or None,
+            max_new_tokens=None if is_whole else min(_MOST_TOKENS, _TOKENS + int(_TOKENS_RATE * duration_s)),
         )
-        return _transcript(self._before(until, segments))
+        return [*self._before(until, segments)]
 
     def _before(self, until: float, segments: Iterable[Segment]) -> Iterable[Segment]:
         for segment in segments:
@@ -167,7 +206,7 @@ def _transcript(segments: Iterable[Segment]) -> Transcript:
 
 
 def _open(folder: Path) -> WhisperModel:
-    return WhisperModel(
+    return _Ear(
         str(folder),
         device="cpu",
         compute_type="int8",
