@@ -201,7 +201,7 @@ def test_a_body_that_is_no_json_of_ours_is_refused(
         targets,
         json=None,
         content=body,
-        headers={"content-type": "application/json"},
+        headers={**(operation.headers or {}), "content-type": "application/json"},
     )
 
     assert answer.status_code == 422, answer.text
@@ -214,7 +214,13 @@ def test_a_body_of_another_type_is_refused(
     tertulia: Server, ask: Ask, targets: Targets, operation: Operation, kind: str
 ) -> None:
     answer = ask(
-        operation, operation.by(tertulia), targets, json=None, files=None, content=b"{}", headers={"content-type": kind}
+        operation,
+        operation.by(tertulia),
+        targets,
+        json=None,
+        files=None,
+        content=b"{}",
+        headers={**(operation.headers or {}), "content-type": kind},
     )
 
     assert answer.status_code == 422, answer.text
