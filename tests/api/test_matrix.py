@@ -1,4 +1,4 @@
-"""Every operation, for a caller whose grants leave its target out, then let it in for a time; and for one who is gone."""
+"""Every operation, for a caller whose grants leave its target out, then let it in for a time; and for one gone."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -13,11 +13,18 @@ from support.targets import invite, make_role, make_targets, nowhere, write
 from tertulia import clock
 from tertulia.auth.permissions import Permission
 from tertulia.ids import new_id
-from tertulia.storage.tables import temporary_grants
+from tertulia.storage.tables import temporary_grants, users
 from tertulia.storage.temporary_grant import TemporaryGrant, insert_temporary_grant
 
 ELSEWHERE = {"org_id": {"type": "NotEquals", "value": "{self_org_id}"}}
-BY_RANK = {"create-invited-user", "modify-role", "create-api-key", "create-temporary-permission-grant"}
+BY_RANK = {
+    "create-invited-user",
+    "modify-role",
+    "create-api-key",
+    "create-temporary-permission-grant",
+    "modify-user-variables",
+    "update-user-info",
+}
 """Operations that want a rank besides, which no temporary grant gives."""
 MINUTE = timedelta(minutes=1)
 
@@ -66,8 +73,9 @@ def give(server: Server, user_id: str, permissions: Iterable[str]) -> None:
 def end(connection: sa.Connection, user_id: str) -> None:
     """End the grants of a user, as time does."""
     theirs = temporary_grants.c.user_id == user_id
-    past = {"expires_at": clock.now() - timedelta(microseconds=1)}
-    connection.execute(sa.update(temporary_grants).where(theirs).values(past))
+    past = clock.now() - timedelta(microseconds=1)
+    connection.execute(sa.update(temporary_grants).where(theirs).values(expires_at=past))
+    connection.execute(sa.update(users).where(users.c.id == user_id).values(granted_until=past))
 
 
 @each_of(operation for operation in ASKED if not (operation.lists or operation.item_by_item))
