@@ -129,6 +129,13 @@ TEMPORARY_GRANT = {
     "justification": "To have a look.",
 }
 
+ORGANIZATION = {
+    "org_name": "{new}",
+    "user_dimensions": [],
+    **dict.fromkeys(("logo", "square_logo", "favicon"), "AAAA"),
+    "azure_devops_team_name": "team",
+}
+
 CREATE_GRAPH = "Organization:CreateServiceHierarchicalStateMachine"
 CREATE_GRAPH_VERSION = "Organization:CreateServiceHierarchicalStateMachineVersion"
 GET_GRAPH = "Organization:GetServiceHierarchicalStateMachine"
@@ -195,6 +202,10 @@ OPERATIONS: tuple[Operation, ...] = (
 
     # --- The organization, agents, context graphs ---
     Operation("get-organization", "GET", "/organization/", 200, None, "nobody"),
+    Operation("create-organization", "PUT", "/organization/", 201, 5, "super", ("Organization:CreateOrganization",),
+              headers={"x-mongo-cluster-name": "default"}, json=ORGANIZATION, at_rest=409),
+    Operation("delete-organization", "DELETE", "/organization/", 204, 5, "super",
+              ("Organization:DeleteOrganization",), query={"dry_run": True}),
     Operation("modify-organization", "POST", "/organization/", 204, 10, "administrator",
               ("Organization:ModifyOrganization",), json={"user_dimensions": [{"description": "X", "tags": []}]}),
     Operation("get-user-dimensions", "GET", "/organization/user_dimensions/", 200, 20, "administrator",

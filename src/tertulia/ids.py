@@ -20,6 +20,9 @@ OrganizationId = NewType("OrganizationId", str)
 ServiceId = NewType("ServiceId", str)
 UserId = NewType("UserId", str)
 
+ORGANIZATION_ID_PATTERN = "[A-Za-z0-9][A-Za-z0-9-]{0,62}"
+RESERVED_ORGANIZATIONS = frozenset({"admin", "api", "default", "internal", "system", "tertulia", "www"})
+"""Identifiers that no organization gets over HTTP: they would be taken for the installation's own."""
 OBJECT_ID_PATTERN = "^[a-f0-9]{24}$"
 
 

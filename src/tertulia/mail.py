@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import smtplib
-import ssl
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
@@ -40,6 +38,9 @@ class Mailer:
         await asyncio.to_thread(self._deliver if self._server else self._put, message)
 
     def _deliver(self, message: EmailMessage) -> None:
+        import smtplib  # noqa: PLC0415 - needed only if there is a server
+        import ssl  # noqa: PLC0415
+
         server = urlsplit(self._server)
         host, context = server.hostname or "", ssl.create_default_context()
         if server.scheme == "smtps":

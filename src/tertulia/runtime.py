@@ -17,6 +17,7 @@ from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.mails import mail_kinds
 from tertulia.background.maintenance import WATCH_S, Maintenance
+from tertulia.background.organizations import erase_organizations
 from tertulia.background.post_processing import PostProcessing
 from tertulia.background.results import fill_result
 from tertulia.background.sweeper import purge, sweep
@@ -118,9 +119,9 @@ async def open_runtime(
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
         meanings = Meanings(embeddings.embedder, settings.embeddings)
-        kinds = _all_kinds(settings, models, meanings)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
+        kinds = (*_all_kinds(settings, models, meanings), erase_organizations(clusters))
         secret_box = SecretBox.open(settings)
         snapshots = Snapshots([clusters.open(name) for name in settings.cluster_urls])
         connector = Connector(AddressRules.parse(settings.tools.allow))

@@ -176,6 +176,12 @@ def test_a_nul_in_a_path_is_refused(tertulia: Server, ask: Ask, targets: Targets
 
 JSON = {"content-type": "application/json"}
 
+
+def with_type(operation: Operation, kind: str) -> dict[str, str]:
+    """The headers of an example call, with another type of the body."""
+    return {**(operation.headers or {}), "content-type": kind}
+
+
 HOSTILE = {
     "cut off": b"{",
     "a text": b'"text"',
@@ -201,7 +207,7 @@ def test_a_body_that_is_no_json_of_ours_is_refused(
         targets,
         json=None,
         content=body,
-        headers={"content-type": "application/json"},
+        headers=with_type(operation, JSON["content-type"]),
     )
 
     assert answer.status_code == 422, answer.text
@@ -214,7 +220,13 @@ def test_a_body_of_another_type_is_refused(
     tertulia: Server, ask: Ask, targets: Targets, operation: Operation, kind: str
 ) -> None:
     answer = ask(
-        operation, operation.by(tertulia), targets, json=None, files=None, content=b"{}", headers={"content-type": kind}
+        operation,
+        operation.by(tertulia),
+        targets,
+        json=None,
+        files=None,
+        content=b"{}",
+        headers=with_type(operation, kind),
     )
 
     assert answer.status_code == 422, answer.text

@@ -9,16 +9,18 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
+from tertulia.auth import roles
 from tertulia.auth.secrets import SecretBox, create_key_file
 from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import organization as demo
 from tertulia.demo.organization import Demo, Founded
 from tertulia.errors import NotFound
+from tertulia.ids import ORGANIZATION_ID_PATTERN
 from tertulia.settings import Settings
 from tertulia.storage import clusters as directory
 from tertulia.storage import job as jobs
-from tertulia.storage import maintenance, migrations, user, versioned
+from tertulia.storage import maintenance, migrations, organization, organization_erasure, user, versioned
 from tertulia.storage.agent import AGENT
 from tertulia.storage.clusters import Clusters
 from tertulia.storage.database import dialect
@@ -36,7 +38,7 @@ class IssuedToken:
     token: str
 
 
-_ORGANIZATION_ID = re.compile("[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+_ORGANIZATION_ID = re.compile(ORGANIZATION_ID_PATTERN)
 
 
 def migrate(settings: Settings) -> None:
@@ -48,6 +50,7 @@ def migrate(settings: Settings) -> None:
     with _open_clusters(settings) as clusters:
         for name in settings.cluster_urls:
             migrations.upgrade(clusters.open(name).engine)
+            asyncio.run(clusters.open(name).write(_bring_roles_up_to_date))
         asyncio.run(clusters.default.write(_first_signing_key, box))
 
 
@@ -78,6 +81,37 @@ def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[
     migrate(settings)
     with _open_clusters(settings) as clusters:
         return asyncio.run(_make_in(clusters, org_id, cluster, unit))
+
+
+def list_organizations(settings: Settings) -> list[tuple[str, str, str]]:
+    """List the organizations of every cluster. Return identifier, name and cluster of each."""
+    _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        return [
+            (found.org_id, found.name, name)
+            for name in clusters.names
+            for found in asyncio.run(clusters.open(name).read(organization.list_organizations))
+        ]
+
+
+def delete_organization(settings: Settings, org_id: str) -> None:
+    """Delete an organization with all that it has. Safe to repeat; what a repetition finds is removed.
+
+    Raises:
+        CommandFailed: there is none.
+    """
+    _open_box(settings)
+    with _open_clusters(settings) as clusters:
+        asyncio.run(_delete_organization(clusters, org_id))
+
+
+async def _delete_organization(clusters: Clusters, org_id: str) -> None:
+    entry = await clusters.default.read(directory.find_entry, org_id)
+    database = clusters.open(entry or directory.DEFAULT)
+    if not await database.read(organization.is_taken, org_id):
+        raise CommandFailed(f"There is no organization {org_id}.")
+    await database.write(organization_erasure.begin_deletion, org_id, "")
+    await organization_erasure.erase_organization(clusters, database, org_id)
 
 
 def issue_token(settings: Settings, org_id: str, user_id: str | None, *, administrator: bool) -> IssuedToken:
@@ -138,7 +172,7 @@ def revive_jobs(settings: Settings, job_id: str | None) -> int:
 
 
 async def _make_in(clusters: Clusters, org_id: str, cluster: str | None, unit: Callable[[Connection, str], T]) -> T:
-    holder = await clusters.default.write(_claim, org_id, cluster)
+    holder = await clusters.default.write(directory.claim_entry, org_id, cluster or directory.DEFAULT)
     if cluster is not None and holder != cluster:
         raise CommandFailed(f"The organization {org_id} is in the storage cluster {holder}.", MISUSED)
     return await clusters.open(holder).write(unit, org_id)
@@ -181,19 +215,16 @@ def _set_maintenance(connection: Connection, on: bool) -> None:
     maintenance.set_maintenance(connection, on=on)
 
 
+def _bring_roles_up_to_date(connection: Connection) -> None:
+    """Give the roles that organizations begin with the permissions that this version has more."""
+    dialect.lock_schema(connection)
+    for found in organization.list_organizations(connection):
+        roles.insert_builtin(connection, found.org_id)
+
+
 def _first_signing_key(connection: Connection, box: SecretBox) -> None:
     dialect.lock_schema(connection)  # of several that begin at once, one makes it
     ensure_signing_key(connection, box)
-
-
-def _claim(connection: Connection, org_id: str, cluster: str | None) -> str:
-    """Look up the cluster that holds an organization, and enter a new organization. Return the cluster's name."""
-    dialect.lock_schema(connection)
-    holder = directory.find_entry(connection, org_id)
-    if holder is None:
-        holder = cluster or directory.DEFAULT
-        directory.put_entry(connection, org_id, holder)
-    return holder
 
 
 def _open_box(settings: Settings) -> SecretBox:

@@ -52,6 +52,8 @@ graph = typer.Typer(help="Context graphs in files.", no_args_is_help=True)
 app.add_typer(graph, name="graph")
 tool = typer.Typer(help="Tools in folders.", no_args_is_help=True)
 app.add_typer(tool, name="tool")
+org = typer.Typer(help="Organizations of the installation.", no_args_is_help=True)
+app.add_typer(org, name="org")
 maintenance = typer.Typer(
     short_help="Answer 503 to every request while it is on",
     help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
@@ -141,6 +143,45 @@ def serve_(data: Data = None, host: Host = None, port: Port = None, workers: Wor
     serve.run_server(
         listener, settings.workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True)
     )
+
+
+@org.command("create")
+def create_organization(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and hyphens", show_default=False)],
+    data: Data = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The storage cluster of a new organization", show_default="default"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an organization with two administrators, and an API key, if it is not there."""
+    init(data=data, organization=name, cluster=cluster, empty=True, as_json=as_json)
+
+
+@org.command("list")
+def list_organizations(data: Data = None) -> None:
+    """List the organizations of the installation: identifier, name and storage cluster."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
+    for found in installation.list_organizations(load_settings(data)):
+        print("\t".join(found))
+
+
+@org.command("delete")
+def delete_organization(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+) -> None:
+    """Delete an organization with all that it has: users, conversations, recordings, agents. Safe to repeat."""
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
+    if not yes:
+        typer.confirm(f"Delete the organization {name} with everything in it?", abort=True)
+    installation.delete_organization(load_settings(data), name)
 
 
 @app.command(short_help="Make the database, the demo organization and an API key")

@@ -5,6 +5,7 @@ that the request names, or else in the default one.
 """
 
 import time
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,6 +13,7 @@ from sqlalchemy.engine import Connection
 from tertulia.errors import NotFound
 from tertulia.settings import Settings
 from tertulia.storage import organization
+from tertulia.storage.database import dialect
 from tertulia.storage.database.units import Database, open_database
 from tertulia.storage.tables import directory
 
@@ -71,6 +73,16 @@ class Clusters:
             self._entries[org_id] = (found, time.monotonic() + REMEMBERED_S)
         return found
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the clusters, the default one first."""
+        return list(self._databases)
+
+    async def forget(self, org_id: str) -> None:
+        """Take an organization that is gone out of the directory."""
+        await self.default.write(remove_entry, org_id)
+        self._entries.pop(org_id, None)
+
     def close(self) -> None:
         """Close every cluster."""
         for database in self._databases.values():
@@ -87,3 +99,20 @@ def put_entry(connection: Connection, org_id: str, cluster: str) -> None:
     changed = connection.execute(sa.update(directory).where(directory.c.org_id == org_id).values(cluster=cluster))
     if not changed.rowcount:
         connection.execute(sa.insert(directory), {"org_id": org_id, "cluster": cluster})
+
+
+def claim_entry(connection: Connection, org_id: str, cluster: str) -> str:
+    """Enter an organization into the directory if it is not there. Return the name of the cluster that holds it.
+
+    The connection is to the default cluster. Of several that claim one identifier at once, one is first.
+    """
+    dialect.lock_schema(connection)
+    holder = find_entry(connection, org_id)
+    if holder is None:
+        put_entry(connection, org_id, cluster)
+    return holder or cluster
+
+
+def remove_entry(connection: Connection, org_id: str) -> None:
+    """Take an organization out of the directory. The connection is to the default cluster."""
+    connection.execute(sa.delete(directory).where(directory.c.org_id == org_id))

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import NotFound
-from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.tables import organizations
 from tertulia.storage.usage import insert_usage
 
@@ -66,9 +66,22 @@ def insert_organization(
 
 
 def find_organization(connection: Connection, org_id: str) -> Organization | None:
-    """Look for an organization in this cluster. Return its row, or None."""
-    query = sa.select(*columns(Organization, organizations)).where(organizations.c.org_id == org_id)
+    """Look for an organization in this cluster. Return its row, or None if there is none or it has been deleted."""
+    this = organizations.c.org_id == org_id, organizations.c.deleted_at.is_(None)
+    query = sa.select(*columns(Organization, organizations)).where(*this)
     return find_row(connection, query, Organization)
+
+
+def is_taken(connection: Connection, org_id: str) -> bool:
+    """Return True if there is an organization of this identifier, or the rest of a deleted one."""
+    query = sa.select(organizations.c.org_id).where(organizations.c.org_id == org_id)
+    return connection.execute(query).first() is not None
+
+
+def list_organizations(connection: Connection) -> Sequence[Organization]:
+    """Fetch the organizations of this cluster, the oldest first. Return their rows."""
+    query = sa.select(*columns(Organization, organizations)).where(organizations.c.deleted_at.is_(None))
+    return list_rows(connection, query.order_by(organizations.c.created_at, organizations.c.org_id), Organization)
 
 
 def get_organization(connection: Connection, org_id: str) -> Organization:

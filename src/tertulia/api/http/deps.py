@@ -170,6 +170,29 @@ async def find_caller(connection: HTTPConnection) -> Caller:
     return Caller(connection, await find_runtime(connection), await find_organization(connection), claims)
 
 
+@dataclass(frozen=True, slots=True)
+class Founder:
+    """The caller of an operation on an organization that is not there yet: a user of their own one."""
+
+    actor: Actor
+    home: Database
+    """The database of their own organization."""
+
+
+async def find_founder(connection: HTTPConnection) -> Founder:
+    """Find a caller who names an organization that may not be there. Return them.
+
+    Raises:
+        Unauthorized: there are no valid credentials.
+        Unavailable: the installation is under maintenance.
+    """
+    runtime: Runtime = connection.scope["app"].state.runtime
+    runtime.maintenance.refuse()
+    claims = await credentials.authenticate(runtime.tokens, credentials.read(connection.headers))
+    home = await runtime.clusters.locate(claims.org_id, None)
+    return Founder(await home.read(runtime.actors.load, claims), home)
+
+
 class _CurrentActor(SecurityBase):
     """A dependency on the caller, by which the OpenAPI document knows that an operation wants credentials."""
 
@@ -183,6 +206,14 @@ class _CurrentActor(SecurityBase):
 
     async def __call__(self, connection: HTTPConnection) -> Any:
         return await find_actor(connection)
+
+
+class _CurrentFounder(SecurityBase):
+    def __init__(self) -> None:
+        self.scheme_name, self.model = "Bearer-Authorization", _CurrentActor().model
+
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        return await find_founder(connection)
 
 
 class _CurrentCaller(_CurrentActor):
@@ -211,3 +242,6 @@ CurrentCaller = Annotated[Caller, Depends(_CurrentCaller())]
 
 MaybeActor = Annotated[Actor | None, Depends(_MaybeActor())]
 """The caller of a public endpoint; None without credentials that hold for this organization."""
+
+CurrentFounder = Annotated[Founder, Depends(_CurrentFounder())]
+"""The caller of an operation on an organization that is not there yet; 401 without valid credentials."""

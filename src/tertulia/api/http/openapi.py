@@ -42,7 +42,13 @@ _OF_THE_ORGANIZATION: list[dict[str, Any]] = [
 _PUBLIC = {"get-organization"}
 """Operations that answer without credentials too, and tell more to who has some."""
 
-_WITHOUT_TOKEN = {*_PUBLIC, "sign-in-with-api-key", "get-message-recording"}
+_WITHOUT_TOKEN = {
+    *_PUBLIC,
+    "sign-in-with-api-key",
+    "sign-in-with-email",
+    "sign-in-with-mail-token",
+    "get-message-recording",
+}
 """Operations that need no token, and so have no limit of a user."""
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -78,6 +84,8 @@ _STATUSES: dict[str, tuple[int, ...]] = {
     "modify-role": (400,),
     "create-temporary-permission-grant": (409,),
     "create-api-key": (400, 409),
+    "create-organization": (400, 409),
+    "delete-organization": (400, 409),
     "create-agent": (409,),
     "create-agent-version": (400, 409),
     "delete-agent": (400, 409),

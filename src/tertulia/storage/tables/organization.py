@@ -14,6 +14,7 @@ organizations = Table(
     document("default_user_preferences"),
     document("user_dimensions", nullable=True),  # what models of users are to say
     moment("created_at"),
+    moment("deleted_at", nullable=True),  # it is gone for everybody; the rest of it is being removed
 )
 
 # The bytes that the users of an organization have together, in shards: turns would wait for each other at one row.

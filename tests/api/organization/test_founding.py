@@ -1,0 +1,142 @@
+"""Organizations: made by a super administrator, and deleted with every row that they have."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+
+from operations import ORGANIZATION
+from support import samples
+from support.server import Serve, Server
+from support.targets import make_mail_token, make_targets, write
+from tertulia.cli import installation
+from tertulia.storage import organization_erasure
+from tertulia.storage.tables import metadata, organizations, users
+
+pytestmark = pytest.mark.both_databases
+
+HEADER = {"x-mongo-cluster-name": "default"}
+
+
+def a_slug() -> str:
+    return samples.a_name().lower().replace(" ", "-").replace("_", "-")
+
+
+def make(client: httpx2.Client, org_id: str, headers: dict[str, str] = HEADER, **changes: Any) -> httpx2.Response:
+    body = {**ORGANIZATION, "org_name": "New", **changes}
+    server = str(client.base_url).rsplit("/v1/", 1)[0]
+    return client.put(f"{server}/v1/{org_id}/organization/", headers=headers, json=body)
+
+
+def test_a_super_administrator_makes_an_organization_and_is_its_super_administrator(
+    tertulia: Server, as_super: httpx2.Client
+) -> None:
+    org_id = a_slug()
+
+    made = make(as_super, org_id, user_dimensions=[{"description": "Taste", "tags": []}])
+
+    assert (made.status_code, made.json()) == (201, {"org_id": org_id})
+    assert tertulia.anonymous.get(f"{tertulia.url}/v1/{org_id}/organization/").json()["org_name"] == "New"
+    found: list[str] = []
+
+    def find(connection: sa.Connection) -> None:
+        found.extend(connection.execute(sa.select(users.c.id).where(users.c.org_id == org_id)).scalars())
+
+    write(tertulia, find)
+    token = installation.issue_token(tertulia.settings, org_id, found[0], administrator=True).token
+    theirs = tertulia.client(token)
+    theirs.base_url = f"{tertulia.url}/v1/{org_id}"
+    assert len(found) == 1
+    assert [role["name"] for role in theirs.get("/role/").json()["roles"]] == [
+        "DefaultUserRole",
+        "DefaultAdministratorRole",
+        "DefaultAmigoAdministratorRole",
+        "DefaultSuperAdministratorRole",
+    ]
+    assert theirs.get("/organization/user_dimensions/").json()["user_dimensions"][0]["description"] == "Taste"
+    assert theirs.get(f"{tertulia.base}/service/").status_code == 403
+    assert theirs.post("/organization/api_key/", json={"name": None, "duration": "P1D"}).status_code == 201
+
+
+def test_of_several_who_make_one_organization_at_once_one_does(as_super: httpx2.Client) -> None:
+    org_id = a_slug()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [answer.status_code for answer in pool.map(lambda _: make(as_super, org_id), range(4))]
+
+    assert sorted(answers) == [201, 409, 409, 409]
+
+
+def test_an_organization_that_cannot_be_is_refused(
+    tertulia: Server, as_super: httpx2.Client, as_admin: httpx2.Client
+) -> None:
+    assert make(as_super, "admin").status_code == 400
+    assert make(as_super, "demo").status_code == 409
+    assert [make(as_super, name).status_code for name in ("a_b", "-a", "x" * 64)] == [422] * 3
+    assert make(as_super, a_slug(), headers={}).status_code == 422
+    assert make(as_super, a_slug(), headers={"x-mongo-cluster-name": "nowhere"}).status_code == 404
+    assert make(as_super, a_slug(), logo="not base64!").status_code == 422
+    assert make(as_admin, a_slug()).status_code == 403
+    assert make(tertulia.anonymous, a_slug()).status_code == 401
+
+
+def rows_of(server: Server, org_id: str) -> dict[str, int]:
+    """Count the rows of an organization, in every table."""
+    found: dict[str, int] = {}
+
+    def count(connection: sa.Connection) -> None:
+        for table in metadata.sorted_tables:
+            theirs = sa.select(sa.func.count()).select_from(table).where(table.c.org_id == org_id)
+            found[table.name] = connection.execute(theirs).scalar_one()
+
+    write(server, count)
+    return found
+
+
+def test_a_deleted_organization_leaves_no_row_in_any_table(serve: Serve) -> None:
+    """Also where the first request broke off in the middle. Others keep what they have."""
+    server = serve()
+    installation.make_demo(server.settings, "other", None)
+    targets = make_targets(server, server.as_admin)
+    make_mail_token(server, targets["user_id"])
+    kept, before = rows_of(server, "other"), rows_of(server, "demo")
+    late = server.sign_in(server.demo.user_id)
+
+    def begin(connection: sa.Connection) -> None:
+        organization_erasure.begin_deletion(connection, "demo", server.demo.super_user_id)
+        assert organization_erasure.erase_organization_portion(connection, "demo")
+
+    write(server, begin)
+
+    assert server.client(late).get("/service/").status_code == 401
+    assert server.anonymous.get("/organization/").status_code == 404
+    assert make(server.as_super, "demo").status_code == 409
+    assert server.as_super.delete("/organization/").status_code == 204
+
+    assert {name: number for name, number in rows_of(server, "demo").items() if number} == {}
+    assert rows_of(server, "other") == kept
+    assert sum(1 for number in before.values() if number) > 25
+    assert server.as_super.delete("/organization/").status_code == 404
+    made = installation.make_demo(server.settings, "demo", None)
+    assert made.super_user_id != server.demo.super_user_id
+
+
+def test_commands_make_list_and_delete_organizations(tertulia: Server) -> None:
+    name = a_slug()
+    installation.make_organization(tertulia.settings, name, None)
+    assert (name, name, "default") in installation.list_organizations(tertulia.settings)
+
+    installation.delete_organization(tertulia.settings, name)
+
+    assert name not in {found[0] for found in installation.list_organizations(tertulia.settings)}
+    assert sum(rows_of(tertulia, name).values()) == 0
+
+
+def test_an_administrator_may_not_delete_and_a_rehearsal_deletes_nothing(
+    tertulia: Server, as_admin: httpx2.Client, as_super: httpx2.Client
+) -> None:
+    assert as_admin.delete("/organization/").status_code == 403
+    assert as_super.delete("/organization/", params={"dry_run": True}).status_code == 204
+    assert rows_of(tertulia, "demo")[organizations.name] == 1
