@@ -61,9 +61,8 @@ def test_of_several_providers_those_that_can_be_asked_are_listed(command: Comman
     nobody = {"OPENAI_BASE_URL": "http://127.0.0.1:9", "TERTULIA_CARTESIA_BASE_URL": "http://127.0.0.1:9"}
     done = command("voices", "--provider", "cartesia,openai,scripted", **nobody)
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"openai", "scripted"}
-    assert done.stderr == (
-        "tertulia: The voices of cartesia cannot be listed: ConnectError: All connection attempts failed.\n"
-    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tertulia: The voices of cartesia cannot be listed: ConnectError: ")
 
 
 @pytest.fixture

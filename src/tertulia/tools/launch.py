@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +54,10 @@ async def start(host: Host, manifest: Manifest, prepared: Prepared, scratch: Pat
 
 def _discard(spawning: asyncio.Future[subprocess.Popen[bytes]]) -> None:
     if not spawning.cancelled() and spawning.exception() is None:
-        spawning.result().kill()
-        spawning.result().wait()
+        process = spawning.result()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # bubblewrap has a child, which would wait for it for ever
+        process.wait()
 
 
 def _spawn(
