@@ -362,10 +362,11 @@ def test_readers_of_a_byte_a_second_cost_little_and_hold_nobody_up(alone: Callab
     server = psutil.Process(there.pid)
     before = server.memory_info().rss
     with ExitStack() as stack:
-        readers = [stack.enter_context(_ask(user, receive_buffer=4096)) for user in users[1:]]
-        for reader in readers:
-            assert reader.recv(1) == b"H"
-        _until(lambda: there.count(interactions) == SLOW_READERS + 1)
+        readers: list[socket.socket] = []
+        for number, user in enumerate(users[1:], 2):  # one after the other: what turns cost at once is not the question
+            readers.append(stack.enter_context(_ask(user, receive_buffer=4096)))
+            assert readers[-1].recv(1) == b"H"
+            _until(lambda number=number: there.count(interactions) == number)
         grown = (server.memory_info().rss - before) / MEBIBYTE
         for byte in b"TTP/1.1"[:SLOW_S]:
             time.sleep(1)  # their pace is what is tested

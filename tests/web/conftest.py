@@ -45,6 +45,7 @@ def complaints() -> list[str]:
 @pytest.fixture
 def open_page(browser: Browser, complaints: list[str]) -> Iterator[Open]:
     contexts: list[Any] = []
+    seen: dict[str, Server] = {}
 
     def open_one(
         server: Server,
@@ -71,10 +72,21 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[Open]:
             lambda request: None if request.url.startswith(f"{server.url}/") else complaints.append(request.url),
         )
         token = server.sign_in(user_id or server.demo.admin_user_id)
+        seen[token] = server
         page.goto(f"{server.url}/ui{path}" + (f"#token={token}" if signed_in else ""))
         return page
 
     yield open_one
     for context in contexts:
         context.close()
+    for token, server in seen.items():
+        _finish(server, token)
     assert complaints == []
+
+
+def _finish(server: Server, token: str) -> None:
+    """Finish what a test has left open: the page offers to go on with it."""
+    client = server.client(token)
+    listed = client.get("/conversation/", params={"is_finished": False}).json()
+    for conversation in listed.get("conversations", []):
+        client.post(f"/conversation/{conversation['id']}/finish/")
