@@ -1,6 +1,7 @@
 """Connections to vendors' servers: each way in which an answer may be framed, broken or late."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tertulia.providers.http1 import Connection
 from tertulia.providers.remote import open_client
 from tertulia.providers.transport import first_to_connect
 
@@ -83,6 +85,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
         ([b"HTTP/1.0 200 OK\r\n\r\nHello"], True),
         ([OK + b"Connection: close\r\n\r\nHello"], True),
         ([b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", OK + b"Content-Length: 5\r\n\r\nHello"], False),
+        ([OK + b"Transfer-Encoding: identity\r\n\r\nHello"], True),
         ([bytes([byte]) for byte in OK + b"content-length: 5\r\n\r\nHello"], False),
     ],
 )
@@ -115,6 +118,65 @@ async def test_a_broken_answer_is_an_error(answer: bytes, error: type[Exception]
             await get(url)
 
 
+async def test_an_answer_to_head_has_no_body():
+    server = Server(OK + b"Content-Length: 5\r\n\r\n")
+    async with listening(server.serve) as url, open_client(url, {}, 0.5) as client:
+        response = await client.head("/")
+    assert (response.status_code, response.content, response.headers["Content-Length"]) == (200, b"", "5")
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (OK + b"X: ", bytes([120]) * 10_000),
+        (OK, b"X: x\r\n" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2;x=", b"x" * 10_000),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n0\r\nX: ", b"x" * 10_000),
+    ],
+    ids=["a header", "headers", "1xx", "a frame", "a trailer"],
+)
+async def test_what_stands_around_a_body_has_an_end(begin: bytes, more: bytes):
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(begin)
+        while sent < 20_000_000 and not writer.is_closing():
+            writer.write(more)
+            await writer.drain()
+            sent += len(more)
+            await asyncio.sleep(0)
+        writer.close()
+
+    async with listening(pour) as url:
+        with pytest.raises(httpx2.RemoteProtocolError, match="too long"):
+            await get(url)
+    assert sent < 15_000_000
+
+
+async def test_no_header_can_be_two():
+    server = Server(OK + b"Content-Length: 2\r\n\r\nHi")
+    async with listening(server.serve) as url, open_client(url, {}, 5) as client:
+        for value in ("a\r\nX-Admin: yes", "a\nX-Admin: yes", "a\rb", "a\0b"):
+            with pytest.raises(httpx2.LocalProtocolError):
+                await client.get("/", headers={"X": value})
+    assert server.heads == []
+
+
+async def test_a_body_in_pieces_is_sent_whole():
+    async def pieces() -> AsyncGenerator[bytes]:
+        yield b"He"
+        yield b"llo"
+
+    server = Server(OK + b"Content-Length: 2\r\n\r\nHi", closes=True)
+    async with listening(server.serve) as url, open_client(url, {}, 5) as client:
+        await client.post("/", content=pieces())
+    head = server.heads[0].lower()
+    assert b"content-length: 5\r\n" in head
+    assert b"transfer-encoding" not in head
+
+
 async def test_silence_is_an_error_and_a_slow_reader_is_none():
     async with listening(Server(OK + b"Content-Length: 5\r\n\r\nHe").serve) as url:
         with pytest.raises(httpx2.ReadTimeout):
@@ -134,6 +196,8 @@ async def test_silence_is_an_error_and_a_slow_reader_is_none():
         (OK + b"Content-Length: 2\r\n\r\nHi", 1),
         (OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nHi", 3),
         (OK + b"Content-Length: 2\r\n\r\nHi and more", 3),
+        (OK + b"Content-Length: 2\r\n\r\nHi" + OK + b"Content-Length: 5\r\n\r\n there", 3),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n0\r\nX-Sum: 1\r\n\r\n", 1),
     ],
 )
 async def test_a_connection_is_used_again_if_its_answer_was_whole(answer: bytes, connections: int):
@@ -152,6 +216,59 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again():
             await asyncio.wait_for(server.left.wait(), 5)
             await rounds(5)
     assert server.connections == 3
+
+
+async def test_a_connection_is_not_used_again_if_its_end_is_there_and_nobody_has_seen_it():
+    near, far = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: Connection((b"http", "vendor", 80)), sock=near)
+    assert connection.is_fresh(30)
+    far.close()
+    assert not connection.is_fresh(30)
+    connection.close()
+
+
+async def test_a_connection_whose_request_was_answered_half_way_is_not_used_again():
+    server = Server(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(*server.parts)
+        await done.wait()
+        writer.close()
+
+    done = asyncio.Event()
+    async with listening(refuse) as url, open_client(url, {}, 5) as client:
+        for _ in range(2):
+            assert (await client.post("/", content=bytes(30_000_000))).status_code == 413
+        done.set()
+    assert server.connections == 2
+
+
+async def test_connections_that_nobody_has_used_for_long_are_closed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tertulia.providers.transport.KEPT_S", 0)
+    server = Server(OK + b"Content-Length: 2\r\n\r\nHi")
+    async with listening(server.serve) as url, open_client(url, {}, 5) as client:
+        await asyncio.gather(client.get("/"), client.get("/"))
+        await asyncio.wait_for(server.left.wait(), 5)
+    assert server.connections == 2
+
+
+async def test_a_client_that_is_closed_ends_no_body():
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"\r\nHe")
+        await reader.read()
+        writer.close()
+
+    async with listening(hang) as url:
+        client = open_client(url, {}, 5)
+        async with client.stream("GET", "/") as response:
+            chunks = response.aiter_raw()
+            assert await anext(chunks) == b"He"
+            await client.aclose()
+            with pytest.raises(httpx2.ReadError):
+                await anext(chunks)
 
 
 async def test_a_reader_that_leaves_closes_the_connection():

@@ -4,6 +4,7 @@ Errors are httpx2's, with which the callers of vendors are at home.
 """
 
 import asyncio
+import select
 import time
 from typing import Any
 
@@ -11,6 +12,8 @@ import httptools
 import httpx2
 
 MAX_HEAD_BYTES = 100 << 10
+"""The most bytes before the first of a body, between two pieces of it, and behind it: heads, frames and trailers."""
+
 MAX_UNREAD_BYTES = 64 << 10
 
 Origin = tuple[bytes, str, int]
@@ -39,6 +42,8 @@ class Connection(asyncio.Protocol):
         self.headers = []
         self._stall_s = stall_s
         self._head_bytes = 0
+        """The bytes that have come since the last of the body."""
+        self._has_body = True
         self._until_close = False
         self._persists = False
         self._begun = False
@@ -53,14 +58,26 @@ class Connection(asyncio.Protocol):
 
     # --- For the pool ------------------------------------------------------------------------------------------------
 
+    def is_old(self, kept_s: float) -> bool:
+        """Return True if the connection is closed, or has been idle for `kept_s` seconds."""
+        return self._closed or time.monotonic() - self._idle_since >= kept_s
+
     def is_fresh(self, kept_s: float) -> bool:
-        """Return True if the connection is open, and has not been idle for longer than `kept_s` seconds."""
-        return not self._closed and time.monotonic() - self._idle_since < kept_s
+        """Return True if the connection can have a request: it is open, and was idle for less than `kept_s` seconds.
+
+        What a busy event loop has not read yet is looked for too: it can only be the server's goodbye.
+        """
+        if self.is_old(kept_s):
+            return False
+        unread = select.poll()
+        unread.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not unread.poll(0)
 
     def ask(self, head: bytes, body: bytes, stall_s: float | None) -> None:
         """Send a request. The server may be silent for so many seconds at a time; None: as long as it likes."""
         self._forget(stall_s)
         self._asked = True
+        self._has_body = not head.startswith(b"HEAD ")
         self._transport.writelines([head, body])
 
     async def head(self) -> None:
@@ -93,17 +110,21 @@ class Connection(asyncio.Protocol):
         self._asked = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._closed or not (self._complete and self._persists and self._reading):
+        is_over = self._complete and self._persists and self._reading
+        if self._closed or not is_over or self._transport.get_write_buffer_size():  # answered before all was sent
             self.close()
             return False
         self._idle_since = time.monotonic()
         return True
 
     def close(self) -> None:
-        """Close the connection at once."""
-        if not self._closed:
-            self._closed = True
-            self._transport.abort()
+        """Close the connection at once. An answer that is not whole yet has failed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._transport.abort()
+        if not self._complete and self._failure is None:
+            self._fail(httpx2.ReadError("the connection was closed before the end of the answer"))
 
     async def _more(self) -> None:
         """Wait until something has come, or will not come any more."""
@@ -150,6 +171,7 @@ class Connection(asyncio.Protocol):
         if not self._asked or self._complete:  # nobody has asked for this
             self.close()
             return
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -160,16 +182,20 @@ class Connection(asyncio.Protocol):
             self._fail(httpx2.RemoteProtocolError(f"the answer is not HTTP: {error}"))
             self.close()
             return
+        if self._head_bytes > MAX_HEAD_BYTES and not self._complete:
+            self._fail(httpx2.RemoteProtocolError("the answer's head, a frame or its trailers are too long"))
+            self.close()
+            return
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
-        if not self._asked or self._complete:
+        if not self._asked or self._complete or self._failure is not None:
             return
         if self._until_close and exc is None:
             self._complete = True
             self._wake()
-        elif self._failure is None:
+        else:
             self._fail(httpx2.ReadError(str(exc)) if exc else httpx2.RemoteProtocolError(self._broken_off))
 
     @property
@@ -178,26 +204,33 @@ class Connection(asyncio.Protocol):
 
     # --- For the parser ----------------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise httptools.HttpParserError("nobody has asked for a second answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._begun:  # a trailer
-            return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise httptools.HttpParserError("its head is too long")
-        self.headers.append((name, value))
+        if not self._begun:  # it is no trailer
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:  # the answer is still to come
             self.headers = []
             return
-        names = {name.lower() for name, _ in self.headers}
-        self._persists = self._parser.should_keep_alive()
-        self._until_close = status not in _NO_BODY and names.isdisjoint((b"content-length", b"transfer-encoding"))
+        fields = {name.lower(): value for name, value in self.headers}
+        codings = fields.get(b"transfer-encoding", b"").strip().lower()
+        self._persists = self._has_body and self._parser.should_keep_alive()
+        self._until_close = (
+            status not in _NO_BODY and b"content-length" not in fields and not codings.endswith(b"chunked")
+        )
         self.status = status
         self._begun = True
+        self._complete = not self._has_body
 
     def on_body(self, body: bytes) -> None:
+        if self._complete:
+            return
+        self._head_bytes = 0
         self._unread += body
         if self._reading and len(self._unread) > MAX_UNREAD_BYTES:
             self._reading = False

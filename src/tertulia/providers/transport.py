@@ -32,6 +32,7 @@ class Transport(httpx2.AsyncBaseTransport):
     def __init__(self) -> None:
         self._idle: dict[Origin, list[Connection]] = {}
         self._busy: set[Connection] = set()
+        self._closed = False
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request. Return the response when its head is there; its stream gives the body as it comes.
@@ -39,13 +40,15 @@ class Transport(httpx2.AsyncBaseTransport):
         Raises:
             ConnectError, ConnectTimeout: there is no connection to the server.
             ReadError, ReadTimeout, RemoteProtocolError: the server does not answer as it should.
+            LocalProtocolError: a header would be two.
         """
         patience: Mapping[str, float | None] = request.extensions["timeout"]
         body = await request.aread()
+        head = _head(request, body)
         connection = await self._take(request.url, patience["connect"])
         self._busy.add(connection)
         try:
-            connection.ask(_head(request), body, patience["read"])
+            connection.ask(head, body, patience["read"])
             await connection.head()
         except BaseException:
             self.give_back(connection)
@@ -53,18 +56,21 @@ class Transport(httpx2.AsyncBaseTransport):
         return httpx2.Response(connection.status, headers=connection.headers, stream=_Body(self, connection))
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection for another request, if it can have one."""
+        """Keep a connection for another request, if it can have one; close those that have waited for too long."""
         if connection not in self._busy:
             return
         self._busy.discard(connection)
         idle = self._idle.setdefault(connection.origin, [])
-        if len(idle) < KEPT and connection.end():
+        while idle and idle[0].is_old(KEPT_S):
+            idle.pop(0).close()
+        if connection.end() and len(idle) < KEPT and not self._closed:
             idle.append(connection)
         else:
             connection.close()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections. An answer that is being read fails."""
+        self._closed = True
         for connection in [*self._busy, *(each for idle in self._idle.values() for each in idle)]:
             connection.close()
         self._idle.clear()
@@ -129,9 +135,18 @@ def _origin(url: httpx2.URL) -> Origin:
     return scheme, url.raw_host.decode("ascii"), url.port or (443 if scheme == b"https" else 80)
 
 
-def _head(request: httpx2.Request) -> bytes:
-    fields = b"".join(b"%b: %b\r\n" % field for field in request.headers.raw)
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method.encode("ascii"), request.url.raw_path, fields)
+def _head(request: httpx2.Request, body: bytes) -> bytes:
+    """Write the head of a request. Return it. Raises LocalProtocolError if a line break makes more than one of it."""
+    headers = request.headers
+    if "Transfer-Encoding" in headers:  # its body has come in pieces, and is whole now
+        headers = httpx2.Headers([field for field in headers.raw if field[0].lower() != b"transfer-encoding"])
+        headers["Content-Length"] = str(len(body))
+    fields = [b"%b: %b\r\n" % field for field in headers.raw]
+    line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
+    head = b"".join([line, *fields, b"\r\n"])
+    if not head.count(b"\r") == head.count(b"\n") == len(fields) + 2 or b"\0" in head:
+        raise httpx2.LocalProtocolError("There is a line break or NUL in a header.")
+    return head
 
 
 async def first_to_connect(attempts: list[Callable[[], Awaitable[Connection]]]) -> Connection:
