@@ -58,8 +58,8 @@ def heard() -> Iterator[Heard]:
         else:
             connection.set_trace_callback(statements.append)
 
-    def exchange(connection: Any, messages: Sequence[tuple[bytes, Any]]) -> Any:
-        statements.extend(sql.decode() for sql, _ in messages)
+    def exchange(connection: Any, messages: Sequence[Any]) -> Any:
+        statements.extend(message.sql.decode() for message in messages)
         return together(connection, messages)
 
     together, lane._exchange = lane._exchange, exchange  # pyright: ignore[reportPrivateUsage]

@@ -1,6 +1,7 @@
 """Claims and ends of turns that one statement of PostgreSQL makes are those that the units make, or nothing."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from tertulia import clock
 from tertulia.auth import roles
 from tertulia.demo import organization as demo
 from tertulia.ids import new_id
-from tertulia.storage.database.shortcut import Shortcut
+from tertulia.storage.database.shortcut import Shortcut, Step
 from tertulia.storage.database.units import Database, open_database
 from tertulia.storage.organization import DEFAULT_PREFERENCES
 from tertulia.storage.tables import (
@@ -237,6 +238,34 @@ async def test_one_that_fails_takes_nobody_along(place: Place) -> None:
     results = await asyncio.gather(*map(claim, people, ids), return_exceptions=True)
     assert [isinstance(result, Claim) for result in results].count(False) == 1
     assert len(place.state()["conversations"]) == 5
+
+
+@pytest.mark.parametrize("words", ["half a pair: \ud800", "NUL: \0"])
+async def test_one_that_cannot_be_sent_takes_nobody_along(place: Place, words: str) -> None:
+    begins = threading.Event()
+
+    def wait_for_the_others() -> list[Step]:
+        assert begins.wait(5)
+        raise LookupError
+
+    def leave(_connection: Connection) -> Any:
+        raise LookupError
+
+    with place.database.engine.begin() as connection:
+        other = _insert_user(connection, place.org_id, place.role_id)
+    spoilt = place.opening(user_id=other, conversation_id="d" * 24, version_set_name=words)
+    shortcuts = [
+        Shortcut(leave, wait_for_the_others, Claim),
+        place.claiming(spoilt, leave),
+        place.claiming(place.opening(), refuse),
+    ]
+    doing = [asyncio.create_task(place.database.do_lazily(shortcut)) for shortcut in shortcuts]
+    await asyncio.sleep(0)
+    begins.set()
+    first, second, third = await asyncio.gather(*doing, return_exceptions=True)
+    assert isinstance(first, LookupError)
+    assert isinstance(second, LookupError)
+    assert isinstance(third, Claim)
 
 
 async def test_a_row_that_is_locked_for_long_holds_nobody_else_up(

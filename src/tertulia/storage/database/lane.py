@@ -2,8 +2,8 @@
 
 The statements of a batch go out together (libpq's pipeline mode) and are one transaction, which ends at the pipeline's
 end: a pooler that gives each transaction another connection sees an ordinary one. If one of them fails, nothing of the
-batch has happened, and each shortcut is tried alone; one that fails alone is left to its unit. Imported when the first
-database of PostgreSQL is opened.
+batch has happened, and each shortcut is tried alone; one that fails alone, or has a value that cannot be sent, is left
+to its unit. Imported when the first database of PostgreSQL is opened.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ import queue
 import select
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -24,7 +24,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from tertulia.storage.database.patience import IDLE_S, STATEMENT_S, PatientConnection
-from tertulia.storage.database.shortcut import Shortcut, Step
+from tertulia.storage.database.shortcut import Numbered, Shortcut
 from tertulia.storage.database.waiting import Waiting, deliver, take
 
 SHARED_COMMIT = 64
@@ -39,18 +39,39 @@ _LAZILY = ", set_config('synchronous_commit', 'off', true)"
 _log = structlog.get_logger(__name__)
 
 Values = list[Any]
-_Message = tuple[bytes, Sequence[Any]]
 _FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
+
+
+class _Message(NamedTuple):
+    """A statement with its parameters as the server takes them."""
+
+    sql: bytes
+    values: Sequence[abc.Buffer | None]
+    transformer: abc.Transformer
 
 
 class _Job(Waiting):
     """A shortcut that waits. Its outcome is the row of its first statement; None if that has done nothing."""
 
-    __slots__ = ("shortcut",)
+    __slots__ = ("messages", "shortcut", "statement")
 
     def __init__(self, shortcut: Shortcut[Any], loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.shortcut = shortcut
+
+    def prepare(self, connection: PatientConnection) -> bool:
+        """Make the messages. Return False if a value cannot be sent: that is the shortcut's trouble, and no other's."""
+        try:
+            steps = self.shortcut.steps()
+            self.statement: Numbered = steps[0][0]
+            self.messages = [
+                _message(connection, statement.sql, statement.compiled.bound(parameters))
+                for statement, parameters in steps
+            ]
+        except Exception as error:  # noqa: BLE001 - the unit meets the same, and tells its caller
+            _log.info("a shortcut failed", reason=type(error).__name__)
+            return False
+        return True
 
 
 class Lane:
@@ -60,8 +81,7 @@ class Lane:
         self._engine = engine
         self._reported = reported
         self._name = f"postgres-{'durable' if durable else 'lazy'}"
-        settings = _SETTINGS.format(lock_ms=LOCK_MS) + ("" if durable else _LAZILY)
-        self._settings: _Message = (settings.encode(), ())
+        self._settings = (_SETTINGS.format(lock_ms=LOCK_MS) + ("" if durable else _LAZILY)).encode()
         self._connection: PatientConnection | None = None
         self._used_at = 0.0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -101,31 +121,29 @@ class Lane:
 
     def _do(self, jobs: list[_Job]) -> None:
         try:
-            with self._reported():
-                jobs.sort(key=lambda job: job.shortcut.lock)
-                if not self._commit(jobs) and len(jobs) > 1:
-                    for job in jobs:
-                        self._commit([job])
+            with self._reported(), _as_sqlalchemy_has_them():
+                connection = self._connected()
+                ready = [job for job in jobs if job.prepare(connection)]
+                ready.sort(key=lambda job: job.shortcut.lock)
+                if ready and not self._commit(connection, ready) and len(ready) > 1:
+                    for job in ready:
+                        self._commit(connection, [job])
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
             self._disconnect()
             for job in jobs:
                 if job.outcome == (None, None):
                     job.outcome = (None, error)
 
-    def _commit(self, jobs: Sequence[_Job]) -> bool:
+    def _commit(self, connection: PatientConnection, jobs: Sequence[_Job]) -> bool:
         """Run shortcuts in one transaction. Return False if one of them has failed, and so all are undone."""
-        made = [job.shortcut.steps() for job in jobs]
-        ordered = [step for round_ in zip_longest(*made) for step in round_ if step is not None]
-        try:
-            connection = self._connected()
-            rows = _exchange(connection, [self._settings, *map(_message, ordered)])
-        except psycopg.Error as error:
-            raise DBAPIError.instance(None, None, error, psycopg.Error) from error
+        rounds = zip_longest(*(job.messages for job in jobs))
+        ordered = [message for round_ in rounds for message in round_ if message is not None]
+        rows = _exchange(connection, [_message(connection, self._settings), *ordered])
         self._used_at = time.monotonic()
         if rows is None:
             return False
-        for job, (statement, _), row in zip(jobs, ordered, rows[1:], strict=False):
-            job.outcome = (None if row is None else statement.compiled.values(row), None)
+        for job, row in zip(jobs, rows[1:], strict=False):
+            job.outcome = (None if row is None else job.statement.compiled.values(row), None)
         return True
 
     def _connected(self) -> PatientConnection:
@@ -151,9 +169,19 @@ class Lane:
                 connection.close()
 
 
-def _message(step: Step) -> _Message:
-    statement, parameters = step
-    return statement.sql, statement.compiled.bound(parameters)
+@contextmanager
+def _as_sqlalchemy_has_them() -> Generator[None]:
+    """Turn errors of the driver into SQLAlchemy's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise DBAPIError.instance(None, None, error, psycopg.Error) from error
+
+
+def _message(connection: PatientConnection, sql: bytes, parameters: Sequence[Any] = ()) -> _Message:
+    transformer: abc.Transformer = Transformer.from_context(connection)
+    values = transformer.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+    return _Message(sql, values, transformer)
 
 
 def _exchange(connection: PatientConnection, messages: Sequence[_Message]) -> list[Sequence[Any] | None] | None:
@@ -163,15 +191,13 @@ def _exchange(connection: PatientConnection, messages: Sequence[_Message]) -> li
         psycopg.OperationalError: the server is gone, or does not answer.
     """
     server = connection.pgconn
-    transformers: list[abc.Transformer] = [Transformer.from_context(connection) for _ in messages]
     server.nonblocking = 1
     server.enter_pipeline_mode()
-    for (sql, parameters), transformer in zip(messages, transformers, strict=True):
-        values = transformer.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+    for sql, values, transformer in messages:
         server.send_query_params(sql, values, transformer.types, transformer.formats)
     server.pipeline_sync()
     _flush(server)
-    rows = [_first_row(server, transformer) for transformer in transformers]
+    rows = [_first_row(server, message.transformer) for message in messages]
     is_committed = _is_committed(server)
     server.exit_pipeline_mode()
     server.nonblocking = 0
