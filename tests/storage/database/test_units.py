@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from support.postgres import Postgres
 from tertulia.errors import Unavailable
@@ -45,6 +47,18 @@ async def test_a_server_that_only_reads_is_unavailable_for_writes(postgres_serve
 
     with pytest.raises(Unavailable):
         await database.write(write)
+    database.close()
+
+
+async def test_a_unit_that_hides_a_failed_statement_is_not_taken_for_committed(postgres_server: Postgres) -> None:
+    database = open_database(postgres_server.create(), 1)
+
+    def go_on(connection: Connection) -> None:
+        with suppress(SQLAlchemyError):
+            connection.execute(sa.text("SELECT 1 / 0"))
+
+    with pytest.raises(RuntimeError, match="gone on"):
+        await database.write(go_on)
     database.close()
 
 

@@ -155,7 +155,9 @@ class PostgresDatabase:
         with reported(), self._direct.connect() as connection:
             execute_directly(connection, begin)
             result = unit(connection)  # an error ends the transaction: a connection that is given back forgets it
-            execute_directly(connection, "COMMIT")
+            ended = execute_directly(connection, "COMMIT")
+            if ended.statusmessage != "COMMIT":  # a transaction that has failed is undone, without an error
+                raise RuntimeError("a unit has gone on after a statement of it had failed")
             return result
 
     async def _run(self, work: Callable[[], T]) -> T:
