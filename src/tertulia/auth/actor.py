@@ -18,6 +18,7 @@ from tertulia.auth.tokens import Claims
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.storage import temporary_grant as temporary_grants
 from tertulia.storage import user as users
+from tertulia.storage.turn.values import Standing
 from tertulia.storage.user import UserRole
 from tertulia.storage.versioned import Author
 
@@ -86,6 +87,11 @@ class Actor:
     def _valid_extras(self) -> list[Grant]:
         now = clock.now()
         return [extra.grant for extra in self.extras if extra.expires_at > now]
+
+    @property
+    def standing(self) -> Standing:
+        """The standing that the caller was remembered with."""
+        return Standing(self.role_id, self.granted_until, self.key_id)
 
     @property
     def author(self) -> Author:
@@ -193,13 +199,12 @@ def _load_extras(connection: Connection, user_id: str) -> tuple[Extra, ...]:
 
 
 def confirm_actor(connection: Connection, actor: Actor) -> None:
-    """Check that a remembered caller still has their role, what they have for some time, and their API key.
+    """Check that a remembered caller still has their standing: their role, grants for some time, and API key.
+
+    Nothing else is asked here, for a shortcut compares the standing alone: another condition is another field of it.
 
     Raises:
         StaleActor: the caller has others, or is gone.
     """
-    found = users.find_standing(connection, actor.org_id, actor.user_id, actor.key_id)
-    if found is None or (found.role_id, found.granted_until) != (actor.role_id, actor.granted_until):
-        raise StaleActor
-    if actor.key_id and not found.has_key:
+    if users.find_standing(connection, actor.org_id, actor.user_id, actor.key_id) != actor.standing:
         raise StaleActor

@@ -22,6 +22,7 @@ from tertulia.storage.erasure import add_erasure
 from tertulia.storage.job import Job
 from tertulia.storage.role import Role
 from tertulia.storage.tables import api_keys, conversations, mail_tokens, roles, temporary_grants, users
+from tertulia.storage.turn.values import Standing
 from tertulia.storage.usage import give_back_all
 
 
@@ -208,21 +209,12 @@ _FIND_ROLE = PreparedSelect(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The rights of a user as far as they are compared with what was remembered: a role's id, and an end of grants.
-
-    `has_key`: there is the API key that was asked for.
-    """
-
-    role_id: str
-    granted_until: datetime | None
-    has_key: bool
-
-
+_KEY = sa.select(api_keys.c.key_id).where(
+    api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id")
+)
 _FIND_STANDING = PreparedSelect(
     Standing,
-    sa.select(*columns(Standing, users, has_key=_HAS_KEY)).where(
+    sa.select(*columns(Standing, users, key_id=sa.func.coalesce(_KEY.scalar_subquery(), ""))).where(
         users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id")
     ),
 )
@@ -234,7 +226,10 @@ def find_role(connection: Connection, org_id: str, user_id: str, key_id: str = "
 
 
 def find_standing(connection: Connection, org_id: str, user_id: str, key_id: str) -> Standing | None:
-    """Look for the standing of a user who has signed in with a key; "" for none. Return it, or None without a user."""
+    """Look for the standing of a user who has signed in with a key; "" for none. Return it, or None without a user.
+
+    A key that is not there any more is not in it.
+    """
     return _FIND_STANDING.first(connection, {"org_id": org_id, "user_id": user_id, "key_id": key_id})
 
 

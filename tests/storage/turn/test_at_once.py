@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from durability.world import LEASE, REPLAY, START
 from support.postgres import Postgres
 from tertulia import clock
 from tertulia.auth import roles
+from tertulia.auth.actor import Actor, StaleActor, confirm_actor
 from tertulia.demo import organization as demo
 from tertulia.ids import new_id
 from tertulia.storage.database.shortcut import Shortcut, Step
@@ -75,7 +76,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "no grants": {"granted_until": START},
     "key": {"key_id": "x" * 24},
 }
-"""Standings that the user does not have."""
+"""Standings that the user does not have: at least one for each field, or a claim might pass by it unseen."""
 
 LEASED = Lease("o" * 24, "i" * 24, START + LEASE)
 
@@ -210,6 +211,16 @@ async def test_a_claim_with_something_in_its_way_is_left_to_the_unit(place: Plac
         await place.database.do_lazily(place.claiming(changed, leave, **OTHERS.get(obstacle, {})))
     assert left == [obstacle]
     assert place.state() == before
+
+
+async def test_the_unit_and_the_statement_compare_the_same_standing(place: Place) -> None:
+    actor = Actor(place.org_id, place.user_id, place.role_id, "User", ())
+    assert asdict(actor.standing) == asdict(Standing(place.role_id))
+    assert {name for other in OTHERS.values() for name in other} == {field.name for field in fields(Standing)}
+    await place.database.read(confirm_actor, actor)
+    for other in OTHERS.values():
+        with pytest.raises(StaleActor):
+            await place.database.read(confirm_actor, replace(actor, **other))
 
 
 @pytest.mark.parametrize("obstacle", ["lease", "user"])

@@ -22,7 +22,7 @@ class ActorGate:
     @property
     def standing(self) -> Standing:
         """The standing that the caller was remembered with."""
-        return Standing(self.actor.role_id, self.actor.granted_until, self.actor.key_id)
+        return self.actor.standing
 
     def confirm(self, connection: Connection) -> None:
         """Raise StaleActor unless the caller still has the role that they were remembered with."""

@@ -21,10 +21,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The standing of a caller as it is remembered, and confirmed when a turn is claimed.
+    """The standing of a caller: all that is remembered of them, and compared with the database when a turn is claimed.
 
     That is a role, the end of what they have beyond it for some time, and the API key that they signed in with; "" for
-    none.
+    none. Two places compare it: `auth.actor.confirm_actor`, and the statement of `at_once.claim_at_once`.
     """
 
     role_id: str
