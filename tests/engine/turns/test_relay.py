@@ -63,3 +63,19 @@ async def test_a_log_is_deserted_when_its_last_reader_has_left_wherever_that_one
     await here.aclose()
     await asyncio.wait_for(deserted, 30)
     await relay.close()
+
+
+async def test_a_reader_who_is_back_in_time_keeps_a_log_from_being_deserted() -> None:
+    turn = Turn(NOBODY, NOBODY, no_actions, Patience(60, 900))
+    turn.tell(events.ConversationCreated("a" * 24))
+    first, second = turn.log.follow(), turn.log.follow()
+    await anext(first)
+    deserted = asyncio.create_task(turn.log.deserted(0))
+    await asyncio.sleep(0)
+    await first.aclose()
+    await anext(second)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not deserted.done()
+    await second.aclose()
+    await asyncio.wait_for(deserted, 30)
