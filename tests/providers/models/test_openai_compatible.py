@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.chat_server import (
+    HEAD,
     Answer,
     ChatServer,
     breaks_off,
@@ -63,6 +64,14 @@ async def test_a_connection_is_used_again():
         await reply(model)
         await reply(model)
     assert server.connections == 1
+
+
+async def test_no_cookie_is_kept_for_ever():
+    answer = replies("Hi", head=HEAD + b"Set-Cookie: session=1; Max-Age=1\r\n")
+    async with chat_server(answer) as server, open_client(server.url, KEY, 5) as client:
+        for name in ("tiny", "tinier"):
+            await reply(OpenAICompatibleModel(client, name, 5, KEY))
+    assert [b"cookie" in head.lower() for head in server.headers] == [False, False]
 
 
 async def test_a_reply_without_a_last_line_is_whole_when_it_gives_a_reason_to_finish():

@@ -317,9 +317,13 @@ class OpenAICompatibleModel:
 
     @cached_property
     def _request(self) -> httpx2.Request:
-        """A request without its body, made once: its address and headers cost as much as sending it."""
+        """A request without its body, made once: its address and headers cost as much as sending it.
+
+        A cookie that another model's answer has set would be in all of them for ever.
+        """
         request = self._client.build_request("POST", "chat/completions")
         del request.headers["Content-Length"]
+        request.headers.pop("Cookie", None)
         return request
 
     async def _failure(self, response: httpx2.Response) -> Exception:
