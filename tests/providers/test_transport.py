@@ -218,14 +218,29 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again():
     assert server.connections == 3
 
 
-async def test_a_connection_is_not_used_again_if_its_end_is_there_and_nobody_has_seen_it():
+async def connected() -> tuple[Connection, socket.socket]:
+    """Return a connection, and the server's end of it."""
     near, far = socket.socketpair()
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(lambda: Connection((b"http", "vendor", 80)), sock=near)
+    return connection, far
+
+
+async def test_a_connection_is_not_used_again_if_its_end_is_there_and_nobody_has_seen_it():
+    connection, far = await connected()
     assert connection.is_fresh(30)
     far.close()
     assert not connection.is_fresh(30)
     connection.close()
+
+
+async def test_a_connection_that_is_closed_before_it_is_asked_holds_nobody_up():
+    connection, far = await connected()
+    far.close()
+    await rounds(5)
+    connection.ask(b"GET / HTTP/1.1\r\n\r\n", b"", None)
+    with pytest.raises(httpx2.ConnectError):
+        await asyncio.wait_for(connection.head(), 5)
 
 
 async def test_a_connection_whose_request_was_answered_half_way_is_not_used_again():

@@ -78,7 +78,10 @@ class Connection(asyncio.Protocol):
         self._forget(stall_s)
         self._asked = True
         self._has_body = not head.startswith(b"HEAD ")
-        self._transport.writelines([head, body])
+        if self._closed:  # nobody would hear of that again
+            self._failure = httpx2.ConnectError("the server closed the connection before it was asked")
+        else:
+            self._transport.writelines([head, body])
 
     async def head(self) -> None:
         """Wait for the status and the headers.
