@@ -25,13 +25,14 @@ from tertulia.storage.tables import (
     conversations,
     interactions,
     messages,
+    metadata,
     organization_usage,
     services,
     streams,
     traces,
     users,
 )
-from tertulia.storage.turn.at_once import claim_at_once, settle_at_once
+from tertulia.storage.turn.at_once import claim_at_once, is_plain, settle_at_once
 from tertulia.storage.turn.claim import claim_new
 from tertulia.storage.turn.settle import settle
 from tertulia.storage.turn.values import Claim, Lease, Message, NewTrace, Opening, Settlement, Standing
@@ -39,7 +40,6 @@ from tertulia.storage.user import NewUser, insert_user
 
 pytestmark = pytest.mark.anyio
 
-TABLES = (conversations, interactions, messages, streams, traces, users, organization_usage)
 State = dict[str, list[Any]]
 
 
@@ -62,7 +62,9 @@ class Place:
 
     def state(self) -> State:
         with self.database.engine.connect() as connection:
-            found = {table.name: connection.execute(sa.select(table)).mappings().all() for table in TABLES}
+            found = {
+                table.name: connection.execute(sa.select(table)).mappings().all() for table in metadata.tables.values()
+            }
         return {name: sorted((dict(row) for row in rows), key=str) for name, rows in found.items()}
 
     def change(self, *statements: sa.Executable) -> None:
@@ -125,10 +127,22 @@ def settlement(trace: NewTrace | None) -> Settlement:
         finished=False,
         stream=b"the events of a turn\n",
         stream_expires_at=START + REPLAY,
+        behavior=("b" * 24, 2),
         working_memory=["m" * 24],
+        performed_queries=["é?"],
         tool_results=[{"output": "1"}],
+        pending_calls=[{"arguments": {"a": None}}],
         trace=trace,
     )
+
+
+def test_all_that_a_turn_may_leave_is_compared_or_left_to_the_unit() -> None:
+    made = settlement(NewTrace(b"a trace", 2))
+    assert is_plain(made)
+    absent = {field.name for field in fields(made) if not getattr(made, field.name)}
+    assert absent == {"finished", "recordings", "invocation"}
+    something: Any = ["something"]
+    assert not any(is_plain(replace(made, **{name: something})) for name in absent)
 
 
 @pytest.mark.parametrize("trace", [None, NewTrace(b"a trace", 2)])
