@@ -174,6 +174,15 @@ def test_nobody_gives_themselves_more(tertulia: Server, as_admin: httpx2.Client)
     assert assign(as_admin, roles.USER, tertulia.demo.super_user_id).status_code == 403
 
 
+def test_a_grant_for_other_organizations_counts_when_roles_are_compared(
+    as_admin: httpx2.Client, person: tuple[str, httpx2.Client]
+) -> None:
+    """Else an administrator would make organizations by a role of their own making."""
+    for condition in ({"type": "NotEquals", "value": "{self_org_id}"}, {"type": "In", "values": ["elsewhere"]}):
+        grant = {"permission_name": "Organization:CreateOrganization", "conditions": {"org_id": condition}}
+        assert assign(as_admin, make_role(as_admin, grant), person[0]).status_code == 403
+
+
 def test_a_super_administrator_makes_administrators(as_super: httpx2.Client, person: tuple[str, httpx2.Client]) -> None:
     assert assign(as_super, roles.ADMINISTRATOR, person[0]).status_code == 200
     assert agents_of(person[1]) != []
@@ -276,6 +285,24 @@ def test_nobody_gives_for_a_time_what_their_own_role_lacks(
     assert give(as_super, user_id, permission_grant=permission).status_code == 201
 
     refused = give(client, user_id)
+
+    assert (refused.status_code, refused.json()["detail"]) == (
+        403,
+        "You can give only a permission that your own role has.",
+    )
+
+
+def test_a_permission_elsewhere_is_none_to_give_here(
+    tertulia: Server, as_super: httpx2.Client, person: tuple[str, httpx2.Client]
+) -> None:
+    """A role that names another organization is below an administrator's, and deletes nothing in this one."""
+    permission = {"permission_name": "Role:CreateTemporaryPermissionGrant", "conditions": {}}
+    elsewhere = {"org_id": {"type": "NotEquals", "value": "{self_org_id}"}}
+    name = make_role(as_super, permission, {**DELETE_ORGANIZATION, "conditions": elsewhere})
+    user_id, client = person
+    assert assign(as_super, name, user_id).status_code == 200
+
+    refused = give(client, user_id, permission_grant=DELETE_ORGANIZATION)
 
     assert (refused.status_code, refused.json()["detail"]) == (
         403,

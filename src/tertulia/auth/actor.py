@@ -80,8 +80,9 @@ class Actor:
         return grants.outranks(grants.within(others, self.org_id), mine)
 
     def has_by_role(self, permission_name: str) -> bool:
-        """Return whether the caller's role gives a permission, under whatever conditions."""
-        return any(grant.permission_name == permission_name for grant in self.grants)
+        """Return whether the caller's role gives a permission here, under whatever other conditions."""
+        here = grants.within(self.grants, self.org_id)
+        return any(grant.permission_name == permission_name for grant in here)
 
     def _valid_extras(self) -> list[Grant]:
         now = clock.now()

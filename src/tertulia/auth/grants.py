@@ -100,24 +100,27 @@ def outranks(above: Grants, below: Grants) -> bool:
     return _covers(above, below) and not _covers(below, above)
 
 
-def within(grants: Grants, org_id: str) -> list[Grant]:
+def within(grants: Grants, org_id: str) -> RoleGrants:
     """Work out the meaning of grants for what an organization has, as its own users have them. Return such grants.
 
     Conditions on the organization that are met are left out, and so are grants whose conditions on it are not. Roles of
-    one organization are compared as this has them: callers reach nothing of another one.
+    one organization are compared as this has them: callers reach nothing of another one, but that they make new ones.
     """
     home = {SELF_ORG_ID: org_id}
-    return [
-        Grant(
-            grant.permission_name,
-            {name: condition for name, condition in grant.conditions.items() if name != _ORGANIZATION},
-        )
-        for grant in grants
-        if _ORGANIZATION not in grant.conditions or _holds(grant.conditions[_ORGANIZATION], org_id, home)
-    ]
+    found: list[Grant] = []
+    for grant in grants:
+        condition = grant.conditions.get(_ORGANIZATION)
+        if condition is None or grant.permission_name in _BEYOND:
+            found.append(grant)
+        elif _holds(condition, org_id, home):
+            others = {name: other for name, other in grant.conditions.items() if name != _ORGANIZATION}
+            found.append(Grant(grant.permission_name, others))
+    return RoleGrants(found)
 
 
 _ORGANIZATION = "org_id"
+_BEYOND = frozenset({"Organization:CreateOrganization"})
+"""Permissions on another organization than the caller's own: conditions on it are part of what they give."""
 
 
 def _of(grants: Grants, permission: str) -> Iterable[Grant]:
