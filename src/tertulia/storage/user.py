@@ -138,14 +138,14 @@ class UserFilter:
 class UserRole:
     """The role that a user has, and the end of what they have beyond it for some time; None: they never had.
 
-    `has_key`: there is the API key that was asked for.
+    The role of the API key that was asked for comes along; None: there is no such key.
     """
 
     role_id: str
     role_name: str
     permission_grants: object
     granted_until: datetime | None
-    has_key: bool
+    key_role_id: str | None
 
 
 def insert_user(connection: Connection, org_id: str, user: NewUser) -> str:
@@ -195,15 +195,18 @@ _USERS = sa.select(*columns(User, users, role_name=roles.c.name, shared_preferen
 )
 _USER = _USERS.where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
 _LOCKED = _USER.with_for_update(of=users)
-_HAS_KEY = (
-    sa.select(sa.literal(1))
-    .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id"))
-    .exists()
-)
+_this_key = api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id")
+_KEY_ROLE_ID = sa.select(api_keys.c.role_id).where(*_this_key).scalar_subquery()
 _FIND_ROLE = PreparedSelect(
     UserRole,
     _USER.with_only_columns(
-        *columns(UserRole, users, role_name=roles.c.name, permission_grants=roles.c.permission_grants, has_key=_HAS_KEY)
+        *columns(
+            UserRole,
+            users,
+            role_name=roles.c.name,
+            permission_grants=roles.c.permission_grants,
+            key_role_id=_KEY_ROLE_ID,
+        )
     ),
 )
 
@@ -212,17 +215,17 @@ _FIND_ROLE = PreparedSelect(
 class Standing:
     """The rights of a user as far as they are compared with what was remembered: a role's id, and an end of grants.
 
-    `has_key`: there is the API key that was asked for.
+    `key_role_id` is the role of the API key that was asked for; None: there is no such key.
     """
 
     role_id: str
     granted_until: datetime | None
-    has_key: bool
+    key_role_id: str | None
 
 
 _FIND_STANDING = PreparedSelect(
     Standing,
-    sa.select(*columns(Standing, users, has_key=_HAS_KEY)).where(
+    sa.select(*columns(Standing, users, key_role_id=_KEY_ROLE_ID)).where(
         users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id")
     ),
 )

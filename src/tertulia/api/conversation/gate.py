@@ -22,7 +22,8 @@ class ActorGate:
     @property
     def standing(self) -> Standing:
         """The standing that the caller was remembered with."""
-        return Standing(self.actor.role_id, self.actor.granted_until, self.actor.key_id)
+        actor = self.actor
+        return Standing(actor.role_id, actor.granted_until, actor.key_id, actor.key_role_id)
 
     def confirm(self, connection: Connection) -> None:
         """Raise StaleActor unless the caller still has the role that they were remembered with."""

@@ -23,13 +23,14 @@ class Lease:
 class Standing:
     """The standing of a caller as it is remembered, and confirmed when a turn is claimed.
 
-    That is a role, the end of what they have beyond it for some time, and the API key that they signed in with; "" for
-    none.
+    That is a role, the end of what they have beyond it for some time, and the API key that they signed in with and its
+    role; "" for none.
     """
 
     role_id: str
     granted_until: datetime | None = None
     key_id: str = ""
+    key_role_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
