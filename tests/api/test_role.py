@@ -1,6 +1,8 @@
 """Roles: made, changed and given by those who outrank them; and grants that end."""
 
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -216,6 +218,58 @@ def test_whoever_gets_a_role_while_it_is_replaced_has_the_new_one(as_admin: http
     assert [one.result().status_code for one in (*given, changed)] == [200] * 7
     found = as_admin.get("/user/", params={"user_id": people}).json()["users"]
     assert {user["role"] for user in found} == {changed.result().json()["role_id"]}
+
+
+@pytest.mark.both_databases
+def test_a_user_is_changed_also_while_their_role_is_replaced(tertulia: Server, as_admin: httpx2.Client) -> None:
+    name, user_id = make_role(as_admin, INVOKE), invite(as_admin)
+    assign(as_admin, name, user_id).raise_for_status()
+
+    with ThreadPoolExecutor(1) as pool:
+        changed: list[Future[httpx2.Response]] = []
+
+        def replace_meanwhile(connection: sa.Connection) -> None:
+            held = role.lock_role(connection, "demo", name)
+            role.replace_role(connection, held, replace(held.document, permission_grants=[]))
+            changed.append(pool.submit(as_admin.post, f"/user/{user_id}", json={"first_name": "Zoe"}))
+            wait_for_another(connection)
+
+        write(tertulia, replace_meanwhile)
+
+    assert changed[0].result().status_code == 204
+
+
+@pytest.mark.both_databases
+def test_who_has_lost_their_rank_meanwhile_gives_no_role(
+    tertulia: Server, as_admin: httpx2.Client, as_super: httpx2.Client
+) -> None:
+    """Also if they had it when their request began, and it waited."""
+    name, former, other = make_role(as_admin, GET_AGENT), invite(as_admin), invite(as_admin)
+    assign(as_super, roles.ADMINISTRATOR, former).raise_for_status()
+    client = tertulia.client(tertulia.sign_in(former))
+    lowest = listed(as_admin, name=roles.USER)[roles.USER]["id"]
+
+    with ThreadPoolExecutor(1) as pool:
+        given: list[Future[httpx2.Response]] = []
+
+        def take_rank(connection: sa.Connection) -> None:
+            role.lock_role(connection, "demo", name)
+            given.append(pool.submit(assign, client, name, other))
+            wait_for_another(connection)
+            connection.execute(sa.update(users).where(users.c.id == former).values(role_id=lowest))
+
+        write(tertulia, take_rank)
+
+    assert given[0].result().status_code == 403
+
+
+def wait_for_another(connection: sa.Connection) -> None:
+    """Wait until another transaction waits for this one; SQLite's do not begin before."""
+    until = time.monotonic() + 20
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    while connection.dialect.name == "postgresql" and not connection.execute(waiting).scalar_one():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 # --- Temporary grants ------------------------------------------------------------------------------------------------

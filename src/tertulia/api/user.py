@@ -9,14 +9,14 @@ from fastapi import Depends, Header, Query, Request
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection
 
-from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentCaller, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Keyterms, Language, NewPreferences, Preferences, Text256, Texts, Timezone
 from tertulia.api.http.warnings import warn
 from tertulia.auth import grants
-from tertulia.auth.actor import Actor
+from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.mail_sign_in import use_token
 from tertulia.auth.permissions import Permission
@@ -165,16 +165,16 @@ class Invited(BaseModel):
     status_code=201,
     dependencies=[Depends(rate_limit(50))],
 )
-async def create_invited_user(
-    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: Invitation
-) -> Invited:
-    secrets = {name: runtime.secret_box.encrypt(value) for name, value in body.sensitive_user_variables.items()}
-    user_id = await organization.database.write(_invite, actor, body, secrets)
+async def create_invited_user(caller: CurrentCaller, body: Invitation) -> Invited:
+    encrypt = caller.runtime.secret_box.encrypt
+    secrets = {name: encrypt(value) for name, value in body.sensitive_user_variables.items()}
+    user_id = await caller.act_now(lambda actor: caller.database.write(_invite, actor, body, secrets))
     return Invited(user_id=user_id, verify_link=body.login_link)
 
 
 def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dict[str, str]) -> str:
     role = roles.hold_role(connection, actor.org_id, body.role_name)
+    confirm_actor(connection, actor)
     user = NewUser(
         role_id=role.id,
         first_name=body.first_name,

@@ -249,16 +249,21 @@ def list_role_ids(connection: Connection, org_id: str, user_ids: Sequence[str]) 
 
 def get_user(connection: Connection, org_id: str, user_id: str) -> User:
     """Fetch a user. Return their row, or raise NotFound."""
-    return _get(connection, _USER, org_id, user_id)
+    return _found(_find(connection, _USER, org_id, user_id), user_id)
 
 
 def lock_user(connection: Connection, org_id: str, user_id: str) -> User:
     """Fetch a user whom nobody else changes before this transaction ends. Return their row, or raise NotFound."""
-    return _get(connection, _LOCKED, org_id, user_id)
+    # PostgreSQL: if their role was replaced while we waited, the new one is not in the first answer but in the second.
+    user = _find(connection, _LOCKED, org_id, user_id) or _find(connection, _LOCKED, org_id, user_id)
+    return _found(user, user_id)
 
 
-def _get(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> User:
-    user = find_row(connection, query, User, {"org_id": org_id, "user_id": user_id})
+def _find(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> User | None:
+    return find_row(connection, query, User, {"org_id": org_id, "user_id": user_id})
+
+
+def _found(user: User | None, user_id: str) -> User:
     if user is None:
         raise NotFound(f"There is no user {user_id}.")
     return user
