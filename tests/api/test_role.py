@@ -153,6 +153,25 @@ def test_what_an_installation_brings_along_leaves_a_changed_role_as_it_is(
     assert listed(as_admin, name=roles.USER)[roles.USER] == {**before, "id": changed, "description": "Ours."}
 
 
+@pytest.mark.both_databases
+def test_the_largest_role_that_can_be_is_asked_by_in_lists(
+    tertulia: Server, as_super: httpx2.Client, person: tuple[str, httpx2.Client]
+) -> None:
+    """Every database takes the statement; one more grant, or value, is refused."""
+    grants = [{**GET_AGENT, "conditions": {"agent_id": {"type": "In", "values": ["x"] * 50}}} for _ in range(100)]
+    name = make_role(as_super, *grants)
+    body = {**ROLE, "role_name": samples.a_name(), "permission_grants": grants}
+    for more in ({"permission_name": "Tool:InvokeTool", "conditions": grants[0]["conditions"]}, GET_AGENT):
+        assert as_super.post("/role/", json={**body, "permission_grants": [*grants, more]}).status_code == 422
+
+    assert assign(as_super, name, person[0]).status_code == 200
+    temporary: Any = {**GET_AGENT, "conditions": {"agent_id": {"type": "In", "values": ["y"] * 100}}}
+    assert give(as_super, person[0], permission_grant=temporary).status_code == 201
+    temporary["conditions"]["agent_id"]["values"].append("z")
+    assert give(as_super, person[0], permission_grant=temporary).status_code == 422
+    assert agents_of(person[1]) == []
+
+
 # --- Rank ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
 """Roles: create, list, change and give them; and what users may do for some time beyond their role."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
@@ -104,9 +106,31 @@ class GivenGrant(BaseModel):
 Grants = Annotated[list[PermissionGrant], Field(max_length=1000)]
 
 
+MOST_OF_ONE, MOST_VALUES, MOST_TEMPORARY_VALUES = 100, 5000, 100
+"""Grants of one permission in a role, values in all conditions of a role, and of a temporary grant.
+
+A list asks for its rows by all of a caller's grants of one permission at once, and databases take no statement of any
+length.
+"""
+
+
 def _stored(given: Sequence[PermissionGrant]) -> list[dict[str, Any]]:
     """Check grants, in the body's `permission_grants`. Return their document."""
+    location = ("body", "permission_grants")
+    name, number = max(Counter(one.permission_name for one in given).items(), key=itemgetter(1), default=("", 0))
+    if number > MOST_OF_ONE:
+        raise Unprocessable(
+            f"A role has at most {MOST_OF_ONE} grants of one permission, but {name}: {number}.", location
+        )
+    _refuse_many_values(given, MOST_VALUES, location)
     return grants.dump([one.to_grant("body", "permission_grants", place) for place, one in enumerate(given)])
+
+
+def _refuse_many_values(given: Sequence[PermissionGrant], most: int, location: tuple[str, ...]) -> None:
+    conditions = [condition for one in given for condition in one.conditions.values()]
+    number = sum(len(condition.values) if isinstance(condition, In) else 1 for condition in conditions)
+    if number > most:
+        raise Unprocessable(f"The conditions have {number} values; {most} are the most.", location)
 
 
 # --- Create ----------------------------------------------------------------------------------------------------------
@@ -224,6 +248,7 @@ async def create_temporary_grant(caller: CurrentCaller, body: NewTemporaryGrant)
 
 def _new_grant(giver: Claims, body: NewTemporaryGrant) -> TemporaryGrant:
     (stored,) = grants.dump([body.permission_grant.to_grant("body", "permission_grant")])
+    _refuse_many_values([body.permission_grant], MOST_TEMPORARY_VALUES, ("body", "permission_grant"))
     now = clock.now()
     return TemporaryGrant(
         id=new_id(),

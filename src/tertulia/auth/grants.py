@@ -173,7 +173,7 @@ def _implies(narrow: Condition, wide: Condition) -> bool:
     if not narrow_wanted and not wide_wanted:
         return _subset(others, some)
     # "Is one of these" implies "is none of those" when they share nothing; what a template stands for is not known.
-    return narrow_wanted and not _has_template(some, others) and not any(_contains(others, value) for value in some)
+    return narrow_wanted and not _has_template(some, others) and _typed(some).isdisjoint(_typed(others))
 
 
 def _has_template(*groups: Sequence[Any]) -> bool:
@@ -181,7 +181,11 @@ def _has_template(*groups: Sequence[Any]) -> bool:
 
 
 def _subset(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    return all(_contains(others, value) for value in some)
+    return _typed(some) <= _typed(others)
+
+
+def _typed(values: Iterable[Any]) -> set[tuple[type, Any]]:
+    return {(type(value), value) for value in values}
 
 
 def _contains(values: Iterable[Any], wanted: object) -> bool:
