@@ -166,9 +166,9 @@ INTERACTION = TALK + "/interaction/{interaction_id}"
 OPERATIONS: tuple[Operation, ...] = (
     # --- Signing in and users ---
     Operation("sign-in-with-api-key", "POST", "/user/signin_with_api_key", 200, 5, "nobody", headers=KEY),
-    Operation("sign-in-with-email", "POST", "/user/signin", 200, None, "nobody",
+    Operation("sign-in-with-email", "POST", "/user/signin", 200, 5, "nobody",
               json={"email": "{email}", "redirect_link": "https://app.example/"}),
-    Operation("sign-in-with-mail-token", "POST", "/user/signin_with_mail_token", 200, None, "nobody",
+    Operation("sign-in-with-mail-token", "POST", "/user/signin_with_mail_token", 200, 20, "nobody",
               json={"token": "{mail_token}"}, extension=True),
     Operation("create-invited-user", "POST", "/user/", 201, 50, "administrator",
               ("User:InviteUser",), json=INVITATION),

@@ -25,19 +25,27 @@ class Mailer:
 
     def may_lead_to(self, link: str) -> bool:
         """Return whether a link that signs somebody in may be sent: not to an origin that a stranger made up."""
-        parts = urlsplit(link)
-        return not self._server or f"{parts.scheme}://{parts.netloc}".lower() in self._links
+        if not self._server:
+            return True
+        try:
+            parts = urlsplit(link)
+        except ValueError:  # a name that others may read as another one
+            return False
+        return f"{parts.scheme}://{parts.netloc}".lower() in self._links
 
-    async def send(self, to: str, subject: str, text: str) -> None:
-        """Send a mail. Raise OSError or SMTPException if the server does not take it."""
+    async def send(self, org_id: str, to: str, subject: str, text: str) -> None:
+        """Send a mail of an organization. Raise OSError or SMTPException if the server does not take it."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self._sender, to, subject
         message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain=self._sender.rpartition("@")[2])
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
-        await asyncio.to_thread(self._deliver if self._server else self._put, message)
+        if self._server:
+            await asyncio.to_thread(self._deliver, message, to)
+        else:
+            await asyncio.to_thread(self._put, message, org_id)
 
-    def _deliver(self, message: EmailMessage) -> None:
+    def _deliver(self, message: EmailMessage, to: str) -> None:
         import smtplib  # noqa: PLC0415 - needed only if there is a server
         import ssl  # noqa: PLC0415
 
@@ -53,11 +61,11 @@ class Mailer:
                 connection.starttls(context=context)
             if server.username:
                 connection.login(unquote(server.username), unquote(server.password or ""))
-            connection.send_message(message)
+            connection.send_message(message, to_addrs=[to])
 
-    def _put(self, message: EmailMessage) -> None:
+    def _put(self, message: EmailMessage, org_id: str) -> None:
         self._outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._outbox / f"{new_id()}.eml"
+        path = self._outbox / f"{org_id}.{new_id()}.eml"
         temporary = path.with_suffix(".part")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:

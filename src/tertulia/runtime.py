@@ -12,7 +12,7 @@ from tertulia.auth.secrets import SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
-from tertulia.background import keys
+from tertulia.background import keys, leftovers
 from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.mails import mail_kinds
@@ -131,6 +131,9 @@ async def open_runtime(
         loops = Loops()
         for name in settings.cluster_urls:
             await stack.enter_async_context(_keep(name, clusters.open(name), kinds, settings, loops))
+        databases = [clusters.open(name) for name in settings.cluster_urls]
+        removing = partial(leftovers.remove_leftovers, settings.data, databases)
+        await stack.enter_async_context(loops.keep("leftovers", removing, leftovers.LOOK_S))
         sessions = Sessions()
         await stack.enter_async_context(loops.keep("sessions", sessions.look, LOOK_S))
         maintenance = Maintenance(clusters.default)

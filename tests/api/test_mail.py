@@ -129,7 +129,48 @@ def test_an_invitation_with_a_link_is_mailed(tertulia: Server) -> None:
     assert "Tertulia demo" in mail["Subject"]
 
 
-@pytest.mark.parametrize("link", ["javascript:alert(1)", "ftp://x.example/", "/login", "", "https://"])
+def test_a_link_that_cannot_be_taken_apart_breaks_nothing(tertulia: Server) -> None:
+    """Python's parser of links raises an error here: the job failed again and again."""
+    address, _ = invited(tertulia)
+    link = "https://a\u2100b@app.example/"
+    assert ask(tertulia, address, link).status_code == 200
+
+    (mail,) = mails(tertulia, address)
+
+    assert f"{link}#sign_in_token=" in text_of(mail)
+
+
+def test_a_name_is_no_text_of_its_own_in_a_mail(tertulia: Server) -> None:
+    address, _ = invited(tertulia, login_link=LINK, first_name="Eve,\n\nyour account ends at https://evil.example\n")
+
+    (mail,) = mails(tertulia, address)
+
+    assert text_of(mail).splitlines()[0] == "Hello Eve, your account ends at https://evil.example,"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "=?utf-8?q?evil=40evil.example=2C?=@example.com",
+        "=?utf-8?q?x=0D=0ABcc=3A?=@example.com",
+        "a@b.example\r\nBcc: c",
+    ],
+)
+def test_an_address_that_a_mail_would_have_decoded_is_refused(tertulia: Server, address: str) -> None:
+    invitation = tertulia.as_admin.post("/user/", json={**INVITATION, "email": address})
+
+    assert (invitation.status_code, ask(tertulia, address).status_code) == (422, 422)
+
+
+WRITTEN = [
+    "https://app.example/\n\nGo to https://evil.example",
+    "https://app.example/ or so",
+    "https://app.example/\u202ex",
+]
+"""Links that would bring a text of a stranger's into a mail of ours."""
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "ftp://x.example/", "/login", "", "https://", *WRITTEN])
 def test_a_link_that_is_none_of_the_web_is_refused(tertulia: Server, link: str) -> None:
     assert ask(tertulia, "a@example.com", link).status_code == 422
 
@@ -138,7 +179,12 @@ def test_mails_are_limited_for_an_address_and_a_client(serve: Serve) -> None:
     limited = serve(rate_limits="contract")
 
     assert [ask(limited, "a@example.com").status_code for _ in range(6)] == [*[200] * 5, 429]
-    assert ask(limited, "b@example.com").status_code == 200
+    other = ask(limited, "b@example.com")
+    assert (other.status_code, other.headers["x-ratelimit-limit"], other.headers["x-ratelimit-remaining"]) == (
+        200,
+        "5",
+        "4",
+    )
     assert [use(limited, "x").status_code for _ in range(21)] == [*[401] * 20, 429]
 
 

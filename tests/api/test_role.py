@@ -1,6 +1,8 @@
 """Roles: made, changed and given by those who outrank them; and grants that end."""
 
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -151,6 +153,25 @@ def test_what_an_installation_brings_along_leaves_a_changed_role_as_it_is(
     assert listed(as_admin, name=roles.USER)[roles.USER] == {**before, "id": changed, "description": "Ours."}
 
 
+@pytest.mark.both_databases
+def test_the_largest_role_that_can_be_is_asked_by_in_lists(
+    tertulia: Server, as_super: httpx2.Client, person: tuple[str, httpx2.Client]
+) -> None:
+    """Every database takes the statement; one more grant, or value, is refused."""
+    grants = [{**GET_AGENT, "conditions": {"agent_id": {"type": "In", "values": ["x"] * 50}}} for _ in range(100)]
+    name = make_role(as_super, *grants)
+    body = {**ROLE, "role_name": samples.a_name(), "permission_grants": grants}
+    for more in ({"permission_name": "Tool:InvokeTool", "conditions": grants[0]["conditions"]}, GET_AGENT):
+        assert as_super.post("/role/", json={**body, "permission_grants": [*grants, more]}).status_code == 422
+
+    assert assign(as_super, name, person[0]).status_code == 200
+    temporary: Any = {**GET_AGENT, "conditions": {"agent_id": {"type": "In", "values": ["y"] * 100}}}
+    assert give(as_super, person[0], permission_grant=temporary).status_code == 201
+    temporary["conditions"]["agent_id"]["values"].append("z")
+    assert give(as_super, person[0], permission_grant=temporary).status_code == 422
+    assert agents_of(person[1]) == []
+
+
 # --- Rank ------------------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +193,15 @@ def test_nobody_gives_themselves_more(tertulia: Server, as_admin: httpx2.Client)
     added = as_admin.post(f"/role/{plain}", json={"permission_grants": [INVOKE, DELETE_ORGANIZATION]})
     assert (added.status_code, listed(as_admin, name=plain)[plain]["permission_grants"]) == (403, [INVOKE])
     assert assign(as_admin, roles.USER, tertulia.demo.super_user_id).status_code == 403
+
+
+def test_a_grant_for_other_organizations_counts_when_roles_are_compared(
+    as_admin: httpx2.Client, person: tuple[str, httpx2.Client]
+) -> None:
+    """Else an administrator would make organizations by a role of their own making."""
+    for condition in ({"type": "NotEquals", "value": "{self_org_id}"}, {"type": "In", "values": ["elsewhere"]}):
+        grant = {"permission_name": "Organization:CreateOrganization", "conditions": {"org_id": condition}}
+        assert assign(as_admin, make_role(as_admin, grant), person[0]).status_code == 403
 
 
 def test_a_super_administrator_makes_administrators(as_super: httpx2.Client, person: tuple[str, httpx2.Client]) -> None:
@@ -207,6 +237,58 @@ def test_whoever_gets_a_role_while_it_is_replaced_has_the_new_one(as_admin: http
     assert [one.result().status_code for one in (*given, changed)] == [200] * 7
     found = as_admin.get("/user/", params={"user_id": people}).json()["users"]
     assert {user["role"] for user in found} == {changed.result().json()["role_id"]}
+
+
+@pytest.mark.both_databases
+def test_a_user_is_changed_also_while_their_role_is_replaced(tertulia: Server, as_admin: httpx2.Client) -> None:
+    name, user_id = make_role(as_admin, INVOKE), invite(as_admin)
+    assign(as_admin, name, user_id).raise_for_status()
+
+    with ThreadPoolExecutor(1) as pool:
+        changed: list[Future[httpx2.Response]] = []
+
+        def replace_meanwhile(connection: sa.Connection) -> None:
+            held = role.lock_role(connection, "demo", name)
+            role.replace_role(connection, held, replace(held.document, permission_grants=[]))
+            changed.append(pool.submit(as_admin.post, f"/user/{user_id}", json={"first_name": "Zoe"}))
+            wait_for_another(connection)
+
+        write(tertulia, replace_meanwhile)
+
+    assert changed[0].result().status_code == 204
+
+
+@pytest.mark.both_databases
+def test_who_has_lost_their_rank_meanwhile_gives_no_role(
+    tertulia: Server, as_admin: httpx2.Client, as_super: httpx2.Client
+) -> None:
+    """Also if they had it when their request began, and it waited."""
+    name, former, other = make_role(as_admin, GET_AGENT), invite(as_admin), invite(as_admin)
+    assign(as_super, roles.ADMINISTRATOR, former).raise_for_status()
+    client = tertulia.client(tertulia.sign_in(former))
+    lowest = listed(as_admin, name=roles.USER)[roles.USER]["id"]
+
+    with ThreadPoolExecutor(1) as pool:
+        given: list[Future[httpx2.Response]] = []
+
+        def take_rank(connection: sa.Connection) -> None:
+            role.lock_role(connection, "demo", name)
+            given.append(pool.submit(assign, client, name, other))
+            wait_for_another(connection)
+            connection.execute(sa.update(users).where(users.c.id == former).values(role_id=lowest))
+
+        write(tertulia, take_rank)
+
+    assert given[0].result().status_code == 403
+
+
+def wait_for_another(connection: sa.Connection) -> None:
+    """Wait until another transaction waits for this one; SQLite's do not begin before."""
+    until = time.monotonic() + 20
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    while connection.dialect.name == "postgresql" and not connection.execute(waiting).scalar_one():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 # --- Temporary grants ------------------------------------------------------------------------------------------------
@@ -276,6 +358,24 @@ def test_nobody_gives_for_a_time_what_their_own_role_lacks(
     assert give(as_super, user_id, permission_grant=permission).status_code == 201
 
     refused = give(client, user_id)
+
+    assert (refused.status_code, refused.json()["detail"]) == (
+        403,
+        "You can give only a permission that your own role has.",
+    )
+
+
+def test_a_permission_elsewhere_is_none_to_give_here(
+    tertulia: Server, as_super: httpx2.Client, person: tuple[str, httpx2.Client]
+) -> None:
+    """A role that names another organization is below an administrator's, and deletes nothing in this one."""
+    permission = {"permission_name": "Role:CreateTemporaryPermissionGrant", "conditions": {}}
+    elsewhere = {"org_id": {"type": "NotEquals", "value": "{self_org_id}"}}
+    name = make_role(as_super, permission, {**DELETE_ORGANIZATION, "conditions": elsewhere})
+    user_id, client = person
+    assert assign(as_super, name, user_id).status_code == 200
+
+    refused = give(client, user_id, permission_grant=DELETE_ORGANIZATION)
 
     assert (refused.status_code, refused.json()["detail"]) == (
         403,

@@ -1,8 +1,10 @@
 """The toolbox of a turn over storage: the version that fits, the variables of the moment, and the record."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia.auth import roles
+from tertulia.background import leftovers
 from tertulia.background.sweeper import purge
 from tertulia.engine.agent.toolbox import CallPlace
 from tertulia.engine.graph.context_graph import ToolCallSpec
@@ -321,3 +324,20 @@ async def test_the_same_code_is_kept_once_by_a_tool(database: Database, org: str
 
     assert await database.read(tool_versions.find_snapshot, tool_versions.digest_of(b"archive")) == b"archive"
     assert await database.read(tool_versions.find_snapshot, "absent") is None
+
+
+async def test_copies_of_code_that_is_in_no_cluster_any_more_leave_the_disk(
+    database: Database, org: str, tmp_path: Path
+) -> None:
+    await database.write(make_tool, org, (1, 0, 0))
+    needed, spare, new = tool_versions.digest_of(b"archive"), "0" * 64, "1" * 64
+    for name in (needed, spare, new):
+        (tmp_path / name / "src").mkdir(parents=True)
+        (tmp_path / name / "src" / "tool.py").touch(mode=0o444)
+    for name in (needed, spare):
+        os.utime(tmp_path / name, (0, 0))
+
+    await leftovers.remove_copies(tmp_path, [database])
+    await leftovers.remove_copies(tmp_path / "nowhere", [database])
+
+    assert sorted(os.listdir(tmp_path)) == sorted([needed, new])

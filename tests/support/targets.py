@@ -98,9 +98,9 @@ def make_mail_token(server: Server, user_id: str, life: timedelta = timedelta(mi
     return token
 
 
-def make_key(client: httpx2.Client) -> dict[str, str]:
+def make_key(client: httpx2.Client, **changes: str) -> dict[str, str]:
     """Make an API key. Return it."""
-    made = client.post("/organization/api_key/", json={"name": "A key", "duration": "P1D"})
+    made = client.post("/organization/api_key/", json={"name": "A key", "duration": "P1D", **changes})
     return dict(made.raise_for_status().json())
 
 

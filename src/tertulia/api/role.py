@@ -1,8 +1,10 @@
 """Roles: create, list, change and give them; and what users may do for some time beyond their role."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
@@ -10,16 +12,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentCaller, Organization
 from tertulia.api.http.pagination import PageModel, parse_creator, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.tag_filter import parse_tag_filters
 from tertulia.api.http.types import ObjectId, Tags, Text, UserInfo
 from tertulia.auth import grants
-from tertulia.auth.actor import Actor
+from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.attributes import Attributes, attributes_of
 from tertulia.auth.permissions import Permission
+from tertulia.auth.tokens import Claims
 from tertulia.errors import Forbidden, Unprocessable
 from tertulia.ids import new_id
 from tertulia.storage import role as roles
@@ -103,9 +106,31 @@ class GivenGrant(BaseModel):
 Grants = Annotated[list[PermissionGrant], Field(max_length=1000)]
 
 
+MOST_OF_ONE, MOST_VALUES, MOST_TEMPORARY_VALUES = 100, 5000, 100
+"""Grants of one permission in a role, values in all conditions of a role, and of a temporary grant.
+
+A list asks for its rows by all of a caller's grants of one permission at once, and databases take no statement of any
+length.
+"""
+
+
 def _stored(given: Sequence[PermissionGrant]) -> list[dict[str, Any]]:
     """Check grants, in the body's `permission_grants`. Return their document."""
+    location = ("body", "permission_grants")
+    name, number = max(Counter(one.permission_name for one in given).items(), key=itemgetter(1), default=("", 0))
+    if number > MOST_OF_ONE:
+        raise Unprocessable(
+            f"A role has at most {MOST_OF_ONE} grants of one permission, but {name}: {number}.", location
+        )
+    _refuse_many_values(given, MOST_VALUES, location)
     return grants.dump([one.to_grant("body", "permission_grants", place) for place, one in enumerate(given)])
+
+
+def _refuse_many_values(given: Sequence[PermissionGrant], most: int, location: tuple[str, ...]) -> None:
+    conditions = [condition for one in given for condition in one.conditions.values()]
+    number = sum(len(condition.values) if isinstance(condition, In) else 1 for condition in conditions)
+    if number > most:
+        raise Unprocessable(f"The conditions have {number} values; {most} are the most.", location)
 
 
 # --- Create ----------------------------------------------------------------------------------------------------------
@@ -214,28 +239,27 @@ class CreatedTemporaryGrant(BaseModel):
     status_code=201,
     dependencies=[Depends(rate_limit(100))],
 )
-async def create_temporary_grant(
-    organization: Organization, actor: CurrentActor, body: NewTemporaryGrant
-) -> CreatedTemporaryGrant:
+async def create_temporary_grant(caller: CurrentCaller, body: NewTemporaryGrant) -> CreatedTemporaryGrant:
     """Let a user do something for some time, of what the caller's own role may do under whatever conditions."""
-    made = _new_grant(actor, body)
-    await organization.database.write(_give, actor, made)
+    made = _new_grant(caller.claims, body)
+    await caller.act_now(lambda actor: caller.database.write(_give, actor, made))
     return CreatedTemporaryGrant(temporary_permission_grant_id=made.id, expires_at=made.expires_at)
 
 
-def _new_grant(actor: Actor, body: NewTemporaryGrant) -> TemporaryGrant:
+def _new_grant(giver: Claims, body: NewTemporaryGrant) -> TemporaryGrant:
     (stored,) = grants.dump([body.permission_grant.to_grant("body", "permission_grant")])
+    _refuse_many_values([body.permission_grant], MOST_TEMPORARY_VALUES, ("body", "permission_grant"))
     now = clock.now()
     return TemporaryGrant(
         id=new_id(),
-        org_id=actor.org_id,
+        org_id=giver.org_id,
         user_id=body.user_id,
         permission_name=stored["permission_name"],
         conditions=stored["conditions"],
         justification=body.justification,
         tags=body.tags,
-        creator_org_id=actor.org_id,
-        creator_user_id=actor.user_id,
+        creator_org_id=giver.org_id,
+        creator_user_id=giver.user_id,
         created_at=now,
         updated_at=now,
         expires_at=now + body.duration,
@@ -244,6 +268,7 @@ def _new_grant(actor: Actor, body: NewTemporaryGrant) -> TemporaryGrant:
 
 def _give(connection: Connection, actor: Actor, made: TemporaryGrant) -> None:
     users.lock_user(connection, actor.org_id, made.user_id)
+    confirm_actor(connection, actor)
     actor.require(Permission.ROLE_CREATE_TEMPORARY_PERMISSION_GRANT, made.attributes)
     if not actor.has_by_role(made.permission_name):
         raise Forbidden("You can give only a permission that your own role has.")
@@ -348,13 +373,14 @@ class RoleChanges(BaseModel):
 @router.post(
     "/{role_name}", operation_id="modify-role", summary="Modify a role", dependencies=[Depends(rate_limit(10))]
 )
-async def modify_role(organization: Organization, actor: CurrentActor, role_name: str, body: RoleChanges) -> RoleId:
+async def modify_role(caller: CurrentCaller, role_name: str, body: RoleChanges) -> RoleId:
     """Change a role of lower rank. Other grants, or another view, make another role, which all who had the old get."""
-    return RoleId(role_id=await organization.database.write(_modify, actor, role_name, body))
+    return RoleId(role_id=await caller.act_now(lambda actor: caller.database.write(_modify, actor, role_name, body)))
 
 
 def _modify(connection: Connection, actor: Actor, name: str, body: RoleChanges) -> str:
     role = roles.lock_role(connection, actor.org_id, name)
+    confirm_actor(connection, actor)  # only now: another role may have been given to the caller while we waited
     actor.require(Permission.ROLE_MODIFY_ROLE, role.attributes)
     _require_rank_over(actor, role.permission_grants, "You can change only a role of lower rank than your own.")
     changed = body.applied_to(role.document)
@@ -385,14 +411,17 @@ class Assignment(BaseModel):
     summary="Assign a role to user",
     dependencies=[Depends(rate_limit(1000))],
 )
-async def assign_role(organization: Organization, actor: CurrentActor, role_name: str, body: Assignment) -> RoleId:
+async def assign_role(caller: CurrentCaller, role_name: str, body: Assignment) -> RoleId:
     """Give a role of lower rank to a user of lower rank, or to oneself."""
-    return RoleId(role_id=await organization.database.write(_assign, actor, role_name, body.user_id))
+    return RoleId(
+        role_id=await caller.act_now(lambda actor: caller.database.write(_assign, actor, role_name, body.user_id))
+    )
 
 
 def _assign(connection: Connection, actor: Actor, name: str, user_id: str) -> str:
     role = roles.hold_role(connection, actor.org_id, name)
     user = users.lock_user(connection, actor.org_id, user_id)
+    confirm_actor(connection, actor)
     _require_rank_over(actor, role.permission_grants, "You can give a user only a role of lower rank than your own.")
     if user.id != actor.user_id:
         former = roles.get_role(connection, actor.org_id, user.role_name)

@@ -9,14 +9,14 @@ from fastapi import Depends, Header, Query, Request
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection
 
-from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentCaller, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
-from tertulia.api.http.rate_limit import rate_limit, sign_in_limit
+from tertulia.api.http.rate_limit import count, rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Keyterms, Language, NewPreferences, Preferences, Text256, Texts, Timezone
 from tertulia.api.http.warnings import warn
 from tertulia.auth import grants
-from tertulia.auth.actor import Actor
+from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.mail_sign_in import use_token
 from tertulia.auth.permissions import Permission
@@ -40,11 +40,22 @@ router = contract_router("/user", "User")
 
 
 def _link(link: str) -> str:
+    if " " in link or not link.isprintable():  # else it would bring a text of the caller's into a mail
+        raise ValueError("A link has no spaces and no characters that do not show.")
     _LINKS.validate_python(link)
     return link  # as it was sent: an `HttpUrl` would come back with a slash more
 
 
 _LINKS = TypeAdapter(HttpUrl)
+
+
+def _plain(email: str) -> str:
+    if "=?" in email:  # a mail's header would have it decoded, and be another address's
+        raise ValueError("An address has no encoded words.")
+    return email
+
+
+Email = Annotated[EmailStr, AfterValidator(_plain)]
 
 
 # --- Sign in ---------------------------------------------------------------------------------------------------------
@@ -79,7 +90,7 @@ class MailSignIn(BaseModel):
     """An address, and the page that the mail leads to."""
 
     redirect_link: Annotated[str, StringConstraints(min_length=1, max_length=2083), AfterValidator(_link)]
-    email: EmailStr
+    email: Email
 
 
 MAILS_A_MINUTE = 5
@@ -97,7 +108,7 @@ async def sign_in_with_email(
     org_id, email = organization.org_id, body.email.lower()
     _limit_mails(runtime, request, ("mail", org_id))
     if runtime.limiter is not None:
-        runtime.limiter.hit(MAILS_A_MINUTE, "mail to", org_id, email[:400]).refuse()
+        count(request.scope, runtime.limiter, MAILS_A_MINUTE, "mail to", org_id, email[:400])
     await organization.database.write(ask_for_sign_in, org_id, email, body.redirect_link)
 
 
@@ -121,7 +132,7 @@ async def sign_in_with_mail_token(
 def _limit_mails(runtime: Runtime, request: Request, who: tuple[str, str]) -> None:
     if runtime.limiter is not None:
         address = request.client.host if request.client else ""
-        runtime.limiter.hit(REQUESTS_A_MINUTE, *who, address).refuse()
+        count(request.scope, runtime.limiter, REQUESTS_A_MINUTE, *who, address)
 
 
 # --- Create ----------------------------------------------------------------------------------------------------------
@@ -143,7 +154,7 @@ OwnVariableName = Annotated[VariableName, AfterValidator(_not_built_in)]
 class Invitation(BaseModel):
     first_name: Text256
     last_name: Text256
-    email: EmailStr
+    email: Email
     role_name: str
     login_link: Annotated[str, StringConstraints(min_length=1, max_length=2083), AfterValidator(_link)] | None = None
     nonsensitive_user_variables: Annotated[dict[OwnVariableName, VariableValue], Field(max_length=19)] = {}
@@ -165,16 +176,16 @@ class Invited(BaseModel):
     status_code=201,
     dependencies=[Depends(rate_limit(50))],
 )
-async def create_invited_user(
-    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: Invitation
-) -> Invited:
-    secrets = {name: runtime.secret_box.encrypt(value) for name, value in body.sensitive_user_variables.items()}
-    user_id = await organization.database.write(_invite, actor, body, secrets)
+async def create_invited_user(caller: CurrentCaller, body: Invitation) -> Invited:
+    encrypt = caller.runtime.secret_box.encrypt
+    secrets = {name: encrypt(value) for name, value in body.sensitive_user_variables.items()}
+    user_id = await caller.act_now(lambda actor: caller.database.write(_invite, actor, body, secrets))
     return Invited(user_id=user_id, verify_link=body.login_link)
 
 
 def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dict[str, str]) -> str:
     role = roles.hold_role(connection, actor.org_id, body.role_name)
+    confirm_actor(connection, actor)
     user = NewUser(
         role_id=role.id,
         first_name=body.first_name,

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from tertulia.auth.tokens import Claims
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.storage import temporary_grant as temporary_grants
 from tertulia.storage import user as users
+from tertulia.storage.role import find_grants
 from tertulia.storage.turn.values import Standing
 from tertulia.storage.user import UserRole
 from tertulia.storage.versioned import Author
@@ -36,7 +37,8 @@ class Actor:
     """A user of an organization, with the grants of their role and those that they have for some time.
 
     Only the role's count when callers are compared with others. `granted_until` is the end of the last of the others,
-    and `key_id` the API key that the caller has signed in with; "" for none.
+    `key_id` the API key that the caller has signed in with, and `key_role_id` its role, which outranks the caller's; ""
+    for none.
     """
 
     org_id: str
@@ -47,6 +49,7 @@ class Actor:
     extras: tuple[Extra, ...] = ()
     granted_until: datetime | None = None
     key_id: str = ""
+    key_role_id: str = ""
 
     def may(self, permission: Permission, target: Mapping[str, object]) -> bool:
         """Return whether the caller has a permission on a target with these attributes."""
@@ -81,8 +84,9 @@ class Actor:
         return grants.outranks(grants.within(others, self.org_id), mine)
 
     def has_by_role(self, permission_name: str) -> bool:
-        """Return whether the caller's role gives a permission, under whatever conditions."""
-        return any(grant.permission_name == permission_name for grant in self.grants)
+        """Return whether the caller's role gives a permission here, under whatever other conditions."""
+        here = grants.within(self.grants, self.org_id)
+        return any(grant.permission_name == permission_name for grant in here)
 
     def _valid_extras(self) -> list[Grant]:
         now = clock.now()
@@ -91,7 +95,7 @@ class Actor:
     @property
     def standing(self) -> Standing:
         """The standing that the caller was remembered with."""
-        return Standing(self.role_id, self.granted_until, self.key_id)
+        return Standing(self.role_id, self.granted_until, self.key_id, self.key_role_id)
 
     @property
     def author(self) -> Author:
@@ -101,6 +105,10 @@ class Actor:
     @property
     def _self(self) -> dict[str, str]:
         return {SELF_ORG_ID: self.org_id, SELF_USER_ID: self.user_id}
+
+
+Held = tuple[Grant, ...]
+"""The grants of a role."""
 
 
 class StaleActor(Exception):
@@ -123,7 +131,9 @@ class Actors:
         self._actors: OrderedDict[tuple[str, str, str], tuple[Actor, float]] = OrderedDict()
         self._latest: dict[str, tuple[Actor, float]] = {}
         """The caller of each organization that was loaded last, and until when grants that old are believed."""
-        self._grants: dict[str, tuple[object, tuple[Grant, ...]]] = {}
+        self._grants: dict[str, tuple[object, Held]] = {}
+        self._ranks: dict[tuple[str, str], tuple[Held, bool]] = {}
+        """The roles of keys and of users whom they signed in, and if the first outranks the second."""
 
     def find(self, claims: Claims) -> Actor | None:
         """Look for a caller in memory, or take them for one with the role of the caller before. Return them, or None.
@@ -138,7 +148,9 @@ class Actors:
         like, until = self._latest.get(claims.org_id, (None, 0.0))
         if like is None or now >= until:
             return None
-        guessed = Actor(claims.org_id, claims.user_id, like.role_id, like.role_name, like.grants, key_id=key_id)
+        if like.key_id != key_id:
+            return None
+        guessed = replace(like, user_id=claims.user_id, extras=(), granted_until=None)
         self._keep(guessed, until)
         return guessed
 
@@ -159,14 +171,16 @@ class Actors:
         """Load the user that a token names. Return them with the role they have now.
 
         Raises:
-            Unauthorized: there is no such user any more, or not the API key that the token was got with.
+            Unauthorized: there is no such user any more, or not the API key that the token was got with, or it does
+                not outrank the user any more.
         """
         key_id = claims.key_id or ""
         role = users.find_role(connection, claims.org_id, claims.user_id, key_id)
         if role is None:
             raise Unauthorized("The user of this token does not exist.")
-        if key_id and not role.has_key:
-            raise Unauthorized("The API key of this token has been deleted.")
+        held = self._parse(role.role_id, role.permission_grants)
+        if key_id:
+            self._require_rank(connection, claims.org_id, role, held)
         until = role.granted_until
         extras = _load_extras(connection, claims.user_id) if until is not None and until > clock.now() else ()
         return Actor(
@@ -174,21 +188,37 @@ class Actors:
             user_id=claims.user_id,
             role_id=role.role_id,
             role_name=role.role_name,
-            grants=self._parse(role),
+            grants=held,
             extras=extras,
             granted_until=until,
             key_id=key_id,
+            key_role_id=role.key_role_id or "",
         )
 
-    def _parse(self, role: UserRole) -> tuple[Grant, ...]:
+    def _require_rank(self, connection: Connection, org_id: str, role: UserRole, held: Held) -> None:
+        """Raise Unauthorized unless there is the API key, and its role outranks the user's, as when they signed in."""
+        if role.key_role_id is None:
+            raise Unauthorized("The API key of this token has been deleted.")
+        pair = role.key_role_id, role.role_id
+        known, outranks = self._ranks.get(pair, ((), False))
+        if known is not held:
+            if len(self._ranks) >= REMEMBERED_ROLES:
+                self._ranks.clear()
+            above = grants.parse(find_grants(connection, role.key_role_id))
+            outranks = grants.outranks(grants.within(above, org_id), grants.within(held, org_id))
+            self._ranks[pair] = held, outranks
+        if not outranks:
+            raise Unauthorized("The API key of this token does not outrank its user any more.")
+
+    def _parse(self, role_id: str, permission_grants: object) -> Held:
         """Parse a role's grants, once for all who have the role. Return them."""
-        known, parsed = self._grants.get(role.role_id, (None, ()))
-        if known == role.permission_grants:
+        known, parsed = self._grants.get(role_id, (None, ()))
+        if known == permission_grants:
             return parsed
         if len(self._grants) >= REMEMBERED_ROLES:
             self._grants.clear()
-        parsed = grants.parse(role.permission_grants)
-        self._grants[role.role_id] = (role.permission_grants, parsed)
+        parsed = grants.parse(permission_grants)
+        self._grants[role_id] = (permission_grants, parsed)
         return parsed
 
 

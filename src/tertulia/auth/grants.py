@@ -100,24 +100,27 @@ def outranks(above: Grants, below: Grants) -> bool:
     return _covers(above, below) and not _covers(below, above)
 
 
-def within(grants: Grants, org_id: str) -> list[Grant]:
+def within(grants: Grants, org_id: str) -> RoleGrants:
     """Work out the meaning of grants for what an organization has, as its own users have them. Return such grants.
 
     Conditions on the organization that are met are left out, and so are grants whose conditions on it are not. Roles of
-    one organization are compared as this has them: callers reach nothing of another one.
+    one organization are compared as this has them: callers reach nothing of another one, but that they make new ones.
     """
     home = {SELF_ORG_ID: org_id}
-    return [
-        Grant(
-            grant.permission_name,
-            {name: condition for name, condition in grant.conditions.items() if name != _ORGANIZATION},
-        )
-        for grant in grants
-        if _ORGANIZATION not in grant.conditions or _holds(grant.conditions[_ORGANIZATION], org_id, home)
-    ]
+    found: list[Grant] = []
+    for grant in grants:
+        condition = grant.conditions.get(_ORGANIZATION)
+        if condition is None or grant.permission_name in _BEYOND:
+            found.append(grant)
+        elif _holds(condition, org_id, home):
+            others = {name: other for name, other in grant.conditions.items() if name != _ORGANIZATION}
+            found.append(Grant(grant.permission_name, others))
+    return RoleGrants(found)
 
 
 _ORGANIZATION = "org_id"
+_BEYOND = frozenset({"Organization:CreateOrganization"})
+"""Permissions on another organization than the caller's own: conditions on it are part of what they give."""
 
 
 def _of(grants: Grants, permission: str) -> Iterable[Grant]:
@@ -170,7 +173,7 @@ def _implies(narrow: Condition, wide: Condition) -> bool:
     if not narrow_wanted and not wide_wanted:
         return _subset(others, some)
     # "Is one of these" implies "is none of those" when they share nothing; what a template stands for is not known.
-    return narrow_wanted and not _has_template(some, others) and not any(_contains(others, value) for value in some)
+    return narrow_wanted and not _has_template(some, others) and _typed(some).isdisjoint(_typed(others))
 
 
 def _has_template(*groups: Sequence[Any]) -> bool:
@@ -178,7 +181,11 @@ def _has_template(*groups: Sequence[Any]) -> bool:
 
 
 def _subset(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    return all(_contains(others, value) for value in some)
+    return _typed(some) <= _typed(others)
+
+
+def _typed(values: Iterable[Any]) -> set[tuple[type, Any]]:
+    return {(type(value), value) for value in values}
 
 
 def _contains(values: Iterable[Any], wanted: object) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.auth.tokens import Claims
-from tertulia.storage.api_key import list_key_ids
+from tertulia.storage.api_key import list_key_roles
 from tertulia.storage.database.units import Database
 from tertulia.storage.user import list_role_ids
 
@@ -26,26 +26,31 @@ EXPIRED = "the token has expired"
 USER_GONE = "the user is not there any more"
 OTHER_ROLE = "the user has another role"
 KEY_GONE = "the API key is not there any more"
+OTHER_KEY_ROLE = "the API key has another role"
 
 
 @dataclass(slots=True)
 class _Session:
-    """A session, and the way to end it with a reason. Its role is that of the first look."""
+    """A session, and the way to end it with a reason. Its roles are those of the first look."""
 
     claims: Claims
     end: Callable[[str], None]
     role_id: str | None = None
+    key_role_id: str | None = None
 
-    def reason_to_end(self, roles: dict[str, str], keys: set[str]) -> str | None:
-        """Return the reason why the session ends, or None; the roles of users and the keys are those that there are."""
+    def reason_to_end(self, roles: dict[str, str], key_roles: dict[str, str]) -> str | None:
+        """Return the reason why the session ends, or None; the roles are those of the users and keys that there are."""
         role_id = roles.get(self.claims.user_id)
         if role_id is None:
             return USER_GONE
-        if self.claims.key_id and self.claims.key_id not in keys:
+        key_role_id = key_roles.get(self.claims.key_id or "")
+        if self.claims.key_id and key_role_id is None:
             return KEY_GONE
         if role_id != (self.role_id or role_id):
             return OTHER_ROLE
-        self.role_id = role_id
+        if key_role_id != (self.key_role_id or key_role_id):
+            return OTHER_KEY_ROLE
+        self.role_id, self.key_role_id = role_id, key_role_id
         return None
 
 
@@ -91,15 +96,15 @@ class Sessions:
     async def _look_at(self, database: Database, sessions: Sequence[_Session]) -> None:
         user_ids = sorted({session.claims.user_id for session in sessions})
         key_ids = sorted({session.claims.key_id for session in sessions if session.claims.key_id})
-        roles, keys = await database.read(_find, sessions[0].claims.org_id, user_ids, key_ids)
+        roles, key_roles = await database.read(_find, sessions[0].claims.org_id, user_ids, key_ids)
         for session in sessions:
-            reason = session.reason_to_end(roles, keys)
+            reason = session.reason_to_end(roles, key_roles)
             if reason is not None:
                 session.end(reason)
 
 
 def _find(
     connection: Connection, org_id: str, user_ids: Sequence[str], key_ids: Sequence[str]
-) -> tuple[dict[str, str], set[str]]:
-    keys = list_key_ids(connection, org_id, key_ids) if key_ids else set[str]()
-    return list_role_ids(connection, org_id, user_ids), keys
+) -> tuple[dict[str, str], dict[str, str]]:
+    key_roles = list_key_roles(connection, org_id, key_ids) if key_ids else {}
+    return list_role_ids(connection, org_id, user_ids), key_roles

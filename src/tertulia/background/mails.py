@@ -53,13 +53,14 @@ def mail_kinds(mailer: Mailer) -> Sequence[JobKind]:
         elif clock.now() - job.created_at < LIFE:
             token = await work.database.write(make_token, job.org_id, email)
             if token is not None:
-                await mailer.send(email, "Sign in", _SIGN_IN.format(link=link_with(link, token)))
+                await mailer.send(job.org_id, email, "Sign in", _SIGN_IN.format(link=link_with(link, token)))
         await work.end(_nothing)
 
     async def send_invitation(work: Work) -> None:
-        payload = {name: str(value) for name, value in work.job.payload.items()}
-        subject = f"You are invited to {' '.join(payload['organization'].split())}"
-        await mailer.send(payload["email"], subject, _INVITED.format(**payload))
+        # A name is one line, or it would be a text of its own.
+        payload = {name: " ".join(str(value).split()) for name, value in work.job.payload.items()}
+        subject = f"You are invited to {payload['organization']}"
+        await mailer.send(work.job.org_id, payload["email"], subject, _INVITED.format(**payload))
         await work.end(_nothing)
 
     return (JobKind(SIGN_IN_MAIL, send_sign_in, at_once=4), JobKind(INVITATION, send_invitation))

@@ -119,10 +119,11 @@ def count_api_keys(connection: Connection, org_id: str) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(api_keys).where(*valid)).scalar_one()
 
 
-def list_key_ids(connection: Connection, org_id: str, key_ids: Sequence[str]) -> set[str]:
-    """Look for keys of an organization. Return those of the identifiers that there are."""
-    query = sa.select(api_keys.c.key_id).where(api_keys.c.org_id == org_id, among(api_keys.c.key_id, key_ids))
-    return set(connection.execute(query).scalars())
+def list_key_roles(connection: Connection, org_id: str, key_ids: Sequence[str]) -> dict[str, str]:
+    """Look for the roles of keys of an organization. Return their ids by the key's; keys that are gone are left out."""
+    this = api_keys.c.org_id == org_id, among(api_keys.c.key_id, key_ids)
+    query = sa.select(api_keys.c.key_id, api_keys.c.role_id).where(*this)
+    return {row.key_id: row.role_id for row in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)

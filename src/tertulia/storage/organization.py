@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.errors import NotFound
 from tertulia.storage.database.rows import columns, find_row, list_rows
+from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import organizations
 from tertulia.storage.usage import insert_usage
 
@@ -82,6 +83,12 @@ def list_organizations(connection: Connection) -> Sequence[Organization]:
     """Fetch the organizations of this cluster, the oldest first. Return their rows."""
     query = sa.select(*columns(Organization, organizations)).where(organizations.c.deleted_at.is_(None))
     return list_rows(connection, query.order_by(organizations.c.created_at, organizations.c.org_id), Organization)
+
+
+def list_existing(connection: Connection, org_ids: Sequence[str]) -> set[str]:
+    """Look for organizations of this cluster. Return those of the identifiers that there are."""
+    these = among(organizations.c.org_id, org_ids), organizations.c.deleted_at.is_(None)
+    return set(connection.execute(sa.select(organizations.c.org_id).where(*these)).scalars())
 
 
 def get_organization(connection: Connection, org_id: str) -> Organization:

@@ -75,6 +75,11 @@ def get_role(connection: Connection, org_id: str, name: str) -> Role:
     return _found(find_role(connection, org_id, name), name)
 
 
+def find_grants(connection: Connection, role_id: str) -> object:
+    """Look for the grants of a role that somebody or a key has, or had a moment ago. Return their document."""
+    return connection.execute(sa.select(roles.c.permission_grants).where(roles.c.id == role_id)).scalar_one()
+
+
 def lock_role(connection: Connection, org_id: str, name: str) -> Role:
     """Fetch a role that nobody else changes or gives before this transaction ends. Return it, or raise NotFound."""
     return _lock(connection, _BY_NAME.with_for_update(), org_id, name)

@@ -15,7 +15,7 @@ from tertulia.errors import BadRequest, NotFound
 from tertulia.ids import new_id
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row, list_rows
-from tertulia.storage.database.shapes import padded
+from tertulia.storage.database.shapes import among, padded
 from tertulia.storage.tables import tool_snapshots, tool_variables, tool_versions, tools
 from tertulia.storage.tool import Tool
 from tertulia.storage.versioned import Author
@@ -245,6 +245,12 @@ def find_snapshot(connection: Connection, digest: str) -> bytes | None:
     """Look for a snapshot by the SHA-256 of its archive, in hex. Return the archive, or None."""
     query = sa.select(tool_snapshots.c.body).where(tool_snapshots.c.digest == digest).limit(1)
     return connection.execute(query).scalar()
+
+
+def list_digests(connection: Connection, digests: Sequence[str]) -> set[str]:
+    """Look for snapshots by their digests. Return those of the digests that there are."""
+    query = sa.select(tool_snapshots.c.digest).where(among(tool_snapshots.c.digest, digests))
+    return set(connection.execute(query).scalars())
 
 
 def purge_snapshot(connection: Connection, before: datetime) -> bool:

@@ -139,14 +139,14 @@ class UserFilter:
 class UserRole:
     """The role that a user has, and the end of what they have beyond it for some time; None: they never had.
 
-    `has_key`: there is the API key that was asked for.
+    The role of the API key that was asked for comes along; None: there is no such key.
     """
 
     role_id: str
     role_name: str
     permission_grants: object
     granted_until: datetime | None
-    has_key: bool
+    key_role_id: str | None
 
 
 def insert_user(connection: Connection, org_id: str, user: NewUser) -> str:
@@ -196,27 +196,33 @@ _USERS = sa.select(*columns(User, users, role_name=roles.c.name, shared_preferen
 )
 _USER = _USERS.where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id"))
 _LOCKED = _USER.with_for_update(of=users)
-_HAS_KEY = (
-    sa.select(sa.literal(1))
-    .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id"))
-    .exists()
-)
+_this_key = api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id")
+_KEY_ROLE_ID = sa.select(api_keys.c.role_id).where(*_this_key).scalar_subquery()
 _FIND_ROLE = PreparedSelect(
     UserRole,
     _USER.with_only_columns(
-        *columns(UserRole, users, role_name=roles.c.name, permission_grants=roles.c.permission_grants, has_key=_HAS_KEY)
+        *columns(
+            UserRole,
+            users,
+            role_name=roles.c.name,
+            permission_grants=roles.c.permission_grants,
+            key_role_id=_KEY_ROLE_ID,
+        )
     ),
 )
 
 
-_KEY = sa.select(api_keys.c.key_id).where(
-    api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id")
-)
+_KEY_ID = sa.select(api_keys.c.key_id).where(*_this_key).scalar_subquery()
 _FIND_STANDING = PreparedSelect(
     Standing,
-    sa.select(*columns(Standing, users, key_id=sa.func.coalesce(_KEY.scalar_subquery(), ""))).where(
-        users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id")
-    ),
+    sa.select(
+        *columns(
+            Standing,
+            users,
+            key_id=sa.func.coalesce(_KEY_ID, ""),
+            key_role_id=sa.func.coalesce(_KEY_ROLE_ID, ""),
+        )
+    ).where(users.c.org_id == bindparam("org_id"), users.c.id == bindparam("user_id")),
 )
 
 
@@ -241,16 +247,21 @@ def list_role_ids(connection: Connection, org_id: str, user_ids: Sequence[str]) 
 
 def get_user(connection: Connection, org_id: str, user_id: str) -> User:
     """Fetch a user. Return their row, or raise NotFound."""
-    return _get(connection, _USER, org_id, user_id)
+    return _found(_find(connection, _USER, org_id, user_id), user_id)
 
 
 def lock_user(connection: Connection, org_id: str, user_id: str) -> User:
     """Fetch a user whom nobody else changes before this transaction ends. Return their row, or raise NotFound."""
-    return _get(connection, _LOCKED, org_id, user_id)
+    # PostgreSQL: if their role was replaced while we waited, the new one is not in the first answer but in the second.
+    user = _find(connection, _LOCKED, org_id, user_id) or _find(connection, _LOCKED, org_id, user_id)
+    return _found(user, user_id)
 
 
-def _get(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> User:
-    user = find_row(connection, query, User, {"org_id": org_id, "user_id": user_id})
+def _find(connection: Connection, query: sa.Select[Any], org_id: str, user_id: str) -> User | None:
+    return find_row(connection, query, User, {"org_id": org_id, "user_id": user_id})
+
+
+def _found(user: User | None, user_id: str) -> User:
     if user is None:
         raise NotFound(f"There is no user {user_id}.")
     return user

@@ -68,9 +68,10 @@ class Packages:
         Raises:
             NotPrepared: its archive is not the one of this digest, or its packages cannot be installed.
         """
-        if digest not in self._ready:
-            self._ready[digest] = await self._prepared(digest)
-        return self._ready[digest]
+        ready = self._ready.get(digest)
+        if ready is None or not await asyncio.to_thread(ready.project.is_dir):  # removed when nobody needed it
+            ready = self._ready[digest] = await self._prepared(digest)
+        return ready
 
     async def aclose(self) -> None:
         """Stop what is being made."""

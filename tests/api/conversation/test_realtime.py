@@ -17,9 +17,9 @@ from support.puppet import Puppet
 from support.samples import action, graph
 from support.server import Serve
 from support.stage import Stage
-from support.targets import make_key
+from support.targets import make_key, make_role
 from tertulia.api.conversation import realtime
-from tertulia.auth import tokens
+from tertulia.auth import roles, tokens
 from tertulia.auth.credentials import SUBPROTOCOL
 from tertulia.engine.live.session import Pace
 
@@ -405,6 +405,19 @@ def test_a_session_ends_with_the_key_that_its_token_was_got_with(stage: Stage):
         server.as_super.delete(f"/organization/api_key/{keys['api_key_id']}/").raise_for_status()
         assert opened.closed() == (1008, "the API key is not there any more")
         other.start(server.demo.service_id)
+
+
+def test_a_session_ends_when_the_key_that_its_token_was_got_with_has_another_role(stage: Stage):
+    server, user_id = stage.server, stage.server.demo.user_id
+    query = {"name": roles.USER, "return_permission_grants": True}
+    plain = server.as_super.get("/role/", params=query).json()["roles"][0]["permission_grants"]
+    name = make_role(server.as_super, *plain, {"permission_name": "Tool:InvokeTool", "conditions": {}})
+    keys = make_key(server.as_super, role_name=name)
+    headers = {"x-api-key": keys["api_key"], "x-api-key-id": keys["api_key_id"], "x-user-id": user_id}
+    token = server.anonymous.post("/user/signin_with_api_key", headers=headers).json()["id_token"]
+    with live(server, token) as opened:
+        server.as_super.post(f"/role/{name}", json={"permission_grants": plain}).raise_for_status()
+        assert opened.closed() == (1008, "the API key has another role")
 
 
 def test_a_session_ends_with_its_token(stage: Stage, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from support.server import Serve, Server
-from support.targets import invite, make_key, write
+from support.targets import invite, make_key, make_role, write
 from tertulia import clock
 from tertulia.auth import roles
 from tertulia.auth.api_keys import MOST_KEYS, warn_of_keys
@@ -111,6 +111,29 @@ def test_a_deleted_key_takes_its_tokens_along_on_every_server(serve: Serve, tert
     assert again == [401, 401]
     assert sign_in(tertulia, key, tertulia.demo.user_id).status_code == 401
     assert tertulia.as_super.delete(f"{KEYS}{key['api_key_id']}/").status_code == 404
+
+
+@pytest.mark.both_databases
+def test_a_key_speaks_for_nobody_whom_it_does_not_outrank_any_more(tertulia: Server, as_super: httpx2.Client) -> None:
+    """Neither when its user rises, nor when its own role falls; also where callers are remembered."""
+    query = {"name": roles.USER, "return_permission_grants": True}
+    plain = as_super.get("/role/", params=query).json()["roles"][0]["permission_grants"]
+    name = make_role(as_super, *plain, {"permission_name": "Organization:GetAgent", "conditions": {}})
+    key, user_id = make(as_super, role_name=name).json(), invite(tertulia.as_admin)
+    client = tertulia.client(sign_in(tertulia, key, user_id).json()["id_token"])
+    opening = {"service_id": tertulia.demo.service_id}
+
+    def statuses() -> list[int]:
+        started = client.post("/conversation/", params={"response_format": "text"}, json=opening)
+        return [client.get("/service/").status_code, started.status_code]
+
+    assert statuses() == [200, 201]
+    as_super.post(f"/role/{roles.ADMINISTRATOR}/assign", json={"user_id": user_id}).raise_for_status()
+    assert statuses() == [401, 401]
+    as_super.post(f"/role/{roles.USER}/assign", json={"user_id": user_id}).raise_for_status()
+    assert statuses() == [200, 400]
+    as_super.post(f"/role/{name}", json={"permission_grants": plain}).raise_for_status()
+    assert statuses() == [401, 401]
 
 
 def test_a_token_does_not_outlive_its_key(tertulia: Server, as_super: httpx2.Client) -> None:

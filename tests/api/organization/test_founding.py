@@ -1,6 +1,9 @@
 """Organizations: made by a super administrator, and deleted with every row that they have."""
 
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,8 +14,13 @@ from operations import ORGANIZATION
 from support import samples
 from support.server import Serve, Server
 from support.targets import make_mail_token, make_targets, write
+from tertulia.background import leftovers
 from tertulia.cli import installation
+from tertulia.mail import Mailer
+from tertulia.settings import MailSettings
 from tertulia.storage import organization_erasure
+from tertulia.storage.clusters import remove_entry
+from tertulia.storage.database.units import open_database
 from tertulia.storage.tables import metadata, organizations, users
 
 pytestmark = pytest.mark.both_databases
@@ -82,6 +90,18 @@ def test_an_organization_that_cannot_be_is_refused(
     assert make(tertulia.anonymous, a_slug()).status_code == 401
 
 
+def test_an_organization_that_the_directory_does_not_know_is_not_made_again_elsewhere(
+    serve: Serve, new_database: Callable[[], str]
+) -> None:
+    """Else all its users would be led to the new one."""
+    server = serve(clusters={"eu": new_database()})
+    write(server, remove_entry, "demo")
+
+    assert make(server.as_super, "demo", headers={"x-mongo-cluster-name": "eu"}).status_code == 409
+    assert server.as_user.get("/service/").status_code == 200
+    assert make(server.as_super, "new", headers={"x-mongo-cluster-name": "eu"}).status_code == 201
+
+
 def rows_of(server: Server, org_id: str) -> dict[str, int]:
     """Count the rows of an organization, in every table."""
     found: dict[str, int] = {}
@@ -132,6 +152,19 @@ def test_commands_make_list_and_delete_organizations(tertulia: Server) -> None:
 
     assert name not in {found[0] for found in installation.list_organizations(tertulia.settings)}
     assert sum(rows_of(tertulia, name).values()) == 0
+
+
+@pytest.mark.anyio
+async def test_the_mails_of_a_deleted_organization_leave_the_outbox(tertulia: Server, tmp_path: Path) -> None:
+    mailer = Mailer(tertulia.settings.model_copy(update={"data": tmp_path, "mail": MailSettings()}))
+    for org_id in ("demo", "gone"):
+        await mailer.send(org_id, "a@example.com", "A mail", "A text.")
+    database = open_database(tertulia.settings.cluster_urls["default"], 1)
+
+    await leftovers.remove_leftovers(tmp_path, [database])
+
+    database.close()
+    assert [name.partition(".")[0] for name in os.listdir(tmp_path / "outbox")] == ["demo"]
 
 
 def test_an_administrator_may_not_delete_and_a_rehearsal_deletes_nothing(

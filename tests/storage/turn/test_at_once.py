@@ -77,6 +77,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "role": {"role_id": "x" * 24},
     "no grants": {"granted_until": START},
     "key": {"key_id": "x" * 24},
+    "role of a key": {"key_role_id": "x" * 24},
 }
 """Standings that the user does not have: at least one for each field, or a claim might pass by it unseen."""
 
@@ -165,7 +166,7 @@ async def test_the_statements_leave_what_the_units_leave(place: Place, trace: Ne
 
 
 async def test_a_caller_is_confirmed_with_all_that_they_stand_for(place: Place) -> None:
-    key = {"granted_until": START + LEASE, "key_id": "k" * 24}
+    key = {"granted_until": START + LEASE, "key_id": "k" * 24, "key_role_id": place.role_id}
     place.change(
         sa.update(users).values(granted_until=START + LEASE),
         sa.insert(api_keys).values(
@@ -235,6 +236,20 @@ async def test_the_unit_and_the_statement_compare_the_same_standing(place: Place
     for other in OTHERS.values():
         with pytest.raises(StaleActor):
             await place.database.read(confirm_actor, replace(actor, **other))
+
+
+async def test_a_key_is_asked_for_with_the_role_that_it_had(place: Place) -> None:
+    with place.database.engine.connect() as connection:
+        key = connection.execute(sa.select(api_keys.c.key_id, api_keys.c.role_id)).one()
+
+    def leave(_connection: Connection) -> Any:
+        raise LookupError
+
+    claiming = place.claiming(place.opening(), leave, key_id=key.key_id, key_role_id="x" * 24)
+    with pytest.raises(LookupError):
+        await place.database.do_lazily(claiming)
+    claiming = place.claiming(place.opening(), refuse, key_id=key.key_id, key_role_id=key.role_id)
+    assert (await place.database.do_lazily(claiming)).conversation_id == "c" * 24
 
 
 @pytest.mark.parametrize("obstacle", ["lease", "user"])

@@ -151,6 +151,15 @@ class Caller:
         if remembered is not None:
             with suppress(StaleActor, Forbidden):
                 return await work(remembered)
+        return await self.act_now(work)
+
+    async def act_now(self, work: Callable[[Actor], Awaitable[T]]) -> T:
+        """Run `work` as the caller is now, and again if their role changes before it is done. Return its result.
+
+        Raises:
+            Unauthorized, Forbidden: see find_actor.
+            Conflict: the caller's role changes all the time.
+        """
         for _ in range(ATTEMPTS):
             actor = await find_actor(self._connection)
             self.runtime.actors.remember(actor)

@@ -7,12 +7,12 @@ from fastapi import Depends
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
-from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentCaller, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Text256, UserInfo
 from tertulia.auth import api_keys, grants, roles
-from tertulia.auth.actor import Actor
+from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.api_keys import LONGEST_LIFE, MOST_KEYS, SHORTEST_LIFE, IssuedKey
 from tertulia.auth.permissions import Permission
 from tertulia.errors import BadRequest, Forbidden
@@ -45,15 +45,16 @@ class CreatedApiKey(BaseModel):
     status_code=201,
     dependencies=[Depends(rate_limit(5))],
 )
-async def create_api_key(organization: Organization, actor: CurrentActor, body: NewApiKey) -> CreatedApiKey:
+async def create_api_key(caller: CurrentCaller, body: NewApiKey) -> CreatedApiKey:
     """Make a key for a role of lower rank than the caller's. It signs in users of lower rank than that role."""
-    issued = await organization.database.write(_create, actor, body)
+    issued = await caller.act_now(lambda actor: caller.database.write(_create, actor, body))
     return CreatedApiKey(api_key_id=issued.api_key_id, api_key=issued.api_key, expires_at=issued.expires_at)
 
 
 def _create(connection: Connection, actor: Actor, body: NewApiKey) -> IssuedKey:
     organizations.lock_organization(connection, actor.org_id)  # so that several at once do not make one too many
     role = hold_role(connection, actor.org_id, body.role_name)
+    confirm_actor(connection, actor)
     actor.require(Permission.ORGANIZATION_CREATE_API_KEY, role.attributes)
     if not actor.outranks(grants.parse(role.permission_grants)):
         raise Forbidden("You can make a key only for a role of lower rank than your own.")

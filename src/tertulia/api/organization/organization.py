@@ -107,6 +107,9 @@ async def create_organization(
         raise BadRequest(f"The identifier {organization} is reserved.")
     clusters, taken = runtime.clusters, f"The organization {organization} is there already, or being deleted."
     database = clusters.open(x_mongo_cluster_name)
+    for name in clusters.names:  # also one that the directory does not know
+        if name != x_mongo_cluster_name and await clusters.open(name).read(organizations.is_taken, organization):
+            raise Conflict(taken)
     holder = await clusters.default.write(claim_entry, organization, x_mongo_cluster_name)
     if holder != x_mongo_cluster_name:
         raise Conflict(taken)

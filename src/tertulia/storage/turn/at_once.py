@@ -115,8 +115,15 @@ _stands = (
     users.c.role_id == bindparam("role_id"),
     users.c.granted_until.is_not_distinct_from(bindparam("granted_until", type_=users.c.granted_until.type)),
     sa.or_(
-        bindparam("key_id", type_=api_keys.c.key_id.type) == "",
-        sa.exists().where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id")),
+        sa.and_(
+            bindparam("key_id", type_=api_keys.c.key_id.type) == "",
+            bindparam("key_role_id", type_=api_keys.c.role_id.type) == "",
+        ),
+        sa.exists().where(
+            api_keys.c.org_id == bindparam("org_id"),
+            api_keys.c.key_id == bindparam("key_id"),
+            api_keys.c.role_id == bindparam("key_role_id"),
+        ),
     ),
 )
 _service = SERVICE.where(*_stands, services.c.is_active, version_sets.c.name.is_not(None)).cte("service")

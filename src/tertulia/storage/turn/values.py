@@ -23,13 +23,14 @@ class Lease:
 class Standing:
     """The standing of a caller: all that is remembered of them, and compared with the database when a turn is claimed.
 
-    That is a role, the end of what they have beyond it for some time, and the API key that they signed in with; "" for
-    none. Two places compare it: `auth.actor.confirm_actor`, and the statement of `at_once.claim_at_once`.
+    That is a role, the end of what they have beyond it for some time, and the API key that they signed in with and its
+    role; "" for none. Two places compare it: `auth.actor.confirm_actor`, and the statement of `at_once.claim_at_once`.
     """
 
     role_id: str
     granted_until: datetime | None = None
     key_id: str = ""
+    key_role_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
