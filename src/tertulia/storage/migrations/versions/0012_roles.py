@@ -5,8 +5,8 @@ from alembic import op
 
 from tertulia.storage.database.dialect import JSON, Timestamp
 
-revision = "0011"
-down_revision = "0010b"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:
