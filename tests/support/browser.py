@@ -6,6 +6,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 from support.pages import ROOT
+from support.server import Server
 
 Open = Callable[..., Page]
 """Opens a page as the administrator: `open_page(server, "/settings", dark=True, width=380)`."""
@@ -33,3 +34,10 @@ def press_until(page: Page, key: str, name: str, most: int = 60) -> None:
         if focused == name:
             return
     raise AssertionError(f"{key} does not lead to {name}")
+
+
+def finish_all(server: Server, token: str) -> None:
+    """Finish what a test has left open: to the next one, the page would offer to go on with it."""
+    client = server.client(token)
+    for conversation in client.get("/conversation/", params={"is_finished": False}).json()["conversations"]:
+        client.post(f"/conversation/{conversation['id']}/finish/")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from support.browser import Open
+from support.browser import Open, finish_all
 from support.server import Serve, Server
 from tertulia.web.pages import is_built
 
@@ -80,13 +80,5 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[Open]:
     for context in contexts:
         context.close()
     for token, server in seen.items():
-        _finish(server, token)
+        finish_all(server, token)
     assert complaints == []
-
-
-def _finish(server: Server, token: str) -> None:
-    """Finish what a test has left open: the page offers to go on with it."""
-    client = server.client(token)
-    listed = client.get("/conversation/", params={"is_finished": False}).json()
-    for conversation in listed.get("conversations", []):
-        client.post(f"/conversation/{conversation['id']}/finish/")

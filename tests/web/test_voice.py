@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from support.browser import finish_all
 from support.puppet import Puppet
 from support.server import Serve, Server
 from support.spoken import said
@@ -74,6 +75,7 @@ def page(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
         page.goto(f"{server.url}/ui/#token={token}")
         yield page
         browser.close()
+    finish_all(server, token)
     assert complaints == []
 
 
