@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.auth.tokens import Claims
+from tertulia.errors import Unavailable
 from tertulia.storage.api_key import list_key_roles
 from tertulia.storage.database.units import Database
 from tertulia.storage.user import list_role_ids
@@ -76,10 +77,20 @@ class Sessions:
             del self._open[id(session)]
 
     async def look(self) -> None:
-        """Look at all sessions, and end those that have to."""
+        """Look at all sessions, and end those that have to.
+
+        Raises:
+            Unavailable: a database cannot be reached; the sessions of the others have been looked at all the same.
+        """
+        failure: Unavailable | None = None
         for database, sessions in self._by_organization():
-            for start in range(0, len(sessions), AT_ONCE):
-                await self._look_at(database, sessions[start : start + AT_ONCE])
+            try:
+                for start in range(0, len(sessions), AT_ONCE):
+                    await self._look_at(database, sessions[start : start + AT_ONCE])
+            except Unavailable as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _by_organization(self) -> Iterable[tuple[Database, Sequence[_Session]]]:
         """End the sessions whose token has expired. Return the others, by the organization that they are of."""
