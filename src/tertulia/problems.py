@@ -37,8 +37,11 @@ _TYPES = {
     "float_parsing": NUMBER,
     "bool_parsing": "bool_type",
     "enum": "literal_error",
+    "time_delta_parsing": "time_delta_type",
 }
 """Kinds of problem that are one to a caller, by pydantic's names for them."""
+
+_DURATION = "a duration is ISO 8601, for example P7D or PT12H, or a number of seconds."
 
 _TEXTS = {
     "missing": "This field is required.",
@@ -65,6 +68,7 @@ _TEXTS = {
     "literal_error": "This must be {expected}.",
     "union_tag_invalid": "The field {discriminator} must be one of {expected_tags}.",
     "union_tag_not_found": "The field {discriminator} is required.",
+    "time_delta_type": f"This must be a duration; {_DURATION}",
     "datetime_type": "This must be a date and time in ISO 8601.",
     "datetime_parsing": "This must be a date and time in ISO 8601.",
     "datetime_from_date_parsing": "This must be a date and time in ISO 8601.",
@@ -123,6 +127,8 @@ def text_of(error: Mapping[str, Any]) -> str:
     if kind in _NOT_EMPTY and context.get("min_length") == 1:
         return _NOT_EMPTY[kind]
     text = _TEXTS.get(_TYPES.get(kind, kind), _OTHER).format_map(context)
+    if isinstance(context.get("ge", context.get("le")), str):  # a duration: who writes 7 may mean days
+        text = f"{text[:-1]}; {_DURATION}"
     return text.replace(" 1 items", " one item").replace(" 1 characters", " one character")
 
 

@@ -118,7 +118,7 @@ async def open_runtime(
         await voices.start()
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
-        meanings = Meanings(embeddings.embedder, settings.embeddings)
+        meanings = Meanings(embeddings.embedder, embeddings.label)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         kinds = (*_all_kinds(settings, models, meanings), erase_organizations(clusters))

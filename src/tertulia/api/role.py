@@ -62,7 +62,7 @@ class In(BaseModel):
 
 
 Condition = Annotated[Equals | In | NotEquals, Field(discriminator="type")]
-"""What an attribute of the target has to be: `Equals` a value, `NotEquals` one, or `In` some."""
+"""A condition on an attribute of the target: it `Equals` a value, `NotEquals` one, or is `In` some."""
 
 
 class PermissionGrant(BaseModel):
@@ -212,8 +212,8 @@ async def get_roles(
 
 
 def _role(role: Role, permission_grants: object) -> RoleInstance:
-    found = {**{name: getattr(role, name) for name in ("id", "name", "description", "frontend_view")}}
-    return RoleInstance.model_validate({**found, "permission_grants": permission_grants})
+    shown = {name: getattr(role, name) for name in ("id", "name", "description", "frontend_view")}
+    return RoleInstance.model_validate({**shown, "permission_grants": permission_grants})
 
 
 # --- Temporary grants, whose paths come before those of roles' names -------------------------------------------------
@@ -382,20 +382,15 @@ def _modify(connection: Connection, actor: Actor, name: str, body: RoleChanges) 
     role = roles.lock_role(connection, actor.org_id, name)
     confirm_actor(connection, actor)  # only now: another role may have been given to the caller while we waited
     actor.require(Permission.ROLE_MODIFY_ROLE, role.attributes)
-    _require_rank_over(actor, role.permission_grants, "You can change only a role of lower rank than your own.")
+    actor.require_rank_over(role.permission_grants, "You can change only a role of lower rank than your own.")
     changed = body.applied_to(role.document)
     if changed == role.document:
         return role.id
     if replace(changed, description=role.description) == role.document:
         roles.describe_role(connection, role, changed.description)
         return role.id
-    _require_rank_over(actor, changed.permission_grants, "You can make only a role of lower rank than your own.")
+    actor.require_rank_over(changed.permission_grants, "You can make only a role of lower rank than your own.")
     return roles.replace_role(connection, role, changed)
-
-
-def _require_rank_over(actor: Actor, permission_grants: object, refusal: str) -> None:
-    if not actor.outranks(grants.parse(permission_grants)):
-        raise Forbidden(refusal)
 
 
 # --- Assign ----------------------------------------------------------------------------------------------------------
@@ -422,9 +417,9 @@ def _assign(connection: Connection, actor: Actor, name: str, user_id: str) -> st
     role = roles.hold_role(connection, actor.org_id, name)
     user = users.lock_user(connection, actor.org_id, user_id)
     confirm_actor(connection, actor)
-    _require_rank_over(actor, role.permission_grants, "You can give a user only a role of lower rank than your own.")
+    actor.require_rank_over(role.permission_grants, "You can give a user only a role of lower rank than your own.")
     if user.id != actor.user_id:
         former = roles.get_role(connection, actor.org_id, user.role_name)
-        _require_rank_over(actor, former.permission_grants, "You can give a role only to a user of lower rank.")
+        actor.require_rank_over(former.permission_grants, "You can give a role only to a user of lower rank.")
     users.give_role(connection, user, role.id)
     return role.id

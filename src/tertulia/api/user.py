@@ -196,8 +196,7 @@ def _invite(connection: Connection, actor: Actor, body: Invitation, secrets: dic
         sensitive_variables=secrets,
     )
     actor.require(Permission.USER_INVITE_USER, user.attributes_in(role))
-    if not actor.outranks(grants.parse(role.permission_grants)):
-        raise Forbidden("You can give a user only a role of lower rank than your own.")
+    actor.require_rank_over(role.permission_grants, "You can give a user only a role of lower rank than your own.")
     user_id = users.insert_user(connection, actor.org_id, user)
     if body.login_link is not None:
         name = organizations.get_organization(connection, actor.org_id).name
@@ -221,8 +220,8 @@ class UserStats(BaseModel):
     last_message_time: datetime | None
 
 
-class UserInstance(BaseModel):
-    """A user. `role` is an id; of sensitive variables only the names are told."""
+class FoundUser(BaseModel):
+    """A user as a search shows them. `role` is an id; of sensitive variables only the names are told."""
 
     org_id: str
     user_id: str
@@ -234,6 +233,11 @@ class UserInstance(BaseModel):
     preferences: Preferences
     nonsensitive_variables: dict[str, str]
     sensitive_variables: list[str]
+
+
+class UserInstance(FoundUser):
+    """A user as lists show them."""
+
     enable_actions_access: bool
 
 
@@ -257,7 +261,11 @@ async def get_users(
 
 
 def _user(user: User) -> UserInstance:
-    return UserInstance(
+    return UserInstance(**dict(_found(user)), enable_actions_access=False)
+
+
+def _found(user: User) -> FoundUser:
+    return FoundUser(
         org_id=user.org_id,
         user_id=user.id,
         first_name=user.first_name,
@@ -272,26 +280,10 @@ def _user(user: User) -> UserInstance:
         preferences=Preferences(**user.preferences),
         nonsensitive_variables=dict(user.nonsensitive_variables),
         sensitive_variables=list(user.sensitive_variables),
-        enable_actions_access=False,
     )
 
 
 # --- Search ---------------------------------------------------------------------------------------------------------
-
-
-class FoundUser(BaseModel):
-    """A user as a search shows them."""
-
-    org_id: str
-    user_id: str
-    first_name: str
-    last_name: str
-    email: str
-    user_stats: UserStats
-    role: str
-    preferences: Preferences
-    nonsensitive_variables: dict[str, str]
-    sensitive_variables: list[str]
 
 
 class FoundUsers(BaseModel):
@@ -313,12 +305,7 @@ async def search_users(
     )
     if len(found) > users.MOST_FOUND:
         warn(request, f"More than {users.MOST_FOUND} users match: these are the first of them.")
-    return FoundUsers(
-        users=[
-            FoundUser.model_validate(_user(user).model_dump(exclude={"enable_actions_access"}))
-            for user in found[: users.MOST_FOUND]
-        ]
-    )
+    return FoundUsers(users=[_found(user) for user in found[: users.MOST_FOUND]])
 
 
 # --- Update ----------------------------------------------------------------------------------------------------------

@@ -78,6 +78,11 @@ class Actor:
         mine = grants.within(self.grants, self.org_id)
         return grants.outranks(mine, grants.within(others, self.org_id))
 
+    def require_rank_over(self, permission_grants: object, refusal: str) -> None:
+        """Raise Forbidden, with a refusal, unless the caller outranks a role with these grants, as roles store them."""
+        if not self.outranks(grants.parse(permission_grants)):
+            raise Forbidden(refusal)
+
     def is_outranked_by(self, others: Grants) -> bool:
         """Return whether a role of the organization with these grants may do all that the caller's may, and more."""
         mine = grants.within(self.grants, self.org_id)

@@ -30,10 +30,11 @@ KEY_GONE = "the API key is not there any more"
 OTHER_KEY_ROLE = "the API key has another role"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Session:
     """A session, and the way to end it with a reason. Its roles are those of the first look."""
 
+    database: Database
     claims: Claims
     end: Callable[[str], None]
     role_id: str | None = None
@@ -55,26 +56,22 @@ class _Session:
         return None
 
 
-_Place = tuple[int, str]
-"""A database and an organization in it."""
-
-
 class Sessions:
     """The sessions of a process."""
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[Database, _Session]] = {}
+        self._open: set[_Session] = set()
 
     @asynccontextmanager
     async def watch(self, database: Database, claims: Claims, end: Callable[[str], None]) -> AsyncGenerator[None]:
         """Watch a session while the block runs: `end` is called with the reason when it has to end."""
-        session = _Session(claims, end)
-        self._open[id(session)] = database, session
+        session = _Session(database, claims, end)
+        self._open.add(session)
         try:
-            await self._look_at(database, [session])
+            await self._look_at([session])
             yield
         finally:
-            del self._open[id(session)]
+            self._open.remove(session)
 
     async def look(self) -> None:
         """Look at all sessions, and end those that have to.
@@ -83,28 +80,28 @@ class Sessions:
             Unavailable: a database cannot be reached; the sessions of the others have been looked at all the same.
         """
         failure: Unavailable | None = None
-        for database, sessions in self._by_organization():
+        for sessions in self._by_organization():
             try:
                 for start in range(0, len(sessions), AT_ONCE):
-                    await self._look_at(database, sessions[start : start + AT_ONCE])
+                    await self._look_at(sessions[start : start + AT_ONCE])
             except Unavailable as error:
                 failure = error
         if failure is not None:
             raise failure
 
-    def _by_organization(self) -> Iterable[tuple[Database, Sequence[_Session]]]:
-        """End the sessions whose token has expired. Return the others, by the organization that they are of."""
-        now, groups = clock.now(), defaultdict[_Place, list[_Session]](list)
-        databases: dict[int, Database] = {}
-        for database, session in list(self._open.values()):
+    def _by_organization(self) -> Iterable[Sequence[_Session]]:
+        """End the sessions whose token has expired. Return the others, those of each organization together."""
+        now, groups = clock.now(), defaultdict[tuple[Database, str], list[_Session]](list)
+        for session in list(self._open):
             if session.claims.expires_at <= now:
                 session.end(EXPIRED)
             else:
-                databases[id(database)] = database
-                groups[id(database), session.claims.org_id].append(session)
-        return [(databases[place], sessions) for (place, _), sessions in groups.items()]
+                groups[session.database, session.claims.org_id].append(session)
+        return groups.values()
 
-    async def _look_at(self, database: Database, sessions: Sequence[_Session]) -> None:
+    async def _look_at(self, sessions: Sequence[_Session]) -> None:
+        """Look at sessions of one organization, and end those that have to."""
+        database = sessions[0].database
         user_ids = sorted({session.claims.user_id for session in sessions})
         key_ids = sorted({session.claims.key_id for session in sessions if session.claims.key_id})
         roles, key_roles = await database.read(_find, sessions[0].claims.org_id, user_ids, key_ids)

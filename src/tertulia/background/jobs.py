@@ -67,6 +67,10 @@ class Work:
         effect(connection)
 
 
+def no_effect(_connection: Connection) -> None:
+    """Change nothing: the effect of a job that has nothing to store at its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """A kind of job: its name, the function that does it, how many run at once in a process, and how long one may."""

@@ -7,7 +7,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.auth.mail_sign_in import LIFE, link_with, make_token
-from tertulia.background.jobs import JobKind, Work
+from tertulia.background.jobs import JobKind, Work, no_effect
 from tertulia.mail import Mailer
 from tertulia.storage.job import enqueue
 
@@ -54,17 +54,13 @@ def mail_kinds(mailer: Mailer) -> Sequence[JobKind]:
             token = await work.database.write(make_token, job.org_id, email)
             if token is not None:
                 await mailer.send(job.org_id, email, "Sign in", _SIGN_IN.format(link=link_with(link, token)))
-        await work.end(_nothing)
+        await work.end(no_effect)
 
     async def send_invitation(work: Work) -> None:
         # A name is one line, or it would be a text of its own.
         payload = {name: " ".join(str(value).split()) for name, value in work.job.payload.items()}
         subject = f"You are invited to {payload['organization']}"
         await mailer.send(work.job.org_id, payload["email"], subject, _INVITED.format(**payload))
-        await work.end(_nothing)
+        await work.end(no_effect)
 
     return (JobKind(SIGN_IN_MAIL, send_sign_in, at_once=4), JobKind(INVITATION, send_invitation))
-
-
-def _nothing(_connection: Connection) -> None:
-    """Have no effect: the mail is sent."""

@@ -2,9 +2,7 @@
 
 from contextlib import suppress
 
-from sqlalchemy.engine import Connection
-
-from tertulia.background.jobs import JobKind, Work
+from tertulia.background.jobs import JobKind, Work, no_effect
 from tertulia.storage import organization_erasure as erasure
 from tertulia.storage.clusters import Clusters
 from tertulia.storage.job import StaleJob
@@ -19,10 +17,6 @@ def erase_organizations(clusters: Clusters) -> JobKind:
     async def erase(work: Work) -> None:
         await erasure.erase_organization(clusters, work.database, work.job.org_id)
         with suppress(StaleJob):  # the job has gone with the organization
-            await work.end(_nothing)
+            await work.end(no_effect)
 
     return JobKind(erasure.ERASE_ORGANIZATION, erase, limit_s=LIMIT_S)
-
-
-def _nothing(_connection: Connection) -> None:
-    """Have no effect: there is nothing left."""

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.background.asking import logged
-from tertulia.background.jobs import JobFailed, JobKind, Work
+from tertulia.background.jobs import JobFailed, JobKind, Work, no_effect
 from tertulia.engine.agent import learning
 from tertulia.engine.agent.learning import NewMemory
 from tertulia.engine.agent.meanings import Meanings
@@ -66,7 +66,7 @@ class PostProcessing:
         """Remember what the user said in a conversation."""
         followed = await work.database.read(steps.find_followed, _conversation_id(work))
         if followed is None or followed.is_test or EXTRACT_MEMORIES in followed.completed_post_processings:
-            await work.end(_no_effect)
+            await work.end(no_effect)
             return
         with _error_noted(work, followed):
             learned = await self._learn(work, followed)
@@ -76,13 +76,13 @@ class PostProcessing:
         """Make the models of a user anew: after a conversation, or because a memory was corrected or forgotten."""
         followed = await work.database.read(steps.find_followed, _conversation_id(work))
         if followed is None or followed.is_test:
-            await work.end(_no_effect)
+            await work.end(no_effect)
             return
         if work.job.payload.get("again"):
             await work.end(_put_models, followed, await self._describe(work, followed))
             return
         if GENERATE_USER_MODELS in followed.completed_post_processings:
-            await work.end(_no_effect)
+            await work.end(no_effect)
             return
         with _error_noted(work, followed):
             made = await self._describe(work, followed)
@@ -125,10 +125,6 @@ def _error_noted(work: Work, followed: Followed) -> Generator[None]:
 
 def _conversation_id(work: Work) -> str:
     return str(work.job.payload["conversation_id"])
-
-
-def _no_effect(_connection: Connection) -> None:
-    pass
 
 
 def _known(connection: Connection, user_id: str, texts: Sequence[str]) -> list[Memory]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from tertulia.background.asking import logged
-from tertulia.background.jobs import JobKind, Work
+from tertulia.background.jobs import JobKind, Work, no_effect
 from tertulia.engine.agent import results
 from tertulia.engine.agent.models import AllModels
 from tertulia.providers.models.schema import fits
@@ -38,7 +38,7 @@ def fill_result(models: AllModels) -> JobKind:
         conversation_id = str(work.job.payload["conversation_id"])
         source = await work.database.read(_find_source, conversation_id)
         if source is None:  # its user was deleted meanwhile
-            await work.end(_nothing)
+            await work.end(no_effect)
             return
         with logged(models, work) as reached:
             claims = await results.fill(reached, source.preferences, source.schema, source.messages)
@@ -57,7 +57,3 @@ def _find_source(connection: Connection, conversation_id: str) -> _Source | None
     if result is None or preferences is None:
         return None
     return _Source(result.schema, preferences, list_history(connection, conversation_id, _BOUNDS))
-
-
-def _nothing(_connection: Connection) -> None:
-    """Leave everything as it is."""

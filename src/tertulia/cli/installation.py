@@ -74,7 +74,7 @@ def make_organization(settings: Settings, org_id: str, cluster: str | None) -> F
 
 def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[Connection, str], T]) -> T:
     if not _ORGANIZATION_ID.fullmatch(org_id):
-        raise CommandFailed(f"{org_id!r} is no identifier: use letters, digits and hyphens.", MISUSED)
+        raise CommandFailed(f"{org_id!r} is no identifier: use at most 63 letters, digits and hyphens.", MISUSED)
     if cluster is not None and cluster not in settings.cluster_urls:
         known = ", ".join(settings.cluster_urls)
         raise CommandFailed(f"There is no storage cluster {cluster}; the settings name {known}.", MISUSED)

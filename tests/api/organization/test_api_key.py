@@ -55,6 +55,25 @@ def test_a_key_signs_in_users_below_its_role_and_is_shown_once(tertulia: Server,
     assert (stored["name"], stored["expires_at"]) == ("A key", made["expires_at"])
 
 
+@pytest.mark.parametrize(
+    ("duration", "says"),
+    [
+        (7, "This must be at least 1 day; "),
+        ("P91D", "This must be at most 90 days; "),
+        ("7", "This must be a duration; "),
+        ("a week", "This must be a duration; "),
+        (None, "This must be a duration; "),
+        ([], "This must be a duration; "),
+    ],
+)
+def test_a_wrong_duration_is_told_with_the_form_and_the_unit(
+    as_super: httpx2.Client, duration: object, says: str
+) -> None:
+    (problem,) = make(as_super, duration=duration).json()["detail"]
+    assert problem["loc"] == ["body", "duration"]
+    assert problem["msg"] == f"{says}a duration is ISO 8601, for example P7D or PT12H, or a number of seconds."
+
+
 @pytest.mark.parametrize(("duration", "days"), [("P1D", 1), ("PT24H", 1), ("P90D", 90)])
 def test_a_key_is_good_for_one_to_ninety_days(as_super: httpx2.Client, duration: str, days: int) -> None:
     made = make(as_super, duration=duration, name=None).json()

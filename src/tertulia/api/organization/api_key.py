@@ -11,11 +11,11 @@ from tertulia.api.http.deps import CurrentActor, CurrentCaller, Organization
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Text256, UserInfo
-from tertulia.auth import api_keys, grants, roles
+from tertulia.auth import api_keys, roles
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.api_keys import LONGEST_LIFE, MOST_KEYS, SHORTEST_LIFE, IssuedKey
 from tertulia.auth.permissions import Permission
-from tertulia.errors import BadRequest, Forbidden
+from tertulia.errors import BadRequest
 from tertulia.storage import api_key as stored_keys
 from tertulia.storage import organization as organizations
 from tertulia.storage.api_key import ListedKey
@@ -56,8 +56,7 @@ def _create(connection: Connection, actor: Actor, body: NewApiKey) -> IssuedKey:
     role = hold_role(connection, actor.org_id, body.role_name)
     confirm_actor(connection, actor)
     actor.require(Permission.ORGANIZATION_CREATE_API_KEY, role.attributes)
-    if not actor.outranks(grants.parse(role.permission_grants)):
-        raise Forbidden("You can make a key only for a role of lower rank than your own.")
+    actor.require_rank_over(role.permission_grants, "You can make a key only for a role of lower rank than your own.")
     if stored_keys.count_api_keys(connection, actor.org_id) >= MOST_KEYS:
         raise BadRequest(f"The organization has {MOST_KEYS} API keys already: delete one.")
     return api_keys.issue(connection, actor.org_id, role.id, actor.author, body.name, body.duration)
