@@ -3,19 +3,22 @@
 import base64
 import io
 import zipfile
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from operations import OPERATIONS
+from operations import OPERATIONS, ORGANIZATION
 from support import samples
 from support.contract import Walker, contract, requires_contract
 from support.server import Serve, Server
+from support.targets import founder_of, invite
 
 pytestmark = requires_contract
 
 NOWHERE = "0" * 24
+LIST_ROLES = "get_roles_v1__organization__role__get"
 TEXT = {"response_format": "text"}
 TEXTS = {"request_format": "text", "response_format": "text"}
 VERSION_SET: dict[str, Any] = {
@@ -38,7 +41,10 @@ def walk(tertulia: Server) -> Walker:
 
 def test_every_operation_asks_and_answers_as_the_contract_says(tertulia: Server, walk: Walker) -> None:
     walk_organization(tertulia, walk)
+    walk_founding(tertulia, walk)
+    walk_api_keys(tertulia, walk)
     walk_users(walk)
+    walk_roles(tertulia, walk)
     agent_id = walk_agents(walk)
     graph_id = walk_context_graphs(walk)
     service_id = walk_services(walk, agent_id, graph_id)
@@ -76,6 +82,35 @@ def walk_organization(tertulia: Server, walk: Walker) -> None:
     walk.call("get-user-dimensions", 403, client=tertulia.as_user)
 
 
+def walk_founding(tertulia: Server, walk: Walker) -> None:
+    maker = copy(tertulia.as_super)
+    maker.base_url = f"{tertulia.url}/v1/walked"
+    create, delete = "create-organization", "delete-organization"
+    headers = {"x-mongo-cluster-name": "default"}
+    body: dict[str, Any] = {
+        **ORGANIZATION,
+        "org_name": "Walked",
+        "default_user_preferences": {"preferred_language": "spa", "audio_keyterms": ["tertulia"]},
+    }
+    assert walk.call(create, headers=headers, json=body, client=maker) == {"org_id": "walked"}
+    walk.call(create, 409, headers=headers, json=body, client=maker)
+    walk.call(create, 422, json=body, client=maker)
+    walk.call(create, 422, headers=headers, json={**body, "azure_devops_team_name": "A team"}, client=maker)
+    walk.call(delete, 403, client=tertulia.as_admin)
+    walk.call(delete, client=founder_of(tertulia, "walked"))
+
+
+def walk_api_keys(tertulia: Server, walk: Walker) -> None:
+    as_super, key = tertulia.as_super, {"name": "Walked", "duration": "P1D"}
+    made = walk.call("create-api-key", json={**key, "role_name": "DefaultUserRole"}, client=as_super)["api_key_id"]
+    walk.call("create-api-key", 404, json={**key, "role_name": "nothing"}, client=as_super)
+    walk.call("create-api-key", 422, json={"duration": "P1D"}, client=as_super)
+    assert made in {each["key_id"] for each in walk.call("get-api-keys", client=as_super)["api_keys"]}
+    walk.call("get-api-keys", 401, client=tertulia.anonymous)
+    walk.call("delete-api-key", path={"api_key_id": made}, client=as_super)
+    walk.call("delete-api-key", 404, path={"api_key_id": made}, client=as_super)
+
+
 def walk_users(walk: Walker) -> None:
     person: dict[str, Any] = {
         "first_name": "Demo",
@@ -95,6 +130,13 @@ def walk_users(walk: Walker) -> None:
     assert [found["user_id"] for found in page["users"]] == [user]
     walk.call("get-users", query={"limit": 1, "continuation_token": 1})
     walk.call("get-users", 422, query={"limit": 101})
+    found = walk.call("search-users", query={"query": "GUEST@example", "user_id": [user]})["users"]
+    assert [each["user_id"] for each in found] == [user]
+    walk.call("search-users", 422, query={})
+
+    link = {"email": "guest@example.com", "redirect_link": "https://app.example/signed-in"}
+    walk.call("sign-in-with-email", json=link)
+    walk.call("sign-in-with-email", 422, json={"email": "guest@example.com"})
 
     changes = {"last_name": "Visitor", "preferred_language": {}, "timezone": None, "additional_context": ["Reads."]}
     walk.call("update-user-info", path={"requested_user_id": user}, json=changes)
@@ -113,6 +155,54 @@ def walk_users(walk: Walker) -> None:
     walk.call("modify-user-variables", 404, path={"requested_user_id": NOWHERE}, json={"upserts": [city]})
     walk.call("delete-user", path={"requested_user_id": user})
     walk.call("delete-user", 404, path={"requested_user_id": user})
+
+
+def walk_roles(tertulia: Server, walk: Walker) -> None:
+    conditions = {
+        "org_id": {"type": "Equals", "value": "{self_org_id}"},
+        "tool_id": {"type": "In", "values": ["a", "b"]},
+    }
+    grant = {"permission_name": "Tool:InvokeTool", "conditions": conditions}
+    body = {"role_name": "Walked", "description": "Walks.", "permission_grants": [grant], "frontend_view": "client"}
+    role_id = walk.call("create-role", json=body)["role_id"]
+    walk.call("create-role", 409, json=body)
+    walk.call("create-role", 422, json={**body, "frontend_view": "sideways"})
+
+    query = {"return_permission_grants": True, "id": [role_id], "name": ["Walked"]}
+    (role,) = walk.call(LIST_ROLES, query=query)["roles"]
+    assert role["permission_grants"] == [grant]
+    walk.call(LIST_ROLES, 422, query={"id": ["x"]})
+
+    here, nowhere = {"role_name": "Walked"}, {"role_name": "Nothing"}
+    walk.call("modify-role", path=here, json={"description": "Walks on.", "permission_grants": None})
+    walk.call("modify-role", 404, path=nowhere, json={})
+    person = invite(tertulia.as_admin)
+    walk.call("assign-role", path=here, json={"user_id": person})
+    walk.call("assign-role", 404, path=nowhere, json={"user_id": person})
+
+    create, listed = "create-temporary-permission-grant", "get-temporary-permission-grants"
+    temporary: dict[str, Any] = {
+        "user_id": person,
+        "duration": "PT1M",
+        "permission_grant": grant,
+        "tags": {"why": "walk", "alone": None},
+        "justification": "To walk the contract.",
+    }
+    as_super = tertulia.as_super
+    walk.call(create, json=temporary, client=as_super)
+    walk.call(create, 404, json={**temporary, "user_id": NOWHERE}, client=as_super)
+    walk.call(create, 422, json={**temporary, "justification": ""}, client=as_super)
+    query = {
+        "user_id": [person],
+        "permission_grant_name": "Tool:InvokeTool",
+        "is_expired": False,
+        "creator": [f"demo,{tertulia.demo.super_user_id}"],
+        "tag": ["why:walk"],
+        "sort_by": ["-expires_at"],
+    }
+    (found,) = walk.call(listed, query=query, client=as_super)["temporary_permission_grants"]
+    assert found["permission_grant"] == grant
+    walk.call(listed, 422, query={"limit": 11}, client=as_super)
 
 
 def walk_agents(walk: Walker) -> str:

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from operations import BY_ID, INVITATION, ROLE, VERSION_SET, Operation, Targets
@@ -16,12 +17,14 @@ from support import samples
 from support.server import Server
 from tertulia import clock
 from tertulia.auth import api_keys, roles
+from tertulia.cli import installation
 from tertulia.ids import new_id
 from tertulia.storage import mail_token as mail_tokens
 from tertulia.storage import memory as memories
 from tertulia.storage.database import dialect
 from tertulia.storage.memory import Memory
 from tertulia.storage.role import get_role
+from tertulia.storage.tables import users
 from tertulia.storage.tool_invocation import ToolInvocation, insert_invocation
 from tertulia.storage.versioned import Author
 from tertulia.tools import scaffold
@@ -178,6 +181,20 @@ def write(server: Server, unit: Callable[Concatenate[Connection, P], None], *arg
         dialect.begin_write(connection)
         unit(connection, *args, **kwargs)
     engine.dispose()
+
+
+def founder_of(server: Server, org_id: str) -> httpx2.Client:
+    """Sign in the first user of an organization, below whose paths the client's begin. Return the client."""
+    found: list[str] = []
+
+    def find(connection: Connection) -> None:
+        found.extend(connection.execute(sa.select(users.c.id).where(users.c.org_id == org_id)).scalars())
+
+    write(server, find)
+    (user_id,) = found
+    client = server.client(installation.issue_token(server.settings, org_id, user_id, administrator=True).token)
+    client.base_url = f"{server.url}/v1/{org_id}"
+    return client
 
 
 def _remember(server: Server, user_id: str, talk: Targets) -> str:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from operations import ORGANIZATION
 from support import samples
 from support.server import Serve, Server
-from support.targets import make_mail_token, make_targets, write
+from support.targets import founder_of, make_mail_token, make_targets, write
 from tertulia.background import leftovers
 from tertulia.cli import installation
 from tertulia.mail import Mailer
@@ -21,7 +21,7 @@ from tertulia.settings import MailSettings
 from tertulia.storage import organization_erasure
 from tertulia.storage.clusters import remove_entry
 from tertulia.storage.database.units import open_database
-from tertulia.storage.tables import metadata, organizations, users
+from tertulia.storage.tables import metadata, organizations
 
 pytestmark = pytest.mark.both_databases
 
@@ -47,16 +47,7 @@ def test_a_super_administrator_makes_an_organization_and_is_its_super_administra
 
     assert (made.status_code, made.json()) == (201, {"org_id": org_id})
     assert tertulia.anonymous.get(f"{tertulia.url}/v1/{org_id}/organization/").json()["org_name"] == "New"
-    found: list[str] = []
-
-    def find(connection: sa.Connection) -> None:
-        found.extend(connection.execute(sa.select(users.c.id).where(users.c.org_id == org_id)).scalars())
-
-    write(tertulia, find)
-    token = installation.issue_token(tertulia.settings, org_id, found[0], administrator=True).token
-    theirs = tertulia.client(token)
-    theirs.base_url = f"{tertulia.url}/v1/{org_id}"
-    assert len(found) == 1
+    theirs = founder_of(tertulia, org_id)
     assert [role["name"] for role in theirs.get("/role/").json()["roles"]] == [
         "DefaultUserRole",
         "DefaultAdministratorRole",
