@@ -24,7 +24,7 @@ from bench.servers import Server
 from bench.setting import Setting
 from tertulia.audio.pcm import HEARING_RATE, RATE, SAMPLE_BYTES, duration_ms
 from tertulia.audio.resample import Resampler
-from tertulia.engine.live.endpointing import SILENCE_MS
+from tertulia.engine.live.endpointing import SENTENCE_SILENCE_MS, SILENCE_MS
 from tertulia.providers import weights
 from tertulia.providers.voices.local.voice import open_voice
 from tertulia.providers.weights import WHISPER_TINY_EN, WeightsUnavailable
@@ -52,9 +52,9 @@ _TEXT = (
     "share of real time is the time from a request until its whole reply is there, divided by how long the reply "
     "sounds, with a model that takes none: below 1 is faster than it is spoken. It is the median over speakers. In a "
     "live conversation the user's speech arrives in frames of {frame:g} ms, as a microphone gives it, and is answered "
-    "after its last sound: by the voice activity detector the server first waits for a pause of {pause:g} ms, which is "
-    "in the figure; told by the client that the message is over, it does not. Then the message is transcribed "
-    "({hearing}), and the reply's first sentence is written, in no time, and spoken."
+    "after its last sound: found by the detector, the server first waits for a silence of {sentence:g} ms after "
+    "whole sentences, else of {pause:g}, and transcribes ({hearing}) meanwhile, which is in the figure; told by the "
+    "client that the message is over, it transcribes then. The reply's first sentence takes no time, and is spoken."
 )
 
 
@@ -82,7 +82,13 @@ def measure(setting: Setting) -> Section:
         *_live(setting),
     ]
     words = len(FIRST_SENTENCE.split())
-    text = _TEXT.format(words=words, frame=1000 * _FRAME_S, pause=SILENCE_MS, hearing=WHISPER_TINY_EN.name)
+    text = _TEXT.format(
+        words=words,
+        frame=1000 * _FRAME_S,
+        pause=SILENCE_MS,
+        sentence=SENTENCE_SILENCE_MS,
+        hearing=WHISPER_TINY_EN.name,
+    )
     return Section("Speech", figures, text)
 
 

@@ -108,6 +108,9 @@ class TracedVoices:
     def hears(self, language: str) -> bool:
         return self.voices.hears(language)
 
+    def hears_ahead(self, language: str) -> bool:
+        return self.voices.hears_ahead(language)
+
     async def knows(self, voice_id: str) -> bool:
         return await self.voices.knows(voice_id)
 

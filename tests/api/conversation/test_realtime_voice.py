@@ -248,6 +248,40 @@ class _Strict(ScriptedTranscriber):
         return Transcript("") if heard.text.startswith("(") else heard
 
 
+class _Counting(ScriptedTranscriber):
+    """Notes the length of each recording that it hears, in ms."""
+
+    def __init__(self) -> None:
+        self.heard_ms: list[float] = []
+
+    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        self.heard_ms.append(duration_ms(pcm, HEARING_RATE))
+        return await super().transcribe(pcm, language, keyterms)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_whole_sentences_are_answered_after_a_shorter_silence_and_heard_once(serve: Serve, ahead: bool):
+    switch, counting = Switch(), _Counting()
+    provider = Provider(ScriptedVoice(), counting, ScriptedDetector, hears_ahead=lambda: ahead)
+    stage = Stage(serve(models=Models(switch), voices=Voices([("counting", provider)], 20)), switch)
+    user = stage.user()
+    with live(stage.server, user.headers["Authorization"].removeprefix("Bearer "), TEXT) as opened:
+        listen(opened)
+        stage.play(Puppet("Hello."))
+        [created, *_] = opened.start(stage.service())
+        stage.play(Puppet("Yes."))
+        stream(opened, spoken.said("Is it") + bytes(2 * RATE * 300 // 1000))
+        patiently(lambda: len(counting.heard_ms) == int(ahead))
+        stream(opened, bytes(2 * RATE * 150 // 1000) + spoken.said("open?") + bytes(2 * RATE * 300 // 1000))
+        patiently(lambda: len(counting.heard_ms) == 2 * int(ahead))
+        stream(opened, bytes(2 * RATE * (150 if ahead else 400) // 1000))
+        opened.until("interaction-complete")
+        whole = counting.heard_ms[-1]
+        assert len(counting.heard_ms) == (2 if ahead else 1)
+        assert all(part < whole for part in counting.heard_ms[:-1])
+        assert said_in(user, created["conversation_id"])[1][1].endswith("?")
+
+
 def test_noise_begins_no_turn_but_the_agent_has_fallen_silent(serve: Serve):
     switch = Switch()
     strict = Voices([("strict", Provider(ScriptedVoice(), _Strict(), ScriptedDetector))], 20)

@@ -17,6 +17,9 @@ NOBODY: Any = None
 
 
 class Deaf:
+    def hears_ahead(self, language: str) -> bool:
+        return False
+
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         raise TranscriptionFailed("it is deaf")
 

@@ -13,8 +13,8 @@ from support import sounds
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig
 from tertulia.audio.pcm import HEARING_RATE, duration_ms
 from tertulia.audio.resample import Resampler
-from tertulia.engine.live.endpointing import AFTER_MS, BEFORE_MS, SILENCE_MS, SpeechStarted
-from tertulia.engine.live.listening import MICROPHONE, SoundStream, Utterance
+from tertulia.engine.live.endpointing import AFTER_MS, BEFORE_MS, SILENCE_MS
+from tertulia.engine.live.listening import MICROPHONE, Began, Paused, SoundStream, Utterance, WentOn
 from tertulia.errors import BadRequest, PayloadTooLarge
 from tertulia.providers.voices.local.hibari import RATE as HIBARI_RATE
 from tertulia.providers.voices.local.hibari import HibariVoice
@@ -30,7 +30,7 @@ def heard(pieces: Sequence[bytes], config: PcmAudioConfig = MICROPHONE, longest_
     stream = SoundStream(config, ScriptedDetector(), longest_s)
     marks = [mark for piece in pieces for mark in stream.feed(piece)]
     assert len(stream._pcm) <= longest_s * HEARING_RATE * 2
-    return ["started" if isinstance(mark, SpeechStarted) else mark for mark in marks]
+    return ["started" if isinstance(mark, Began) else mark for mark in marks if isinstance(mark, Began | bytes)]
 
 
 def test_utterances_are_heard_with_a_little_around_them():
@@ -81,13 +81,28 @@ async def test_a_person_is_noticed_within_a_fifth_of_a_second_and_heard_whole():
         (duration_ms(sound[: start + step], HEARING_RATE), mark)
         for start in range(0, len(sound), step)
         for mark in stream.feed(sound[start : start + step])
+        if isinstance(mark, Began | bytes)
     ]
     (started_ms, started), (ended_ms, utterance) = marks
-    assert isinstance(started, SpeechStarted)
+    assert isinstance(started, Began)
     assert isinstance(utterance, bytes)
     assert begins_ms < started_ms < begins_ms + 200
     assert ends_ms < ended_ms < ends_ms + SILENCE_MS + 200
     assert pcm[loud[0] * 2 : loud[-1] * 2] in utterance
+
+
+def test_what_is_heard_in_the_last_pause_is_the_whole_utterance():
+    stream = SoundStream(MICROPHONE, ScriptedDetector(), 120)
+    hesitation = bytes(2 * HEARING_RATE * 350 // 1000)
+    _, first, went_on, last, utterance = stream.feed(QUIET + TONE + hesitation + TONE + QUIET)
+
+    assert isinstance(first, Paused)
+    assert isinstance(last, Paused)
+    assert isinstance(utterance, bytes)
+    assert went_on == WentOn()
+    assert last.pcm == utterance
+    assert utterance.startswith(first.pcm)
+    assert len(first.pcm) < len(utterance) - len(TONE)
 
 
 def test_silence_is_forgotten():

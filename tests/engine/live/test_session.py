@@ -16,10 +16,12 @@ from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live import messages as wire
 from tertulia.engine.live.ports import IDLE, NORMAL, POLICY, RESTART, ClientGone, Closing
 from tertulia.engine.live.session import MOST_WAITING, Pace, Session
+from tertulia.engine.speech.ahead import HeardAhead, result_of
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.log import Stream
 from tertulia.errors import Forbidden, ModelUnavailable, NothingHeard, TertuliaError, Unauthorized, Unavailable
 from tertulia.events import Event
+from tertulia.providers.base import Transcript
 from tertulia.settings import LimitSettings
 
 PACE = Pace(idle_s=300, alone_s=2)
@@ -56,6 +58,7 @@ class FakeCaller:
     logs: list[Log] = field(default_factory=list)
     errors: list[TertuliaError] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
+    heard: dict[bytes, "asyncio.Future[HeardAhead | None]"] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     closing: bool = False
 
@@ -82,6 +85,11 @@ class FakeCaller:
         self.said.append(incoming)
         return await self._begin(aloud)
 
+    async def hear_ahead(self, conversation_id: str, pcm: bytes) -> HeardAhead | None:
+        assert conversation_id == CONVERSATION
+        self.heard[pcm] = asyncio.get_running_loop().create_future()
+        return await self.heard[pcm]
+
     async def finish(self, conversation_id: str) -> None:
         self.finished.append(conversation_id)
 
@@ -94,9 +102,14 @@ class Loudness:
 
     frame_ms = 30
 
+    def __init__(self) -> None:
+        self._rest = b""
+
     def feed(self, pcm: bytes) -> Sequence[float]:
-        size = FRAME_BYTES
-        return [float(any(pcm[start : start + size])) for start in range(0, len(pcm), size)]
+        pcm, size = self._rest + pcm, FRAME_BYTES
+        whole = len(pcm) // size * size
+        self._rest = pcm[whole:]
+        return [float(any(pcm[start : start + size])) for start in range(0, whole, size)]
 
 
 FRAME_BYTES = HEARING_RATE * Loudness.frame_ms // 1000 * 2
@@ -475,6 +488,67 @@ async def test_noise_is_no_error_but_a_silent_utterance_is(opened: Open):
     await world.pipe.say("switch-vad-mode", vad_mode_on=True)
     await world.pipe.stream(frames(10, loud=True) + frames(30, loud=False))
     assert world.pipe.types() == ["vad-mode-switched", "vad-speech-started", "vad-speech-ended", "vad-reset-zero"]
+
+
+def words(text: str) -> HeardAhead:
+    return HeardAhead("eng", [], Transcript(text))
+
+
+async def pause(world: World) -> "asyncio.Future[HeardAhead | None]":
+    """Speak, and pause. Return what is to be heard of it."""
+    await world.begin()
+    await world.pipe.say("switch-vad-mode", vad_mode_on=True)
+    await world.pipe.stream(frames(10, loud=True) + frames(8, loud=False))
+    [heard] = world.caller.heard.values()
+    return heard
+
+
+async def test_who_has_said_a_whole_sentence_is_answered_after_a_shorter_silence(opened: Open):
+    world = opened()
+    heard = await pause(world)
+    heard.set_result(words("It is open."))
+    await settle()
+    await world.pipe.stream(frames(5, loud=False))
+    assert world.caller.said == []
+    await world.pipe.stream(frames(1, loud=False))
+    [incoming] = world.caller.said
+    assert incoming.hearing is not None
+    assert result_of(incoming.hearing) == words("It is open.")
+
+
+@pytest.mark.parametrize("found", [words("Well, I would like to..."), words("I would like"), words(""), None])
+async def test_who_has_not_is_waited_for_but_not_heard_again(opened: Open, found: HeardAhead | None):
+    world = opened()
+    heard = await pause(world)
+    heard.set_result(found)
+    await settle()
+    await world.pipe.stream(frames(11, loud=False))
+    assert world.caller.said == []
+    await world.pipe.stream(frames(1, loud=False))
+    [incoming] = world.caller.said
+    assert incoming.hearing is not None
+    assert result_of(incoming.hearing) == found
+
+
+async def test_who_goes_on_is_heard_anew_after_the_next_pause(opened: Open):
+    world = opened()
+    heard = await pause(world)
+    await world.pipe.stream(frames(10, loud=True))
+    assert heard.cancelled()
+    await world.pipe.stream(frames(20, loud=False))
+    (first, second) = world.caller.heard
+    assert len(second) > len(first)
+    [incoming] = world.caller.said
+    assert incoming.hearing is not None
+    assert not incoming.hearing.done()
+
+
+async def test_who_leaves_in_a_pause_is_not_heard_to_the_end(opened: Open):
+    world = opened()
+    heard = await pause(world)
+    world.pipe.leave()
+    await world.task
+    assert heard.cancelled()
 
 
 async def test_who_sends_many_messages_at_once_keeps_nobody_else_waiting(opened: Open):

@@ -75,6 +75,9 @@ class Throats:
         self.asked.append((voice_id, language))
         return self.throat
 
+    def hears_ahead(self, language: str) -> bool:
+        return False
+
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tertulia.engine.speech.sentences import LONGEST, Sentences
+from tertulia.engine.speech.sentences import LONGEST, Sentences, ends_sentence
 
 ALPHABET = "aB1 .!?…,\n\"')»«*。」？، यa।-\u0301\u200d😀"
 TEXTS = st.lists(st.sampled_from([*ALPHABET, "Mr.", "etc. ", "e.g.", "long " * 60, "x" * 270, " " * 260])).map("".join)
@@ -30,6 +30,7 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
         ["Mr. Smith met Dr. Jones vs. St. John. ", "They left."],
         ["J. R. R. Tolkien, J.R.R. Tolkien and the U.S. Army, e.g. here, i.e. there. ", "Yes."],
         ["So do I. ", "You too."],
+        ["« Il pleut. » ", "Il pleut. ", "»"],
         ["It ends at 5 p.m. on Monday at Foo Inc. in town. ", "It ends at 5 p.m. ", "Then we go."],
         ["Take 2 tbsp. of sugar, 5 oz. of flour. ", "It weighs 3 lbs. ", "Enough."],
         ["See No. 5 and Fig. 3. ", "No. ", "Not that."],
@@ -101,3 +102,21 @@ def test_joined_they_are_the_text_and_any_chunking_gives_the_same(text: str, cut
 def test_a_piece_of_any_shape_is_cut_in_linear_time(shape: str) -> None:
     text = shape * (200_000 // len(shape))
     assert sum(map(len, split(text, " "))) == len(text) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("It is open.", True),
+        ("Is it open? ", True),
+        ("他来了。", True),
+        ("I would like to...", False),
+        ("I would like to…", False),
+        ("Yes. I would like", False),
+        ("He is with Dr.", False),
+        ("", False),
+        (".", True),
+    ],
+)
+def test_the_end_of_a_sentence_is_told_from_one_that_is_left_open(text: str, ends: bool):
+    assert ends_sentence(text) == ends

@@ -31,6 +31,7 @@ from tertulia.engine.live import messages as live_messages
 from tertulia.engine.live.messages import AnyClientMessage, StartConversation
 from tertulia.engine.live.ports import POLICY, ClientGone, Closing, SessionClosed
 from tertulia.engine.live.session import Pace, Session
+from tertulia.engine.speech.ahead import HeardAhead
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.conversations import TurnOptions
 from tertulia.engine.turns.log import Stream
@@ -227,6 +228,10 @@ class _LiveCaller:
     async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream:
         options = TurnOptions(voice=aloud)
         return await door.interact(self._counted(), conversation_id, incoming, self._matches, options)
+
+    async def hear_ahead(self, conversation_id: str, pcm: bytes) -> HeardAhead | None:
+        caller = self._caller
+        return await caller.runtime.conversations.hear_ahead(caller.database, self.org_id, conversation_id, pcm)
 
     async def finish(self, conversation_id: str) -> None:
         await door.finish(self._counted(), conversation_id)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tertulia import clock
 from tertulia.engine.graph.context_graph import Graphs, Position, ToolCallSpec
+from tertulia.engine.speech.ahead import Hearing
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
@@ -80,7 +81,7 @@ class Incoming:
     """A message that an interaction answers; `skip` brings none. One that was spoken is yet to be heard.
 
     `decode` makes the recording; it is called in a thread, and raises as `audio.decode.decode` does. `keyterms` are
-    words that are likely in it.
+    words that are likely in it. `hearing` is the work of those who have begun to write it down already.
     """
 
     type: IncomingType
@@ -88,6 +89,7 @@ class Incoming:
     external_events: Sequence[ExternalEvent] = ()
     decode: "Callable[[], Recorded] | None" = None
     keyterms: Sequence[str] = ()
+    hearing: Hearing | None = None
 
 
 @dataclass(frozen=True, slots=True)

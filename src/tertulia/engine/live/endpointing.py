@@ -19,11 +19,17 @@ SHORTEST_MS = 90
 SILENCE_MS = 600
 """So long a silence ends an utterance."""
 
+SENTENCE_SILENCE_MS = 400
+"""So long a silence ends an utterance whose words are known to be whole sentences."""
+
+PAUSE_MS = 200
+"""So long a silence may be the end: what has been said by then is worth hearing."""
+
 BEFORE_MS = 300
 """Kept from before the first frame of speech: a first syllable may be too quiet to be one."""
 
 AFTER_MS = 200
-"""Kept of the silence that ends an utterance."""
+"""Kept of the silence that ends an utterance; no more than a pause has, so that a pause knows the whole utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +47,34 @@ class SpeechEnded:
     ends: int
 
 
-Mark = SpeechStarted | SpeechEnded
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """They pause. If they do not go on, the utterance is the frames from `begins` up to `ends`, as in SpeechEnded."""
+
+    begins: int
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """They go on after a pause."""
+
+
+Mark = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
 
 
 class Endpointer:
-    """The utterances of one stream, each a SpeechStarted and then a SpeechEnded, one after the other."""
+    """The utterances of one stream, each a SpeechStarted and then a SpeechEnded, one after the other.
+
+    Between these, each pause is a SpeechPaused, and a SpeechResumed unless the utterance ends with the pause.
+    """
 
     def __init__(self, frame_ms: int, longest_ms: float) -> None:
         """Begin to listen. An utterance that reaches `longest_ms` milliseconds is ended, and another one follows."""
         self._shortest = math.ceil(SHORTEST_MS / frame_ms)
         self._silence = math.ceil(SILENCE_MS / frame_ms)
+        self._sentence_silence = math.ceil(SENTENCE_SILENCE_MS / frame_ms)
+        self._pause = math.ceil(PAUSE_MS / frame_ms)
         self._before = math.ceil(BEFORE_MS / frame_ms)
         self._after = AFTER_MS // frame_ms
         self._longest = max(self._before + self._shortest + 1, int(longest_ms / frame_ms))
@@ -59,6 +83,8 @@ class Endpointer:
         """Frames of speech so far, of what may become an utterance."""
         self._quiet = 0
         """Frames of silence since the last frame of speech."""
+        self._enough = self._silence
+        """Frames of silence that end the utterance."""
         self._begins: int | None = None
         self._free = 0
         """The first frame that no utterance has."""
@@ -80,10 +106,21 @@ class Endpointer:
         self._frames += 1
         if self._begins is None:
             return self._wait(likelihood)
+        paused = self._quiet >= self._pause
         self._quiet = self._quiet + 1 if likelihood < ENDS_BELOW else 0
-        if self._quiet >= self._silence or self._frames - self._begins >= self._longest:
+        if self._quiet >= self._enough or self._frames - self._begins >= self._longest:
             return self._end()
+        if self._quiet == self._pause:
+            return SpeechPaused(self._begins, self._ends)
+        if paused and not self._quiet:
+            self._enough = self._silence
+            return SpeechResumed()
         return None
+
+    def expect_end(self) -> None:
+        """End the utterance after a shorter silence, unless they go on: its words are whole sentences."""
+        if self._quiet >= self._pause:
+            self._enough = self._sentence_silence
 
     def finish(self) -> SpeechEnded | None:
         """End what is being said, for nothing follows for now."""
@@ -101,6 +138,10 @@ class Endpointer:
 
     def _end(self) -> SpeechEnded:
         assert self._begins is not None  # noqa: S101 - for the type checker
-        ended = SpeechEnded(self._begins, self._frames - max(0, self._quiet - self._after))
-        self._begins, self._free = None, self._frames
+        ended = SpeechEnded(self._begins, self._ends)
+        self._begins, self._free, self._enough = None, self._frames, self._silence
         return ended
+
+    @property
+    def _ends(self) -> int:
+        return self._frames - max(0, self._quiet - self._after)

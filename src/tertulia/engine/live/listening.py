@@ -10,7 +10,7 @@ import msgspec
 from tertulia.audio import decoding, require_codecs
 from tertulia.audio.config import FileAudioConfig, PcmAudioConfig, parse_audio_config
 from tertulia.audio.pcm import HEARING_RATE, SAMPLE_BYTES, wav
-from tertulia.engine.live.endpointing import Endpointer, SpeechStarted
+from tertulia.engine.live.endpointing import Endpointer, SpeechEnded, SpeechPaused, SpeechResumed, SpeechStarted
 from tertulia.engine.live.messages import NewAudioMessage
 from tertulia.errors import BadRequest, PayloadTooLarge
 from tertulia.providers.base import Detector
@@ -41,6 +41,22 @@ class Spoke:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A pause that may be the end of the user's speech; `pcm` is all of it so far, at HEARING_RATE."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """The end of a pause in the user's speech."""
+
+
+Heard = Began | Paused | WentOn | Spoke
+"""The news of a stream of sound."""
+
+
 class Listener:
     """The ear of a session: outside VAD mode for utterances that the client ends, in VAD mode for a stream."""
 
@@ -61,8 +77,13 @@ class Listener:
         self.vad_mode_on = vad_mode_on
         self._utterance = self._stream = None
 
-    async def take(self, message: NewAudioMessage) -> AsyncGenerator[Began | Spoke, None]:
-        """Take the next piece of sound. Yield the speech that begins and ends in it.
+    def expect_end(self) -> None:
+        """End the user's speech after a shorter silence, unless they go on."""
+        if self._stream is not None:
+            self._stream.expect_end()
+
+    async def take(self, message: NewAudioMessage) -> AsyncGenerator[Heard, None]:
+        """Take the next piece of sound. Yield the speech that begins, pauses, goes on and ends in it.
 
         Raises:
             BadRequest, Unprocessable: the message cannot be taken.
@@ -81,10 +102,7 @@ class Listener:
             stream = self._tune(config)
             for piece in stream.slices(message.audio):
                 for mark in stream.feed(piece):
-                    if isinstance(mark, SpeechStarted):
-                        yield Began()
-                    else:
-                        yield self._spoke(wav(mark, HEARING_RATE), MICROPHONE)
+                    yield self._spoke(wav(mark, HEARING_RATE), MICROPHONE) if isinstance(mark, bytes) else mark
                 await asyncio.sleep(0)
 
     def _collect(self, sound: bytes | None, config: AudioConfig | None) -> Iterator[Began | Spoke]:
@@ -166,17 +184,27 @@ class SoundStream:
         size = self.config.frame_rate * SLICE_MS // 1000 * self.config.sample_width
         return (sound[start : start + size] for start in range(0, len(sound), size))
 
-    def feed(self, sound: bytes) -> Iterator[SpeechStarted | bytes]:
-        """Search the next piece of sound. Yield starts of speech, and whole utterances as PCM at HEARING_RATE."""
+    def feed(self, sound: bytes) -> Iterator[Began | Paused | WentOn | bytes]:
+        """Search the next piece of sound. Yield its news, a whole utterance as PCM at HEARING_RATE."""
         pcm = self._convert(sound)
         self._pcm += pcm
         for likelihood in self._detector.feed(pcm):
-            mark = self._endpointer.feed(likelihood)
-            if isinstance(mark, SpeechStarted):
-                yield mark
-            elif mark is not None:
-                yield self._cut(mark.begins, mark.ends)
+            match self._endpointer.feed(likelihood):
+                case SpeechStarted():
+                    yield Began()
+                case SpeechPaused(begins, ends):
+                    yield Paused(self._cut(begins, ends))
+                case SpeechResumed():
+                    yield WentOn()
+                case SpeechEnded(begins, ends):
+                    yield self._cut(begins, ends)
+                case None:
+                    pass
         self._forget()
+
+    def expect_end(self) -> None:
+        """End the utterance that is being spoken after a shorter silence, unless it goes on."""
+        self._endpointer.expect_end()
 
     def finish(self) -> bytes | None:
         """End the utterance that is being spoken. Return it, or None if nobody speaks."""

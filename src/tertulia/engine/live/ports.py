@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tertulia.engine.agent.scene import Incoming
 from tertulia.engine.live.messages import AnyClientMessage, StartConversation
+from tertulia.engine.speech.ahead import HeardAhead
 from tertulia.engine.speech.wishes import VoiceWish
 from tertulia.engine.turns.log import Stream
 from tertulia.providers.base import Detector
@@ -43,6 +44,10 @@ class LiveCaller(Protocol):
         ...
 
     async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream: ...
+
+    async def hear_ahead(self, conversation_id: str, pcm: bytes) -> HeardAhead | None:
+        """Write down what may be the next message. Return None if a turn is to hear it."""
+        ...
 
     async def finish(self, conversation_id: str) -> None: ...
 

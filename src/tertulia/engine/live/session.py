@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
+from structlog.typing import FilteringBoundLogger
 
 from tertulia import clock, events
 from tertulia.engine.agent.scene import ExternalEvent, Incoming
 from tertulia.engine.live import messages as wire
-from tertulia.engine.live.listening import Began, Listener
+from tertulia.engine.live.listening import Began, Listener, Paused, Spoke, WentOn
 from tertulia.engine.live.messages import AnyClientMessage
 from tertulia.engine.live.ports import (
     IDLE,
@@ -30,6 +32,7 @@ from tertulia.engine.live.ports import (
     LiveCaller,
     SessionClosed,
 )
+from tertulia.engine.speech.ahead import Hearing, result_of
 from tertulia.engine.speech.playback import Handle, Playback, Timer
 from tertulia.engine.speech.wishes import AudioFormat, VoiceWish
 from tertulia.engine.turns.log import Stream
@@ -62,6 +65,9 @@ class Pace:
     """For something to happen at all."""
     alone_s: float = 2
     """For a message that external events belong to; then they are told without one."""
+
+
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,9 @@ class Session:
         self._more_to_do = asyncio.Event()
         self._busy = False
         """Whether a task is being done."""
+        self._hearings: set[Hearing] = set()
+        self._hearing: Hearing | None = None
+        """The work of hearing what may be the user's next message."""
         self._playback: Playback | None = None
         """The playback of the running turn, if its reply is spoken."""
         self._events: list[ExternalEvent] = []
@@ -127,9 +136,10 @@ class Session:
             self._interrupt()
             _cancel(self._idle)
             _cancel(self._alone)
-            for side in sides:
-                side.cancel()
+            for work in (*sides, *self._hearings):
+                work.cancel()
             results = await asyncio.gather(*sides, return_exceptions=True)
+            await asyncio.gather(*self._hearings, return_exceptions=True)
         if self._ended.done():
             return self._ended.result()
         for result in results:
@@ -180,6 +190,7 @@ class Session:
                 self._touch()
             case wire.SwitchVadMode(vad_mode_on):
                 self._touch()
+                self._forget_hearing()
                 self._listener.switch(vad_mode_on=vad_mode_on)
                 await self._connection.send(wire.encode(wire.VadModeSwitched(vad_mode_on)))
             case wire.StartConversation() | wire.ContinueConversation():
@@ -221,19 +232,50 @@ class Session:
         async with aclosing(self._listener.take(message)) as marks:
             async for mark in marks:
                 self._touch()
-                if isinstance(mark, Began):
-                    self._interrupt()
-                    if found:
-                        await self._connection.send(wire.encode(wire.VadSpeechStarted()))
-                else:
-                    if found:
-                        await self._connection.send(wire.encode(wire.VadSpeechEnded()))
-                    try:
-                        self._put(_Say(Incoming("user-message", decode=mark.decode), mark.size, found))
-                    except TooManyRequests as error:  # what follows in the same message is to be heard all the same
-                        await self._refuse(error)
+                match mark:
+                    case Began():
+                        self._interrupt()
+                        if found:
+                            await self._connection.send(wire.encode(wire.VadSpeechStarted()))
+                    case Paused(pcm):
+                        self._hear_ahead(pcm)
+                    case WentOn():
+                        self._forget_hearing()
+                    case Spoke():
+                        await self._take_speech(mark, found=found)
         if not found or self._listener.hears:
             self._touch()
+
+    async def _take_speech(self, spoke: Spoke, *, found: bool) -> None:
+        if found:
+            await self._connection.send(wire.encode(wire.VadSpeechEnded()))
+        hearing, self._hearing = self._hearing, None
+        try:
+            self._put(_Say(Incoming("user-message", decode=spoke.decode, hearing=hearing), spoke.size, found))
+        except TooManyRequests as error:  # what follows in the same message is to be heard all the same
+            _cancel(hearing)
+            await self._refuse(error)
+
+    def _hear_ahead(self, pcm: bytes) -> None:
+        """Begin to write down what has been said, which may be all."""
+        self._forget_hearing()
+        if self._conversation_id:
+            self._hearing = asyncio.create_task(self._caller.hear_ahead(self._conversation_id, pcm))
+            self._hearings.add(self._hearing)
+            self._hearing.add_done_callback(self._judge)
+
+    def _forget_hearing(self) -> None:
+        _cancel(self._hearing)
+        self._hearing = None
+
+    def _judge(self, hearing: Hearing) -> None:
+        """Expect the end of the user's speech if what was heard of it is whole."""
+        self._hearings.discard(hearing)
+        if not hearing.cancelled() and hearing.exception():
+            _log.error("hearing ahead failed", exc_info=hearing.exception())
+        heard = result_of(hearing)
+        if hearing is self._hearing and heard is not None and heard.is_whole:
+            self._listener.expect_end()
 
     def _interrupt(self) -> None:
         """Silence the agent, because the user begins to speak. Keep what the user has heard of the reply."""
@@ -287,6 +329,8 @@ class Session:
                 self._interrupt()  # nobody hears what is still to be said, where sending it has failed
                 self._busy = False
                 self._playback = None
+                if isinstance(task, _Say) and task.incoming is not None:
+                    _cancel(task.incoming.hearing)  # in vain, if its turn has not begun
             self._touch()
 
     async def _do(self, task: _Task) -> bool:
@@ -395,7 +439,7 @@ def _no_conversation() -> BadRequest:
     return BadRequest("Start or continue a conversation first.")
 
 
-def _cancel(handle: Handle | None) -> None:
+def _cancel(handle: Handle | Hearing | None) -> None:
     if handle is not None:
         handle.cancel()
 

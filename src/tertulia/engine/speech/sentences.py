@@ -23,6 +23,7 @@ _VISIBLE = re.compile(r"\S")
 _NEXT = re.compile(r"\n|\S")
 _NUMBERED = re.compile(r"[0-9]{1,3}")
 _INITIALS = re.compile(r"[^\W\d_](?:\.-?[^\W\d_])*+")
+_ANYTHING = "X"
 _OPENING = "([{\"'“‘«„¿¡*_~`"
 
 _BEFORE_ANYTHING = frozenset(
@@ -83,31 +84,53 @@ class Sentences:
         return begin
 
 
+def ends_sentence(text: str) -> bool:
+    """Judge the end of a text. Return True if it is that of a sentence; dots that leave one open are not."""
+    if text.rstrip().endswith(("..", "…", "‥")):
+        return False
+    sentences = Sentences()
+    sentences.add(f"{text.strip()} {_ANYTHING}")
+    return sentences.rest() == [_ANYTHING]
+
+
 def _end(view: str, judged: int) -> tuple[int, int]:
     """Find the end of the first sentence. Return it (0: not known yet) and the end of what need not be read again."""
     for found in _END.finditer(view, judged):
         if found["newline"]:
             return found.end(), 0
-        if found.end() == len(view):
+        end = _end_of_stop(view, found)
+        if end == len(view):
             return 0, found.start()
-        ends = bool(found["strong"]) or _ends(view, found)
+        ends = bool(found["strong"]) or _ends(view, found, end)
         if ends is None:
             return 0, found.start()
         if ends:
-            return found.end() + view[found.end()].isspace(), 0
+            return end + view[end].isspace(), 0
     return 0, len(view)
 
 
-def _ends(view: str, stop: re.Match[str]) -> bool | None:
-    """Judge a weak stop. Return True if it ends the sentence, None if the text that decides it has not come."""
-    after = view[stop.end()]
+def _end_of_stop(view: str, stop: re.Match[str]) -> int:
+    """Find the end of a stop with what it closes. Return it; a guillemet after a space closes only one that is open."""
+    closing = stop["closing"]
+    if closing and closing[0].isspace() and not _is_open(view[: stop.start()]):
+        return stop.end("weak")
+    return stop.end()
+
+
+def _is_open(text: str) -> bool:
+    return text.rfind("«") > text.rfind("»")
+
+
+def _ends(view: str, stop: re.Match[str], end: int) -> bool | None:
+    """Judge a weak stop up to `end`. Return True if it ends the sentence, None if what decides it has not come."""
+    after = view[end]
     if not after.isspace():
         return after in "¿¡" or (stop["weak"][-1] in "!?" and "\u3040" <= after <= "\u9fff")
-    follows = _NEXT.search(view, stop.end())
+    follows = _NEXT.search(view, end)
     ahead = follows[0] if follows else None
-    if view.rfind("«", 0, stop.end()) > view.rfind("»", 0, stop.end()) and ahead in {None, "»"}:
+    if _is_open(view[:end]) and ahead in {None, "»"}:
         return None if ahead is None else False
-    if stop["closing"] or stop["weak"][-1] in "…‥" or ".." in stop["weak"]:
+    if end > stop.end("weak") or stop["weak"][-1] in "…‥" or ".." in stop["weak"]:
         return _unless(ahead, str.islower)
     if stop["weak"] != ".":
         return True

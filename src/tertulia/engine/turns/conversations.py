@@ -20,6 +20,7 @@ from tertulia.engine.agent.prompt import Setting
 from tertulia.engine.agent.scene import Agent, Incoming
 from tertulia.engine.agent.suggestions import Starter, StarterWish
 from tertulia.engine.agent.toolbox import NO_TOOLBOXES, Toolboxes
+from tertulia.engine.speech.ahead import HeardAhead
 from tertulia.engine.speech.voices import Voices, refuse_unheard, speaking_of
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
 from tertulia.engine.turns.following import Following
@@ -209,6 +210,18 @@ class Conversations:
             await turn.first_line()
         return stream
 
+    async def hear_ahead(self, database: Database, org_id: str, conversation_id: str, pcm: bytes) -> HeardAhead | None:
+        """Write down what may be the next message of a conversation. Return it.
+
+        Return None if that would take the transcriber's time from others, or money, or if nothing can be heard.
+        """
+        with suppress(TertuliaError):  # the turn hears it again, and tells the error
+            conversation = await database.read(get_conversation, org_id, conversation_id)
+            language, keyterms = await self._language_and_keyterms(database, conversation)
+            if self.voices.hears_ahead(language):
+                return HeardAhead(language, keyterms, await self.voices.transcribe(pcm, language, keyterms))
+        return None
+
     async def _speaking(self, database: Database, claim: Claim, voice: VoiceWish | None) -> Speaking | None:
         if voice is None:
             return None
@@ -218,10 +231,14 @@ class Conversations:
 
     async def _keyterms(self, database: Database, claim: Claim) -> list[str]:
         """List words that are likely in the user's message. Raises BadRequest if their language is not understood."""
-        agent = await self._library.agent(database, claim.agent)
-        refuse_unheard(self.voices, _language(claim, agent))
-        terms = await database.read(find_keyterms, claim.org_id, claim.service_id)
-        return list(dict.fromkeys([*terms, *claim.profile.keyterms]))
+        language, keyterms = await self._language_and_keyterms(database, claim)
+        refuse_unheard(self.voices, language)
+        return keyterms
+
+    async def _language_and_keyterms(self, database: Database, talk: Claim | Conversation) -> tuple[str, list[str]]:
+        agent = await self._library.agent(database, talk.agent)
+        terms = await database.read(find_keyterms, talk.org_id, talk.service_id)
+        return _language(talk, agent), list(dict.fromkeys([*terms, *talk.profile.keyterms]))
 
     async def _claim(
         self, database: Database, gate: Gate, ticket: IdempotencyTicket | None, claim: ClaimUnit
@@ -308,8 +325,8 @@ async def _abandoned_with_error(database: Database, claim: Claim) -> AsyncGenera
         raise
 
 
-def _language(claim: Claim, agent: Agent) -> str:
-    return claim.profile.language or agent.identity.default_spoken_language
+def _language(talk: Claim | Conversation, agent: Agent) -> str:
+    return talk.profile.language or agent.identity.default_spoken_language
 
 
 def check_external_events(incoming: Incoming, last_message_time: datetime | None) -> None:

@@ -30,6 +30,7 @@ from tertulia.engine.agent.scene import Incoming, Outcome, PendingCall, Person, 
 from tertulia.engine.agent.toolbox import NO_TOOLBOXES, Toolboxes, TurnTools
 from tertulia.engine.graph import context_graph
 from tertulia.engine.graph.context_graph import Position
+from tertulia.engine.speech.ahead import VoicesAhead
 from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.engine.trace import Detail, TextPool, Trace
@@ -246,6 +247,8 @@ class Runner:
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
         models, voices = self._reach.models.of(turn.claim.org_id), self._reach.voices
+        if incoming is not None and incoming.hearing is not None:
+            voices = VoicesAhead(voices, incoming.hearing)
         toolbox = self._reach.toolboxes.of(turn.database, turn.claim)
         if not turn.has_key:
             toolbox = AttendedToolbox(toolbox, turn, self._settings.deserted_s)

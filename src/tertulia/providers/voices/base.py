@@ -14,16 +14,22 @@ async def _nothing() -> None:
     pass
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """An opened vendor; a part that it does not have is None, and Silero's detector stands in for one of its own.
 
-    `start` loads what takes long.
+    `start` loads what takes long. `hears_ahead` tells if the transcriber may be asked in vain now: it runs on this
+    machine, and nobody waits for it.
     """
 
     voice: Voice | None = None
     transcriber: Transcriber | None = None
     detector: Callable[[], Detector] | None = None
+    hears_ahead: Callable[[], bool] = _never
     start: Callable[[], Awaitable[None]] = _nothing
     aclose: Callable[[], Awaitable[None]] = _nothing
 

@@ -84,6 +84,10 @@ class Voices:
         """Look for a transcriber of a language (ISO 639-3). Return True if there is one."""
         return any(True for _ in self._hearing(language))
 
+    def hears_ahead(self, language: str) -> bool:
+        """Ask the first transcriber of a language (ISO 639-3) if it may be asked in vain now. Return its answer."""
+        return any(provider.hears_ahead() for _name, provider in self._hearing(language)[:1])
+
     async def voices(self) -> Sequence[VoiceInfo]:
         """Those that can be named, of all providers that can be asked; the log says which cannot."""
         infos: list[VoiceInfo] = []

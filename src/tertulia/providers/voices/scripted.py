@@ -239,7 +239,7 @@ def _tone(look: Sequence[int]) -> int | None:
 
 def scripted_provider() -> Provider:
     """Open the scripted voice, transcriber and detector. Return them."""
-    return Provider(ScriptedVoice(), ScriptedTranscriber(), ScriptedDetector)
+    return Provider(ScriptedVoice(), ScriptedTranscriber(), ScriptedDetector, hears_ahead=lambda: True)
 
 
 VENDOR = Vendor("scripted", lambda _model, _settings: scripted_provider(), help="Whistles; for tests and first steps.")

@@ -118,6 +118,10 @@ class LocalTranscriber:
     def hears(self, language: str) -> bool:
         return any(model.code(language) for model in self._models)
 
+    def is_idle(self) -> bool:
+        """Tell if no recording is being heard."""
+        return not self._jobs
+
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         for model in self._models:
             if code := model.code(language):

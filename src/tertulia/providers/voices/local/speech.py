@@ -36,7 +36,10 @@ def open_local(settings: Settings) -> Provider:
         if transcriber is not None:
             await transcriber.aclose()
 
-    return Provider(voice, transcriber, start=start, aclose=aclose)
+    def hears_ahead() -> bool:
+        return transcriber is not None and transcriber.is_idle()
+
+    return Provider(voice, transcriber, hears_ahead=hears_ahead, start=start, aclose=aclose)
 
 
 def open_transcriber(settings: Settings) -> LocalTranscriber | None:
