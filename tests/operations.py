@@ -311,6 +311,8 @@ OPERATIONS: tuple[Operation, ...] = (
               ("User:UpdateUserInfo", "Conversation:FinishConversation")),
     Operation("get-conversations", "GET", "/conversation/", 200, 15, "user",
               ("Conversation:GetConversation",), lists="conversations"),
+    Operation("get-running-interactions", "GET", "/conversation/running", 200, 60, "user",
+              ("Conversation:GetConversation",), item_by_item=True, extension=True),
     Operation("get-conversation-messages", "GET", MESSAGES, 200, 20, "user",
               ("Conversation:GetMessage",), lists="messages"),
     Operation("retrieve-message-source", "GET", MESSAGES + "{message_id}/source", 200, 30, "user",

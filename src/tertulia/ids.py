@@ -8,7 +8,7 @@ import itertools
 import os
 import secrets
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NewType
 
 AgentId = NewType("AgentId", str)
@@ -47,6 +47,11 @@ os.register_at_fork(after_in_child=_generator.reset)
 def first_id_at(moment: datetime) -> str:
     """Return the beginning of identifiers that were made at a moment: those made before are smaller."""
     return f"{int(moment.timestamp()):08x}"
+
+
+def moment_of(made: str) -> datetime:
+    """Return the time at which an identifier was made, to the second."""
+    return datetime.fromtimestamp(int(made[:8], 16), UTC)
 
 
 def new_id() -> str:

@@ -127,6 +127,56 @@ def test_a_stream_goes_on_after_any_line_while_it_runs_and_when_it_has_ended(pai
         assert (answer.status_code, answer.content) == (200, b"".join(lines[after:]))
 
 
+def running_for(client: httpx2.Client, **query: str) -> list[dict[str, Any]]:
+    answer = client.get("/conversation/running", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["running_interactions"]
+
+
+def _held(stack: ExitStack, pair: Pair, puppet: Puppet, client: httpx2.Client, service: str) -> Running:
+    """Begin a turn whose model waits. Return its stream."""
+    pair.stage.play(puppet).hold()
+    running = stack.enter_context(created(client, service))
+    assert puppet.asked.wait(10)
+    return running
+
+
+def test_running_turns_are_seen_at_every_worker_by_who_may_see_their_conversations(pair: Pair) -> None:
+    puppet, other = Puppet("One", " two", "."), Puppet()
+    hidden = pair.stage.user(user_preferences={"conversations_visible_to_admins": False})
+    user, stranger, service = pair.stage.user(), pair.stage.user(), pair.stage.service()
+    admin = pair.stage.admin
+    with ExitStack() as stack:
+        running, secret = (_held(stack, pair, *one, service) for one in ((puppet, user), (other, hidden)))
+        ids = [one.path.split("/")[-1] for one in (running, secret)]
+        [seen] = running_for(admin, service_id=service)
+        assert {**seen, "started_at": ""} == {
+            "conversation_id": running.conversation_id,
+            "interaction_id": ids[0],
+            "number": 1,
+            "user_id": user.user_id,  # type: ignore[attr-defined]
+            "service_id": service,
+            "version_set_name": "release",
+            "started_at": "",
+            "state": "thinking",
+        }
+        assert seen["started_at"].endswith("Z")
+        assert running_for(pair.there(admin), service_id=service) == [seen]
+        assert [one["interaction_id"] for one in running_for(pair.there(hidden))] == [ids[1]]
+        assert running_for(stranger) == running_for(admin, user_id="nobody") == []
+        assert running_for(admin, service_id="0" * 24) == running_for(admin, conversation_id="0" * 24) == []
+
+        head = next(running.pieces)
+        puppet.release()
+        while b"new-message" not in head:
+            head += next(running.pieces)
+        assert [one["state"] for one in running_for(pair.there(user)) + running_for(user)] == ["speaking"] * 2
+        for model, turn in ((puppet, running), (other, secret)):
+            model.release(4)
+            assert turn.rest()
+    assert running_for(pair.there(admin), service_id=service) == running_for(hidden) == []
+
+
 def test_a_turn_is_cancelled_from_another_worker_and_nothing_of_it_remains(pair: Pair) -> None:
     puppet = pair.stage.play(Puppet())
     puppet.hold()

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tertulia.api import admin, behavior, docs, health, memory, role, service, user
-from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
+from tertulia.api.conversation import insights, lists, realtime, recording, result, running, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, api_key, context_graph, organization
 from tertulia.api.tool import call, invocation, offer, tool, version
@@ -12,6 +12,7 @@ from tertulia.api.tool import call, invocation, offer, tool, version
 ROUTERS: tuple[APIRouter, ...] = (
     turns.router,
     lists.router,
+    running.router,
     insights.router,
     trace.router,
     result.router,

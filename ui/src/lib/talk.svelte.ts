@@ -40,6 +40,7 @@ export class Turn {
   kind = $state<Kind>("skip");
   at = $state("");
   reply = $state("");
+  replyId = $state(""); // the message that the reply is, once it is kept
   sender = $state("");
   voice = $state(false);
   status = $state<"running" | "settled" | "void">("settled");
@@ -68,6 +69,7 @@ export class Turn {
     }
     if (event.type === "interaction-complete") {
       this.settle(String(event.full_message), String(event.interaction_id));
+      this.replyId = String(event.message_id);
       this.totalMs = line.ms;
       return true;
     }
@@ -158,28 +160,28 @@ export class Talk {
 
   // --- What was ---------------------------------------------------------------------------------------------------
 
-  /** Open a conversation at its end, and go on with a turn that this tab began and that may run still. */
-  async open(id: string): Promise<void> {
+  /** Open a conversation at its end, and go on with a turn that this tab began, or that is to be watched, and that may run still. */
+  async open(id: string, watched = ""): Promise<void> {
     this.id = id;
     this.loading = true;
-    const running = kept(id);
+    const running = kept(id) ?? watching(id, watched);
     try {
-      await this.#read();
+      await this.#read(running !== null);
     } catch (error) {
       if (!(running && error instanceof ApiError && error.status === 404)) this.problem = explain(error);
     } finally {
       this.loading = false;
     }
     if (running && !this.turns.some((turn) => turn.interaction === running.interaction)) await this.#goOn(running);
-    else if (running) forget();
+    else if (running) forget(id);
   }
 
-  async #read(): Promise<void> {
+  async #read(begins: boolean): Promise<void> {
     const path = { ...here(), conversation_id: this.id };
     const list = await ask(client.GET("/v1/{organization}/conversation/", { params: { path: here(), query: { id: [this.id] } } }));
     this.about = list.conversations[0] ?? null;
     if (!this.about) {
-      if (kept(this.id) === null) this.problem = "There is no such conversation, or it is not for you to see.";
+      if (!begins) this.problem = "There is no such conversation, or it is not for you to see.";
       return;
     }
     this.finished = this.about.is_finished;
@@ -204,6 +206,7 @@ export class Talk {
     const cut = before.at(-1);
     if (first && cut && first.interaction === cut.interaction) {
       cut.reply ||= first.reply;
+      cut.replyId ||= first.replyId;
       this.turns = [...before, ...this.turns.slice(1)];
     } else this.turns = [...before, ...this.turns];
   }
@@ -344,6 +347,7 @@ export class Talk {
       const last = group(page?.messages.toReversed() ?? []).at(-1);
       if (last && !known.has(last.interaction)) {
         turn.said = last.said;
+        turn.replyId = last.replyId;
         turn.settle(last.reply, last.interaction);
         return this.#settle();
       }
@@ -353,7 +357,7 @@ export class Talk {
   }
 
   #settle(): void {
-    forget();
+    forget(this.id);
     const last = this.last;
     if (last?.status === "settled") void this.#refresh(last);
   }
@@ -382,7 +386,7 @@ export class Talk {
 
   #void(turn: Turn, error: unknown): void {
     turn.fail(explain(error));
-    forget();
+    forget(this.id);
   }
 
   /** Read on where a stream was cut, by the number of lines that came. */
@@ -411,7 +415,21 @@ export class Talk {
     turn.at = new Date().toISOString();
     turn.begin();
     this.turns.push(turn);
-    await this.#follow(this.turns.at(-1)!);
+    const followed = this.turns.at(-1)!;
+    await this.#follow(followed);
+    if (running.request === null && !followed.said && followed.status === "settled") await this.#hearSaid(followed);
+  }
+
+  /** Read what was said in a turn that somebody else began: its stream does not tell. */
+  async #hearSaid(turn: Turn): Promise<void> {
+    const path = { ...here(), conversation_id: this.id };
+    const query = { interaction_id: [turn.interaction], message_type: SHOWN };
+    const page = await ask(client.GET("/v1/{organization}/conversation/{conversation_id}/messages/", { params: { path, query } })).catch(() => null);
+    const [told] = group(page?.messages.toReversed() ?? []);
+    if (!told) return;
+    turn.said = told.said;
+    turn.kind = told.kind;
+    turn.replyId = told.replyId;
   }
 
   async cancel(): Promise<void> {
@@ -458,6 +476,7 @@ function group(messages: Message[]): Turn[] {
     }
     if (message.message_type === "agent-message") {
       turn.reply = message.message;
+      turn.replyId = message.id;
       turn.sender = message.sender;
       turn.voice = message.format === "voice";
     } else {
@@ -478,8 +497,14 @@ function keep(running: Running): void {
   sessionStorage.setItem(RUNNING, JSON.stringify(running));
 }
 
-function forget(): void {
-  sessionStorage.removeItem(RUNNING);
+function forget(conversation: string): void {
+  const text = sessionStorage.getItem(RUNNING);
+  if (text !== null && (JSON.parse(text) as Running).conversation === conversation) sessionStorage.removeItem(RUNNING);
+}
+
+/** A turn that somebody else began, for this page to follow. */
+function watching(conversation: string, interaction: string): Running | null {
+  return interaction ? { user: whoever(), conversation, interaction, request: null, said: "", kind: "skip" } : null;
 }
 
 function kept(conversation: string): Running | null {

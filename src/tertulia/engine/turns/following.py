@@ -1,10 +1,10 @@
-"""Following and cancelling turns, wherever in the installation they run.
+"""Following, cancelling and looking at turns, wherever in the installation they run.
 
 A turn is read from its log: here, at the worker that runs it, or from the database once it has ended.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -14,13 +14,14 @@ import structlog
 from tertulia import clock, events
 from tertulia.engine.turns import relay
 from tertulia.engine.turns.log import EventLog, RecordedLog, Stream
-from tertulia.engine.turns.relay import Relay, RemoteTurn
+from tertulia.engine.turns.relay import Phase, Relay, RemoteTurn
 from tertulia.engine.turns.runner import Runner
 from tertulia.errors import Conflict, Gone, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
 from tertulia.storage.database.units import Database
 from tertulia.storage.recording import read_range
 from tertulia.storage.turn import worker
+from tertulia.storage.turn.running import RunningTurn
 from tertulia.storage.turn.stream import RecordedStream, RunningElsewhere, find_stream
 from tertulia.storage.turn.sweep import end_expired
 
@@ -106,6 +107,33 @@ class Following:
         if where.owner == self._runner.owner:  # it is about to begin here, or has just ended
             return None
         return await self._registry.read(worker.find_address, where.owner)
+
+    async def look(self, turns: Sequence[RunningTurn]) -> dict[str, Phase]:
+        """Ask the workers that run turns how far these are. Return their stages by interaction, as far as known.
+
+        A turn that has just ended has none, nor has one whose worker does not answer.
+        """
+        found: dict[str, Phase] = {}
+        elsewhere: dict[str, list[str]] = {}
+        for running in turns:
+            turn = self._runner.find(running.interaction_id)
+            if turn is not None:
+                found[running.interaction_id] = relay.phase(turn)
+            elif running.owner != self._runner.owner:
+                elsewhere.setdefault(running.owner, []).append(running.interaction_id)
+        looks = [self._look_at(owner, ids[: relay.LOOKED_AT]) for owner, ids in elsewhere.items()]
+        for some in await asyncio.gather(*looks):
+            found |= some
+        return found
+
+    async def _look_at(self, owner: str, interaction_ids: Sequence[str]) -> dict[str, Phase]:
+        address = await self._registry.read(worker.find_address, owner)
+        if address is None:
+            return {}
+        try:
+            return await relay.look_at(address, self._relay_key, interaction_ids)
+        except Unavailable:
+            return {}
 
     async def cancel(self, database: Database, conversation_id: str, interaction_id: str) -> None:
         """End a running turn, wherever it runs; nothing of it remains.

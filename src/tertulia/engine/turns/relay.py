@@ -1,14 +1,14 @@
-"""The relay: workers of an installation follow and cancel each other's turns.
+"""The relay: workers of an installation follow, cancel and look at each other's turns.
 
 A lease names the worker that runs a turn. Another worker, on this host or another, connects to it and sends its request
-in one line of JSON, signed with a key of the installation; the answer is one word, then, for `follow`, the lines of the
-turn's log until it ends. Nothing is written to the database for a piece.
+in one line of JSON, signed with a key of the installation; the answer is one word, for `look` one for each turn, then,
+for `follow`, the lines of the turn's log until it ends. Nothing is written to the database for a piece.
 """
 
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Literal
 
@@ -25,9 +25,15 @@ PATIENCE_S = 5.0
 MAX_AGE_S = 60
 """Seconds after which a signed request is too old."""
 
-Verb = Literal["follow", "cancel"]
+Verb = Literal["follow", "cancel", "look"]
 Word = Literal["yes", "unknown", "late"]
 """`unknown`: the turn does not run here, or its end is not known. `late`: it is committed."""
+
+Phase = Literal["thinking", "speaking"]
+"""The stage of a running turn: `speaking` from the first piece of its reply on."""
+
+LOOKED_AT = 100
+"""Turns that one request looks at."""
 
 log = structlog.get_logger()
 
@@ -37,6 +43,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     verb: Verb
     interaction_id: str
+    """The turn; of `look`, several, with commas between them."""
     after: int
     at: int
     """Seconds since the epoch."""
@@ -82,7 +89,7 @@ class Relay:
 
     async def open(self, host: str) -> str:
         """Listen for other workers. Return the address for them, `HOST:PORT`."""
-        self._server = await asyncio.start_server(self._serve, host, 0, limit=4096)
+        self._server = await asyncio.start_server(self._serve, host, 0, limit=8192)
         port = self._server.sockets[0].getsockname()[1]
         return f"{host}:{port}"
 
@@ -111,6 +118,9 @@ class Relay:
         return signed.request if fresh and _is_genuine(signed, self._key) else None
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if request.verb == "look":
+            await _send(writer, ",".join(map(self._look, request.interaction_id.split(","))).encode() + b"\n")
+            return
         turn = self._find(request.interaction_id)
         if turn is None:
             await _send(writer, b"unknown\n")
@@ -119,6 +129,15 @@ class Relay:
         else:
             await _send(writer, b"yes\n")
             await _until_end(reader, _tell(turn, request.after, writer))
+
+    def _look(self, interaction_id: str) -> str:
+        turn = self._find(interaction_id)
+        return "" if turn is None else phase(turn)
+
+
+def phase(turn: Turn) -> Phase:
+    """Look at a turn that runs here. Return its stage."""
+    return "speaking" if turn.is_speaking else "thinking"
 
 
 async def _tell(turn: Turn, after: int, writer: asyncio.StreamWriter) -> None:
@@ -178,23 +197,50 @@ class RemoteTurn:
 
 async def follow_at(address: str, key: bytes, interaction_id: str, after: int) -> RemoteTurn | None:
     """Follow a turn at another worker. Return it, or None if it does not run there any more. Raises Unavailable."""
-    reader, writer, word = await _ask(address, key, "follow", interaction_id, after)
-    if word == "yes":
-        return RemoteTurn(reader, writer)
+    reader, writer, line = await _ask(address, key, "follow", interaction_id, after)
+    try:
+        if _word(line) == "yes":
+            return RemoteTurn(reader, writer)
+    except Unavailable:
+        writer.close()
+        raise
     writer.close()
     return None
 
 
 async def cancel_at(address: str, key: bytes, interaction_id: str) -> Word:
     """Cancel a turn at another worker. Return its answer. Raises Unavailable."""
-    _, writer, word = await _ask(address, key, "cancel", interaction_id, 0)
+    _, writer, line = await _ask(address, key, "cancel", interaction_id, 0)
     writer.close()
-    return word
+    return _word(line)
+
+
+async def look_at(address: str, key: bytes, interaction_ids: Sequence[str]) -> dict[str, Phase]:
+    """Look at turns of another worker, at most `LOOKED_AT`. Return the stages of those that run. Raises Unavailable."""
+    _, writer, line = await _ask(address, key, "look", ",".join(interaction_ids), 0)
+    writer.close()
+    found = zip(interaction_ids, line.split(","), strict=False)
+    return {interaction_id: _PHASES[word] for interaction_id, word in found if word in _PHASES}
+
+
+_PHASES: dict[str, Phase] = {"thinking": "thinking", "speaking": "speaking"}
+
+
+def _word(line: str) -> Word:
+    """Read an answer. Return it. Raises Unavailable: whoever answers may be no worker any more."""
+    try:
+        return msgspec.convert(line, Word)
+    except msgspec.ValidationError as error:
+        raise Unavailable(_UNREACHED, retry_after=2) from error
+
+
+_UNREACHED = "The worker that runs this turn cannot be reached."
 
 
 async def _ask(
     address: str, key: bytes, verb: Verb, interaction_id: str, after: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Word]:
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+    """Send a request to another worker. Return the connection, and the first line of the answer. Raises Unavailable."""
     host, _, port = address.rpartition(":")
     request = Request(verb, interaction_id, after, int(clock.now().timestamp()))
     writer = None
@@ -202,10 +248,9 @@ async def _ask(
         async with asyncio.timeout(PATIENCE_S):
             reader, writer = await asyncio.open_connection(host, int(port))
             await _send(writer, msgspec.json.encode(_Signed(request, request.signature(key))) + b"\n")
-            line = (await reader.readline()).decode().strip()
-        return reader, writer, msgspec.convert(line, Word)
+            return reader, writer, (await reader.readline()).decode().strip()
     except (OSError, TimeoutError, ValueError) as error:  # whoever answers may be no worker any more
         if writer is not None:
             with suppress(OSError):
                 writer.close()
-        raise Unavailable("The worker that runs this turn cannot be reached.", retry_after=2) from error
+        raise Unavailable(_UNREACHED, retry_after=2) from error

@@ -51,6 +51,7 @@ class Turn:
         "database",
         "error",
         "has_key",
+        "is_speaking",
         "log",
         "patience",
         "status",
@@ -72,6 +73,8 @@ class Turn:
         """A name for the request that the turn answers: the same when the caller tries it again, and says so."""
         self.has_key = False
         """True if the caller can send the request again, and gets this turn."""
+        self.is_speaking = False
+        """True from the first piece of the reply on."""
         self._wants = wants
 
     def tell(self, event: Event) -> None:
@@ -86,6 +89,8 @@ class Turn:
                 self.trace.step(event.action)
             if not self._wants(events.action_type(event.action)):
                 return
+        elif isinstance(event, events.NewMessage):
+            self.is_speaking = True
         self.log.tell(event)
 
     def begin(self) -> None:

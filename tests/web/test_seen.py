@@ -1,0 +1,57 @@
+"""What is to be seen of conversations: turns that run, words that were said, what people think of them, links."""
+
+import threading
+
+import pytest
+from playwright.sync_api import expect
+
+from support import talk
+from support.browser import AXE, Open, find_barriers
+from support.puppet import Puppet
+from support.server import Serve, Server
+from support.stage import Switch
+from tertulia.providers.models.registry import Models
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def switch() -> Switch:
+    return Switch()
+
+
+@pytest.fixture(scope="module")
+def seen(serve: Serve, switch: Switch) -> Server:
+    """A server whose model is a puppet."""
+    return serve(models=Models(switch))
+
+
+def test_a_running_turn_of_somebody_else_is_watched(seen: Server, switch: Switch, open_page: Open) -> None:
+    switch.model = puppet = Puppet("Try ", "Wodehouse", ".")
+    page = open_page(seen, "/conversations")
+    page.get_by_role("link", name="Running now").click()
+    expect(page.get_by_role("heading", name="Nothing runs at the moment")).to_be_visible()
+    puppet.hold()
+    user, said = seen.client(seen.sign_in(seen.demo.user_id)), "Something funny, please."
+    speaking = threading.Thread(
+        daemon=True, target=talk.begin, args=(user, seen.demo.service_id), kwargs={"initial_message": said}
+    )
+    speaking.start()
+
+    row = page.get_by_role("row").filter(has_text="Demo User")
+    expect(row).to_contain_text("thinking")
+    if AXE.is_file():
+        assert find_barriers(page) == []
+    puppet.release()
+    expect(row).to_contain_text("speaking")
+    row.get_by_role("link", name="Watch").click()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("Try")
+    expect(page.get_by_text("a turn runs")).to_be_visible()
+    puppet.release(3)
+    speaking.join()
+    expect(log).to_contain_text("Try Wodehouse.")
+    expect(log).to_contain_text(said)
+    expect(page.get_by_role("heading", name="Reading circle", exact=True).first).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Nothing runs at the moment")).to_be_visible()
