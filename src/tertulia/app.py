@@ -4,13 +4,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from tertulia import __version__, logs
 from tertulia.api import FORMS, ROUTERS
+from tertulia.api.conversation import realtime
 from tertulia.api.http import errors, openapi
+from tertulia.api.http.client_address import TrustedProxies
 from tertulia.api.http.cors import Cors
 from tertulia.api.http.middleware import BodyLimits, LastResort, Watch
 from tertulia.engine.turns.conversations import Conversations
@@ -21,12 +24,15 @@ from tertulia.runtime import Runners, Runtime, open_runtime
 from tertulia.settings import Settings
 from tertulia.web import news, pages
 
+_log = structlog.get_logger(__name__)
+
 
 class Application(FastAPI):
-    """FastAPI, watched from outside."""
+    """FastAPI, watched from outside, which knows clients behind trusted proxies by their own addresses."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, proxies: TrustedProxies, **options: Any) -> None:
         super().__init__(**options)
+        self._proxies = proxies
         self._watched = Watch(super().__call__)
 
     @property
@@ -36,6 +42,8 @@ class Application(FastAPI):
         return runtime.conversations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            self._proxies.tell(scope)
         await self._watched(scope, receive, send)
 
 
@@ -61,6 +69,7 @@ def create_app(
 
     cors = [Middleware(Cors, settings.cors_origins)] if settings.cors_origins else []
     app = Application(
+        TrustedProxies(settings.trusted_proxies, settings.proxy_header),
         title="Tertulia",
         version=__version__,
         description="A conversation server for agents.",
@@ -74,4 +83,11 @@ def create_app(
     )
     errors.install(app)
     openapi.install(app, FORMS)
+    _warn_of_unknown_operations(app, settings)
     return app
+
+
+def _warn_of_unknown_operations(app: FastAPI, settings: Settings) -> None:
+    known = {getattr(route, "operation_id", None) for route in app.routes} | {realtime.OPERATION}
+    for name in sorted(settings.limit.operations.keys() - known):
+        _log.warning("there is no such operation; its limit is ignored", operation=name)

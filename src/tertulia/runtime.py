@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 from tertulia.auth.actor import Actors
-from tertulia.auth.limits import Limiter
+from tertulia.auth.limits import Limiter, Windows
 from tertulia.auth.secrets import SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.shares import ScarceShares, Shares
@@ -104,6 +104,25 @@ async def _keep(
 
 
 @asynccontextmanager
+async def _open_limiter(settings: Settings, secret_box: SecretBox, loops: Loops) -> AsyncGenerator[Limiter | None]:
+    """Open what limits callers. Yield it, or None if no operation has a limit."""
+    usual = settings.rate_limits == "contract"
+    if not usual and all(limit == "off" for limit in settings.limit.operations.values()):
+        yield None
+        return
+    url = settings.redis.url.get_secret_value()
+    if not url:
+        yield Limiter(Windows(), None, settings.limit.operations, usual=usual)
+        return
+    from tertulia.auth.shared_limits import LOOK_S as AGAIN_S  # noqa: PLC0415 - an extra
+    from tertulia.auth.shared_limits import RedisWindows  # noqa: PLC0415
+
+    opened = RedisWindows(url, secret_box.derive("limits"), settings.redis.deadline_ms / 1000)
+    async with opened.open() as shared, loops.keep("shared limits", shared.look, AGAIN_S):
+        yield Limiter(Windows(), shared, settings.limit.operations, usual=usual)
+
+
+@asynccontextmanager
 async def open_runtime(
     settings: Settings, models: Models, voices: Voices, runners: Runners | None = None
 ) -> AsyncGenerator[Runtime]:
@@ -141,7 +160,7 @@ async def open_runtime(
         relay_key = secret_box.derive("relay")
         conversations = Conversations(settings, models, voices, meanings, clusters.default, relay_key, tools)
         await stack.enter_async_context(conversations.open(loops))
-        limiter = Limiter() if settings.rate_limits == "contract" else None
+        limiter = await stack.enter_async_context(_open_limiter(settings, secret_box, loops))
         tokens = Tokens(clusters.default, secret_box)
         shares = Shares(max(2, settings.database.pool_size // 2))
         yield Runtime(

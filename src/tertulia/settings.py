@@ -32,6 +32,13 @@ _TARGET = re.compile(rf"\[([^\[\]]+)\]{_PORT}|([^:\[\]]+){_PORT}|([^\[\]]+)", re
 _HOST_NAME = re.compile(r"([\w-]+\.)*[a-z][\w-]*", re.ASCII | re.IGNORECASE)
 
 
+_REDIS = re.compile(
+    rf"rediss?://([^@/\s]*@)?(\[[0-9a-f:.]+\]|[\w.-]+){_PORT}(/\d{{0,5}})?(\?\S*)?|unix://\S+", re.IGNORECASE
+)
+
+ProxyHeader = Literal["x-forwarded-for", "forwarded"]
+
+
 def _parts(value: object) -> object:
     """Split what is separated by commas. Return its parts, and what is no text as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -148,6 +155,25 @@ class LimitSettings(Group):
     """The most bytes of text and sound that a user's conversations hold; the next turn is 400. 0: no bound."""
     organization_stored_bytes: Annotated[int, Field(ge=0)] = 0
     """As `user_stored_bytes`, for all users of an organization together."""
+    operations: dict[str, Annotated[int, Field(ge=1, le=1_000_000)] | Literal["off"]] = {}
+    """Requests of a user to an operation in a minute, or `off`, by its name as JSON; before what the contract says."""
+
+
+class RedisSettings(Group):
+    """A Redis, in which all workers and hosts of an installation count what limits count."""
+
+    url: SecretStr = SecretStr("")
+    """`redis://USER:PASSWORD@HOST:PORT/NUMBER`, `rediss://` with TLS, or `unix://PATH`. Empty: each process counts for
+    itself. It needs the extra `redis`."""
+    deadline_ms: Annotated[float, Field(ge=1, le=5000)] = 50
+    """How long an answer is waited for, in milliseconds; then each process counts for itself until it answers again."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not _REDIS.fullmatch(url.get_secret_value()):
+            raise ValueError("write redis://USER:PASSWORD@HOST:PORT/NUMBER, rediss:// or unix://PATH")
+        return url
 
 
 class RelaySettings(Group):
@@ -282,7 +308,11 @@ class Settings(BaseSettings):
     """What is kept of a turn for 30 days, to explain it: `spans` are its steps and model calls with their times and
     tokens; `prompts` keeps what models were asked and answered too."""
     rate_limits: Literal["contract", "off"] = "contract"
-    """Whether each endpoint has the limit that the contract names."""
+    """Whether each operation has the limit that the contract names."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1")
+    """Addresses and networks of proxies that are believed about their clients, separated by commas; empty: none."""
+    proxy_header: ProxyHeader = "x-forwarded-for"
+    """The header in which trusted proxies tell it: `forwarded` is that of RFC 7239."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """The origins whose pages may call the API from a browser, separated by commas; `*`: all; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -296,6 +326,7 @@ class Settings(BaseSettings):
     speech: SpeechSettings = SpeechSettings()
     turn: TurnSettings = TurnSettings()
     limit: LimitSettings = LimitSettings()
+    redis: RedisSettings = RedisSettings()
     relay: RelaySettings = RelaySettings()
     tools: ToolSettings = ToolSettings()
     mcp: McpSettings = McpSettings()
@@ -309,7 +340,19 @@ class Settings(BaseSettings):
                 raise ValueError("write origins as browsers do: https://app.example or http://localhost:3000")
         return origins
 
-    @field_validator("model", "model_fast", "model_names", "voice", "windows", "cors_origins", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError("write addresses and networks as 10.0.0.1, 10.0.0.0/8 or fd00::/8") from None
+        return proxies
+
+    @field_validator(
+        "model", "model_fast", "model_names", "voice", "windows", "cors_origins", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return _parts(value)

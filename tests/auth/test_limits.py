@@ -3,8 +3,10 @@
 import pytest
 
 from tertulia.auth import limits
-from tertulia.auth.limits import Allowance, Counters, Limiter
+from tertulia.auth.limits import Allowance, Limiter, Windows
 from tertulia.errors import TooManyRequests
+
+ME = ("GET /x", "me")
 
 
 class Clock:
@@ -21,60 +23,84 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def limiter(clock: Clock) -> Limiter:
-    return Limiter(clock, clock)
+def windows(clock: Clock) -> Windows:
+    return Windows(clock, clock)
 
 
-def test_the_request_over_the_limit_is_refused_and_told_when_to_come_back(limiter: Limiter, clock: Clock) -> None:
-    limiter.hit(2, "GET /x", "me").refuse()
+@pytest.fixture
+def limiter(windows: Windows) -> Limiter:
+    return Limiter(windows)
+
+
+def test_the_request_over_the_limit_is_refused_and_told_when_to_come_back(windows: Windows, clock: Clock) -> None:
+    windows.count(2, ME, 1).refuse()
     clock.time += 20
-    limiter.hit(2, "GET /x", "me").refuse()
+    windows.count(2, ME, 1).refuse()
 
     with pytest.raises(TooManyRequests) as refused:
-        limiter.hit(2, "GET /x", "me").refuse()
+        windows.count(2, ME, 1).refuse()
 
     assert refused.value.headers == {"Retry-After": "40"}
 
 
-def test_a_minute_later_all_begins_anew(limiter: Limiter, clock: Clock) -> None:
-    limiter.hit(1, "GET /x", "me").refuse()
+def test_a_minute_later_all_begins_anew(windows: Windows, clock: Clock) -> None:
+    windows.count(1, ME, 1).refuse()
     clock.time += 60
 
-    limiter.hit(1, "GET /x", "me").refuse()
+    windows.count(1, ME, 1).refuse()
 
 
 @pytest.mark.parametrize("jump", [-86_400, 86_400])
 def test_a_clock_that_is_set_keeps_nobody_out_and_lets_nobody_in(clock: Clock, jump: int) -> None:
     today = Clock()
-    limiter = Limiter(clock, today)
-    limiter.hit(1, "GET /x", "me")
+    windows = Windows(clock, today)
+    windows.count(1, ME, 1)
     today.time += jump
 
-    refused = limiter.hit(1, "GET /x", "me")
+    refused = windows.count(1, ME, 1)
     clock.time += 60
 
     assert (refused.retry_after, refused.reset_at) == (60, 1_000_061 + jump)
-    assert limiter.hit(1, "GET /x", "me").retry_after == 0
+    assert windows.count(1, ME, 1).retry_after == 0
 
 
-def test_to_look_at_a_standing_counts_nothing(limiter: Limiter) -> None:
+async def test_to_look_at_a_standing_counts_nothing(limiter: Limiter) -> None:
     for _ in range(3):
-        assert limiter.standing(1, "GET /x", "me").retry_after == 0
-    limiter.hit(1, "GET /x", "me")
-    assert limiter.standing(1, "GET /x", "me").retry_after == 60
+        assert await limiter.standing("look", 1, "me") == Allowance(1, 1, 1_000_061)
+    await limiter.hit("look", 1, "me")
+    assert await limiter.standing("look", 1, "me") == Allowance(1, 0, 1_000_061, retry_after=60)
 
 
-def test_users_and_endpoints_are_counted_apart(limiter: Limiter) -> None:
-    limiter.hit(1, "GET /x", "me").refuse()
+def test_users_and_endpoints_are_counted_apart(windows: Windows) -> None:
+    windows.count(1, ("GET /x", "me"), 1).refuse()
 
-    limiter.hit(1, "GET /x", "them").refuse()
-    limiter.hit(1, "GET /y", "me").refuse()
+    windows.count(1, ("GET /x", "them"), 1).refuse()
+    windows.count(1, ("GET /y", "me"), 1).refuse()
 
 
-def test_a_refused_request_has_a_standing_too(limiter: Limiter) -> None:
-    assert limiter.hit(1, "GET /x", "me") == Allowance(1, 0, 1_000_061)
+def test_a_refused_request_has_a_standing_too(windows: Windows) -> None:
+    assert windows.count(1, ME, 1) == Allowance(1, 0, 1_000_061)
 
-    assert limiter.hit(1, "GET /x", "me") == Allowance(1, 0, 1_000_061, retry_after=60)
+    assert windows.count(1, ME, 1) == Allowance(1, 0, 1_000_061, retry_after=60)
+
+
+@pytest.mark.parametrize(
+    ("usual", "name", "limit"),
+    [
+        (True, "kept", 5),
+        (True, "more", 70),
+        (True, "none", None),
+        (True, "more:beside", 5),
+        (True, "none:beside", None),
+        (False, "kept", None),
+        (False, "more", 70),
+        (False, "kept:beside", None),
+    ],
+)
+def test_a_setting_changes_the_limit_of_one_operation(windows: Windows, usual: bool, name: str, limit: int) -> None:
+    limiter = Limiter(windows, None, {"more": 70, "none": "off"}, usual=usual)
+
+    assert limiter.limit_of(name, 5) == limit
 
 
 def test_who_has_every_place_waits_until_one_is_free(limiter: Limiter) -> None:
@@ -88,21 +114,19 @@ def test_who_has_every_place_waits_until_one_is_free(limiter: Limiter) -> None:
         pass
 
 
-def test_callers_who_make_up_names_do_not_fill_the_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callers_who_make_up_names_do_not_fill_the_memory(windows: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REMEMBERED", 10)
-    counters = Counters(clock)
 
     for number in range(25):
-        counters.incr(str(number), 60)
+        windows.count(1, (str(number),), 1)
 
-    assert counters.reset() == 10
+    assert len(windows) == 10
 
 
-def test_windows_that_have_ended_are_forgotten(clock: Clock) -> None:
-    counters = Counters(clock)
-    counters.incr("old", 60)
+def test_windows_that_have_ended_are_forgotten(windows: Windows, clock: Clock) -> None:
+    windows.count(1, ("old",), 1)
     clock.time += 60
 
-    counters.incr("new", 60)
+    windows.count(1, ("new",), 1)
 
-    assert counters.reset() == 1
+    assert len(windows) == 1

@@ -118,6 +118,7 @@ def start(settings: Settings, demo: Demo, models: Models | None, voices: Voices 
         ws=websocket,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         lifespan="on",
         timeout_graceful_shutdown=5,
     )

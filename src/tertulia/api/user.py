@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Query, Request
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection
 
+from tertulia.api.http.client_address import limited_address
 from tertulia.api.http.deps import CurrentActor, CurrentCaller, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import count, rate_limit, sign_in_limit
@@ -26,7 +27,6 @@ from tertulia.background.erasing import erase_user
 from tertulia.background.jobs import Work
 from tertulia.background.mails import ask_for_sign_in
 from tertulia.errors import Forbidden, TertuliaError, Unprocessable
-from tertulia.runtime import Runtime
 from tertulia.storage import memory as memories
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
@@ -101,14 +101,11 @@ REQUESTS_A_MINUTE = 20
 
 
 @router.post("/signin", operation_id="sign-in-with-email", summary="Sign in with email")
-async def sign_in_with_email(
-    request: Request, runtime: CurrentRuntime, organization: Organization, body: MailSignIn
-) -> None:
+async def sign_in_with_email(request: Request, organization: Organization, body: MailSignIn) -> None:
     """Mail a link that signs a user in. The answer is the same if the address is nobody's."""
     org_id, email = organization.org_id, body.email.lower()
-    _limit_mails(runtime, request, ("mail", org_id))
-    if runtime.limiter is not None:
-        count(request.scope, runtime.limiter, MAILS_A_MINUTE, "mail to", org_id, email[:400])
+    await count(request, "sign-in-with-email:client", REQUESTS_A_MINUTE, org_id, limited_address(request))
+    await count(request, "sign-in-with-email", MAILS_A_MINUTE, org_id, email[:400])
     await organization.database.write(ask_for_sign_in, org_id, email, body.redirect_link)
 
 
@@ -123,16 +120,11 @@ async def sign_in_with_mail_token(
     request: Request, runtime: CurrentRuntime, organization: Organization, body: MailToken
 ) -> SignedIn:
     """Trade the token of a mail, once, for a token of the user to whom the mail was sent."""
-    _limit_mails(runtime, request, ("mail token", organization.org_id))
+    address = limited_address(request)
+    await count(request, "sign-in-with-mail-token", REQUESTS_A_MINUTE, organization.org_id, address)
     user_id = await organization.database.write(use_token, organization.org_id, body.token)
     token, expires_at = await runtime.tokens.issue(organization.org_id, user_id)
     return SignedIn(id_token=token, expires_at=expires_at)
-
-
-def _limit_mails(runtime: Runtime, request: Request, who: tuple[str, str]) -> None:
-    if runtime.limiter is not None:
-        address = request.client.host if request.client else ""
-        count(request.scope, runtime.limiter, REQUESTS_A_MINUTE, *who, address)
 
 
 # --- Create ----------------------------------------------------------------------------------------------------------

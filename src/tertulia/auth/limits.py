@@ -1,20 +1,26 @@
-"""Limits of a caller: so many requests a minute, so many sessions at once. Counted for one process."""
+"""Limits of a caller: so many requests a minute, so many sessions at once.
+
+The requests of a caller are counted in this process and, if there is a Redis, in that one for all processes: then the
+shared count decides, and the one of this process only if the Redis does not.
+"""
 
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from limits import RateLimitItemPerMinute
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
+from typing import Literal, Protocol
 
 from tertulia.errors import TooManyRequests
 
+WINDOW_S = 60
+"""The length of a window, which begins with a caller's first request."""
+
 REMEMBERED = 100_000
 """Windows that are counted at once, at most: beyond that the oldest is forgotten."""
+
+Off = Literal["off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,54 +40,21 @@ class Allowance:
             raise TooManyRequests(text, self.retry_after)
 
 
-class Counters(Storage):
-    """Windows in memory, of one length, so that the first that began is the first to end."""
-
-    STORAGE_SCHEME = None
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._now = now
-        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return ValueError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        count = self.get(key) + amount
-        ends_at = self.get_expiry(key) if key in self._windows else self._now() + expiry
-        self._windows[key] = (count, ends_at)
-        if len(self._windows) > REMEMBERED:
-            self._windows.popitem(last=False)
-        return count
-
-    def get(self, key: str) -> int:
-        self._forget_ended()
-        return self._windows.get(key, (0, 0.0))[0]
-
-    def get_expiry(self, key: str) -> float:
-        return self._windows.get(key, (0, self._now()))[1]
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int:
-        count = len(self._windows)
-        self._windows.clear()
-        return count
-
-    def clear(self, key: str) -> None:
-        self._windows.pop(key, None)
-
-    def _forget_ended(self) -> None:
-        now = self._now()
-        while self._windows and next(iter(self._windows.values()))[1] <= now:
-            self._windows.popitem(last=False)
+def standing_of(limit: int, remaining: int, left_s: float, today: float, *, allowed: bool) -> Allowance:
+    """Make the standing of a caller whose window lasts `left_s` seconds more, at a time since the epoch. Return it."""
+    return Allowance(limit, remaining, math.ceil(today + left_s), 0 if allowed else max(1, math.ceil(left_s)))
 
 
-class Limiter:
-    """Counts the requests and the sessions of callers in one process.
+class SharedWindows(Protocol):
+    """Windows that are counted for all processes of an installation; see `auth.shared_limits`."""
+
+    async def count(self, limit: int, who: tuple[str, ...], amount: int) -> Allowance | None:
+        """Count `amount` requests of a caller, 0 or 1. Return the standing after it, or None if nobody answers."""
+        ...
+
+
+class Windows:
+    """Windows in memory, all of one length, so that the first that began is the first to end.
 
     `now` is a clock that nobody sets, `today` the one that callers know: a clock set back keeps nobody out.
     """
@@ -89,28 +62,81 @@ class Limiter:
     def __init__(self, now: Callable[[], float] = time.monotonic, today: Callable[[], float] = time.time) -> None:
         self._now = now
         self._today = today
-        self._windows = FixedWindowRateLimiter(Counters(now))
+        self._windows: OrderedDict[tuple[str, ...], tuple[int, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def count(self, limit: int, who: tuple[str, ...], amount: int) -> Allowance:
+        """Count `amount` requests of a caller, 0 or 1, unless they are too many. Return the standing after it."""
+        now = self._now()
+        self._forget_ended(now)
+        count, ends_at = self._windows.get(who, (0, now + WINDOW_S))
+        allowed = count < limit
+        if allowed and amount:
+            count += amount
+            self._windows[who] = count, ends_at
+            if len(self._windows) > REMEMBERED:
+                self._windows.popitem(last=False)
+        return standing_of(limit, max(0, limit - count), ends_at - now, self._today(), allowed=allowed)
+
+    def _forget_ended(self, now: float) -> None:
+        while self._windows and next(iter(self._windows.values()))[1] <= now:
+            self._windows.popitem(last=False)
+
+
+class Limiter:
+    """A limiter of the requests and the sessions of callers.
+
+    `changed` has the limits of operations that are not the usual ones, and `usual` is False if all others have none.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        shared: SharedWindows | None = None,
+        changed: Mapping[str, int | Off] | None = None,
+        *,
+        usual: bool = True,
+    ) -> None:
+        self._windows = windows
+        self._shared = shared
+        self._changed = changed or {}
+        self._usual = usual
         self._places: Counter[tuple[str, ...]] = Counter()
 
-    def hit(self, per_minute: int, *who: str) -> Allowance:
-        """Count a request of a caller to an operation. Return the standing after it."""
-        item = RateLimitItemPerMinute(per_minute)
-        return self._standing(item, who, allowed=self._windows.hit(item, *who))
+    def limit_of(self, operation: str, usual: int) -> int | None:
+        """Look up how often a minute a caller may ask for an operation. Return it, or None for no limit.
 
-    def standing(self, per_minute: int, *who: str) -> Allowance:
+        What else an operation counts has a name behind a colon: it is off with its operation, and has its own number.
+        """
+        if not self._changed:
+            return usual if self._usual else None
+        name, _, counted = operation.partition(":")
+        limit = self._changed.get(name, usual if self._usual else "off")
+        return None if limit == "off" else usual if counted else limit
+
+    async def hit(self, operation: str, usual: int, *who: str) -> Allowance | None:
+        """Count a request of a caller to an operation. Return the standing after it, or None if it has no limit."""
+        return await self._count(operation, usual, who, 1)
+
+    async def standing(self, operation: str, usual: int, *who: str) -> Allowance | None:
         """Look a caller's standing up without counting. Return whether one more request would be too many."""
-        item = RateLimitItemPerMinute(per_minute)
-        return self._standing(item, who, allowed=self._windows.test(item, *who))
+        return await self._count(operation, usual, who, 0)
 
-    def _standing(self, item: RateLimitItemPerMinute, who: tuple[str, ...], *, allowed: bool) -> Allowance:
-        ends_at, remaining = self._windows.get_window_stats(item, *who)
-        left_s = ends_at - self._now()
-        wait = 0 if allowed else max(1, math.ceil(left_s))
-        return Allowance(item.amount, remaining, math.ceil(self._today() + left_s), wait)
+    async def _count(self, operation: str, usual: int, who: tuple[str, ...], amount: int) -> Allowance | None:
+        limit = self.limit_of(operation, usual)
+        if limit is None:
+            return None
+        named = (operation, *who)
+        here = self._windows.count(limit, named, amount)
+        if self._shared is None:
+            return here
+        return await self._shared.count(limit, named, amount) or here
 
     @contextmanager
     def place(self, most: int, refusal: str, *who: str) -> Generator[None]:
-        """Take one of the places that somebody may have at once, while the block runs.
+        """Take one of the places that somebody may have at once in this process, while the block runs.
 
         Raises:
             TooManyRequests: all are taken; `refusal` says so.

@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_origin
 
@@ -34,6 +35,8 @@ def load_settings(data: Path | None) -> Settings:
     override("DATA", str(settings.data.expanduser().absolute()))
     for name, url in settings.cluster_urls.items():
         _check_url("DATABASE_URL" if name == "default" else f"CLUSTERS_{name.upper()}", url)
+    if settings.redis.url.get_secret_value() and find_spec("redis") is None:
+        raise CommandFailed("TERTULIA_REDIS_URL: the extra `redis` is not installed", MISUSED)
     return settings.model_copy(update={"data": Path(os.environ["TERTULIA_DATA"])})
 
 

@@ -139,6 +139,7 @@ def configure(application: Any, connections: Connections) -> uvicorn.Config:
         access_log=False,
         backlog=BACKLOG,
         server_header=False,
+        proxy_headers=False,  # the application knows which proxies to believe
         timeout_keep_alive=KEEP_ALIVE_S,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # sound hardly gets smaller, and each connection would keep its own tables

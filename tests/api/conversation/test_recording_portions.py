@@ -18,7 +18,7 @@ from tertulia.api.conversation import portions
 from tertulia.api.conversation.portions import PORTION_BYTES, RecordingResponse, part_of
 from tertulia.api.conversation.recording import READERS, READS_A_MINUTE
 from tertulia.audio.pcm import RATE, wav
-from tertulia.auth.limits import Limiter
+from tertulia.auth.limits import Limiter, Windows
 from tertulia.errors import TooManyRequests
 from tertulia.storage import erasure
 from tertulia.storage import recording as recordings
@@ -199,7 +199,7 @@ async def test_a_reader_who_takes_nothing_is_cut_off(
 
 
 async def test_a_recording_has_so_many_readers_at_once(kept: tuple[str, str], database: Database) -> None:
-    recording, limiter = stored(database, kept[0]), Limiter()
+    recording, limiter = stored(database, kept[0]), Limiter(Windows())
     part, read = part_of(recording, Headers({})), Portions(database, kept[0]).read
     late = Reader(9)
     with ExitStack() as others:

@@ -21,7 +21,7 @@ from tertulia.api.conversation.action_filter import EVERYTHING, action_filter
 from tertulia.api.conversation.opening import CreateConversation
 from tertulia.api.http.deps import Caller, find_caller, forget_actor
 from tertulia.api.http.errors import answer
-from tertulia.api.http.rate_limit import count
+from tertulia.api.http.rate_limit import count, headers_of
 from tertulia.api.http.routing import contract_router, refuse_nul_in_path, refuse_query
 from tertulia.api.http.warnings import MOST, unknown, with_warnings
 from tertulia.audio import require_codecs
@@ -41,6 +41,9 @@ from tertulia.providers.base import Detector
 from tertulia.settings import Settings
 
 router = contract_router("/conversation", "Conversation")
+
+OPERATION = "converse-realtime"
+"""The name by which a setting changes the limit of sessions."""
 
 PACE = Pace()
 
@@ -88,13 +91,16 @@ async def converse_realtime(websocket: WebSocket) -> None:
         try:
             query, caller = await _admit(websocket, places)
         except TertuliaError as error:
-            await websocket.send_denial_response(answer(error))
+            denial = answer(error)
+            denial.headers.update(headers_of(websocket.scope))
+            await websocket.send_denial_response(denial)
             return
         except Exception as error:  # noqa: BLE001 - nobody else answers
             _log.error("live session refused", exc_info=error)
             await websocket.send_denial_response(answer(InternalError()))
             return
-        await websocket.accept(_chosen_subprotocol(websocket))
+        told = [(name.encode(), value.encode()) for name, value in headers_of(websocket.scope).items()]
+        await websocket.accept(_chosen_subprotocol(websocket), told)
         with OPEN_SESSIONS.track_inprogress():
             await _converse(websocket, query, caller)
 
@@ -112,10 +118,10 @@ async def _admit(websocket: WebSocket, places: ExitStack) -> tuple[RealtimeQuery
     refuse_query(websocket)
     found = await find_caller(websocket)
     limiter, claims = found.runtime.limiter, found.claims
+    await count(websocket, OPERATION, SESSIONS_A_MINUTE, claims.org_id, claims.user_id)
     if limiter is not None:
-        count(websocket.scope, limiter, SESSIONS_A_MINUTE, "converse_realtime", claims.org_id, claims.user_id)
         refusal = f"There are {SESSIONS_AT_ONCE} live conversations of this user already."
-        who = "converse_realtime", claims.org_id, claims.user_id
+        who = OPERATION, claims.org_id, claims.user_id
         places.enter_context(limiter.place(SESSIONS_AT_ONCE, refusal, *who))
     query = _read_query(websocket)
     caller = _LiveCaller(websocket, found, action_filter(query.action_pattern))
@@ -219,22 +225,22 @@ class _LiveCaller:
         except ValidationError as error:
             raise Unprocessable.listing(problems.of_validation(error, sent, ("start-conversation",))) from None
         incoming = body.to_incoming()
-        caller = self._counted()
+        caller = await self._counted()
         return await door.start(caller, body.to_opening(caller), incoming, self._matches, TurnOptions(voice=aloud))
 
     async def resume(self, conversation_id: str) -> None:
-        await door.resume(self._counted(), conversation_id)
+        await door.resume(await self._counted(), conversation_id)
 
     async def interact(self, conversation_id: str, incoming: Incoming, aloud: VoiceWish | None) -> Stream:
         options = TurnOptions(voice=aloud)
-        return await door.interact(self._counted(), conversation_id, incoming, self._matches, options)
+        return await door.interact(await self._counted(), conversation_id, incoming, self._matches, options)
 
     async def hear_ahead(self, conversation_id: str, pcm: bytes) -> HeardAhead | None:
         caller = self._caller
         return await caller.runtime.conversations.hear_ahead(caller.database, self.org_id, conversation_id, pcm)
 
     async def finish(self, conversation_id: str) -> None:
-        await door.finish(self._counted(), conversation_id)
+        await door.finish(await self._counted(), conversation_id)
 
     def detector(self) -> Detector:
         return self._caller.runtime.conversations.voices.detector()
@@ -243,7 +249,7 @@ class _LiveCaller:
     def closing(self) -> bool:
         return self._caller.runtime.conversations.closing
 
-    def _counted(self) -> Caller:
+    async def _counted(self) -> Caller:
         """Count something that the caller does. Return the caller, of whom nothing older than a minute is believed.
 
         Raises:
@@ -252,9 +258,7 @@ class _LiveCaller:
         """
         runtime, claims = self._caller.runtime, self._caller.claims
         runtime.maintenance.refuse()
-        if runtime.limiter is not None:
-            who = ("converse_realtime turn", claims.org_id, claims.user_id)
-            count(self._websocket.scope, runtime.limiter, TURNS_A_MINUTE, *who)
+        await count(self._websocket, f"{OPERATION}:turn", TURNS_A_MINUTE, claims.org_id, claims.user_id)
         forget_actor(self._websocket)  # a session is long, and the user may have changed meanwhile
         return self._caller
 

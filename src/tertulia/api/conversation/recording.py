@@ -115,7 +115,8 @@ async def get_message_recording(
         raise Forbidden("This link is not one of ours.")
     if int(expires) < clock.now().timestamp():  # a number, for it was signed
         raise Gone("This link has expired.")
-    place = _place(request, runtime.limiter, message_id)
+    await count(request, _OPERATION, READS_A_MINUTE, message_id)
+    place = _place(runtime.limiter, message_id)
     recording = await _find_recording(organization, conversation_id, message_id)
 
     async def read(first: int, last: int) -> bytes:
@@ -125,15 +126,10 @@ async def get_message_recording(
     return RecordingResponse(recording, part_of(recording, request.headers), read, place)
 
 
-def _place(request: Request, limiter: Limiter | None, message_id: str) -> AbstractContextManager[None]:
-    """Count a request for a recording. Return its place among the readers, to be taken.
-
-    Raises:
-        TooManyRequests: the recording is asked for too often.
-    """
+def _place(limiter: Limiter | None, message_id: str) -> AbstractContextManager[None]:
+    """Make the place of a reader of a recording. Return it, to be taken."""
     if limiter is None:
         return nullcontext()
-    count(request.scope, limiter, READS_A_MINUTE, _OPERATION, message_id)
     return limiter.place(READERS, f"There are {READERS} readers of this recording already.", _OPERATION, message_id)
 
 

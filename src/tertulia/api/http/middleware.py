@@ -79,7 +79,9 @@ class Watch:
         requests, duration = _metrics_of(method, route, status)
         requests.inc()
         duration.observe(seconds)
-        self._log.info("request", method=method, path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+        client = scope["client"][0] if scope.get("client") else ""
+        ms = round(seconds * 1000, 1)
+        self._log.info("request", method=method, path=scope["path"], status=status, ms=ms, client=client)
 
 
 @lru_cache(maxsize=1000)

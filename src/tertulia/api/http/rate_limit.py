@@ -1,60 +1,88 @@
-"""The contract's rate limits: so many requests a minute, of one user to one endpoint.
+"""The contract's rate limits: so many requests a minute, of one user to one operation.
 
-They are checked before the request's fields are, as dependencies of a route:
+A route counts its caller before it reads anything else of the request:
 `@router.get(..., dependencies=[Depends(rate_limit(20))])`.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from tertulia.api.http.deps import find_claims, find_organization, find_runtime
-from tertulia.auth.limits import Allowance, Limiter
+from tertulia.api.http.client_address import limited_address
+from tertulia.api.http.deps import find_organization, find_runtime
+from tertulia.auth.limits import Allowance
+from tertulia.auth.tokens import Claims
 from tertulia.errors import Unauthorized
 
 _ALLOWANCE = "tertulia.allowance"
 """The allowance of a limited request in its scope."""
 
 
-def count(scope: Scope, limiter: Limiter, per_minute: int, *who: str) -> None:
-    """Count a request of somebody to something. Its response tells their allowance, whatever response it will be.
+async def count(connection: HTTPConnection, operation: str, usual: int, *who: str) -> None:
+    """Count a request of somebody to an operation, whose limit is the `usual` one unless a setting changes it.
+
+    The response tells their allowance, whatever response it will be.
 
     Raises:
         TooManyRequests: it is one too many.
     """
-    allowance = scope[_ALLOWANCE] = limiter.hit(per_minute, *who)
-    allowance.refuse()
+    runtime = await find_runtime(connection)
+    if runtime.limiter is None:
+        return
+    allowance = await runtime.limiter.hit(operation, usual, *who)
+    if allowance is not None:
+        connection.scope[_ALLOWANCE] = allowance
+        allowance.refuse()
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Make the headers that tell the allowance of a request. Return them; none if it is not limited."""
+    allowance: Allowance | None = scope.get(_ALLOWANCE)
+    if allowance is None:
+        return {}
+    return {
+        "X-RateLimit-Limit": str(allowance.limit),
+        "X-RateLimit-Remaining": str(allowance.remaining),
+        "X-RateLimit-Reset": str(allowance.reset_at),
+    }
 
 
 def tell_allowance(scope: Scope, headers: MutableHeaders) -> None:
     """Put the allowance of a limited request into the headers of its response."""
-    allowance: Allowance | None = scope.get(_ALLOWANCE)
-    if allowance is not None:
-        headers["X-RateLimit-Limit"] = str(allowance.limit)
-        headers["X-RateLimit-Remaining"] = str(allowance.remaining)
-        headers["X-RateLimit-Reset"] = str(allowance.reset_at)
+    headers.update(headers_of(scope))
 
 
-def rate_limit(per_minute: int) -> Callable[..., Awaitable[None]]:
-    """Make a dependency that lets a user call its endpoint so many times a minute. Return it."""
+class RateLimit:
+    """The limit of an operation, which its route takes out of the dependencies: they come when a body has been read."""
 
-    async def limit(request: Request) -> None:
-        runtime = await find_runtime(request)
-        if runtime.limiter is not None:
-            caller = await find_claims(request)
-            count(request.scope, runtime.limiter, per_minute, _endpoint(request), caller.org_id, caller.user_id)
+    def __init__(self, per_minute: int) -> None:
+        self.per_minute = per_minute
 
-    return limit
+    async def __call__(self) -> None:
+        raise NotImplementedError("a route of the contract counts by itself")
+
+    async def count(self, request: Request, operation: str, caller: Claims) -> None:
+        """Count a request of a caller to the operation. Raises TooManyRequests if it is one too many."""
+        await count(request, operation, self.per_minute, caller.org_id, caller.user_id)
+
+
+def rate_limit(per_minute: int) -> RateLimit:
+    """Make the limit that lets a user call an operation so many times a minute. Return it."""
+    return RateLimit(per_minute)
 
 
 FAILURES_A_MINUTE = 20
 """Sign-ins that may fail with one key from one address, whoever the users are."""
 
+_FAILED = "sign-in-with-api-key:failed"
+
 
 def sign_in_limit(per_minute: int) -> Callable[..., AsyncGenerator[None]]:
-    """Make a dependency as `rate_limit` does, for those who have no token yet. Return it.
+    """Make a dependency that counts as `rate_limit` does, for those who have no token yet. Return it.
 
     A backend signs in many users with one key from one address, so what is limited is each user of a key, and what
     fails with a key from an address.
@@ -66,25 +94,18 @@ def sign_in_limit(per_minute: int) -> Callable[..., AsyncGenerator[None]]:
         if runtime.limiter is None:
             yield
             return
+        route: Any = request.scope["route"]
         # The caller makes up key and user, so only their beginnings count: a UUID has 36 characters.
         key, user = (request.headers.get(name, "")[:40] for name in ("x-api-key-id", "x-user-id"))
-        failures = (
-            _endpoint(request),
-            "failed",
-            organization.org_id,
-            key,
-            request.client.host if request.client else "",
-        )
-        runtime.limiter.standing(FAILURES_A_MINUTE, *failures).refuse()
-        count(request.scope, runtime.limiter, per_minute, _endpoint(request), organization.org_id, key, user)
+        failures = organization.org_id, key, limited_address(request)
+        failed = await runtime.limiter.standing(_FAILED, FAILURES_A_MINUTE, *failures)
+        if failed is not None:
+            failed.refuse()
+        await count(request, route.operation_id, per_minute, organization.org_id, key, user)
         try:
             yield
         except Unauthorized:
-            runtime.limiter.hit(FAILURES_A_MINUTE, *failures)
+            await runtime.limiter.hit(_FAILED, FAILURES_A_MINUTE, *failures)
             raise
 
     return limit
-
-
-def _endpoint(request: Request) -> str:
-    return f"{request.method} {request.scope['route'].path}"

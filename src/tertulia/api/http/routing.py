@@ -14,6 +14,7 @@ from tertulia import problems
 from tertulia.api.http import bodies
 from tertulia.api.http.bodies import BodyReader
 from tertulia.api.http.deps import find_claims, find_runtime, needs_caller
+from tertulia.api.http.rate_limit import RateLimit
 from tertulia.api.http.warnings import unknown, warn
 from tertulia.errors import Unprocessable, UnsupportedMedia
 
@@ -45,13 +46,18 @@ class ContractRoute(APIRoute):
     """A route that serves both slash forms itself: clients do not follow a redirected POST safely."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        dependencies = options.pop("dependencies", None) or ()
+        limits = [each.dependency for each in dependencies if isinstance(each.dependency, RateLimit)]
+        self._rate_limit = limits[0] if limits else None
+        options["dependencies"] = [each for each in dependencies if each.dependency not in limits]
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$").removesuffix("/") + r"/?\Z")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         reader = None if self.body_field is None else BodyReader(self.body_field.field_info.annotation)
-        knows_caller = any(needs_caller(each.call) for each in self.dependant.dependencies)
+        rate_limit, operation = self._rate_limit, self.operation_id or ""
+        knows_caller = rate_limit is not None or any(needs_caller(each.call) for each in self.dependant.dependencies)
 
         async def handle_contract_request(request: Request) -> Response:
             refuse_nul_in_path(request)
@@ -59,6 +65,8 @@ class ContractRoute(APIRoute):
                 refuse_query(request)
                 return await handle_within_bounds(request)
             claims = await find_claims(request)  # the framework reads the body before it asks
+            if rate_limit is not None:
+                await rate_limit.count(request, operation, claims)
             refuse_query(request)
             runtime = await find_runtime(request)
             async with runtime.shares.place((claims.org_id, claims.user_id)):

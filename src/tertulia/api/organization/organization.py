@@ -60,10 +60,9 @@ class NewUserDimension(BaseModel):
 # --- Create ----------------------------------------------------------------------------------------------------------
 
 
-async def may_found(request: Request, runtime: CurrentRuntime, founder: CurrentFounder, organization: str) -> None:
+async def may_found(request: Request, founder: CurrentFounder, organization: str) -> None:
     """Refuse who may not make an organization, before anything else is looked at; they are counted as all are."""
-    if runtime.limiter is not None:
-        count(request.scope, runtime.limiter, 5, "create-organization", founder.actor.org_id, founder.actor.user_id)
+    await count(request, "create-organization", 5, founder.actor.org_id, founder.actor.user_id)
     founder.actor.require(Permission.ORGANIZATION_CREATE_ORGANIZATION, {"org_id": organization})
 
 
