@@ -88,6 +88,8 @@ class Incoming:
     external_events: Sequence[ExternalEvent] = ()
     decode: "Callable[[], Recorded] | None" = None
     keyterms: Sequence[str] = ()
+    sender: str = ""
+    """The name of the one who speaks, if that is not the user."""
 
 
 @dataclass(frozen=True, slots=True)
