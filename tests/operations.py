@@ -335,6 +335,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("cancel-interaction", "POST", INTERACTION + "/cancel", 204, 15, "user",
               INTERACT, at_rest=409, extension=True),
 
+    # --- The audit log ---
+    Operation("get-audit-log", "GET", "/audit/", 200, 60, "administrator", ("Organization:GetAuditLog",),
+              query={"limit": 3}, lists="audit_lines", extension=True),
+    Operation("verify-audit-log", "GET", "/audit/verification", 200, 5, "administrator",
+              ("Organization:GetAuditLog",), extension=True),
+
     # --- The operator ---
     Operation("get-models", "GET", "/admin/get_models/", 200, 20, "administrator", ("Admin:GetModels",)),
     Operation("get-prompt-logs", "GET", "/admin/get_prompt_logs/", 200, 20, "user",

@@ -8,11 +8,11 @@ from functools import partial
 
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter, Windows
-from tertulia.auth.secrets import SecretBox
+from tertulia.auth.secrets import AUDIT_LOG, SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
-from tertulia.background import keys, leftovers
+from tertulia.background import keys, leftovers, retention
 from tertulia.background.erasing import ERASE_USER
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.mails import mail_kinds
@@ -55,6 +55,7 @@ class Runtime:
     settings: Settings
     clusters: Clusters
     secret_box: SecretBox
+    audit_key: bytes
     tokens: Tokens
     actors: Actors
     limiter: Limiter | None
@@ -85,15 +86,18 @@ def _all_kinds(settings: Settings, models: Models, meanings: Meanings) -> tuple[
 
 @asynccontextmanager
 async def _keep(
-    name: str, database: Database, kinds: Sequence[JobKind], settings: Settings, loops: Loops
+    name: str, database: Database, kinds: Sequence[JobKind], settings: Settings, loops: Loops, audit_key: bytes
 ) -> AsyncGenerator[None]:
     """Keep the loops of one cluster: what sweeps, purges, warns and works on jobs."""
     every_s = settings.turn.lease_s
+    kept = timedelta(days=settings.audit.kept_days)
+    auditing = partial(retention.purge_audit_logs, database, audit_key, kept)
     purging = partial(purge, database, timedelta(days=settings.tools.kept_days))
     async with AsyncExitStack() as stack:
         for loop in (
             loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s),
             loops.keep(f"purge of {name}", purging, every_s, limit_s=PURGE_S),
+            loops.keep(f"audit log of {name}", auditing, retention.LOOK_S, limit_s=retention.LIMIT_S),
             loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S),
         ):
             await stack.enter_async_context(loop)
@@ -142,6 +146,7 @@ async def open_runtime(
         stack.callback(clusters.close)
         kinds = (*_all_kinds(settings, models, meanings), erase_organizations(clusters))
         secret_box = SecretBox.open(settings)
+        audit_key = secret_box.derive(AUDIT_LOG)
         snapshots = Snapshots([clusters.open(name) for name in settings.cluster_urls])
         connector = Connector(AddressRules.parse(settings.tools.allow))
         stack.callback(connector.close)
@@ -149,7 +154,7 @@ async def open_runtime(
         stack.push_async_callback(tools.aclose)
         loops = Loops()
         for name in settings.cluster_urls:
-            await stack.enter_async_context(_keep(name, clusters.open(name), kinds, settings, loops))
+            await stack.enter_async_context(_keep(name, clusters.open(name), kinds, settings, loops, audit_key))
         databases = [clusters.open(name) for name in settings.cluster_urls]
         removing = partial(leftovers.remove_leftovers, settings.data, databases)
         await stack.enter_async_context(loops.keep("leftovers", removing, leftovers.LOOK_S))
@@ -167,6 +172,7 @@ async def open_runtime(
             settings=settings,
             clusters=clusters,
             secret_box=secret_box,
+            audit_key=audit_key,
             tokens=tokens,
             actors=Actors(),
             limiter=limiter,

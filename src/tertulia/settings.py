@@ -219,6 +219,13 @@ class ToolSettings(Group):
         return allowed
 
 
+class AuditSettings(Group):
+    """The audit log."""
+
+    kept_days: Annotated[int, Field(ge=0, le=36_500)] = 730
+    """Days for which lines of the audit log are kept; 0: for ever."""
+
+
 class MailSettings(Group):
     """Mail: invitations, and links to sign in."""
 
@@ -331,6 +338,7 @@ class Settings(BaseSettings):
     tools: ToolSettings = ToolSettings()
     mcp: McpSettings = McpSettings()
     mail: MailSettings = MailSettings()
+    audit: AuditSettings = AuditSettings()
 
     @field_validator("cors_origins")
     @classmethod

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tertulia.api import admin, behavior, docs, health, memory, role, service, user
+from tertulia.api import admin, audit, behavior, docs, health, memory, role, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, result, running, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
 from tertulia.api.organization import agent, api_key, context_graph, organization
@@ -34,6 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     offer.router,
     tool.router,
     version.router,
+    audit.router,
     admin.router,
     docs.router,
 )

@@ -348,12 +348,13 @@ async def get_behavior_invocations(
 # --- Units -----------------------------------------------------------------------------------------------------------
 
 
-def _create(connection: Connection, actor: Actor, made: BehaviorSet, body: NewBehaviorSet) -> None:
+def _create(connection: Connection, actor: Actor, made: BehaviorSet, body: NewBehaviorSet) -> str:
     actor.require(Permission.DYNAMIC_BEHAVIOR_CREATE, made.attributes)
     actor.require(Permission.DYNAMIC_BEHAVIOR_UPDATE, made.attributes)
     _refuse_missing_tools(connection, actor.org_id, body.initial_version)
     version = body.initial_version.to_body()
     behaviors.insert_set(connection, made, body.applied_to_services, version)
+    return made.id
 
 
 def _list(connection: Connection, actor: Actor, narrow: BehaviorSetFilter, sort: Sort, part: Window) -> _Shown:

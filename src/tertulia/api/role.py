@@ -266,13 +266,14 @@ def _new_grant(giver: Claims, body: NewTemporaryGrant) -> TemporaryGrant:
     )
 
 
-def _give(connection: Connection, actor: Actor, made: TemporaryGrant) -> None:
+def _give(connection: Connection, actor: Actor, made: TemporaryGrant) -> str:
     users.lock_user(connection, actor.org_id, made.user_id)
     confirm_actor(connection, actor)
     actor.require(Permission.ROLE_CREATE_TEMPORARY_PERMISSION_GRANT, made.attributes)
     if not actor.has_by_role(made.permission_name):
         raise Forbidden("You can give only a permission that your own role has.")
     temporary_grants.insert_temporary_grant(connection, made)
+    return made.id
 
 
 class TemporaryGrantInstance(BaseModel):

@@ -225,7 +225,7 @@ def _list(
     return page, version_sets, services.list_tags(connection, org_id) if part.offset == 0 else None
 
 
-def _create(connection: Connection, actor: Actor, service: Service, release: VersionSetBody | None) -> None:
+def _create(connection: Connection, actor: Actor, service: Service, release: VersionSetBody | None) -> str:
     actor.require(Permission.SERVICE_CREATE_SERVICE, service.attributes)
     for name in sorted(LOCKED_SETS):
         target = services.version_set_attributes(service.org_id, service.id, name)
@@ -235,6 +235,7 @@ def _create(connection: Connection, actor: Actor, service: Service, release: Ver
     service_rules.check_parts(parts)
     service_rules.check_version_sets(parts, sets.values())
     services.insert_service(connection, service, sets)
+    return service.id
 
 
 def _update(connection: Connection, actor: Actor, service_id: str, changes: ServiceChanges) -> None:

@@ -435,7 +435,7 @@ async def delete_user(organization: Organization, actor: CurrentActor, requested
     """Delete a user with all their conversations."""
     erasure = await organization.database.write(_delete, actor, requested_user_id)
     with suppress(TertuliaError, StaleJob):  # the user is gone; what fails here is done again as the job
-        await erase_user(Work(organization.database, erasure))
+        await erase_user(Work(organization.storage, erasure))
 
 
 def _delete(connection: Connection, actor: Actor, user_id: str) -> Job:

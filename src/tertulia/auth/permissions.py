@@ -31,6 +31,7 @@ class Permission(StrEnum):
     ORGANIZATION_DELETE_SERVICE_HIERARCHICAL_STATE_MACHINE = "Organization:DeleteServiceHierarchicalStateMachine"
     ORGANIZATION_GET_AGENT = "Organization:GetAgent"
     ORGANIZATION_GET_API_KEY = "Organization:GetAPIKey"
+    ORGANIZATION_GET_AUDIT_LOG = "Organization:GetAuditLog"  # an extension
     ORGANIZATION_GET_ORGANIZATION_DETAILS = "Organization:GetOrganizationDetails"
     ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE = "Organization:GetServiceHierarchicalStateMachine"
     ORGANIZATION_MODIFY_ORGANIZATION = "Organization:ModifyOrganization"

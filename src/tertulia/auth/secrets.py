@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tertulia.settings import Settings
 
 KEY_FILE = "secret.key"
+AUDIT_LOG = "audit log"
+"""The purpose of the key by which lines of audit logs are chained."""
 SHORTEST = 32
 """Characters of a secret key at least: it has to be random, not a password."""
 

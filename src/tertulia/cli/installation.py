@@ -46,8 +46,8 @@ def migrate(settings: Settings) -> None:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not settings.secret_key.get_secret_value():
         create_key_file(settings.data)
-    box = _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    box = open_box(settings)
+    with open_clusters(settings) as clusters:
         for name in settings.cluster_urls:
             migrations.upgrade(clusters.open(name).engine)
             asyncio.run(clusters.open(name).write(_bring_roles_up_to_date))
@@ -79,14 +79,14 @@ def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[
         known = ", ".join(settings.cluster_urls)
         raise CommandFailed(f"There is no storage cluster {cluster}; the settings name {known}.", MISUSED)
     migrate(settings)
-    with _open_clusters(settings) as clusters:
+    with open_clusters(settings) as clusters:
         return asyncio.run(_make_in(clusters, org_id, cluster, unit))
 
 
 def list_organizations(settings: Settings) -> list[tuple[str, str, str]]:
     """List the organizations of every cluster. Return identifier, name and cluster of each."""
-    _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    open_box(settings)
+    with open_clusters(settings) as clusters:
         return [
             (found.org_id, found.name, name)
             for name in clusters.names
@@ -100,8 +100,8 @@ def delete_organization(settings: Settings, org_id: str) -> None:
     Raises:
         CommandFailed: there is none.
     """
-    _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    open_box(settings)
+    with open_clusters(settings) as clusters:
         asyncio.run(_delete_organization(clusters, org_id))
 
 
@@ -116,21 +116,21 @@ async def _delete_organization(clusters: Clusters, org_id: str) -> None:
 
 def issue_token(settings: Settings, org_id: str, user_id: str | None, *, administrator: bool) -> IssuedToken:
     """Issue a bearer token of a user, or else of the demo user or administrator. Return it."""
-    box = _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    box = open_box(settings)
+    with open_clusters(settings) as clusters:
         return asyncio.run(_issue_token(clusters, box, org_id, user_id, administrator=administrator))
 
 
 def add_visitor(settings: Settings, org_id: str) -> IssuedToken:
     """Make a user who has no memory of anything yet, and sees what agents do. Return a token of theirs."""
-    box = _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    box = open_box(settings)
+    with open_clusters(settings) as clusters:
         return asyncio.run(_add_visitor(clusters, box, org_id))
 
 
 def find_agent_name(settings: Settings, org_id: str, agent_id: str, version: int | None) -> str | None:
     """Look for the name of an agent, in a version or else its latest one. Returns None if there is none."""
-    with _open_clusters(settings) as clusters:
+    with open_clusters(settings) as clusters:
         try:
             return asyncio.run(_find_agent_name(clusters, org_id, agent_id, version))
         except NotFound:
@@ -139,22 +139,22 @@ def find_agent_name(settings: Settings, org_id: str, agent_id: str, version: int
 
 def rotate_signing_key(settings: Settings) -> None:
     """Make a new key that signs from now on; tokens of the old key are good until they expire."""
-    box = _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    box = open_box(settings)
+    with open_clusters(settings) as clusters:
         asyncio.run(clusters.default.write(add_signing_key, box))
 
 
 def set_maintenance(settings: Settings, *, on: bool) -> None:
     """Begin or end the maintenance of the installation, for all its workers; safe to repeat."""
-    _open_box(settings)  # there is an installation
-    with _open_clusters(settings) as clusters:
+    open_box(settings)  # there is an installation
+    with open_clusters(settings) as clusters:
         asyncio.run(clusters.default.write(_set_maintenance, on))
 
 
 def list_jobs(settings: Settings) -> list[tuple[str, ...]]:
     """Describe the jobs of every cluster that are not done. Return a row of texts for each; dead ones come first."""
-    _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    open_box(settings)
+    with open_clusters(settings) as clusters:
         found = [asyncio.run(clusters.open(name).read(jobs.list_jobs)) for name in settings.cluster_urls]
     return [_describe(job) for of_cluster in found for job in of_cluster]
 
@@ -166,8 +166,8 @@ def _describe(job: Job) -> tuple[str, ...]:
 
 def revive_jobs(settings: Settings, job_id: str | None) -> int:
     """Make a dead job due again, or all of them. Return how many there were."""
-    _open_box(settings)
-    with _open_clusters(settings) as clusters:
+    open_box(settings)
+    with open_clusters(settings) as clusters:
         return sum(asyncio.run(clusters.open(name).write(jobs.revive_jobs, job_id)) for name in settings.cluster_urls)
 
 
@@ -227,7 +227,8 @@ def _first_signing_key(connection: Connection, box: SecretBox) -> None:
     ensure_signing_key(connection, box)
 
 
-def _open_box(settings: Settings) -> SecretBox:
+def open_box(settings: Settings) -> SecretBox:
+    """Open the secrets of an installation. Return the box, or raise CommandFailed if there is none."""
     try:
         return SecretBox.open(settings)
     except FileNotFoundError as error:
@@ -237,7 +238,8 @@ def _open_box(settings: Settings) -> SecretBox:
 
 
 @contextmanager
-def _open_clusters(settings: Settings) -> Generator[Clusters]:
+def open_clusters(settings: Settings) -> Generator[Clusters]:
+    """Open the storage clusters of an installation while the block runs. Yield them."""
     clusters = Clusters(settings)
     try:
         yield clusters

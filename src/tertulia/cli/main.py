@@ -5,6 +5,7 @@ A command imports what it needs when it runs, so that `tertulia --help` and ever
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,8 @@ tool = typer.Typer(help="Tools in folders.", no_args_is_help=True)
 app.add_typer(tool, name="tool")
 org = typer.Typer(help="Organizations of the installation.", no_args_is_help=True)
 app.add_typer(org, name="org")
+audit = typer.Typer(help="The audit log of an organization.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
 maintenance = typer.Typer(
     short_help="Answer 503 to every request while it is on",
     help="Answer 503 to every request for an organization, on all workers and hosts; turns that run go on.",
@@ -496,6 +499,60 @@ def tool_publish(
         raise CommandFailed("--bump is major, minor or patch.", MISUSED)
     name, version = tools.publish(connect_as_author(url, data, organization, user).api, place, bump)
     print(f"{name} {version}")
+
+
+@audit.command("list")
+def audit_list(
+    data: Data = None,
+    organization: Organization = ORGANIZATION,
+    actor: Annotated[
+        list[str] | None, typer.Option("--actor", metavar="ID", help="What this user did", show_default=False)
+    ] = None,
+    object_id: Annotated[
+        list[str] | None,
+        typer.Option("--object", metavar="ID", help="What was done to this object", show_default=False),
+    ] = None,
+    action: Annotated[
+        list[str] | None,
+        typer.Option("--action", metavar="NAME", help="This operation, as delete-user", show_default=False),
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Not before this time, in UTC", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each, with the change")] = False,
+) -> None:
+    """List the lines of the audit log, the newest first: who did what to which object, when and from where."""
+    from tertulia.cli import audit as audits
+    from tertulia.cli.options import load_settings
+
+    asked = audits.Asked(actor or (), object_id or (), action or (), since)
+    for line in audits.list_lines(load_settings(data), organization, asked, limit):
+        print(audits.as_json(line) if as_json else audits.as_text(line))
+
+
+@audit.command("verify")
+def audit_verify(
+    data: Data = None,
+    organization: Organization = ORGANIZATION,
+    noted: Annotated[
+        list[str] | None,
+        typer.Option("--noted", metavar="NUMBER:DIGEST", help="A line that must still be there", show_default=False),
+    ] = None,
+) -> None:
+    """Follow the chain of digests through the audit log. Each problem is printed.
+
+    The exit status is 1 if there is a problem. Note the last line that is printed, elsewhere, for the next time: what
+    was cut off the end of a log is seen by nothing else.
+    """
+    from tertulia.cli import audit as audits
+    from tertulia.cli.options import load_settings
+
+    found = audits.verify(load_settings(data), organization, noted or ())
+    for problem in found.problems:
+        print(problem)
+    if found.problems:
+        raise typer.Exit(FAILED)
+    erased = f", {found.erased} of them erased" if found.erased else ""
+    print(f"{found.lines} lines in order{erased}. The last: {found.number}:{found.digest}")
 
 
 @maintenance.command("on")

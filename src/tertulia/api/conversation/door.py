@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sqlalchemy.engine import Connection
 
-from tertulia.api.conversation.gate import ActorGate, require_finish, require_interact
+from tertulia.api.conversation.gate import ActorGate, record_intervention, require_finish, require_interact
 from tertulia.api.http.deps import Caller
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.permissions import Permission
@@ -33,7 +33,7 @@ async def start(
 
     async def work(actor: Actor) -> Stream:
         actor.require(Permission.CONVERSATION_CREATE_CONVERSATION, opening.attributes)
-        gate = ActorGate(actor, matches)
+        gate = ActorGate(actor, matches, caller.recorder)
         stream = await caller.runtime.conversations.start(caller.database, gate, opening, incoming, options)
         return await _as_seen_now(caller, actor, stream)
 
@@ -51,7 +51,7 @@ async def interact(
     """
 
     async def work(actor: Actor) -> Stream:
-        gate = ActorGate(actor, matches)
+        gate = ActorGate(actor, matches, caller.recorder)
         stream = await caller.runtime.conversations.interact(
             caller.database, gate, actor.org_id, conversation_id, incoming, options
         )
@@ -102,5 +102,7 @@ async def finish(caller: Caller, conversation_id: str) -> None:
         conversation = get_conversation(connection, actor.org_id, conversation_id)
         require_finish(actor, conversation)
         finish_unit(connection, conversation)
+        if conversation.owner.user_id != actor.user_id:
+            record_intervention(connection, caller.recorder, "finish-conversation", conversation)
 
     await caller.act(lambda actor: caller.database.write(unit, actor))

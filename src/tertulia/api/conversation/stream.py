@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from sqlalchemy.engine import Connection
 
-from tertulia.api.conversation.gate import require_interact
+from tertulia.api.conversation.gate import record_intervention, require_interact
 from tertulia.api.conversation.paths import ConversationPath, InteractionPath
-from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, make_recorder
 from tertulia.api.http.ndjson import NDJSONResponse
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
@@ -53,6 +53,7 @@ async def follow_interaction(
     dependencies=[Depends(rate_limit(15))],
 )
 async def cancel_interaction(
+    request: Request,
     runtime: CurrentRuntime,
     actor: CurrentActor,
     organization: Organization,
@@ -60,8 +61,11 @@ async def cancel_interaction(
     interaction_id: InteractionPath,
 ) -> None:
     """End a running interaction; nothing of it remains. 409 when it is complete."""
-    await organization.database.read(_get_own, actor, conversation_id)
+    conversation = await organization.database.read(_get_own, actor, conversation_id)
     await runtime.conversations.following.cancel(organization.database, conversation_id, interaction_id)
+    if conversation.owner.user_id != actor.user_id:
+        recorder = make_recorder(request, organization.org_id)
+        await organization.storage.write(record_intervention, recorder, "cancel-interaction", conversation)
 
 
 def _get_own(connection: Connection, actor: Actor, conversation_id: str) -> Conversation:

@@ -15,6 +15,7 @@ from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
+from tertulia.api.http.audit import Recorder, audited
 from tertulia.auth import credentials
 from tertulia.auth.actor import Actor, StaleActor
 from tertulia.auth.tokens import Claims
@@ -25,10 +26,15 @@ from tertulia.storage.database.units import Database
 
 @dataclass(frozen=True, slots=True)
 class OrganizationScope:
-    """An organization, and the database of the cluster that holds it."""
+    """An organization, and the database of the cluster that holds it.
+
+    `database` brings the audit log a line for what is changed with it; `storage` does not, and is for the steps before
+    a change and after it.
+    """
 
     org_id: str
     database: Database
+    storage: Database
 
     @property
     def attributes(self) -> dict[str, object]:
@@ -63,8 +69,16 @@ async def find_organization(connection: HTTPConnection) -> OrganizationScope:
         runtime.maintenance.refuse()
         org_id = scope["path_params"]["organization"]
         named = connection.headers.get("x-mongo-cluster-name") or None
-        found = scope[_ORGANIZATION] = OrganizationScope(org_id, await runtime.clusters.locate(org_id, named))
+        storage = await runtime.clusters.locate(org_id, named)
+        database = audited(storage, connection, lambda: make_recorder(connection, org_id))
+        found = scope[_ORGANIZATION] = OrganizationScope(org_id, database, storage)
     return found
+
+
+def make_recorder(connection: HTTPConnection, org_id: str) -> Recorder:
+    """Make a writer of the audit log of an organization, for what a request asks. Return it."""
+    runtime: Runtime = connection.scope["app"].state.runtime
+    return Recorder(connection, runtime.audit_key, org_id, lambda: connection.scope.get(_CLAIMS))
 
 
 Organization = Annotated[OrganizationScope, Depends(find_organization)]
@@ -138,6 +152,11 @@ class Caller:
         """The database of the caller's organization."""
         return self.organization.database
 
+    @property
+    def recorder(self) -> Recorder:
+        """A writer of the audit log for what the caller asks."""
+        return make_recorder(self._connection, self.organization.org_id)
+
     async def act(self, work: Callable[[Actor], Awaitable[T]]) -> T:
         """Run `work` as the remembered caller. If the memory is stale or refuses, load the caller and run it again.
 
@@ -186,6 +205,11 @@ class Founder:
     actor: Actor
     home: Database
     """The database of their own organization."""
+    connection: HTTPConnection
+
+    def recorder(self, org_id: str) -> Recorder:
+        """Make a writer of the audit log of the new organization. Return it."""
+        return make_recorder(self.connection, org_id)
 
 
 async def find_founder(connection: HTTPConnection) -> Founder:
@@ -199,7 +223,8 @@ async def find_founder(connection: HTTPConnection) -> Founder:
     runtime.maintenance.refuse()
     claims = await credentials.authenticate(runtime.tokens, credentials.read(connection.headers))
     home = await runtime.clusters.locate(claims.org_id, None)
-    return Founder(await home.read(runtime.actors.load, claims), home)
+    connection.scope[_CLAIMS] = claims
+    return Founder(await home.read(runtime.actors.load, claims), home, connection)
 
 
 class _CurrentActor(SecurityBase):

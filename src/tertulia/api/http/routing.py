@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from tertulia import problems
 from tertulia.api.http import bodies
+from tertulia.api.http.audit import SENT
 from tertulia.api.http.bodies import BodyReader
 from tertulia.api.http.deps import find_claims, find_runtime, needs_caller
 from tertulia.api.http.rate_limit import RateLimit
@@ -119,6 +120,7 @@ class ContractRequest(Request):
             self.scope[BROKEN_BODY] = error
             return ""
         self._read = value, sent
+        self.scope[SENT] = sent
         return value
 
     def warn_of_unknown_fields(self) -> None:

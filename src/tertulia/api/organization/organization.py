@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
@@ -113,7 +114,8 @@ async def create_organization(
     if holder != x_mongo_cluster_name:
         raise Conflict(taken)
     maker = await founder.home.read(users.get_user, founder.actor.org_id, founder.actor.user_id)
-    if not await database.write(_found, organization, body, maker):
+    found = partial(_found, org_id=organization, body=body, maker=maker)
+    if not await database.write(founder.recorder(organization).around(found)):
         raise Conflict(taken)
     warn(request, "logo, square_logo, favicon, azure_devops_team_name: this server does not keep them.")
     return CreatedOrganization(org_id=organization)
@@ -157,7 +159,7 @@ async def delete_organization(
     if dry_run:
         return
     await organization.database.write(begin_deletion, organization.org_id, actor.user_id)
-    await erase_organization(runtime.clusters, organization.database, organization.org_id)
+    await erase_organization(runtime.clusters, organization.storage, organization.org_id)
 
 
 # --- Modify ----------------------------------------------------------------------------------------------------------

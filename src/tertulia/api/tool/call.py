@@ -123,6 +123,7 @@ async def test_tool(
     project = await source.read(body.project_path, body.commit_branch or None, "")
     made = await asyncio.to_thread(body_of, project)
     _refuse_missing(made, body)
+    await organization.database.write(_begin_test)
     with runtime.snapshots.holding(made.snapshot) as digest:
         program = _unpublished(organization.org_id, made, digest)
         return await while_present(request, _call(runtime.tools, program, body.inputs, environment))
@@ -144,7 +145,7 @@ async def invoke_tool_version(
 
     A client that leaves stops the calls.
     """
-    program, environment = await organization.database.read(_get_program, actor, tool_id, version)
+    program, environment = await organization.database.write(_get_program, actor, tool_id, version)
     calls = _call(runtime.tools, program, body.inputs, runtime.tools.open(environment))
     return await while_present(request, calls)
 
@@ -200,6 +201,10 @@ def _unpublished(org_id: str, made: VersionBody, digest: str) -> ToolProgram:
 
 
 # --- Units -----------------------------------------------------------------------------------------------------------
+
+
+def _begin_test(_connection: Connection) -> None:
+    """Do nothing but be a change, which the audit log tells of: a call may do anything."""
 
 
 def _get_program(

@@ -269,11 +269,11 @@ async def _publication(
     organization: OrganizationScope, actor: Actor, tool_id: str, bump: BumpType
 ) -> AsyncGenerator[_Publication]:
     """Keep all others from changing a tool while the block runs. Yield the publication that has begun."""
-    begun = await organization.database.write(_begin, actor, tool_id, bump)
+    begun = await organization.storage.write(_begin, actor, tool_id, bump)
     try:
         yield begun
     except BaseException:
-        ended = organization.database.write(tools.end_operation, begun.tool.id, begun.token)
+        ended = organization.storage.write(tools.end_operation, begun.tool.id, begun.token)
         await asyncio.shield(ended)
         raise
 

@@ -108,7 +108,7 @@ def _hear(
 
 
 def _sender(scene: Scene, incoming: Incoming) -> str:
-    return scene.person.name if incoming.type == "user-message" else "External event"
+    return incoming.sender or scene.person.name if incoming.type == "user-message" else "External event"
 
 
 async def _call_for_reply(calling: Calling, told: list[str]) -> AsyncGenerator[events.AnyAction, None]:

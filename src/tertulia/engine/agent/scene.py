@@ -90,6 +90,8 @@ class Incoming:
     decode: "Callable[[], Recorded] | None" = None
     keyterms: Sequence[str] = ()
     hearing: Hearing | None = None
+    sender: str = ""
+    """The name of the one who speaks, if that is not the user."""
 
 
 @dataclass(frozen=True, slots=True)

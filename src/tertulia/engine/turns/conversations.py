@@ -180,12 +180,16 @@ class Conversations:
             Unavailable: there can be no new turn now.
         """
 
+        sender = ""
+
         def claim(connection: Connection, lease: Lease) -> Claim:
+            nonlocal sender
             conversation = get_conversation(connection, org_id, conversation_id)
             gate.admit(conversation)
             refuse_when_full(connection, self._quotas, org_id, conversation.owner.user_id)
             claimed = claim_existing(connection, conversation, lease, self.history)
             check_external_events(incoming, claimed.last_message_time)
+            sender = gate.record(connection, conversation)
             return claimed
 
         def admit(connection: Connection) -> None:
@@ -197,6 +201,7 @@ class Conversations:
             claimed = await self._claim(database, gate, options.ticket, claim)
             if isinstance(claimed, Stream):
                 return claimed
+            incoming = replace(incoming, sender=sender)
             turn = self._runner.make_turn(database, claimed, gate.shows(claimed.attributes), options.ticket)
             is_spoken = incoming.decode is not None
             if options.voice is None and not is_spoken:

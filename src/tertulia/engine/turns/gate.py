@@ -26,6 +26,10 @@ class Gate(Protocol):
         """Raise Forbidden unless the caller may go on with a conversation."""
         ...
 
+    def record(self, connection: Connection, conversation: Conversation) -> str:
+        """Note that the caller speaks, if the conversation is somebody else's. Return the caller's name, or ""."""
+        ...
+
     def shows(self, attributes: Mapping[str, object]) -> ActionFilter:
         """Return the filter of the actions that the caller sees in a conversation with these attributes."""
         ...

@@ -1,6 +1,7 @@
 """The one schema, for SQLite and PostgreSQL; a module per family. Every table carries the organization."""
 
 from tertulia.storage.tables.agent import agent_versions, agents
+from tertulia.storage.tables.audit import audit_heads, audit_lines
 from tertulia.storage.tables.base import metadata
 from tertulia.storage.tables.behavior import (
     behavior_invocations,
@@ -39,6 +40,8 @@ __all__ = [
     "agent_versions",
     "agents",
     "api_keys",
+    "audit_heads",
+    "audit_lines",
     "behavior_invocations",
     "behavior_set_services",
     "behavior_set_versions",

@@ -1,0 +1,88 @@
+"""The change that a line of the audit log tells of, as JSON without secrets, and of bounded length."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+MASK = "***"
+"""The text that stands in the place of a secret."""
+
+MOST_TEXT = 500
+"""Characters of one text of a change; a longer one ends with its length and digest."""
+
+MOST_CHANGE = 16_000
+"""Characters of a change; parts that make it longer are told by their length and digest alone."""
+
+_SECRET = re.compile(
+    r"secret|passw|token|api[-_ ]?key|auth(?!or)|cookie|credential|private|signature|(^|[-_ ])(key|pin)$", re.IGNORECASE
+)
+_ALL_SECRET = re.compile(r"^sensitive_|^(http_)?headers$|^(env|environment)$", re.IGNORECASE)
+_LINK = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s]*@)?(?P<rest>[^\s?#]*)(?P<tail>[?#]\S*)?", re.IGNORECASE
+)
+
+
+def masked(value: Any) -> Any:
+    """Put a mask in the place of secrets: values under names of secrets, of variables, and within links.
+
+    Return the value without them; the names remain.
+    """
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, Any]", value)
+        is_variable = {"name", "value"} <= named.keys() and named.get("is_secret") is not False
+        return {
+            key: _hidden(item)
+            if _SECRET.search(key) or _ALL_SECRET.search(key) or (is_variable and key == "value")
+            else masked(item)
+            for key, item in named.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in cast("list[Any]", value)]
+    return _shortened(_LINK.sub(_without_secrets, value)) if isinstance(value, str) else value
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict.fromkeys(cast("Mapping[str, Any]", value), MASK)
+    if isinstance(value, list):
+        return [MASK] * len(cast("list[Any]", value))
+    return value if value is None or isinstance(value, bool | int | float) else MASK
+
+
+def _without_secrets(found: re.Match[str]) -> str:
+    user = f"{MASK}@" if found["user"] else ""
+    tail = f"{found['tail'][0]}{MASK}" if found["tail"] else ""
+    return f"{found['scheme']}{user}{found['rest']}{tail}"
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MOST_TEXT:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{text[:MOST_TEXT]}... ({len(text)} characters, SHA-256 {digest})"
+
+
+def change_of(request: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Tell a change: the request, and the fields of the object that differ, as they were and as they are.
+
+    Return it as JSON, without secrets.
+    """
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    parts = {
+        "request": masked(request),
+        "before": masked({name: before[name] for name in names if name in before}),
+        "after": masked({name: after[name] for name in names if name in after}),
+    }
+    told = {name: part for name, part in parts.items() if part}
+    for name in ("request", "before", "after"):
+        if len(_json(told)) > MOST_CHANGE and name in told:
+            whole = _json(told[name])
+            told[name] = {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
+    return _json(told)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()
