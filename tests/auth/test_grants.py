@@ -18,6 +18,7 @@ from tertulia.auth.grants import (
     In,
     NotEquals,
     decide,
+    decide_many,
     dump,
     outranks,
     parse,
@@ -71,7 +72,9 @@ def test_a_list_shows_exactly_the_rows_that_one_by_one_are_allowed(
     query = sa.select(things.c.id).where(visible(held, "Thing:Get", COLUMNS, CALLER)).order_by(things.c.id)
 
     allowed = [number for number, row in enumerate(stored) if decide(held, "Thing:Get", row, CALLER)]
+    may_get = decide_many(held, "Thing:Get", CALLER)
     assert connection.execute(query).scalars().all() == allowed
+    assert [number for number, row in enumerate(stored) if may_get(row)] == allowed
 
 
 @given(st.lists(wide, max_size=3), st.lists(wide, min_size=1, max_size=2), st.lists(rows, min_size=8, max_size=8))

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -56,6 +56,10 @@ class Actor:
         if grants.decide(self.grants, permission, target, self._self):
             return True
         return bool(self.extras) and grants.decide(self._valid_extras(), permission, target, self._self)
+
+    def decisions(self, permission: Permission) -> Callable[[Mapping[str, object]], bool]:
+        """Prepare to ask `may` of many targets. Return it for this permission."""
+        return grants.decide_many([*self.grants, *self._valid_extras()], permission, self._self)
 
     def require(self, permission: Permission, target: Mapping[str, object]) -> None:
         """Raise Forbidden unless the caller has a permission on a target with these attributes."""

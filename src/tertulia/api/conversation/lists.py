@@ -75,7 +75,19 @@ async def get_conversations(
     page = await organization.database.read(
         conversations.list_conversations, organization.org_id, visible, narrow, sort, part
     )
-    return Conversations.of(page, conversations=[_conversation(actor, found) for found in page.items])
+    may_read = actor.decisions(Permission.CONVERSATION_GET_MESSAGE)
+    may_see_set = actor.decisions(Permission.SERVICE_GET_VERSION_SET)
+    return Conversations.of(
+        page,
+        conversations=[
+            _conversation(
+                found,
+                may_read=may_read(messages.attributes(found, found.final_message_type)),
+                may_see_set=may_see_set(_version_set_attributes(found)),
+            )
+            for found in page.items
+        ],
+    )
 
 
 class MessageInstance(BaseModel):
@@ -156,10 +168,7 @@ def _modify_tags(connection: Connection, actor: Actor, conversation_id: str, bod
 # --- Rendering -------------------------------------------------------------------------------------------------------
 
 
-def _conversation(actor: Actor, conversation: ListedConversation) -> ConversationInstance:
-    message = messages.attributes(conversation, conversation.final_message_type)
-    may_read = actor.may(Permission.CONVERSATION_GET_MESSAGE, message)
-    may_see_set = actor.may(Permission.SERVICE_GET_VERSION_SET, _version_set_attributes(conversation))
+def _conversation(conversation: ListedConversation, *, may_read: bool, may_see_set: bool) -> ConversationInstance:
     return ConversationInstance(
         id=conversation.id,
         user_id=conversation.user_id,
