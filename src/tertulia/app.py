@@ -10,11 +10,12 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from tertulia import __version__, logs
-from tertulia.api import FORMS, ROUTERS
+from tertulia.api import FAMILIES, FORMS, ROUTERS
 from tertulia.api.conversation import realtime
 from tertulia.api.http import errors, openapi
 from tertulia.api.http.client_address import TrustedProxies
 from tertulia.api.http.cors import Cors
+from tertulia.api.http.families import Families
 from tertulia.api.http.middleware import BodyLimits, LastResort, Watch
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.providers.models.registry import Models, open_models
@@ -28,18 +29,31 @@ _log = structlog.get_logger(__name__)
 
 
 class Application(FastAPI):
-    """FastAPI, watched from outside, which knows clients behind trusted proxies by their own addresses."""
+    """FastAPI, watched from outside, which knows clients behind trusted proxies by their own addresses.
+
+    The routes of most operations come when they are asked for, or when there is time.
+    """
 
     def __init__(self, proxies: TrustedProxies, **options: Any) -> None:
         super().__init__(**options)
         self._proxies = proxies
         self._watched = Watch(super().__call__)
+        self._families = Families(FAMILIES, self.router)
+        openapi.install(self, FORMS, self.load_all)
 
     @property
     def conversations(self) -> Conversations:
         """The conversations of this process, while its lifespan lasts."""
         runtime: Runtime = self.state.runtime
         return runtime.conversations
+
+    def load_all(self) -> None:
+        """Load the operations that a start does without, now."""
+        self._families.add_all()
+
+    async def load(self) -> None:
+        """Load the operations that a start does without, soon, and so that no request waits for long."""
+        await self._families.add_beside_requests()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -82,12 +96,13 @@ def create_app(
         middleware=[*cors, Middleware(LastResort), Middleware(BodyLimits, settings.limit)],
     )
     errors.install(app)
-    openapi.install(app, FORMS)
-    _warn_of_unknown_operations(app, settings)
+    if settings.limit.operations:
+        _warn_of_unknown_operations(app, settings)
     return app
 
 
-def _warn_of_unknown_operations(app: FastAPI, settings: Settings) -> None:
+def _warn_of_unknown_operations(app: Application, settings: Settings) -> None:
+    app.load_all()
     known = {getattr(route, "operation_id", None) for route in app.routes} | {realtime.OPERATION}
     for name in sorted(settings.limit.operations.keys() - known):
         _log.warning("there is no such operation; its limit is ignored", operation=name)

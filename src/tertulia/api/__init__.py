@@ -1,13 +1,13 @@
 """HTTP: parse, authorise, call, render. One module per resource; this is their table of contents."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from tertulia.api import admin, audit, behavior, docs, health, memory, role, service, user
+from tertulia.api import docs, health
 from tertulia.api.conversation import insights, lists, realtime, recording, result, running, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
-from tertulia.api.organization import agent, api_key, context_graph, organization
-from tertulia.api.tool import call, invocation, offer, tool, version
 
 ROUTERS: tuple[APIRouter, ...] = (
     turns.router,
@@ -20,25 +20,29 @@ ROUTERS: tuple[APIRouter, ...] = (
     realtime.router,
     recording.router,
     health.router,
-    organization.router,
-    api_key.router,
-    user.router,
-    memory.router,
-    role.router,
-    agent.router,
-    context_graph.router,
-    service.router,
-    behavior.router,
-    call.router,
-    invocation.router,
-    offer.router,
-    tool.router,
-    version.router,
-    audit.router,
-    admin.router,
     docs.router,
 )
-"""Every router, the busiest first; of two routes that match a path, the first one answers."""
+"""The routers that a process begins with, the busiest first; of two routes that match a path, the first one answers."""
+
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "organization": (
+        "organization.organization",
+        "organization.api_key",
+        "organization.agent",
+        "organization.context_graph",
+    ),
+    "user": ("user", "memory"),
+    "role": ("role",),
+    "service": ("service",),
+    "dynamic_behavior_set": ("behavior",),
+    "tool": ("tool.call", "tool.invocation", "tool.offer", "tool.tool", "tool.version"),
+    "audit": ("audit",),
+    "admin": ("admin",),
+}
+"""The other modules that have a `router`, each in the family of its paths, `/v1/{organization}/FAMILY/...`.
+
+A family is imported when one of its paths is first asked for, or soon after the start: see `api.http.families`.
+"""
 
 FORMS: dict[str, type[BaseModel]] = {"interact-with-conversation": InteractForm}
 """The multipart bodies, by operation."""

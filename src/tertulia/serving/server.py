@@ -8,10 +8,10 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 import uvicorn
@@ -20,7 +20,6 @@ from uvicorn.importer import import_from_string
 from tertulia.serving import memory
 from tertulia.serving.connections import Bounds, Connections
 from tertulia.serving.protocol import BoundedProtocol
-from tertulia.serving.websocket import BoundedWebSocket
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 65
@@ -57,13 +56,22 @@ class Group(Protocol):
 
 
 class Server(uvicorn.Server):
-    """The first signal lets turns end, the second voids those that run, the third leaves at once."""
+    """A server whose first signal lets turns end, the second voids those that run, the third leaves at once.
+
+    `load` loads, once the server answers, what the application has begun without.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, find_turns: Callable[[], Turns | None], ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        find_turns: Callable[[], Turns | None],
+        ready: Callable[[], None],
+        load: Callable[[], Awaitable[None]] | None,
     ) -> None:
         super().__init__(config)
         self._find_turns = find_turns
+        self._load = load
+        self._loading: asyncio.Task[None] | None = None
         self._ready = ready
         self._told = 0
         self.deaf_to: int | None = None
@@ -78,6 +86,14 @@ class Server(uvicorn.Server):
         memory.settle()
         _log.info("server started", process=os.getpid())
         self._ready()
+        if self._load is not None:
+            self._loading = asyncio.create_task(self._load_rest(self._load), name="loading")
+
+    @staticmethod
+    async def _load_rest(load: Callable[[], Awaitable[None]]) -> None:
+        """Load what a start does without, and leave that too out of the search for garbage."""
+        await load()
+        memory.keep()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == self.deaf_to:
@@ -88,6 +104,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _log.info("server stops", process=os.getpid(), orphaned=self.orphaned)
+        if self._loading is not None:
+            self._loading.cancel()
         if self.orphaned:
             self._leave_the_port(sockets or [])
         turns = self._find_turns()
@@ -123,17 +141,23 @@ def make_server(app: str, ready: Callable[[], None]) -> Server:
     """Make a server of the application that a function makes; `app` names it, `MODULE:FUNCTION`."""
     application: Any = import_from_string(app)()
     config = configure(application, Connections(Bounds()))
-    return Server(config, lambda: getattr(application, "conversations", None), ready)
+    load = getattr(application, "load", None)
+    return Server(config, lambda: getattr(application, "conversations", None), ready, load)
 
 
 def configure(application: Any, connections: Connections) -> uvicorn.Config:
     """Return uvicorn's settings for an application whose connections are in a register."""
     http: Any = partial(BoundedProtocol, connections=connections)
-    websocket: Any = partial(BoundedWebSocket, connections=connections)
+
+    def websocket(*given: Any, **options: Any) -> asyncio.Protocol:
+        from tertulia.serving.websocket import BoundedWebSocket  # noqa: PLC0415 - the first one may wait, a start not
+
+        return BoundedWebSocket(*given, connections=connections, **options)
+
     return uvicorn.Config(
         application,
         http=http,
-        ws=websocket,
+        ws=cast("Any", websocket),
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -37,6 +37,7 @@ FAILED_STARTS = 3
 LONGEST_PAUSE_S = 5.0
 """The longest pause before a start after others that failed."""
 
+_WHOLE = "tertulia.api.whole"
 _NURSERY = "tertulia.serving.nursery"
 _forks = multiprocessing.get_context("forkserver")
 _log = structlog.get_logger(__name__)
@@ -108,7 +109,7 @@ class Workers:
         for number in STOPS:
             signal.signal(number, self._pass_on)
         self._due = [time.monotonic()] * self._count
-        _forks.set_forkserver_preload([self._app.partition(":")[0], _NURSERY])
+        _forks.set_forkserver_preload([self._app.partition(":")[0], _WHOLE, _NURSERY])
         memory.settle()
         said = False
         while self._running or (self._due and not self._told and not self._failed):

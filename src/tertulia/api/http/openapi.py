@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI finds, with the ways to sign in that the contract names, streams and forms."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -166,14 +166,15 @@ _ERRORS: dict[str, Any] = {
 }
 
 
-def install(app: FastAPI, forms: Mapping[str, type[BaseModel]]) -> None:
+def install(app: FastAPI, forms: Mapping[str, type[BaseModel]], complete: Callable[[], None]) -> None:
     """Have an application serve this document; it is made once, when it is first asked for.
 
-    `forms` are the multipart bodies that FastAPI does not see, by operation.
+    `forms` are the multipart bodies that FastAPI does not see, by operation; `complete` adds all routes.
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
+            complete()
             app.openapi_schema = _document(app, forms)
         return app.openapi_schema
 
