@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from tertulia.api import admin, audit, behavior, docs, health, memory, role, service, user
 from tertulia.api.conversation import insights, lists, realtime, recording, result, stream, trace, turns
 from tertulia.api.conversation.form import InteractForm
-from tertulia.api.organization import agent, api_key, context_graph, organization
+from tertulia.api.organization import agent, api_key, context_graph, organization, retention
 from tertulia.api.tool import call, invocation, offer, tool, version
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -21,6 +21,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     organization.router,
     api_key.router,
+    retention.router,
     user.router,
     memory.router,
     role.router,
