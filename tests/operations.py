@@ -150,6 +150,7 @@ INTERACT = ("User:UpdateUserInfo", "Conversation:InteractWithConversation")
 MEMORIES = "/user/{user_id}/memory"
 MEMORY = MEMORIES + "/{memory_id}"
 API_KEYS = "/organization/api_key/"
+RETENTION = "/organization/retention/"
 AGENT = "/organization/agent"
 GRAPH = "/organization/service_hierarchical_state_machine"
 GRAPH_VERSIONS = GRAPH + "/{service_hierarchical_state_machine_id}"
@@ -210,6 +211,10 @@ OPERATIONS: tuple[Operation, ...] = (
               ("Organization:ModifyOrganization",), json={"user_dimensions": [{"description": "X", "tags": []}]}),
     Operation("get-user-dimensions", "GET", "/organization/user_dimensions/", 200, 20, "administrator",
               ("Organization:GetOrganizationDetails",)),
+    Operation("get-retention", "GET", RETENTION, 200, 20, "administrator", ("Organization:GetOrganizationDetails",),
+              extension=True),
+    Operation("put-retention", "PUT", RETENTION, 204, 10, "administrator", ("Organization:ModifyOrganization",),
+              json={"conversations_days": 36500}, extension=True),
     Operation("create-api-key", "POST", API_KEYS, 201, 5, "super", ("Organization:CreateAPIKey",),
               json={"name": "{new}", "duration": "P1D"}),
     Operation("get-api-keys", "GET", API_KEYS, 200, 10, "super", ("Organization:GetAPIKey",), lists="api_keys"),

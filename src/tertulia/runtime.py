@@ -92,12 +92,14 @@ async def _keep(
     every_s = settings.turn.lease_s
     kept = timedelta(days=settings.audit.kept_days)
     auditing = partial(retention.purge_audit_logs, database, audit_key, kept)
+    keeper = retention.Keeper(database)
     purging = partial(purge, database, timedelta(days=settings.tools.kept_days))
     async with AsyncExitStack() as stack:
         for loop in (
             loops.keep(f"sweeper of {name}", partial(sweep, database, every_s), every_s),
             loops.keep(f"purge of {name}", purging, every_s, limit_s=PURGE_S),
             loops.keep(f"audit log of {name}", auditing, retention.LOOK_S, limit_s=retention.LIMIT_S),
+            loops.keep(f"retention of {name}", keeper.remove_expired, retention.LOOK_S, limit_s=retention.LIMIT_S),
             loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S),
         ):
             await stack.enter_async_context(loop)

@@ -68,6 +68,7 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "tool": ("/tools", tool),
     "users": ("/users", lambda page: page.locator("table").wait_for()),
     "roles": ("/roles", lambda page: page.get_by_role("region", name="DefaultUserRole").wait_for()),
+    "audit": ("/audit", lambda page: page.locator("table").wait_for()),
     "settings": ("/settings", heading),
 }
 

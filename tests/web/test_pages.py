@@ -30,6 +30,8 @@ PAGES = {
     "/users": "Users",
     "/users/{user}": "Demo User",
     "/roles": "Roles",
+    "/audit": "Audit log",
+    "/audit?action=nothing": "No change is like that",
     "/settings": "Settings",
     "/nowhere": "There is no such page",
 }

@@ -28,6 +28,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "organization": (
         "organization.organization",
         "organization.api_key",
+        "organization.retention",
         "organization.agent",
         "organization.context_graph",
     ),

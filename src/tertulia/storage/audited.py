@@ -28,7 +28,9 @@ _KINDS: Mapping[str, _Kind] = {
     "dynamic_behavior_set": _Kind(
         tables.behavior_sets, ("id",), ("name", "is_active", "is_deleted", "tags", "latest_version")
     ),
-    "organization": _Kind(tables.organizations, ("org_id",), ("name", "default_user_preferences", "user_dimensions")),
+    "organization": _Kind(
+        tables.organizations, ("org_id",), ("name", "default_user_preferences", "user_dimensions", "retention")
+    ),
     "role": _Kind(tables.roles, ("name",), ("name", "description", "permission_grants", "frontend_view")),
     "service": _Kind(
         tables.services,

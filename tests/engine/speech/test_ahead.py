@@ -1,4 +1,4 @@
-"""What was heard before its turn is believed only if the turn would have heard it in the same way."""
+"""Words that were heard before their turn count only if the turn would have heard them in the same way."""
 
 import asyncio
 from collections.abc import Sequence

@@ -36,6 +36,7 @@ export const PAGES: Page[] = [
   { path: /^\/tools\/([0-9a-f]{24})$/, load: () => import("../pages/Tool.svelte"), title: "Tool" },
   { path: /^\/users\/?$/, load: () => import("../pages/Users.svelte"), rail: { name: "Users", to: "/users", icon: "users", manage: true }, title: "Users" },
   { path: /^\/roles\/?$/, load: () => import("../pages/Roles.svelte"), title: "Roles" },
+  { path: /^\/audit\/?$/, load: () => import("../pages/Audit.svelte"), title: "Audit log" },
   { path: /^\/users\/([0-9a-f]{24})$/, load: () => import("../pages/UserPage.svelte"), title: "User" },
   {
     path: /^\/settings\/?$/,

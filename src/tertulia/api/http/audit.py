@@ -46,6 +46,7 @@ UNAUDITED = frozenset(
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {
+    "retention": "organization",
     "signin_with_mail_token": "user",
     "test": "tool",
     "version": "tool_version",

@@ -13,6 +13,7 @@ organizations = Table(
     text("tenant_id"),
     document("default_user_preferences"),
     document("user_dimensions", nullable=True),  # what models of users are to say
+    document("retention", nullable=True),  # the days for which things are kept; see storage/retention.py
     moment("created_at"),
     moment("deleted_at", nullable=True),  # it is gone for everybody; the rest of it is being removed
 )
