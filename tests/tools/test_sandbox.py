@@ -88,6 +88,14 @@ async def test_a_text_is_told_as_it_is_and_a_coroutine_is_awaited() -> None:
     assert output(await outcome_of(code)) == "Über \U0001f600"
 
 
+async def test_a_tool_may_call_its_files_as_the_standard_library_does() -> None:
+    files = sandboxes.project("def run(input, context):\n    return {'is': ['ours']}\n", **{"json.py": "1 / 0"})
+    archive, program = sandboxes.packed(files)
+    async with sandboxes.opened(PLAIN, archive) as sandbox:
+        told = [output(await sandbox.call(program, sandboxes.arguments())) for _ in range(2)]
+    assert told == ['{"is": ["ours"]}'] * 2
+
+
 async def test_what_a_tool_prints_is_not_its_answer() -> None:
     code = "def run(input, context):\n    print('noise', flush=True)\n    return 'answer'"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import marshal
 import os
 import signal
 import socket
@@ -58,7 +59,7 @@ class ForkServer:
         number = self.served
         folder = scratch.make(self.folder, str(number), self.user)
         self._ends[number] = self._loop.create_future()
-        message = json.dumps({"number": number, "folder": str(folder)}).encode()
+        message = marshal.dumps({"number": number, "folder": str(folder)}, 4)
         socket.send_fds(self._control, [message], list(descriptors))
         return number, folder
 

@@ -1,7 +1,7 @@
 """The start of a confined process: what it is told to keep, and the command that starts it."""
 
 import asyncio
-import json
+import marshal
 import os
 import signal
 import socket
@@ -44,7 +44,7 @@ async def start(host: Host, manifest: Manifest, prepared: Prepared, scratch: Pat
     spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, host, prepared, scratch, user, theirs))
     try:
         ours.setblocking(False)
-        ours.send(json.dumps(_configuration(host, manifest, prepared, scratch)).encode())
+        ours.send(marshal.dumps(_configuration(host, manifest, prepared, scratch), 4))
         return Started(await asyncio.shield(spawning), ours)
     except BaseException:
         ours.close()

@@ -1,25 +1,25 @@
 """The process of one tool version: it confines itself, loads the tool, and forks a child for each call.
 
-Messages on the control socket, from the server: first the configuration as JSON; then, for each call, its number, the
-name of its folder and its descriptors. To the server: `{"ended": number, "status": wait status}`, and, if the tool
-cannot be loaded, `{"failed": ...}`. After it has loaded the tool, this process is no more to be trusted than the tool.
+Messages on the control socket, from the server, marshalled: first the configuration; then, for each call, its number,
+the name of its folder and its descriptors. To the server, in JSON: `{"ended": number, "status": wait status}`, and, if
+the tool cannot be loaded, `{"failed": ...}`. After it has loaded the tool, this process is no more to be trusted than
+the tool, so nothing that it says is ever unmarshalled.
 """
 
 from __future__ import annotations
 
+import _signal  # pyright: ignore[reportMissingModuleSource] - it is part of the interpreter
 import _socket
 import gc
-import json
+import marshal
 import os
 import resource
 import select
-import signal
 import sys
-from contextlib import suppress
 
 from tertulia.tools.confinement import calling, kernel, landlock, seccomp
 
-TYPE_CHECKING = False  # typing takes longer to import than all the rest
+TYPE_CHECKING = False  # typing takes longer to import than all the rest, and so do json, signal and contextlib
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
@@ -35,18 +35,18 @@ def main() -> None:
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     control = _socket.socket(fileno=descriptor)
-    configuration: dict[str, Any] = json.loads(control.recv(MOST_BYTES))
+    configuration: dict[str, Any] = marshal.loads(control.recv(MOST_BYTES))  # noqa: S302 - the server's
     connect = _network() if configuration["network"] else None
     confine(configuration)
     ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
+    _signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     call_filter = seccomp.program(kernel.MACHINE, seccomp.call_rules(alone=configuration["alone"]))
     try:
         tool = calling.Tool(calling.load(configuration), call_filter, connect)
     except BaseException as error:  # noqa: BLE001 - a tool may raise whatever it likes
         failed = calling.describe(error, configuration["project"])
-        control.send(json.dumps({"failed": failed}).encode()[:MOST_BYTES])
+        control.send(failed.encode()[:MOST_BYTES])
         os._exit(1)
     gc.collect()
     gc.freeze()
@@ -99,8 +99,7 @@ def _serve(control: _socket.socket, ended: int, configuration: Mapping[str, Any]
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
         if ended in ready:
-            with suppress(BlockingIOError):
-                os.read(ended, 4096)
+            _empty(ended)
             _tell_ended(control, running)
         if control.fileno() in ready:
             message, descriptors = _receive(control)
@@ -108,7 +107,7 @@ def _serve(control: _socket.socket, ended: int, configuration: Mapping[str, Any]
                 _end_all()
             child = os.fork()
             if child == 0:
-                signal.set_wakeup_fd(-1)
+                _signal.set_wakeup_fd(-1)
                 os.close(ended)
                 control.close()
                 calling.answer(tool, configuration, walls, message, descriptors)
@@ -116,6 +115,22 @@ def _serve(control: _socket.socket, ended: int, configuration: Mapping[str, Any]
             for descriptor in descriptors:
                 os.close(descriptor)
             walls.renew()
+            _be_ready(configuration["project"])
+
+
+def _be_ready(project: str) -> None:
+    """Load what the calls after the first one may need; the first one does not wait for that."""
+    try:
+        calling.load_json(project)
+    except Exception:  # noqa: BLE001 - the tool may have broken anything
+        return
+
+
+def _empty(ended: int) -> None:
+    try:
+        os.read(ended, 4096)
+    except BlockingIOError:
+        return
 
 
 def _receive(control: _socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -127,7 +142,7 @@ def _receive(control: _socket.socket) -> tuple[dict[str, Any], list[int]]:
         int.from_bytes(passed[start : start + _DESCRIPTOR_BYTES], sys.byteorder)
         for start in range(0, len(passed), _DESCRIPTOR_BYTES)
     ]
-    return (json.loads(data) if data else {}), descriptors
+    return (marshal.loads(data) if data else {}), descriptors  # noqa: S302 - the server's
 
 
 def _tell_ended(control: _socket.socket, running: dict[int, int]) -> None:
@@ -140,11 +155,12 @@ def _tell_ended(control: _socket.socket, running: dict[int, int]) -> None:
             return
         number = running.pop(child, None)
         if number is not None:
-            control.send(json.dumps({"ended": number, "status": status}).encode())
+            control.send(b'{"ended": %d, "status": %d}' % (number, status))
 
 
 def _end_all() -> None:
     """End this process and, since the server is gone, all that it has started."""
-    with suppress(OSError):
-        os.killpg(0, signal.SIGKILL)
-    os._exit(0)
+    try:
+        os.killpg(0, _signal.SIGKILL)
+    finally:
+        os._exit(0)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import json
+import _signal  # pyright: ignore[reportMissingModuleSource] - it is part of the interpreter
+import marshal
 import os
-import signal
-import site
 import sys
-from contextlib import suppress
+from _json import encode_basestring_ascii as _quoted
 
 from tertulia.tools.confinement import kernel, landlock, seccomp
 
-TYPE_CHECKING = False  # typing takes longer to import than all the rest
+TYPE_CHECKING = False  # typing takes longer to import than all the rest, and so do json, signal and contextlib
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType, TracebackType
     from typing import Any, NoReturn
 
 LENGTH_BYTES = 8
@@ -93,10 +91,12 @@ def load(configuration: Mapping[str, Any]) -> Callable[..., Any]:
     sys.path[:] = [path for path in sys.path if path != configuration["server"]]
     sys.path.insert(0, configuration["project"])
     if configuration["packages"]:
+        import site  # noqa: PLC0415 - few tools need it
+
         site.addsitedir(configuration["packages"])
     sys.dont_write_bytecode = True
-    module = importlib.import_module(configuration["module"])
-    function = getattr(module, configuration["function"], None)
+    __import__(configuration["module"])
+    function = getattr(sys.modules[configuration["module"]], configuration["function"], None)
     if not callable(function):
         raise AttributeError(f"{configuration['module']} has no function {configuration['function']}")
     return function
@@ -112,34 +112,45 @@ def answer(
         _confine_further(walls, message["folder"], tool.filter)
         os.dup2(descriptors[1], 1)
         os.dup2(descriptors[1], 2)
-        given = json.loads(_read_exactly(channel, int.from_bytes(_read_exactly(channel, LENGTH_BYTES), "big")))
+        given = marshal.loads(_read_exactly(channel, int.from_bytes(_read_exactly(channel, LENGTH_BYTES), "big")))  # noqa: S302 - the server's
         _surround(given, message["folder"])
         if tool.connect is not None:
             tool.connect(descriptors[2])
-        told = _told(tool.function(given["arguments"], Context(given)), configuration["answer_bytes"])
-        reply: dict[str, Any] = {"output": told}
+        value = tool.function(given["arguments"], Context(given))
+        told = _told(value, configuration["answer_bytes"], configuration["project"])
+        reply = f'{{"output": {_quoted(told)}}}'
     except BaseException as error:  # noqa: BLE001 - a tool may raise whatever it likes
         _SPARE.clear()
-        reply = {"failed": describe(error, configuration["project"])}
-    with suppress(BaseException):
-        content = json.dumps(reply).encode()
+        reply = describe(error, configuration["project"])
+    try:
+        content = reply.encode()
         _write_all(channel, len(content).to_bytes(LENGTH_BYTES, "big") + content)
-    os._exit(0)
+    finally:
+        os._exit(0)
 
 
-def describe(error: BaseException, project: str) -> dict[str, Any]:
-    """Describe an exception: its type, its message and the places in the tool's own files. Return the description."""
-    message = ""
-    with suppress(BaseException):
+def load_json(project: str) -> ModuleType:
+    """Load the standard library's `json`, whatever the tool calls its own files. Return the module."""
+    places = sys.path[:]
+    sys.path[:] = [place for place in places if place != project]
+    try:
+        return __import__("json")
+    finally:
+        sys.path[:] = places
+
+
+def describe(error: BaseException, project: str) -> str:
+    """Describe an exception: its type, its message and the places in the tool's own files. Return it as JSON."""
+    try:
         message = str(error)[:_LONGEST_MESSAGE]
-    return {
-        "type": type(error).__name__[:_LONGEST_TYPE],
-        "message": message,
-        "trace": _own_frames(error.__traceback__, project),
-    }
+    except BaseException:  # noqa: BLE001 - the exception is the tool's
+        message = ""
+    kind = type(error).__name__[:_LONGEST_TYPE]
+    trace = ", ".join(map(_quoted, _own_frames(error.__traceback__, project)))
+    return f'{{"failed": {{"type": {_quoted(kind)}, "message": {_quoted(message)}, "trace": [{trace}]}}}}'
 
 
-def _own_frames(trace: TracebackType | None, project: str) -> list[str]:
+def _own_frames(trace: TracebackType | None, project: str) -> Sequence[str]:
     frames: list[str] = []
     while trace is not None:
         code = trace.tb_frame.f_code
@@ -152,8 +163,8 @@ def _own_frames(trace: TracebackType | None, project: str) -> list[str]:
 
 
 def _confine_further(walls: Walls, folder: str, tool_filter: bytes) -> None:
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     os.chdir(folder)
     walls.close(folder)
     seccomp.install(tool_filter)
@@ -164,7 +175,7 @@ def _surround(given: Mapping[str, Any], folder: str) -> None:
     os.environ.update(given["environment"])
 
 
-def _told(value: Any, most_bytes: int) -> str:
+def _told(value: Any, most_bytes: int, project: str) -> str:
     if hasattr(value, "__await__"):
         import asyncio  # noqa: PLC0415 - few tools need it
 
@@ -173,7 +184,7 @@ def _told(value: Any, most_bytes: int) -> str:
         told = value
     else:
         try:
-            told = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            told = load_json(project).dumps(value, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"The answer is neither a text nor JSON: {error}") from None
     size = len(told.encode(errors="replace"))

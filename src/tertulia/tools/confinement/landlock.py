@@ -3,12 +3,16 @@
 A restriction cannot be undone, and holds for all processes that follow. A second one narrows the first.
 """
 
-import contextlib
+from __future__ import annotations
+
 import ctypes
 import os
-from collections.abc import Iterable
 
 from tertulia.tools.confinement import kernel
+
+TYPE_CHECKING = False  # typing takes longer to import than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
@@ -66,8 +70,10 @@ def make_ruleset(rules: Iterable[tuple[str, int]]) -> int:
     size = 24 if version >= SIGNALS_ABI else 16 if version >= 4 else 8
     ruleset = kernel.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
     for path, rights in rules:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             add(ruleset, path, rights & handled)
+        except FileNotFoundError:
+            continue
     return ruleset
 
 
