@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from contextlib import suppress
+from email import message_from_bytes
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
@@ -71,6 +73,17 @@ class Mailer:
         with os.fdopen(handle, "wb") as file:
             file.write(message.as_bytes())
         temporary.replace(path)
+
+
+def remove_mails_to(folder: Path, org_id: str, email: str) -> int:
+    """Remove the mails of an organization to an address from an outbox. Return how many there were."""
+    removed = 0
+    for path in folder.glob(f"{org_id}.*.eml"):
+        with suppress(OSError):  # somebody else has removed it
+            if message_from_bytes(path.read_bytes())["To"] == email:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def outbox(settings: Settings) -> Path:

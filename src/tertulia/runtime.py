@@ -13,7 +13,7 @@ from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
 from tertulia.background import keys, leftovers, retention
-from tertulia.background.erasing import ERASE_USER
+from tertulia.background.erasing import Eraser
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.mails import mail_kinds
 from tertulia.background.maintenance import WATCH_S, Maintenance
@@ -25,7 +25,7 @@ from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.toolbox import Snapshots, Tools
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.loops import Loops
-from tertulia.mail import Mailer
+from tertulia.mail import Mailer, outbox
 from tertulia.providers.embeddings.registry import open_embeddings
 from tertulia.providers.models.registry import Models
 from tertulia.providers.voices.fallback import Voices
@@ -44,9 +44,6 @@ PURGE_S = 3600.0
 SEARCHES = 2
 """Searches of texts that run at once."""
 
-JOB_KINDS: tuple[JobKind, ...] = (ERASE_USER,)
-"""The kinds of jobs that need nothing but the database; those of post-processing ask models."""
-
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -56,6 +53,7 @@ class Runtime:
     clusters: Clusters
     secret_box: SecretBox
     audit_key: bytes
+    eraser: Eraser
     tokens: Tokens
     actors: Actors
     limiter: Limiter | None
@@ -79,9 +77,9 @@ def _open_runners(settings: Settings, snapshots: Snapshots, connector: Connector
     return {"code": sandbox, "http": HttpTools(connector), "mcp": McpTools(connector, settings.mcp.servers)}
 
 
-def _all_kinds(settings: Settings, models: Models, meanings: Meanings) -> tuple[JobKind, ...]:
+def _all_kinds(settings: Settings, models: Models, meanings: Meanings, eraser: Eraser) -> tuple[JobKind, ...]:
     mails = mail_kinds(Mailer(settings))
-    return (*JOB_KINDS, *mails, *PostProcessing(models, meanings).kinds, fill_result(models))
+    return (eraser.kind, *mails, *PostProcessing(models, meanings).kinds, fill_result(models))
 
 
 @asynccontextmanager
@@ -146,9 +144,10 @@ async def open_runtime(
         meanings = Meanings(embeddings.embedder, embeddings.label)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
-        kinds = (*_all_kinds(settings, models, meanings), erase_organizations(clusters))
         secret_box = SecretBox.open(settings)
         audit_key = secret_box.derive(AUDIT_LOG)
+        eraser = Eraser(audit_key, outbox(settings))
+        kinds = (*_all_kinds(settings, models, meanings, eraser), erase_organizations(clusters))
         snapshots = Snapshots([clusters.open(name) for name in settings.cluster_urls])
         connector = Connector(AddressRules.parse(settings.tools.allow))
         stack.callback(connector.close)
@@ -175,6 +174,7 @@ async def open_runtime(
             clusters=clusters,
             secret_box=secret_box,
             audit_key=audit_key,
+            eraser=eraser,
             tokens=tokens,
             actors=Actors(),
             limiter=limiter,

@@ -32,7 +32,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "organization.agent",
         "organization.context_graph",
     ),
-    "user": ("user", "memory"),
+    "user": ("user", "memory", "person"),
     "role": ("role",),
     "service": ("service",),
     "dynamic_behavior_set": ("behavior",),

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, OrganizationScope
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
+from tertulia.api.http.zips import Sink
 from tertulia.api.service_rules import CONTRACT_MODELS
 from tertulia.api.trace_rules import may_read_prompts, require_trace, visible_prompts
 from tertulia.auth.actor import Actor
@@ -150,7 +151,7 @@ async def _zip(
     organization: OrganizationScope, actor: Actor, turns: Sequence[LoggedTurn], prefix: LogPrefix
 ) -> AsyncGenerator[bytes, None]:
     """Write the prompt logs of turns into a zip, turn by turn. Return its bytes as they come."""
-    sink = _Sink()
+    sink = Sink()
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as archive:
         for turn in turns:
             for name, text in await _files(organization, actor, turn, prefix):
@@ -190,22 +191,3 @@ def _refusal(actor: Actor, trace: StoredTrace) -> str:
     except Forbidden as error:
         return error.detail
     return "" if may_read_prompts(actor, trace) else f"This takes the permission {Permission.CONVERSATION_GET_MESSAGE}."
-
-
-class _Sink:
-    """A file that can only be written, whose bytes are taken away as they come."""
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._written += data
-        return len(data)
-
-    def flush(self) -> None:
-        """Do nothing: what is written waits to be taken."""
-
-    def take(self) -> bytes:
-        """Return what was written since the last call."""
-        taken, self._written = bytes(self._written), bytearray()
-        return taken

@@ -16,14 +16,13 @@ from tertulia.api.http.rate_limit import count, rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Keyterms, Language, NewPreferences, Preferences, Text256, Texts, Timezone
 from tertulia.api.http.warnings import warn
-from tertulia.auth import grants
+from tertulia.api.user_rules import refuse_higher_rank
 from tertulia.auth.actor import Actor, confirm_actor
 from tertulia.auth.api_keys import check_sign_in
 from tertulia.auth.mail_sign_in import use_token
 from tertulia.auth.permissions import Permission
 from tertulia.auth.secrets import SecretBox
 from tertulia.background import mails
-from tertulia.background.erasing import erase_user
 from tertulia.background.jobs import Work
 from tertulia.background.mails import ask_for_sign_in
 from tertulia.errors import Forbidden, TertuliaError, Unprocessable
@@ -344,7 +343,7 @@ async def update_user_info(
 def _update(connection: Connection, actor: Actor, user_id: str, changes: UserChanges) -> None:
     user = users.lock_user(connection, actor.org_id, user_id)
     actor.require(Permission.USER_UPDATE_USER_INFO, user.attributes)
-    _refuse_higher_rank(connection, actor, user)
+    refuse_higher_rank(connection, actor, user)
     _refuse_widening(actor, user, changes)
     users.update_user(connection, user, changes)
 
@@ -417,7 +416,7 @@ async def modify_user_variables(
 def _change_variables(connection: Connection, actor: Actor, user_id: str, changes: VariableChanges) -> None:
     user = users.lock_user(connection, actor.org_id, user_id)
     actor.require(Permission.USER_UPDATE_USER_INFO, user.attributes)
-    _refuse_higher_rank(connection, actor, user)
+    refuse_higher_rank(connection, actor, user)
     users.change_variables(connection, user, changes)
 
 
@@ -431,24 +430,20 @@ def _change_variables(connection: Connection, actor: Actor, user_id: str, change
     status_code=204,
     dependencies=[Depends(rate_limit(500))],
 )
-async def delete_user(organization: Organization, actor: CurrentActor, requested_user_id: str) -> None:
+async def delete_user(
+    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, requested_user_id: str
+) -> None:
     """Delete a user with all their conversations."""
     erasure = await organization.database.write(_delete, actor, requested_user_id)
     with suppress(TertuliaError, StaleJob):  # the user is gone; what fails here is done again as the job
-        await erase_user(Work(organization.storage, erasure))
+        await runtime.eraser.erase(Work(organization.storage, erasure))
 
 
 def _delete(connection: Connection, actor: Actor, user_id: str) -> Job:
     user = users.lock_user(connection, actor.org_id, user_id)
     actor.require(Permission.USER_DELETE_USER, user.attributes)
-    _refuse_higher_rank(connection, actor, user)
+    refuse_higher_rank(connection, actor, user)
     return users.delete_user(connection, user)
-
-
-def _refuse_higher_rank(connection: Connection, actor: Actor, user: User) -> None:
-    role = roles.get_role(connection, user.org_id, user.role_name)
-    if actor.is_outranked_by(grants.parse(role.permission_grants)):
-        raise Forbidden("This user outranks you.")
 
 
 # --- User model ------------------------------------------------------------------------------------------------------

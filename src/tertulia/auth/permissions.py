@@ -52,6 +52,7 @@ class Permission(StrEnum):
     TOOL_INVOKE_TOOL = "Tool:InvokeTool"
     TOOL_MODIFY_TOOL = "Tool:ModifyTool"
     USER_DELETE_USER = "User:DeleteUser"
+    USER_EXPORT_USER = "User:ExportUser"  # an extension
     USER_GET_USER_INFO = "User:GetUserInfo"
     USER_GET_USER_MODEL = "User:GetUserModel"
     USER_INVITE_USER = "User:InviteUser"

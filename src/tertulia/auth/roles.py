@@ -107,6 +107,7 @@ _AMIGO_ADMINISTRATOR = (
             Permission.ORGANIZATION_GET_API_KEY,
             Permission.ROLE_CREATE_TEMPORARY_PERMISSION_GRANT,
             Permission.ROLE_GET_TEMPORARY_PERMISSION_GRANT,
+            Permission.USER_EXPORT_USER,
         )
     ),
 )

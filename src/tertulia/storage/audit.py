@@ -311,3 +311,44 @@ def purge_lines(connection: Connection, key: bytes, org_id: str, before: datetim
         .values(base_number=number, base_digest=digest, base_seal=seal)
     )
     return len(old) == PORTION
+
+
+# --- Erasing ---------------------------------------------------------------------------------------------------------
+
+
+def pseudonym(key: bytes, org_id: str, user_id: str) -> str:
+    """Return the name that stands for an erased person: the same for each line, and known to nobody without the key."""
+    return f"{ERASED}-{_digest(key, 'person', org_id, user_id)[:24]}"
+
+
+def erase_content(
+    connection: Connection, key: bytes, org_id: str, user_id: str, texts: Sequence[str], after: int
+) -> tuple[int, int | None]:
+    """Take a person out of a portion of a log's lines after a number. The lines stay, and so does the chain.
+
+    Of what the person did, it stays that somebody did it. Return how many lines were changed, and the number to go on
+    after, None at the end.
+    """
+    _lock_head(connection, key, org_id)
+    lines = list_after(connection, org_id, after)
+    instead = pseudonym(key, org_id, user_id)
+    changed = 0
+    for line in lines:
+        left = _without(line, user_id, instead, texts)
+        if left != line:
+            left = replace(left, erased_digest=_content_digest(key, left, ERASED))
+            this = sa.and_(audit_lines.c.org_id == org_id, audit_lines.c.number == line.number)
+            connection.execute(sa.update(audit_lines).where(this).values(asdict(left)))
+            changed += 1
+    return changed, lines[-1].number if len(lines) == PORTION else None
+
+
+def _without(line: AuditLine, user_id: str, instead: str, texts: Sequence[str]) -> AuditLine:
+    """Return a line that says nothing of a person any more."""
+    if line.actor_user_id == user_id:
+        line = replace(line, actor_user_id=instead, api_key_id="", address="", request_id="")
+    if user_id in line.object_id:
+        line = replace(line, object_id=line.object_id.replace(user_id, instead), change="{}")
+    if any(msgspec.json.encode(text).decode()[1:-1] in line.change for text in (user_id, *texts)):
+        line = replace(line, change="{}")
+    return line

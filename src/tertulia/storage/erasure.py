@@ -4,7 +4,7 @@ A user goes out of sight in one short transaction, which leaves a job behind: no
 gone. Its content goes afterwards, some rows and a few megabytes at a time, and the job with the last of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -46,9 +46,10 @@ HEAD_START = timedelta(minutes=5)
 """The time after which another worker may take a job that its request has not ended."""
 
 
-def add_erasure(connection: Connection, org_id: str, user_id: str) -> Job:
-    """Have the rest of a user removed. Return the job, which the caller has taken."""
-    return enqueue_taken(connection, org_id, ERASE_USER, {"user_id": user_id}, clock.now() + HEAD_START)
+def add_erasure(connection: Connection, org_id: str, user_id: str, more: Mapping[str, Any] | None = None) -> Job:
+    """Have the rest of a user removed. Return the job, which the caller has taken; `more` goes into its payload."""
+    payload = {"user_id": user_id, **(more or {})}
+    return enqueue_taken(connection, org_id, ERASE_USER, payload, clock.now() + HEAD_START)
 
 
 def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:

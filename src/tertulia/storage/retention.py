@@ -52,10 +52,9 @@ class Retention:
 
 def get_retention(connection: Connection, org_id: str) -> Retention:
     """Fetch the retention of an organization. Return it; nothing is removed unless somebody has said so."""
-    stored: Any = connection.execute(
-        sa.select(organizations.c.retention).where(organizations.c.org_id == org_id)
-    ).scalar()
-    return Retention(**(stored or {}))
+    query = sa.select(organizations.c.retention).where(organizations.c.org_id == org_id)
+    stored: Any = connection.execute(query).scalar()
+    return Retention() if stored is None else Retention(**stored)
 
 
 def put_retention(connection: Connection, org_id: str, retention: Retention) -> None:

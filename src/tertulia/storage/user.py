@@ -357,8 +357,10 @@ def _without(variables: Mapping[str, str], names: set[str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name not in names}
 
 
-def delete_user(connection: Connection, user: User) -> Job:
+def delete_user(connection: Connection, user: User, more: Mapping[str, Any] | None = None) -> Job:
     """Remove a user that this transaction has locked. Return the job that erases their conversations, taken.
+
+    `more` goes into the payload of the job.
 
     Raises:
         Conflict: a turn of one of their conversations is running.
@@ -368,7 +370,7 @@ def delete_user(connection: Connection, user: User) -> Job:
     for table in (temporary_grants, mail_tokens):
         connection.execute(sa.delete(table).where(table.c.user_id == user.id))
     connection.execute(sa.delete(users).where(users.c.id == user.id))
-    return add_erasure(connection, user.org_id, user.id)
+    return add_erasure(connection, user.org_id, user.id, more)
 
 
 def _refuse_while_turns_run(connection: Connection, user: User) -> None:

@@ -72,16 +72,10 @@ class Recorder:
         """The operation that is asked for."""
         return str(getattr(self._scope.get("route"), "operation_id", None) or "")
 
-    def write(
-        self,
-        connection: Connection,
-        action: str,
-        kind: str,
-        object_id: str,
-        change: str,
-        actor: tuple[str, str] | None = None,
-    ) -> int:
-        """Append a line to the log, as the last act of a unit. Return its number.
+    def entry(
+        self, action: str, kind: str, object_id: str, change: str, actor: tuple[str, str] | None = None
+    ) -> AuditEntry:
+        """Say who does what to an object, and from where. Return the line to be written.
 
         The actor is who has signed in, unless `actor` names another organization and user.
         """
@@ -89,7 +83,7 @@ class Recorder:
         own = ("", "") if claims is None else (claims.org_id, claims.user_id)
         actor_org_id, actor_user_id = actor or own
         client = self._scope.get("client")
-        entry = AuditEntry(
+        return AuditEntry(
             org_id=self._org_id,
             action=action,
             object_kind=kind,
@@ -101,7 +95,10 @@ class Recorder:
             request_id=self._request_id,
             change=change,
         )
-        return append_line(connection, self._key, entry).number
+
+    def write(self, connection: Connection, action: str, kind: str, object_id: str, change: str) -> None:
+        """Append a line to the log, as the last act of a unit."""
+        append_line(connection, self._key, self.entry(action, kind, object_id, change))
 
     def around(
         self, unit: Callable[[Connection], T], actor: tuple[str, str] | None = None
@@ -119,7 +116,8 @@ class Recorder:
             after = find_object(connection, self._org_id, kind, object_id)
             shown = {} if kind == "user" and not after else before  # the person is to be gone
             change = change_of(self._request, shown, after)
-            self.write(connection, self.action, kind, object_id, change, actor or self._signed_in(result))
+            line = self.entry(self.action, kind, object_id, change, self._signed_in(result))
+            append_line(connection, self._key, line)
             self.done = True
             return result
 

@@ -1,0 +1,197 @@
+"""A person's data: all of it as a file, and its erasure with a proof. Extensions of the contract."""
+
+import zipfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Annotated, Any, cast
+
+import msgspec
+from fastapi import Depends, Path, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+from sqlalchemy.engine import Connection
+
+from tertulia.api.http.audit import Recorder
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, make_recorder
+from tertulia.api.http.rate_limit import rate_limit
+from tertulia.api.http.routing import contract_router
+from tertulia.api.http.zips import Sink
+from tertulia.api.user_rules import refuse_higher_rank
+from tertulia.auth.actor import Actor
+from tertulia.auth.permissions import Permission
+from tertulia.background import erasing
+from tertulia.background.erasing import ErasureProof, ErasureRequest
+from tertulia.background.jobs import Work
+from tertulia.errors import NotFound, TertuliaError
+from tertulia.storage import person, recording
+from tertulia.storage import user as users
+from tertulia.storage.database.units import Database
+from tertulia.storage.job import Job, StaleJob
+from tertulia.storage.person import Part
+
+router = contract_router("/user", "User")
+
+SOUND_BYTES = 1 << 20
+"""Bytes of a recording that are read at once."""
+
+# --- Export ----------------------------------------------------------------------------------------------------------
+
+
+class Archive(StreamingResponse):
+    media_type = "application/zip"
+
+
+@router.get(
+    "/{user_id}/export",
+    operation_id="export-user",
+    summary="Export a user's data",
+    response_class=Archive,
+    responses={200: {"content": {"application/zip": {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(rate_limit(5))],
+)
+async def export_user(
+    request: Request, organization: Organization, actor: CurrentActor, user_id: Annotated[str, Path()]
+) -> Archive:
+    """Export all that there is of a person. Return a zip of JSON Lines, a file for each kind, and of recordings."""
+    recorder = make_recorder(request, organization.org_id)
+    await organization.storage.write(_begin_export, actor, user_id, recorder)
+    headers = {"Content-Disposition": 'attachment; filename="user.zip"'}
+    return Archive(_zip(_Export(organization.storage, organization.org_id, user_id)), headers=headers)
+
+
+def _begin_export(connection: Connection, actor: Actor, user_id: str, recorder: Recorder) -> None:
+    user = users.get_user(connection, actor.org_id, user_id)
+    if user.id != actor.user_id:  # what is known of oneself may be asked without a permission
+        actor.require(Permission.USER_EXPORT_USER, user.attributes)
+        refuse_higher_rank(connection, actor, user)
+    recorder.write(connection, "export-user", "user", user.id, "{}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """A person whose data are read, a portion in each unit."""
+
+    database: Database
+    org_id: str
+    user_id: str
+
+    async def rows(self, part: Part) -> AsyncGenerator[list[Mapping[str, Any]]]:
+        """Read the rows of a table. Yield them in portions."""
+        if part.leads != "conversation_id":
+            async for rows in self._within(part, None):
+                yield rows
+            return
+        last = ""
+        while some := await self.database.read(person.list_conversations, self.org_id, self.user_id, last):
+            async for rows in self._within(part, list(some)):
+                yield rows
+            last = some[-1]
+
+    async def _within(self, part: Part, some: list[str] | None) -> AsyncGenerator[list[Mapping[str, Any]]]:
+        last = ""
+        while rows := await self.database.read(person.list_rows, part, self.org_id, self.user_id, some, last):
+            yield list(rows)
+            last = str(rows[-1][part.key])
+
+
+async def _zip(export: _Export) -> AsyncGenerator[bytes]:
+    """Write a person's data into a zip, portion by portion. Yield its bytes as they come."""
+    sink = Sink()
+    sound: list[Part] = []
+    with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in person.PARTS:
+            with archive.open(f"{part.table.name}.jsonl", "w", force_zip64=True) as file:
+                async for rows in export.rows(part):
+                    file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+                    yield sink.take()
+            if part.table.name == "recordings":
+                sound.append(part)
+        for part in sound:
+            async for rows in export.rows(part):
+                for row in rows:
+                    async for _ in _write_sound(export, archive, row):
+                        yield sink.take()
+    yield sink.take()
+
+
+async def _write_sound(export: _Export, archive: zipfile.ZipFile, row: Mapping[str, Any]) -> AsyncGenerator[None]:
+    """Write a recording into a zip, a portion at a time. Yield after each."""
+    message_id, kind = str(row["message_id"]), str(row["content_type"])
+    with suppress(NotFound):  # it has gone meanwhile
+        if row["size"] is None:
+            await export.database.write(recording.split_whole, message_id)
+        place = (export.org_id, str(row["conversation_id"]), message_id)
+        found = await export.database.read(recording.find_recording, *place)
+        size = 0 if found is None else found.size
+        entry = zipfile.ZipInfo(f"recordings/{message_id}.{'mp3' if kind == 'audio/mpeg' else 'wav'}")
+        with archive.open(entry, "w", force_zip64=True) as file:
+            for first in range(0, size, SOUND_BYTES):
+                last = min(first + SOUND_BYTES, size) - 1
+                file.write(await export.database.read(recording.read_range, message_id, first, last))
+                yield
+
+
+# --- Erase -----------------------------------------------------------------------------------------------------------
+
+
+class Erasure(BaseModel):
+    """A proof of an erasure. `person` stands for the user in the audit log from now on.
+
+    Until `is_complete`, the rest is being removed; then the audit log has the proof, in a line of the person's.
+    """
+
+    is_complete: bool
+    person: str | None
+    erased: dict[str, int]
+    digest: str | None
+    audit_line: int | None
+
+
+@router.delete(
+    "/{requested_user_id}/data",
+    operation_id="erase-user",
+    summary="Erase a user's data",
+    dependencies=[Depends(rate_limit(50))],
+)
+async def erase_user(
+    request: Request,
+    runtime: CurrentRuntime,
+    organization: Organization,
+    actor: CurrentActor,
+    requested_user_id: str,
+) -> Erasure:
+    """Delete a user, and erase all that there is of the person, in the audit log too. Return the proof."""
+    recorder = make_recorder(request, organization.org_id)
+    begun = await organization.storage.write(_begin_erasure, actor, requested_user_id, recorder)
+    proof: ErasureProof | None = None
+    with suppress(TertuliaError, StaleJob):  # the user is gone; what fails here is done again as the job
+        proof = await runtime.eraser.erase(Work(organization.storage, begun))
+    if proof is None:
+        erased = begun.payload["proof"]["counts"]
+        return Erasure(is_complete=False, person=None, erased=erased, digest=None, audit_line=None)
+    return Erasure(
+        is_complete=True,
+        person=proof.person,
+        erased=dict(proof.counts),
+        digest=proof.digest,
+        audit_line=proof.audit_line,
+    )
+
+
+def _begin_erasure(connection: Connection, actor: Actor, user_id: str, recorder: Recorder) -> Job:
+    user = users.lock_user(connection, actor.org_id, user_id)
+    actor.require(Permission.USER_DELETE_USER, user.attributes)
+    refuse_higher_rank(connection, actor, user)
+    who = recorder.entry("erase-user", "user", user.id, "{}")
+    wanted = ErasureRequest(
+        user_id=user.id,
+        email=user.email,
+        counts=person.count_rows(connection, user.org_id, user.id),
+        actor_org_id=who.actor_org_id,
+        actor_user_id=who.actor_user_id,
+        api_key_id=who.api_key_id,
+        address=who.address,
+        request_id=who.request_id,
+    )
+    return users.delete_user(connection, user, erasing.payload_of(wanted))
