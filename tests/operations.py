@@ -321,6 +321,8 @@ OPERATIONS: tuple[Operation, ...] = (
               ("Conversation:GetConversation",), lists="conversations"),
     Operation("get-running-interactions", "GET", "/conversation/running", 200, 60, "user",
               ("Conversation:GetConversation",), item_by_item=True, extension=True),
+    Operation("search-conversations", "GET", "/conversation/search", 200, 50, "user",
+              ("Conversation:GetMessage",), query={"query": "hello"}, item_by_item=True, extension=True),
     Operation("get-conversation-messages", "GET", MESSAGES, 200, 20, "user",
               ("Conversation:GetMessage",), lists="messages"),
     Operation("retrieve-message-source", "GET", MESSAGES + "{message_id}/source", 200, 30, "user",

@@ -12,7 +12,7 @@ from tertulia.auth.secrets import AUDIT_LOG, SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
-from tertulia.background import keys, leftovers, retention
+from tertulia.background import keys, leftovers, retention, search_index
 from tertulia.background.erasing import Eraser
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.mails import mail_kinds
@@ -20,6 +20,7 @@ from tertulia.background.maintenance import WATCH_S, Maintenance
 from tertulia.background.organizations import erase_organizations
 from tertulia.background.post_processing import PostProcessing
 from tertulia.background.results import fill_result
+from tertulia.background.search_index import read_messages
 from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.toolbox import Snapshots, Tools
@@ -98,6 +99,9 @@ async def _keep(
             loops.keep(f"purge of {name}", purging, every_s, limit_s=PURGE_S),
             loops.keep(f"audit log of {name}", auditing, retention.LOOK_S, limit_s=retention.LIMIT_S),
             loops.keep(f"retention of {name}", keeper.remove_expired, retention.LOOK_S, limit_s=retention.LIMIT_S),
+            loops.keep(
+                f"search of {name}", partial(read_messages, database), search_index.LOOK_S, search_index.LIMIT_S
+            ),
             loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S),
         ):
             await stack.enter_async_context(loop)

@@ -6,6 +6,7 @@ not part words (Chinese, Japanese, Thai and others) give pairs of neighbouring c
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 STEM = 6
@@ -19,6 +20,9 @@ _WORD = re.compile(rf"[{_UNPARTED}]+|{_LETTERS}(?:'{_LETTERS})?")
 _IS_UNPARTED = re.compile(f"[{_UNPARTED}]")
 _WITHIN_SENTENCE = re.compile(r"(?<=[^\W_][ ,;:'(\"]) ?(?!I\b)[^\W\d_a-z]\w+")
 _NUMBER = re.compile(r"\d+")
+_MARK = re.compile("[\u0300-\u036f]")
+_RUN = re.compile(r"(?:[^\W_]++[\u0300-\u036f]*+)++(?:['\u2019][^\W_]++)?")
+_PART = re.compile(rf"[{_UNPARTED}]+|(?:(?![{_UNPARTED}])[^_])+")
 _SUFFIXES = ("ings", "ing", "ed", "es", "s", "e")
 _COMMON_WORDS = (
     "a about above after again all also always am an and any are aren't as at be because been before being but by can "
@@ -63,6 +67,41 @@ def stems(text: str) -> list[str]:
     return found
 
 
+def placed_words(text: str) -> Iterator[tuple[str, int, int]]:
+    """Find all words of a text, the common ones too, as a search compares them: folded, without accents and endings.
+
+    Scripts that do not part words give each character, and pairs of them. Return each with its place in the text: its
+    first character, and the one after its last.
+    """
+    for run in _RUN.finditer(text):
+        start, end = run.span()
+        if not _IS_UNPARTED.search(run[0]):
+            for form in _forms(run[0]):
+                yield form, start, end
+            continue
+        for part in _PART.finditer(run[0]):
+            first, last = start + part.start(), start + part.end()
+            if not _IS_UNPARTED.match(part[0]):
+                yield from ((form, first, last) for form in _forms(part[0]))
+                continue
+            for form, at in _pairs(part[0]):
+                yield form, first + at, first + at + len(form)
+
+
+@lru_cache(maxsize=8192)
+def _forms(word: str) -> tuple[str, ...]:
+    """Fold a word. Return what a search compares of it: one word as a rule, several of one with odd characters."""
+    found: list[str] = []
+    for form in _words(_MARK.sub("", unicodedata.normalize("NFD", word))):
+        found += (pair for pair, _ in _pairs(form)) if _IS_UNPARTED.match(form) else [_without_suffix(form)]
+    return tuple(found)
+
+
+def _pairs(text: str) -> list[tuple[str, int]]:
+    """List the characters of a text, and the pairs of neighbours. Return each with its place."""
+    return [(text[at : at + size], at) for size in (1, 2) for at in range(len(text) + 1 - size)]
+
+
 def numbers(text: str) -> set[str]:
     """List the numbers that a text has in digits. Return each once."""
     return set(_NUMBER.findall(unicodedata.normalize("NFKC", text)))
@@ -80,9 +119,13 @@ def _words(text: str) -> list[str]:
 
 @lru_cache(maxsize=8192)
 def _stem(word: str) -> str:
+    return _without_suffix(word)[:STEM]
+
+
+def _without_suffix(word: str) -> str:
     word = word.removesuffix("'s")
     suffix = next((end for end in _SUFFIXES if word.endswith(end) and len(word) - len(end) >= 3), "")
     stem = word[: len(word) - len(suffix)]
     if suffix in ("ing", "ed") and stem[-1:] == stem[-2:-1]:
         stem = stem[:-1]
-    return stem[:STEM]
+    return stem

@@ -14,6 +14,7 @@ PAGES = {
     "/": "Reading circle",
     "/conversations": "Conversations",
     "/conversations?state=finished&tag=nothing": "No conversation is like that",
+    "/conversations?words=nothing-at-all": "Nobody said that",
     "/conversations/running": "Running now",
     "/services": "Services",
     "/agents": "Agents",

@@ -1,4 +1,4 @@
-"""What is to be seen of conversations: turns that run, words that were said, what people think of them, links."""
+"""Conversations as they are seen: turns that run, words that were said, opinions of them, links to them."""
 
 import threading
 
@@ -55,3 +55,32 @@ def test_a_running_turn_of_somebody_else_is_watched(seen: Server, switch: Switch
     expect(page.get_by_role("heading", name="Reading circle", exact=True).first).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Nothing runs at the moment")).to_be_visible()
+
+
+def test_words_are_found_marked_and_lead_to_their_turn(seen: Server, switch: Switch, open_page: Open) -> None:
+    user = seen.client(seen.sign_in(seen.demo.user_id))
+    switch.model = Puppet("Bring <b>mustard</b> 👍 and a quilt.")
+    conversation = talk.id_of(talk.begin(user, seen.demo.service_id, initial_message="What is to be brought?"))
+    switch.model = Puppet("Hm.")
+    for _ in range(8):
+        talk.go_on(user, conversation, "Something else, at length. " * 20)
+
+    page = open_page(seen, "/conversations")
+    field = page.get_by_label("Search messages for words")
+    field.fill('quilter" MUSTARD*')
+    field.press("Enter")
+    expect(page.get_by_role("heading", name="Nobody said that")).to_be_visible()
+    field.fill('quilt" MUSTARD*')
+    field.press("Enter")
+    hit = page.get_by_role("list", name="Messages found").get_by_role("listitem")
+    expect(hit).to_have_count(1)
+    assert hit.locator("mark").all_inner_texts() == ["mustard", "quilt"]
+    expect(hit).to_contain_text("<b>mustard</b> 👍 and")
+    if AXE.is_file():
+        assert find_barriers(page) == []
+    page.reload()
+    hit.get_by_role("link").click()
+    expect(page.get_by_role("article").first).to_be_focused()
+    expect(page.get_by_role("article").first).to_contain_text("mustard")
+    page.go_back()
+    expect(hit).to_have_count(1)

@@ -6,13 +6,25 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tertulia.api import docs, health
-from tertulia.api.conversation import insights, lists, realtime, recording, result, running, stream, trace, turns
+from tertulia.api.conversation import (
+    insights,
+    lists,
+    realtime,
+    recording,
+    result,
+    running,
+    search,
+    stream,
+    trace,
+    turns,
+)
 from tertulia.api.conversation.form import InteractForm
 
 ROUTERS: tuple[APIRouter, ...] = (
     turns.router,
     lists.router,
     running.router,
+    search.router,
     insights.router,
     trace.router,
     result.router,

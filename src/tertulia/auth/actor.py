@@ -71,8 +71,14 @@ class Actor:
 
         `columns` are the attributes of a row.
         """
-        held = [*self.grants, *self._valid_extras()] if self.extras else self.grants
-        return grants.visible(held, permission, columns, self._self)
+        return grants.visible(self._held(), permission, columns, self._self)
+
+    def sees_own_only(self, permission: Permission, attribute: str) -> bool:
+        """Return True if the caller has a permission on nothing but what is their own by an attribute."""
+        return grants.is_own_only(self._held(), permission, attribute)
+
+    def _held(self) -> Grants:
+        return [*self.grants, *self._valid_extras()] if self.extras else self.grants
 
     def outranks(self, others: Grants) -> bool:
         """Return whether the caller's role may do all that a role of the organization with these grants may, and more.

@@ -110,6 +110,12 @@ def visible(
     )
 
 
+def is_own_only(grants: Grants, permission: str, attribute: str) -> bool:
+    """Return True if the grants give a permission on nothing but what is the caller's own by an attribute."""
+    own = Equals(SELF_USER_ID)
+    return all(grant.conditions.get(attribute) == own for grant in _of(grants, permission))
+
+
 def outranks(above: Grants, below: Grants) -> bool:
     """Return whether one role may do all that the other may, and more."""
     return _covers(above, below) and not _covers(below, above)

@@ -327,7 +327,7 @@ def list_conversations(
                 messages.c.created_at == conversations.c.last_message_time,
             ),
         )
-        .where(conversations.c.org_id == org_id, conversations.c.num_interactions > 0, visible, *_narrowed(narrow))
+        .where(conversations.c.org_id == org_id, conversations.c.num_interactions > 0, visible, *narrowed(narrow))
         .order_by(
             *ordering(
                 sort,
@@ -340,7 +340,8 @@ def list_conversations(
     return fetch_page(connection, query, window, ListedConversation)
 
 
-def _narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
+def narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter, for a query that has the conversations."""
     conditions: list[ColumnElement[bool]] = [
         among(conversations.c[name], values)
         for name in ("id", "user_id", "service_id")

@@ -19,6 +19,7 @@ from tertulia.storage.tables import (
     metadata,
     organizations,
     roles,
+    search_progress,
     signing_keys,
     temporary_grants,
     users,
@@ -34,7 +35,7 @@ HEAD_START = timedelta(minutes=5)
 PORTION_ROWS = 200
 """Rows that one transaction removes at most."""
 
-_INSTALLATION = {directory, maintenance, signing_keys, workers}
+_INSTALLATION = {directory, maintenance, search_progress, signing_keys, workers}
 """Tables that no organization has rows in, but for its entry of the directory, which goes with the last."""
 
 _LAST = {jobs, organizations, roles, users}

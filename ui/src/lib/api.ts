@@ -13,6 +13,7 @@ export type Answer<Name extends keyof Schemas> = Read<Schemas[Name]>;
 export type Service = Answer<"ServiceInstance">;
 export type Conversation = Answer<"ConversationInstance">;
 export type Message = Answer<"MessageInstance">;
+export type Found = Answer<"FoundMessageInstance">;
 export type Running = Answer<"RunningInteraction">;
 export type Graph = Answer<"ContextGraphVersion">;
 export type Trace = Answer<"InteractionTrace">;

@@ -23,6 +23,7 @@ export interface Step {
 
 const RUNNING = "tertulia.running";
 const TRIES = 6;
+const FAR = 15; // pages
 
 interface Running {
   user: string; // nobody else who signs in here reads it, or goes on with it
@@ -209,6 +210,17 @@ export class Talk {
       cut.replyId ||= first.replyId;
       this.turns = [...before, ...this.turns.slice(1)];
     } else this.turns = [...before, ...this.turns];
+  }
+
+  /** Find a turn, page after page backwards. Returns null if it is not there, or too far back. */
+  async find(interaction: string): Promise<Turn | null> {
+    for (let pages = 0; pages < FAR; pages++) {
+      const turn = this.turns.find((one) => one.interaction === interaction);
+      if (turn) return turn;
+      if (this.older === null) return null;
+      await this.readOlder();
+    }
+    return null;
   }
 
   async #findPlace(): Promise<void> {

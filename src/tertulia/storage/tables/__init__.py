@@ -33,6 +33,7 @@ from tertulia.storage.tables.organization import (
     users,
 )
 from tertulia.storage.tables.result import results
+from tertulia.storage.tables.search import message_searches, search_progress
 from tertulia.storage.tables.service import services, version_sets
 from tertulia.storage.tables.tool import tool_invocations, tool_snapshots, tool_variables, tool_versions, tools
 
@@ -58,6 +59,7 @@ __all__ = [
     "memories",
     "memory_vectors",
     "memory_words",
+    "message_searches",
     "messages",
     "metadata",
     "organization_usage",
@@ -66,6 +68,7 @@ __all__ = [
     "recordings",
     "results",
     "roles",
+    "search_progress",
     "services",
     "signing_keys",
     "streams",
