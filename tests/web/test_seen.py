@@ -1,4 +1,4 @@
-"""Conversations as they are seen: turns that run, words that were said, opinions of them, links to them."""
+"""Pages about conversations: turns that run, words that were said, what people think of them, links."""
 
 import threading
 
