@@ -21,7 +21,7 @@ from tertulia.settings import MailSettings
 from tertulia.storage import organization_erasure
 from tertulia.storage.clusters import remove_entry
 from tertulia.storage.database.units import open_database
-from tertulia.storage.tables import metadata, organizations
+from tertulia.storage.tables import metadata, organizations, search_progress
 
 pytestmark = pytest.mark.both_databases
 
