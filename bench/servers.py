@@ -83,9 +83,8 @@ def running(
     command: Sequence[str], cores: frozenset[int], variables: Mapping[str, str], folder: Path, place: Path = ROOT
 ) -> Generator[Server]:
     """Any server that says where it answers, as Tertulia does."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TERTULIA_")}
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".log", delete=False) as output, pinned(cores):
-        process = subprocess.Popen(command, cwd=place, env={**inherited, **variables}, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=place, env={**environment(), **variables}, stdout=output, stderr=output)
     try:
         yield Server(_wait_for_address(process, Path(output.name)), psutil.Process(process.pid))
     finally:
@@ -95,6 +94,12 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of what is measured: without settings, and with modules that are compiled once."""
+    dropped = ("PYTHONDONTWRITEBYTECODE", "TERTULIA_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
 
 
 def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:

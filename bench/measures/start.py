@@ -42,7 +42,7 @@ def _help_s(setting: Setting) -> float:
     command = [sys.executable, "-m", "tertulia.cli", "--help"]
     before = os.times()
     with pinned(setting.cores.server):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=servers.environment())
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
 
