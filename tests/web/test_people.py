@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from support.browser import Open
 from support.server import Server
 from support.stage import Stage, Switch
+from support.targets import invite
 
 pytestmark = pytest.mark.heavy
 
@@ -68,3 +69,22 @@ def test_a_user_is_invited_and_given_a_role_that_was_made_here(tertulia: Server,
     page.get_by_role("combobox", name="Role").select_option(label="Reader")
     page.reload()
     expect(page.get_by_role("combobox", name="Role").locator("option:checked")).to_have_text("Reader")
+
+
+def test_a_person_is_erased_and_the_audit_log_has_the_proof(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, f"/users/{invite(tertulia.as_admin)}")
+    page.get_by_role("button", name="Erase").click()
+    page.get_by_role("dialog", name="Erase a person").get_by_role("button", name="Erase").click()
+    page.get_by_role("link", name=re.compile("of the audit log")).click()
+    expect(page.get_by_role("row").filter(has_text="erase-user")).to_have_count(1)
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text("in order")).to_be_visible()
+
+
+def test_days_of_retention_are_set(tertulia: Server, open_page: Open) -> None:
+    page = open_page(tertulia, "/settings")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_label("Memories").fill("400")
+    page.get_by_role("button", name="Save the days").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    assert tertulia.as_admin.get("/organization/retention/").json()["memories_days"] == 400

@@ -185,6 +185,7 @@ def _begin_erasure(connection: Connection, actor: Actor, user_id: str, recorder:
     refuse_higher_rank(connection, actor, user)
     who = recorder.entry("erase-user", "user", user.id, "{}")
     wanted = ErasureRequest(
+        org_id=user.org_id,
         user_id=user.id,
         email=user.email,
         counts=person.count_rows(connection, user.org_id, user.id),

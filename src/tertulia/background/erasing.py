@@ -22,6 +22,7 @@ from tertulia.storage.audit import AuditEntry
 class ErasureRequest:
     """A wish for an erasure with a proof, as its job keeps it: whose it is, who asked, and how much there was."""
 
+    org_id: str
     user_id: str
     email: str
     counts: Mapping[str, int]
@@ -68,46 +69,51 @@ class Eraser:
         wanted = ErasureRequest(**work.job.payload["proof"])
         counts = dict(wanted.counts)
         counts["mails"] = await asyncio.to_thread(remove_mails_to, self.outbox, org_id, wanted.email)
-        counts["audit_lines"] = await self._erase_lines(work, wanted)
+        counts["audit_lines"], reached = await self._erase_lines(work, wanted)
         proofs: list[ErasureProof] = []
-        await work.end(self._prove, org_id, wanted, counts, proofs.append)
+        await work.end(self._prove, wanted, counts, reached, proofs.append)
         return proofs[0]
 
-    async def _erase_lines(self, work: Work, wanted: ErasureRequest) -> int:
-        after: int | None = 0
-        erased = 0
-        while after is not None:
+    async def _erase_lines(self, work: Work, wanted: ErasureRequest) -> tuple[int, int]:
+        """Take a person out of the audit log. Return how many lines were changed, and the last one that was seen."""
+        erased, before, after = 0, -1, 0
+        while before != after:
+            before = after
             changed, after = await work.database.write(
-                audit.erase_content, self.key, work.job.org_id, wanted.user_id, [wanted.email], after
+                audit.erase_content, self.key, wanted.org_id, wanted.user_id, [wanted.email], before
             )
             erased += changed
-        return erased
+        return erased, after
 
     def _prove(
         self,
         connection: Connection,
-        org_id: str,
         wanted: ErasureRequest,
         counts: dict[str, int],
+        reached: int,
         told: Callable[[ErasureProof], object],
     ) -> None:
         """Remove the last of a person, see that nothing is left, and write the proof into the audit log."""
-        user_id, name = wanted.user_id, audit.pseudonym(self.key, org_id, wanted.user_id)
+        org_id, user_id = wanted.org_id, wanted.user_id
+        name = audit.pseudonym(self.key, org_id, user_id)
         erasure.erase_rest(connection, org_id, user_id)
         counts["jobs"] = person.remove_jobs(connection, org_id, [user_id, wanted.email])
         counts["authorships"] = person.unname_author(connection, org_id, user_id, name)
         left = {table: number for table, number in person.count_rows(connection, org_id, user_id).items() if number}
         if left:
             raise RuntimeError(f"an erasure has left something in {', '.join(left)}")
+        # Lines that have come since: of things that the person had asked for before they were deleted.
+        changed, _ = audit.erase_content(connection, self.key, org_id, user_id, [wanted.email], reached)
+        counts["audit_lines"] += changed
         digest = audit.digest_of(self.key, org_id, name, sorted(counts.items()))
-        line = audit.append_line(connection, self.key, _entry(org_id, name, wanted, counts, digest))
+        line = audit.append_line(connection, self.key, _entry(name, wanted, counts, digest))
         told(ErasureProof(name, counts, digest, line.number))
 
 
-def _entry(org_id: str, name: str, wanted: ErasureRequest, counts: Mapping[str, int], digest: str) -> AuditEntry:
+def _entry(name: str, wanted: ErasureRequest, counts: Mapping[str, int], digest: str) -> AuditEntry:
     by_themselves = wanted.actor_user_id == wanted.user_id
     return AuditEntry(
-        org_id=org_id,
+        org_id=wanted.org_id,
         action="erase-user",
         object_kind="user",
         object_id=name,

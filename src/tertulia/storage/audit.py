@@ -323,11 +323,11 @@ def pseudonym(key: bytes, org_id: str, user_id: str) -> str:
 
 def erase_content(
     connection: Connection, key: bytes, org_id: str, user_id: str, texts: Sequence[str], after: int
-) -> tuple[int, int | None]:
+) -> tuple[int, int]:
     """Take a person out of a portion of a log's lines after a number. The lines stay, and so does the chain.
 
     Of what the person did, it stays that somebody did it. Return how many lines were changed, and the number to go on
-    after, None at the end.
+    after: the same again at the end.
     """
     _lock_head(connection, key, org_id)
     lines = list_after(connection, org_id, after)
@@ -340,7 +340,7 @@ def erase_content(
             this = sa.and_(audit_lines.c.org_id == org_id, audit_lines.c.number == line.number)
             connection.execute(sa.update(audit_lines).where(this).values(asdict(left)))
             changed += 1
-    return changed, lines[-1].number if len(lines) == PORTION else None
+    return changed, lines[-1].number if lines else after
 
 
 def _without(line: AuditLine, user_id: str, instead: str, texts: Sequence[str]) -> AuditLine:
