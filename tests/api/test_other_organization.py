@@ -1,15 +1,21 @@
 """Nothing of one organization is to be had by way of another's paths: its identifiers are as good as made up ones."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 import pytest
+import structlog
+from sqlalchemy.engine import Connection
 
 from operations import CLOSED, GRAPH, Operation, Targets
 from support import samples
 from support.server import Server
 from support.targets import NOWHERE, make_targets
 from tertulia.cli import installation
+from tertulia.storage.database.units import SqliteDatabase
 
 LONG = len(NOWHERE)
 """Characters of an identifier."""
@@ -79,3 +85,60 @@ def test_a_graph_names_another_organizations_tool_as_one_that_is_not(stranger: h
         answers.append((answer.status_code, sorted(answer.json()), warning))
 
     assert answers[0] == answers[1]
+
+
+# --- Time ------------------------------------------------------------------------------------------------------------
+
+_VALUE = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements of requests, without values, as SQLite gets them; those of work beside requests are left out."""
+    found: list[str] = []
+
+    @contextmanager
+    def listening(connection: Connection) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(lambda text: found.append(_VALUE.sub("?", text)))
+        try:
+            yield
+        finally:
+            driver.set_trace_callback(None)
+
+    def watch(name: str) -> None:
+        original = getattr(SqliteDatabase, name)
+
+        async def run(database: object, unit: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if "request_id" not in structlog.contextvars.get_contextvars():
+                return await original(database, unit, *args, **kwargs)
+
+            def heard(connection: Connection, *more: Any) -> Any:
+                with listening(connection):
+                    return unit(connection, *more)
+
+            return await original(database, heard, *args, **kwargs)
+
+        monkeypatch.setattr(SqliteDatabase, name, run)
+
+    watch("read")
+    watch("_write")
+    return found
+
+
+def test_what_another_organization_has_takes_the_work_of_what_nobody_has(
+    stranger: httpx2.Client, theirs: Targets, asked: list[str]
+) -> None:
+    made_up = {name: NOWHERE if len(value) == LONG else value for name, value in theirs.items()}
+    work: dict[str, list[list[str]]] = {}
+    for operation in CLOSED:
+        if not operation.parameters or "version_set_name" in operation.path:
+            continue
+        answer_of(stranger, operation, made_up)  # what is remembered of the caller
+        for targets in (theirs, made_up):
+            asked.clear()
+            answer_of(stranger, operation, targets)
+            work.setdefault(operation.id, []).append([*asked])
+
+    assert {name: there for name, (there, nowhere) in work.items() if there != nowhere} == {}
+    assert all(there for there, _nowhere in work.values())

@@ -290,12 +290,12 @@ async def search_users(
     user_id: Annotated[set[str], Query()] = set(),
 ) -> FoundUsers:
     """Find users whose names or email contain a text, whatever its case."""
-    visible = actor.visible(Permission.USER_GET_USER_INFO, users.COLUMNS)
-    found = await organization.database.read(
-        users.search_users, organization.org_id, visible, query.strip(), sorted(user_id)
-    )
+    visible = actor.visible(Permission.USER_GET_USER_INFO, users.COLUMNS_OF_THE_FEW)
+    own = [actor.user_id] if actor.sees_own_only(Permission.USER_GET_USER_INFO, "user_id") else None
+    ids = sorted(user_id) if user_id else own
+    found = await organization.database.read(users.search_users, organization.org_id, visible, query, ids)
     if len(found) > users.MOST_FOUND:
-        warn(request, f"More than {users.MOST_FOUND} users match: these are the first of them.")
+        warn(request, f"More than {users.MOST_FOUND} users match: these are some of them.")
     return FoundUsers(users=[_found(user) for user in found[: users.MOST_FOUND]])
 
 

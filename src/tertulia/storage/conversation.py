@@ -1,17 +1,18 @@
 """Conversations: one, many, tags. Their turns, and their end, are in storage/turn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam
+from sqlalchemy import Column, bindparam
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia.errors import NotFound
 from tertulia.events import MessageType, VersionInfo
+from tertulia.storage.database.dialect import unindexed
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns
@@ -299,12 +300,18 @@ class ConversationFilter:
     """Pairs of a key and a value, where the value `*` stands for any, and an empty one for null."""
 
 
+def _final(column: Column[Any], otherwise: str) -> ColumnElement[Any]:
+    """Select a column of a conversation's last message. Return it; no join, by which a database expects few rows."""
+    its = messages.c.conversation_id == conversations.c.id, messages.c.created_at == conversations.c.last_message_time
+    return sa.func.coalesce(sa.select(column).where(*its).scalar_subquery(), otherwise)
+
+
 _LISTED = columns(
     ListedConversation,
     conversations,
     conversations_visible_to_admins=users.c.conversations_visible_to_admins,
-    final_message=messages.c.content,
-    final_message_type=messages.c.message_type,
+    final_message=_final(messages.c.content, ""),
+    final_message_type=_final(messages.c.message_type, "agent-message"),
 )
 
 
@@ -320,14 +327,7 @@ def list_conversations(
     query = (
         sa.select(*_LISTED)
         .join(users, users.c.id == conversations.c.user_id)
-        .join(
-            messages,
-            sa.and_(
-                messages.c.conversation_id == conversations.c.id,
-                messages.c.created_at == conversations.c.last_message_time,
-            ),
-        )
-        .where(conversations.c.org_id == org_id, conversations.c.num_interactions > 0, visible, *narrowed(narrow))
+        .where(conversations.c.num_interactions > 0, visible, *_chosen(org_id, narrow))
         .order_by(
             *ordering(
                 sort,
@@ -338,6 +338,18 @@ def list_conversations(
         )
     )
     return fetch_page(connection, query, window, ListedConversation)
+
+
+def _chosen(org_id: str, narrow: ConversationFilter) -> list[ColumnElement[bool]]:
+    """List the conditions of a filter in an organization. Return them, so that the best index is chosen for them."""
+    here = conversations.c.org_id == org_id
+    several = len(narrow.user_id) > 1
+    few = bool(narrow.id) or several
+    found = [sa.literal(org_id) == unindexed(conversations.c.org_id) if few else here]
+    if several:
+        theirs = sa.select(conversations.c.id).where(here, among(conversations.c.user_id, narrow.user_id))
+        found.append(conversations.c.id.in_(theirs))
+    return [*found, *narrowed(replace(narrow, user_id=()) if several else narrow)]
 
 
 def narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:

@@ -30,6 +30,7 @@ from tertulia.storage.tables.organization import (
     organizations,
     roles,
     temporary_grants,
+    user_search,
     users,
 )
 from tertulia.storage.tables.result import results
@@ -80,6 +81,7 @@ __all__ = [
     "tools",
     "traces",
     "user_models",
+    "user_search",
     "users",
     "version_sets",
     "workers",

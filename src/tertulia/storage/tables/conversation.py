@@ -42,6 +42,7 @@ conversations = Table(
     text("lease_interaction_id", nullable=True),
     moment("lease_expires_at", nullable=True),
     Index(None, "org_id", "created_at"),
+    Index(None, "org_id", "user_id", "created_at"),
     Index(None, "user_id", "service_id", "is_finished"),
     Index(None, "lease_expires_at"),
 )

@@ -70,8 +70,21 @@ users = Table(
     moment("created_at"),
     UniqueConstraint("org_id", "email"),
     Index("ix_users_search", "org_id", "search_text"),
+    Index(None, "org_id", "created_at", "id"),  # as lists are sorted
+    Index(None, "org_id", "first_name", "created_at", "id"),
+    Index(None, "org_id", "last_name", "created_at", "id"),
     Index(None, "role_id"),
     ForeignKeyConstraint(["role_id"], ["roles.id"]),
+)
+
+# What begins at each character of a user's search_text, so far: a text that is contained begins one of them.
+user_search = Table(
+    "user_search",
+    metadata,
+    key("org_id"),
+    Column("part", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), primary_key=True),
+    key("user_id"),
+    sqlite_with_rowid=False,
 )
 
 api_keys = Table(

@@ -7,7 +7,7 @@ from tertulia.storage.database import full_text
 from tertulia.storage.database.dialect import Timestamp
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 
 
 def upgrade() -> None:
