@@ -1,7 +1,7 @@
 """Nothing of one organization is to be had by way of another's paths: its identifiers are as good as made up ones."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,7 +98,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
     @contextmanager
-    def listening(connection: Connection) -> Iterator[None]:
+    def listening(connection: Connection) -> Generator[None]:
         driver: Any = connection.connection.driver_connection
         driver.set_trace_callback(lambda text: found.append(_VALUE.sub("?", text)))
         try:
