@@ -143,7 +143,9 @@ class Held:
 
     @property
     def text(self) -> str:
-        """The whole text."""
+        """The whole text; that of the pool itself, whose hash is known, if it is the same."""
+        if not self.own and not self.ends:
+            return self.base[: self.begins]
         return f"{self.base[: self.begins]}{self.own}{self.base[len(self.base) - self.ends :]}"
 
 
@@ -292,6 +294,13 @@ class Call:
         self._tries = 0
         self._fallbacks: list[dict[str, str]] | None = None
         self._error: BaseException | None = None
+
+    def hear(self, piece: str) -> None:
+        """Note a piece of the answer."""
+        if not self.first:
+            self.first = now()
+        if self.pieces is not None:
+            self.pieces.append(piece)
 
     def report(self, report: Report) -> None:
         """Take the news of a request to a model's server."""

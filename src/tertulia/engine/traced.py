@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.models import Models, StorableModel
 from tertulia.engine.agent.toolbox import CallPlace, Tool, Toolbox
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.speech.voices import Speaker, Voices
@@ -28,55 +28,24 @@ class TracedModels:
     @property
     def default(self) -> LanguageModel:
         """The model that answers if nothing else is asked for."""
-        return _TracedModel(self.models.default, self.trace, None)
+        return self._recorded(self.models.default, None)
 
     @property
     def fast(self) -> LanguageModel:
         """The model that decides if nothing else is asked for."""
-        return _TracedModel(self.models.fast, self.trace, None)
+        return self._recorded(self.models.fast, None)
 
     def named(self, llm_name: str) -> LanguageModel | None:
         """Get the model of a name in a version set. Return None if this server cannot reach it."""
         model = self.models.named(llm_name)
-        return None if model is None else _TracedModel(model, self.trace, llm_name)
+        return None if model is None else self._recorded(model, llm_name)
 
+    def _recorded(self, model: LanguageModel, requested: str | None) -> StorableModel:
+        def listen(prompt: Prompt, output: str) -> tuple[Prompt, Call]:
+            call = self.trace.call(prompt, requested, output)
+            return _reported(prompt, call), call
 
-@dataclass(frozen=True, slots=True)
-class _TracedModel:
-    model: LanguageModel
-    trace: Trace
-    requested: str | None
-
-    def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        call = self.trace.call(prompt, self.requested, "text")
-        return _heard(self.model.stream(_reported(prompt, call)), call)
-
-    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        call = self.trace.call(prompt, self.requested, "json")
-        try:
-            value = await self.model.choose(_reported(prompt, call), schema)
-        except BaseException as error:
-            call.end(error)
-            raise
-        call.answered(value)
-        return value
-
-
-async def _heard(stream: AsyncGenerator[str], call: Call) -> AsyncGenerator[str]:
-    """Pass the pieces of an answer on. Yield them; the prompt, which is large, is not kept meanwhile."""
-    kept = call.pieces
-    try:
-        async with aclosing(stream) as pieces:
-            async for piece in pieces:
-                if not call.first:
-                    call.first = now()
-                if kept is not None:
-                    kept.append(piece)
-                yield piece
-    except BaseException as error:
-        call.end(error)
-        raise
-    call.end()
+        return StorableModel(model, listen)
 
 
 def _reported(prompt: Prompt, call: Call) -> Prompt:

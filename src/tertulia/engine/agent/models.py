@@ -65,37 +65,103 @@ def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) ->
     """
     preference = preferences.get(prompt.interaction)
     if preference is None:
-        return _Storable(models.fast if prompt.interaction in DECISIONS else models.default), prompt
+        return storable_model(models.fast if prompt.interaction in DECISIONS else models.default), prompt
     name = preference["llm_name"]
     named = models.named(name)
     if named is None:
         raise ModelMissing(name)
-    return _Storable(named), replace(prompt, params=preference.get("params", {}))
+    return storable_model(named), replace(prompt, params=preference.get("params", {}))
+
+
+class Listener(Protocol):
+    """A listener to a call of a model, who hears what it writes before that is made fit for a database."""
+
+    def hear(self, piece: str) -> None:
+        """Hear a piece of a text."""
+        ...
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Hear that a text has ended, or the call with an error; GeneratorExit: nobody wanted the rest."""
+        ...
+
+    def answered(self, value: Any) -> None:
+        """Hear a decoded answer."""
+        ...
+
+
+Listen = Callable[[Prompt, str], tuple[Prompt, Listener]]
+"""Begins to listen to a call, of `text` or `json`. Returns the prompt as it is to be asked, and the listener."""
+
+
+class _Nobody:
+    def hear(self, piece: str) -> None:
+        pass
+
+    def end(self, error: BaseException | None = None) -> None:
+        pass
+
+    def answered(self, value: Any) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
+def _unheard(prompt: Prompt, _output: str) -> tuple[Prompt, Listener]:
+    return prompt, _NOBODY
 
 
 @dataclass(frozen=True, slots=True)
-class _Storable:
+class StorableModel:
+    """A model whose text can be stored; a call may have a listener.
+
+    Both are done to a piece in one place: each generator that a piece passes through costs as much as the rest.
+    """
+
     model: LanguageModel
+    listen: Listen = _unheard
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        prompt, listener = self.listen(prompt, "text")
+        stream, hear = self.model.stream(prompt), listener.hear
+        del prompt  # it is large, and an answer may take long
         half, left = "", PIECES_AT_ONCE
-        async with aclosing(self.model.stream(prompt)) as pieces:
-            async for piece in pieces:
-                left -= 1
-                if not left:
-                    left = PIECES_AT_ONCE
-                    await asyncio.sleep(0)
-                if not half and piece.isprintable():  # as nearly all are
-                    yield piece
-                    continue
-                whole, half = _storable(half + piece)
-                if whole:
-                    yield whole
+        try:
+            async with aclosing(stream) as pieces:
+                async for piece in pieces:
+                    hear(piece)
+                    left -= 1
+                    if not left:
+                        left = PIECES_AT_ONCE
+                        await asyncio.sleep(0)
+                    if not half and piece.isprintable():  # as nearly all are
+                        yield piece
+                        continue
+                    whole, half = _storable(half + piece)
+                    if whole:
+                        yield whole
+        except BaseException as error:
+            listener.end(error)
+            raise
+        listener.end()
         if half:
             yield "\ufffd"
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        return _storable_value(await self.model.choose(prompt, schema))
+        prompt, listener = self.listen(prompt, "json")
+        try:
+            value = await self.model.choose(prompt, schema)
+        except BaseException as error:
+            listener.end(error)
+            raise
+        listener.answered(value)
+        return _storable_value(value)
+
+
+def storable_model(model: LanguageModel) -> LanguageModel:
+    """Have the text of a model made fit for a database. Return the model, or itself if it is already."""
+    inner = model.model if isinstance(model, _Attended) else model
+    return model if isinstance(inner, StorableModel) else StorableModel(model)
 
 
 def _storable(text: str) -> tuple[str, str]:

@@ -129,13 +129,10 @@ class Compiled:
 
     def bound(self, parameters: Parameters) -> Any:
         """Return the parameters as the driver takes them."""
-        fixed = self.fixed
-        values = [
-            (name, parameters[name] if name in parameters else fixed[name], convert) for name, convert in self.binds
-        ]
+        given = {**self.fixed, **parameters} if self.fixed else parameters
         if self.positional:
-            return [value if convert is None else convert(value) for _, value, convert in values]
-        return {name: value if convert is None else convert(value) for name, value, convert in values}
+            return [given[name] if convert is None else convert(given[name]) for name, convert in self.binds]
+        return {name: given[name] if convert is None else convert(given[name]) for name, convert in self.binds}
 
     def row(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return the values of a row by column."""
