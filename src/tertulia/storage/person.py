@@ -60,6 +60,7 @@ _UNEXPORTED: Sequence[tuple[Table, str]] = (
     (tables.memory_vectors, "user_id"),
     (tables.idempotency_keys, "user_id"),
     (tables.mail_tokens, "user_id"),
+    (tables.user_search, "user_id"),
 )
 """The tables besides, whose rows repeat what the others have, or find it."""
 
