@@ -58,6 +58,8 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
     person = user_id or invite(admin)
     BY_ID["create-temporary-permission-grant"].ask(server.as_super, {"user_id": person}).raise_for_status()
     talk = _begin(client, talked_to)
+    BY_ID["put-message-feedback"].ask(client, talk).raise_for_status()
+    shared = BY_ID["create-share"].ask(server.as_admin, talk).raise_for_status().json()
     return {
         "agent_id": samples.make_agent(admin),
         "api_key": server.demo.api_key,
@@ -73,6 +75,8 @@ def make_targets(server: Server, client: httpx2.Client, user_id: str | None = No
         "state_machine_id": spare_graph,
         "user_id": person,
         "version_set_name": "test",
+        "share_id": shared["id"],
+        "share_token": shared["token"],
         "memory_id": _remember(server, person, talk),
         **_make_tool(server, person, talk, service_id),
         **talk,

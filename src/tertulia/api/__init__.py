@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from tertulia.api import docs, health
 from tertulia.api.conversation import (
+    feedback,
     insights,
     lists,
     realtime,
@@ -14,6 +15,8 @@ from tertulia.api.conversation import (
     result,
     running,
     search,
+    share,
+    shared,
     stream,
     trace,
     turns,
@@ -25,6 +28,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     lists.router,
     running.router,
     search.router,
+    feedback.router,
+    share.router,
+    shared.router,
     insights.router,
     trace.router,
     result.router,

@@ -13,6 +13,7 @@ class Permission(StrEnum):
     CONVERSATION_GET_RECOMMENDED_RESPONSES = "Conversation:GetRecommendedResponses"
     CONVERSATION_INTERACT_WITH_CONVERSATION = "Conversation:InteractWithConversation"
     CONVERSATION_MODIFY_CONVERSATION = "Conversation:ModifyConversation"
+    CONVERSATION_SHARE_CONVERSATION = "Conversation:ShareConversation"
     DYNAMIC_BEHAVIOR_CREATE = "DynamicBehaviorInstruction:CreateDynamicBehaviorInstruction"
     DYNAMIC_BEHAVIOR_DELETE = "DynamicBehaviorInstruction:DeleteDynamicBehaviorInstruction"
     DYNAMIC_BEHAVIOR_GET = "DynamicBehaviorInstruction:GetDynamicBehaviorInstruction"

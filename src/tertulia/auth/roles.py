@@ -52,11 +52,13 @@ _USER = (
     ),
 )
 
+_INSIDE = (Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, Permission.CONVERSATION_SHARE_CONVERSATION)
+
 _ADMINISTRATOR = (
     *_USER,
-    *_allow((Permission.CONVERSATION_GET_INTERACTION_INSIGHTS,), conversation_user_id=Equals(SELF_USER_ID)),
+    *_allow(_INSIDE, conversation_user_id=Equals(SELF_USER_ID)),
     *_allow(
-        (*_CONVERSATION, Permission.CONVERSATION_GET_INTERACTION_INSIGHTS),
+        (*_CONVERSATION, *_INSIDE),
         conversations_visible_to_admins=Equals(value=True),
     ),
     *_allow(

@@ -18,6 +18,7 @@ from tertulia.storage.job import Job, enqueue_taken
 from tertulia.storage.tables import (
     behavior_invocations,
     conversations,
+    feedback,
     idempotency_keys,
     interactions,
     memories,
@@ -67,6 +68,7 @@ def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:
         or _remove_traces(connection, traces.c.org_id == org_id, ids, user_id)
         or _remove_results(connection, ids)
         or _remove_some(connection, tool_invocations, _calls_of(org_id, user_id))
+        or _remove_some(connection, feedback, feedback.c.user_id == user_id)
         or _remove_some(connection, messages, messages.c.conversation_id.in_(ids))
         or _remove_some(connection, interactions, interactions.c.conversation_id.in_(ids))
         or _remove_some(connection, conversations, theirs)

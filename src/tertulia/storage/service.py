@@ -96,6 +96,11 @@ def find_service_id(connection: Connection, org_id: str, name: str) -> str | Non
     return connection.execute(query.order_by(services.c.is_active.desc(), services.c.created_at)).scalars().first()
 
 
+def find_service_name(connection: Connection, service_id: str) -> str:
+    """Look for the name of a service. Return it, "" if there is none."""
+    return connection.execute(sa.select(services.c.name).where(services.c.id == service_id)).scalar() or ""
+
+
 def lock_service(connection: Connection, org_id: str, service_id: str) -> Service:
     """Fetch a service that nobody else changes before this transaction ends. Return its row, or raise NotFound."""
     query = sa.select(*columns(Service, services)).where(services.c.id == service_id, services.c.org_id == org_id)

@@ -42,7 +42,7 @@ export const client = createClient<paths>({ baseUrl: "", querySerializer: { arra
 
 client.use({
   onRequest({ request }) {
-    if (session.token !== null) request.headers.set("Authorization", `Bearer ${session.token}`);
+    if (session.token !== null && !request.headers.has("x-share-token")) request.headers.set("Authorization", `Bearer ${session.token}`);
     return request;
   },
 });

@@ -23,6 +23,7 @@ export const PAGES: Page[] = [
     rail: { name: "Conversations", to: "/conversations", icon: "list" },
     title: "Conversations",
   },
+  { path: /^\/feedback\/?$/, load: () => import("../pages/Feedback.svelte"), title: "Feedback" },
   { path: /^\/conversations\/running\/?$/, load: () => import("../pages/RunningNow.svelte"), title: "Running now" },
   { path: /^\/conversations\/([0-9a-f]{24})$/, load: () => import("../pages/Conversation.svelte"), title: "Conversation" },
   { path: /^\/services\/?$/, load: () => import("../pages/Services.svelte"), rail: { name: "Services", to: "/services", icon: "service", manage: true }, title: "Services" },

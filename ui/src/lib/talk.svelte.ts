@@ -2,7 +2,9 @@
 
 import { ApiError, ask, client, explain, here, type Conversation, type Insights, type Message } from "./api";
 import { logged, told, type Call, type Pending } from "./calls";
+import { listOpinions, type Opinion } from "./feedback";
 import { newKey } from "./keys";
+import { namesOf } from "./services";
 import { session } from "./session.svelte";
 import { run, type Begun, type Line, type TurnRequest } from "./stream";
 import type { Player } from "./voice";
@@ -136,6 +138,8 @@ export class Talk {
   finished = $state(false);
   loading = $state(false);
   problem = $state("");
+  opinions = $state.raw<Opinion[]>([]); // what people think of its messages
+  names = $state.raw(new Map<string, string>()); // of these people
   older = $state<number | null>(null); // the token of the page before
   aloud = $state(false); // replies are spoken
   player: Player | null = null;
@@ -190,6 +194,13 @@ export class Talk {
     this.older = page.has_more ? page.continuation_token : null;
     this.turns = group(page.messages.toReversed());
     await this.#findPlace();
+    void this.readOpinions().catch(() => undefined); // the conversation is there without them
+  }
+
+  async readOpinions(): Promise<void> {
+    this.opinions = await listOpinions(this.id);
+    const others = this.opinions.map((one) => one.user_id).filter((user) => user !== session.claims?.user && !this.names.has(user));
+    if (others.length) this.names = new Map([...this.names, ...(await namesOf(others))]);
   }
 
   /** Read the page before the oldest message that is shown. */

@@ -46,6 +46,7 @@ UNAUDITED = frozenset(
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {
+    "messages": "message",
     "retention": "organization",
     "signin_with_mail_token": "user",
     "test": "tool",

@@ -4,7 +4,7 @@ A route counts its caller before it reads anything else of the request:
 `@router.get(..., dependencies=[Depends(rate_limit(20))])`.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from fastapi import Request
@@ -107,5 +107,16 @@ def sign_in_limit(per_minute: int) -> Callable[..., AsyncGenerator[None]]:
         except Unauthorized:
             await runtime.limiter.hit(_FAILED, FAILURES_A_MINUTE, *failures)
             raise
+
+    return limit
+
+
+def public_limit(per_minute: int) -> Callable[..., Awaitable[None]]:
+    """Make a dependency that lets an address ask an organization so many times a minute, without a token. Return it."""
+
+    async def limit(request: Request) -> None:
+        organization = await find_organization(request)
+        route: Any = request.scope["route"]
+        await count(request, route.operation_id, per_minute, organization.org_id, limited_address(request))
 
     return limit

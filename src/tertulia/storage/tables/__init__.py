@@ -20,6 +20,7 @@ from tertulia.storage.tables.conversation import (
     streams,
     traces,
 )
+from tertulia.storage.tables.feedback import feedback
 from tertulia.storage.tables.installation import directory, maintenance, signing_keys, workers
 from tertulia.storage.tables.job import jobs
 from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
@@ -36,6 +37,7 @@ from tertulia.storage.tables.organization import (
 from tertulia.storage.tables.result import results
 from tertulia.storage.tables.search import message_searches, search_progress
 from tertulia.storage.tables.service import services, version_sets
+from tertulia.storage.tables.share import shares
 from tertulia.storage.tables.tool import tool_invocations, tool_snapshots, tool_variables, tool_versions, tools
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "context_graphs",
     "conversations",
     "directory",
+    "feedback",
     "idempotency_keys",
     "interactions",
     "jobs",
@@ -71,6 +74,7 @@ __all__ = [
     "roles",
     "search_progress",
     "services",
+    "shares",
     "signing_keys",
     "streams",
     "temporary_grants",
