@@ -16,6 +16,7 @@ PAGES = {
     "/conversations?state=finished&tag=nothing": "No conversation is like that",
     "/conversations?words=nothing-at-all": "Nobody said that",
     "/conversations/running": "Running now",
+    "/feedback": "Feedback",
     "/services": "Services",
     "/agents": "Agents",
     "/graphs": "Graphs",

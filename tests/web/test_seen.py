@@ -84,3 +84,31 @@ def test_words_are_found_marked_and_lead_to_their_turn(seen: Server, switch: Swi
     expect(page.get_by_role("article").first).to_contain_text("mustard")
     page.go_back()
     expect(hit).to_have_count(1)
+
+
+def test_a_reply_is_judged_and_its_conversation_shown_to_a_stranger_until_the_link_is_revoked(
+    seen: Server, switch: Switch, open_page: Open
+) -> None:
+    switch.model = Puppet("Hello there.")
+    conversation = talk.id_of(talk.begin(seen.as_admin, seen.demo.service_id))
+    page = open_page(seen, f"/conversations/{conversation}")
+    page.get_by_role("button", name="Good reply").click()
+    page.get_by_label("Comment on the reply").fill("Kind.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("“Kind.”")).to_be_visible()
+    page.get_by_role("button", name="Share").click()
+    page.get_by_role("button", name="Make a link").click()
+    link = page.locator("[data-link]").input_value()
+    barriers = find_barriers(page) if AXE.is_file() else []
+
+    stranger = open_page(seen, "/", signed_in=False, dark=True, width=380)
+    stranger.goto(link)
+    expect(stranger.get_by_text("Hello there.")).to_be_visible()
+    assert barriers + (find_barriers(stranger) if AXE.is_file() else []) == []
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("list", name="Links that hold")).to_have_count(0)
+    stranger.reload()
+    expect(stranger.get_by_role("heading", name="There is nothing to read here")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.goto(f"{seen.url}/ui/feedback?rating=up")
+    expect(page.get_by_role("table")).to_contain_text("“Kind.”")
