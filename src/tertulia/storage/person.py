@@ -50,6 +50,8 @@ PARTS: Sequence[Part] = (
     Part(tables.tool_invocations, "id", "user_id", ("call_key",)),
     Part(tables.memories, "id", "user_id"),
     Part(tables.user_models, "id", "user_id"),
+    Part(tables.feedback, "id", "user_id"),
+    Part(tables.shares, "id", "user_id", ("token_hash",)),
     Part(tables.traces, "interaction_id", "user_id", ("body",)),
 )
 """The tables that are exported, in their order."""
