@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from tertulia.background.jobs import JobKind, Work
 from tertulia.mail import remove_mails_to
 from tertulia.storage import audit, erasure, person
-from tertulia.storage.audit import AuditEntry
+from tertulia.storage.audit import AuditEntry, ErasedPerson
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +61,34 @@ class Eraser:
     async def erase(self, work: Work) -> ErasureProof | None:
         """Remove all that is left of a deleted user. Return the proof, if one is wanted."""
         org_id, user_id = work.job.org_id, str(work.job.payload["user_id"])
+        proof = work.job.payload.get("proof")
+        wanted = None if proof is None else ErasureRequest(**proof)
+        # First, while it is known which conversations were theirs.
+        erased, reached = (0, -1) if wanted is None else await self._erase_lines(work, wanted)
         while await work.database.write(erasure.erase_portion, org_id, user_id):
             pass
-        if "proof" not in work.job.payload:
+        if wanted is None:
             await work.end(erasure.erase_rest, org_id, user_id)
             return None
-        wanted = ErasureRequest(**work.job.payload["proof"])
         counts = dict(wanted.counts)
         counts["mails"] = await asyncio.to_thread(remove_mails_to, self.outbox, org_id, wanted.email)
-        counts["audit_lines"], reached = await self._erase_lines(work, wanted)
+        counts["audit_lines"] = erased
         proofs: list[ErasureProof] = []
         await work.end(self._prove, wanted, counts, reached, proofs.append)
         return proofs[0]
 
     async def _erase_lines(self, work: Work, wanted: ErasureRequest) -> tuple[int, int]:
         """Take a person out of the audit log. Return how many lines were changed, and the last one that was seen."""
+        conversation_ids: set[str] = set()
+        while more := await work.database.read(
+            person.list_conversations, wanted.org_id, wanted.user_id, max(conversation_ids, default="")
+        ):
+            conversation_ids.update(more)
+        named = ErasedPerson(wanted.user_id, [wanted.email], conversation_ids)
         erased, before, after = 0, -1, 0
         while before != after:
             before = after
-            changed, after = await work.database.write(
-                audit.erase_content, self.key, wanted.org_id, wanted.user_id, [wanted.email], before
-            )
+            changed, after = await work.database.write(audit.erase_content, self.key, wanted.org_id, named, before)
             erased += changed
         return erased, after
 
@@ -103,7 +110,7 @@ class Eraser:
         if left:
             raise RuntimeError(f"an erasure has left something in {', '.join(left)}")
         # Lines that have come since: of things that the person had asked for before they were deleted.
-        changed, _ = audit.erase_content(connection, self.key, org_id, user_id, [wanted.email], reached)
+        changed, _ = audit.erase_content(connection, self.key, org_id, ErasedPerson(user_id, [wanted.email]), reached)
         counts["audit_lines"] += changed
         digest = audit.digest_of(self.key, org_id, name, sorted(counts.items()))
         line = audit.append_line(connection, self.key, _entry(name, wanted, counts, digest))

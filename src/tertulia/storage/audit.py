@@ -8,7 +8,8 @@ holds all the same. The row of the head is locked last by a unit that writes a l
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -321,9 +322,16 @@ def pseudonym(key: bytes, org_id: str, user_id: str) -> str:
     return f"{ERASED}-{_digest(key, 'person', org_id, user_id)[:24]}"
 
 
-def erase_content(
-    connection: Connection, key: bytes, org_id: str, user_id: str, texts: Sequence[str], after: int
-) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class ErasedPerson:
+    """A person as the lines of a log may name them: by identifier, by texts of theirs, by their conversations."""
+
+    user_id: str
+    texts: Sequence[str]
+    conversation_ids: Set[str] = frozenset()
+
+
+def erase_content(connection: Connection, key: bytes, org_id: str, erased: ErasedPerson, after: int) -> tuple[int, int]:
     """Take a person out of a portion of a log's lines after a number. The lines stay, and so does the chain.
 
     Of what the person did, it stays that somebody did it. Return how many lines were changed, and the number to go on
@@ -331,10 +339,10 @@ def erase_content(
     """
     _lock_head(connection, key, org_id)
     lines = list_after(connection, org_id, after)
-    instead = pseudonym(key, org_id, user_id)
+    instead = pseudonym(key, org_id, erased.user_id)
     changed = 0
     for line in lines:
-        left = _without(line, user_id, instead, texts)
+        left = _without(line, erased, instead)
         if left != line:
             left = replace(left, erased_digest=_content_digest(key, left, ERASED))
             this = sa.and_(audit_lines.c.org_id == org_id, audit_lines.c.number == line.number)
@@ -343,12 +351,22 @@ def erase_content(
     return changed, lines[-1].number if lines else after
 
 
-def _without(line: AuditLine, user_id: str, instead: str, texts: Sequence[str]) -> AuditLine:
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def _conversations_in(text: str, erased: ErasedPerson) -> set[str]:
+    return {found for found in _ID.findall(text) if found in erased.conversation_ids}
+
+
+def _without(line: AuditLine, erased: ErasedPerson, instead: str) -> AuditLine:
     """Return a line that says nothing of a person any more."""
+    user_id = erased.user_id
     if line.actor_user_id == user_id:
         line = replace(line, actor_user_id=instead, api_key_id="", address="", request_id="")
-    if user_id in line.object_id:
-        line = replace(line, object_id=line.object_id.replace(user_id, instead), change="{}")
-    if any(msgspec.json.encode(text).decode()[1:-1] in line.change for text in (user_id, *texts)):
+    for name in (user_id, *_conversations_in(line.object_id, erased)):
+        if name in line.object_id:
+            line = replace(line, object_id=line.object_id.replace(name, instead), change="{}")
+    texts = (msgspec.json.encode(text).decode()[1:-1] for text in (user_id, *erased.texts))
+    if any(text in line.change for text in texts) or _conversations_in(line.change, erased):
         line = replace(line, change="{}")
     return line
