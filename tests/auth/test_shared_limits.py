@@ -194,3 +194,53 @@ async def test_decisions_that_are_asked_for_at_once_leave_together(running: Redi
         await allowed(limiter, "together", 1000, 400)
 
     assert running.reads() - before < 40
+
+
+DECIDED = b"*1\r\n*3\r\n:1\r\n:4\r\n:60000\r\n"
+LIES = (
+    b"+OK\r\n",
+    b":1\r\n",
+    b":one\r\n",
+    b"$-1\r\n",
+    b"*0\r\n",
+    b"*1\r\n:1\r\n",
+    b"*1\r\n*1\r\n:1\r\n",
+    b"*1\r\n*3\r\n:1\r\n:4\r\n:-1\r\n",
+    b"*1\r\n*3\r\n:1\r\n:4\r\n:99999999999999999999\r\n",
+    b"*2" + DECIDED[2:] + DECIDED[4:],
+    b"*1\r\n" * 3000,
+    b"-ERR \xff\r\n",
+    b"-NOAUTH Authentication required.\r\n",
+    b"!\r\n",
+)
+"""Answers that are no decision."""
+
+
+@asynccontextmanager
+async def something_else(answers: list[bytes]) -> AsyncGenerator[str]:
+    """Listen as a Redis would, and give these answers to those who ask for decisions, then nothing. Yields its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(1 << 16):
+            asked = b"EVAL" in request
+            if asked and not answers:
+                break
+            writer.write(answers.pop(0) if asked else b"+OK\r\n" * request.count(b"SETINFO"))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+@pytest.mark.parametrize("lie", LIES, ids=range(len(LIES)))
+async def test_what_answers_nonsense_stops_nobody(lie: bytes, lines: list[str]) -> None:
+    async with something_else([DECIDED, DECIDED, lie, lie]) as url:
+        shared = RedisWindows(url, SECRET, 1)
+        async with shared.open(), asyncio.timeout(10):
+            limiter = Limiter(Windows(), shared)
+            answers = [await limiter.hit("lies", 5, "demo", "me") for _ in range(2)]
+            await shared.look()
+
+    assert [answer.remaining for answer in answers if answer is not None] == [4, 3]
+    assert lines == [SHARED, ALONE]

@@ -9,13 +9,14 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import InvalidResponse, RedisError
 
 from tertulia.auth.limits import WINDOW_S, Allowance, standing_of
 
@@ -52,6 +53,10 @@ _log = structlog.get_logger(__name__)
 
 _FAILURES = (RedisError, OSError, TimeoutError)
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+_Decision = tuple[
+    Annotated[int, msgspec.Meta(ge=0, le=1)], _Count, Annotated[int, msgspec.Meta(ge=0, le=WINDOW_S * 1000)]
+]
 _Wanted = tuple[tuple[str, int, int], asyncio.Future[Sequence[int] | None]]
 
 
@@ -156,7 +161,14 @@ class RedisWindows:
     async def _decide(self, asked: Sequence[tuple[str, int, int]]) -> Sequence[Sequence[int]]:
         names = [name for name, _, _ in asked]
         numbers = [number for _, *numbers in asked for number in numbers]
-        return await self._redis.execute_command("EVAL", DECIDE, len(names), *names, WINDOW_S * 1000, *numbers)
+        try:
+            told = await self._redis.execute_command("EVAL", DECIDE, len(names), *names, WINDOW_S * 1000, *numbers)
+            decided = msgspec.convert(told, list[_Decision])
+        except (ValueError, RecursionError) as error:  # the client's own reader raises them too
+            raise InvalidResponse("the answer is none of a Redis that decides") from error
+        if len(decided) != len(asked):
+            raise InvalidResponse(f"{len(decided)} decisions of {len(asked)}")
+        return decided
 
     def _lose(self, error: Exception) -> None:
         told, self._answers = self._answers, False

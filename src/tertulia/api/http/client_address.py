@@ -18,7 +18,9 @@ Address = IPv4Address | IPv6Address
 _PAIR = re.compile(r"""\s*([!#$%&'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*""", re.ASCII)
 """A pair of `Forwarded`, RFC 7239, section 4."""
 
-_ELEMENTS = re.compile(r"""(?:[^",]|"(?:[^"\\]|\\.)*"?)+""")
+_ELEMENTS_BACKWARDS = re.compile(r"""(?:[^",]|"(?:"\\|[^"])*"?)+""")
+"""Elements of `Forwarded`, read from the end: an open quote of a client changes nothing behind it."""
+
 _PAIRS = re.compile(r"""(?:[^";]|"(?:[^"\\]|\\.)*"?)+""")
 _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::\d{1,5})?|([\d.]+):\d{1,5}", re.ASCII)
 
@@ -44,7 +46,8 @@ class TrustedProxies:
         headers = Headers(scope=scope)
         lines = headers.getlist(self._header)
         if self._header == "forwarded":
-            hops = [_pairs(element) for line in lines for element in _ELEMENTS.findall(line)][-MOST_HOPS:]
+            nearest = [found[::-1] for line in reversed(lines) for found in _ELEMENTS_BACKWARDS.findall(line[::-1])]
+            hops = [_pairs(element) for element in reversed(nearest[:MOST_HOPS])]
             addresses, schemes = [hop.get("for", "") for hop in hops], [hop.get("proto", "") for hop in hops]
         else:
             addresses = ",".join(lines).split(",")[-MOST_HOPS:] if lines else []

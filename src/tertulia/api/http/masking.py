@@ -17,12 +17,13 @@ MOST_CHANGE = 16_000
 """Characters of a change; parts that make it longer are told by their length and digest alone."""
 
 _SECRET = re.compile(
-    r"secret|passw|token|api[-_ ]?key|auth(?!or)|cookie|credential|private|signature|(^|[-_ ])(key|pin)$", re.IGNORECASE
+    r"secret|passw|passphrase|token|api[-_ ]?key|auth(?!or)|cookie|credential|private|signature|bearer|jwt"
+    r"|((^|[-_ ])|(?-i:(?<=[a-z0-9])(?=[A-Z])))(key|pin|pass|pwd|otp)$",
+    re.IGNORECASE,
 )
 _ALL_SECRET = re.compile(r"^sensitive_|^(http_)?headers$|^(env|environment)$", re.IGNORECASE)
-_LINK = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^/@\s]*@)?(?P<rest>[^\s?#]*)(?P<tail>[?#]\S*)?", re.IGNORECASE
-)
+_LINK = re.compile(r"://(?P<user>[^\s/?#]*@|[^\s/:@?#]*:(?!\d*/)[^\s?#]*@)?(?P<rest>[^\s?#]*)(?P<tail>[?#]\S*)?")
+"""A link behind its scheme. A password may have signs that ought to be escaped: it ends with the last at sign."""
 
 
 def masked(value: Any) -> Any:
@@ -49,13 +50,13 @@ def _hidden(value: Any) -> Any:
         return dict.fromkeys(cast("Mapping[str, Any]", value), MASK)
     if isinstance(value, list):
         return [MASK] * len(cast("list[Any]", value))
-    return value if value is None or isinstance(value, bool | int | float) else MASK
+    return value if value is None or isinstance(value, bool) else MASK
 
 
 def _without_secrets(found: re.Match[str]) -> str:
     user = f"{MASK}@" if found["user"] else ""
     tail = f"{found['tail'][0]}{MASK}" if found["tail"] else ""
-    return f"{found['scheme']}{user}{found['rest']}{tail}"
+    return f"://{user}{found['rest']}{tail}"
 
 
 def _shortened(text: str) -> str:
