@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -321,6 +322,16 @@ def test_whoever_alters_the_log_is_found_out(log: tuple[Connection, str], kind: 
     found = audit.verify(connection, KEY, org_id, {})
 
     assert [problem in each for each in found.problems] == [True]
+
+
+@pytest.mark.both_databases
+def test_an_email_is_erased_however_it_was_written(log: tuple[Connection, str]) -> None:
+    connection, org_id = log
+    change = '{"request":{"body":{"text":"Ask Ada@Example.COM"}}}'
+    audit.append_line(connection, KEY, replace(entry(org_id, 9), change=change))
+
+    assert audit.erase_content(connection, KEY, org_id, "0" * 24, ["ada@example.com"], 0) == (1, 9)
+    assert audit.list_after(connection, org_id, 8)[0].change == "{}"
 
 
 @pytest.mark.both_databases

@@ -362,6 +362,7 @@ def _without(line: AuditLine, user_id: str, instead: str, texts: Sequence[str]) 
         line = replace(line, actor_user_id=instead, api_key_id="", address="", request_id="")
     if user_id in line.object_id:
         line = replace(line, object_id=line.object_id.replace(user_id, instead), change="{}")
-    if any(msgspec.json.encode(text).decode()[1:-1] in line.change for text in (user_id, *texts)):
+    said = line.change.lower()
+    if any(msgspec.json.encode(text.lower()).decode()[1:-1] in said for text in (user_id, *texts)):
         line = replace(line, change="{}")
     return line
