@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -260,6 +261,22 @@ def _remove_as_if_old(connection: Connection, org_id: str) -> None:
     connection.execute(sa.update(audit_heads).where(audit_heads.c.org_id == org_id).values(**base))
 
 
+def _remove_head(connection: Connection, org_id: str) -> None:
+    _remove(connection, org_id, audit_lines.c.number > 6)
+    connection.execute(sa.delete(audit_heads).where(audit_heads.c.org_id == org_id))
+
+
+def _have_purged(connection: Connection, org_id: str) -> None:
+    _alter(connection, org_id, at=clock.EPOCH)
+    audit.purge_lines(connection, KEY, org_id, clock.EPOCH + timedelta(days=1))
+    assert audit.list_after(connection, org_id, 0)[0].number == 1
+
+
+def _have_erased(connection: Connection, org_id: str) -> None:
+    _alter(connection, org_id, address="10.0.0.1", object_id="somebody")
+    assert audit.erase_content(connection, KEY, org_id, "somebody", [], 0) == (1, 8)
+
+
 TAMPERED = {
     "another actor": (partial(_alter, actor_user_id="nobody"), "the content of line 5"),
     "another change": (partial(_alter, change="{}"), "the content of line 5"),
@@ -269,6 +286,9 @@ TAMPERED = {
     "said to be erased": (partial(_alter, change="{}", erased_digest="0" * 64), "the content of line 5"),
     "a removed line": (partial(_remove, which=audit_lines.c.number == 5), "lines 5 to 5 are missing"),
     "the last lines": (partial(_remove, which=audit_lines.c.number > 6), "the log ends at line 6"),
+    "the last lines, with the head": (_remove_head, "the head of the log is missing"),
+    "a line made old, to be removed by the server": (_have_purged, "line 5 was altered"),
+    "a line that an erasure seals": (_have_erased, "the content of line 5"),
     "the first lines": (_remove_as_if_old, "were not removed by the server"),
 }
 KEY = b"k" * 32
@@ -302,6 +322,16 @@ def test_whoever_alters_the_log_is_found_out(log: tuple[Connection, str], kind: 
     found = audit.verify(connection, KEY, org_id, {})
 
     assert [problem in each for each in found.problems] == [True]
+
+
+@pytest.mark.both_databases
+def test_an_email_is_erased_however_it_was_written(log: tuple[Connection, str]) -> None:
+    connection, org_id = log
+    change = '{"request":{"body":{"text":"Ask Ada@Example.COM"}}}'
+    audit.append_line(connection, KEY, replace(entry(org_id, 9), change=change))
+
+    assert audit.erase_content(connection, KEY, org_id, "0" * 24, ["ada@example.com"], 0) == (1, 9)
+    assert audit.list_after(connection, org_id, 8)[0].change == "{}"
 
 
 @pytest.mark.both_databases

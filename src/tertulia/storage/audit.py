@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import ColumnElement
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
@@ -25,6 +26,8 @@ from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ord
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import audit_heads, audit_lines
+
+_log = structlog.get_logger()
 
 PORTION = 500
 """Lines that one transaction reads or removes at most."""
@@ -122,6 +125,12 @@ def _content_digest(key: bytes, line: AuditLine, kind: str = "content") -> str:
 def _line_digest(key: bytes, before: str, line: AuditLine) -> str:
     at = clock.to_microseconds(line.at)
     return _digest(key, before, line.org_id, line.number, at, line.action, line.object_kind, line.content_digest)
+
+
+def _says_what_it_said(key: bytes, line: AuditLine) -> bool:
+    if line.erased_digest is None:
+        return line.content_digest == _content_digest(key, line)
+    return line.erased_digest == _content_digest(key, line, ERASED)
 
 
 def _base_seal(key: bytes, org_id: str, number: int, digest: str) -> str:
@@ -246,9 +255,9 @@ class Verifier:
         self.number = _base_of(head)
         self._digest = "" if head is None else head.base_digest
         self._lines = self._erased = 0
-        self._problems: list[str] = []
+        self.problems: list[str] = []
         if head is not None and head.base_seal != _base_seal(key, head.org_id, head.base_number, head.base_digest):
-            self._problems.append(f"the lines up to {head.base_number} were not removed by the server for their age")
+            self.problems.append(f"the lines up to {head.base_number} were not removed by the server for their age")
 
     def take(self, lines: Iterable[AuditLine]) -> None:
         """Verify the lines that come next."""
@@ -258,7 +267,7 @@ class Verifier:
                 self._digest = ""
             elif line.digest != _line_digest(self._key, self._digest, line):
                 self._note(f"line {line.number} was altered, or does not follow the line before it")
-            if not self._says_what_it_said(line):
+            if not _says_what_it_said(self._key, line):
                 self._note(f"the content of line {line.number} was altered")
             self.number, self._digest = line.number, line.digest
             if self._expected.get(line.number) == line.digest:
@@ -269,20 +278,17 @@ class Verifier:
     def end(self) -> Verified:
         """Verify the end of the log. Return the outcome."""
         head = self._head
+        if head is None and self._lines:
+            self._note("the head of the log is missing")
         if head is not None and (head.number, head.digest) != (self.number, self._digest):
             self._note(f"the log ends at line {self.number}, and its head says {head.number}")
         for number in sorted(self._expected):
             self._note(f"line {number} is not the one that was noted")
-        return Verified(self._lines, self._erased, self.number, self._digest, tuple(self._problems))
-
-    def _says_what_it_said(self, line: AuditLine) -> bool:
-        if line.erased_digest is None:
-            return line.content_digest == _content_digest(self._key, line)
-        return line.erased_digest == _content_digest(self._key, line, ERASED)
+        return Verified(self._lines, self._erased, self.number, self._digest, tuple(self.problems))
 
     def _note(self, problem: str) -> None:
-        if len(self._problems) < MOST_PROBLEMS:
-            self._problems.append(problem)
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(problem)
 
 
 # --- Removing --------------------------------------------------------------------------------------------------------
@@ -294,16 +300,22 @@ def list_logs(connection: Connection) -> Sequence[str]:
 
 
 def purge_lines(connection: Connection, key: bytes, org_id: str, before: datetime) -> bool:
-    """Remove a portion of the lines of a log that were written before a time. Return True if there may be more."""
+    """Remove a portion of the lines of a log that were written before a time. Return True if there may be more.
+
+    Lines that were altered stay, and those behind them: who sets their times back does not have them removed.
+    """
     head = _lock_head(connection, key, org_id)
-    query = sa.select(audit_lines.c.number, audit_lines.c.digest, audit_lines.c.at).where(
-        audit_lines.c.org_id == org_id, audit_lines.c.number > head.base_number
-    )
-    rows = connection.execute(query.order_by(audit_lines.c.number).limit(PORTION)).all()
-    old = [row for row in rows if row.at < before]
+    lines = list_after(connection, org_id, head.base_number)
+    old = [line.number for line in lines if line.at < before]
     if not old:
         return False
-    number, digest, _ = old[-1]
+    gone = [line for line in lines if line.number <= old[-1]]
+    verifier = Verifier(key, head, {})
+    verifier.take(gone)
+    if verifier.problems:
+        _log.error("audit log altered", organization=org_id, reason=verifier.problems[0])
+        return False
+    number, digest = gone[-1].number, gone[-1].digest
     connection.execute(sa.delete(audit_lines).where(audit_lines.c.org_id == org_id, audit_lines.c.number <= number))
     seal = _base_seal(key, org_id, number, digest)
     connection.execute(
@@ -344,7 +356,8 @@ def erase_content(connection: Connection, key: bytes, org_id: str, erased: Erase
     for line in lines:
         left = _without(line, erased, instead)
         if left != line:
-            left = replace(left, erased_digest=_content_digest(key, left, ERASED))
+            is_true = _says_what_it_said(key, line)  # else it was altered, and goes on to be found out
+            left = replace(left, erased_digest=_content_digest(key, left, ERASED) if is_true else "")
             this = sa.and_(audit_lines.c.org_id == org_id, audit_lines.c.number == line.number)
             connection.execute(sa.update(audit_lines).where(this).values(asdict(left)))
             changed += 1
@@ -366,7 +379,8 @@ def _without(line: AuditLine, erased: ErasedPerson, instead: str) -> AuditLine:
     for name in (user_id, *_conversations_in(line.object_id, erased)):
         if name in line.object_id:
             line = replace(line, object_id=line.object_id.replace(name, instead), change="{}")
-    texts = (msgspec.json.encode(text).decode()[1:-1] for text in (user_id, *erased.texts))
-    if any(text in line.change for text in texts) or _conversations_in(line.change, erased):
+    said = line.change.lower()
+    texts = (msgspec.json.encode(text.lower()).decode()[1:-1] for text in (user_id, *erased.texts))
+    if any(text in said for text in texts) or _conversations_in(said, erased):
         line = replace(line, change="{}")
     return line

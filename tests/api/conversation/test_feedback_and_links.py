@@ -186,3 +186,14 @@ def test_links_and_opinions_go_with_the_person_they_are_of_or_by(stage: Stage) -
 def test_a_link_without_an_end_within_thirty_days_is_refused(stage: Stage, body: Json) -> None:
     conversation, _ = talked(stage, stage.user())
     assert share(stage.admin, conversation, **body).status_code == 422
+
+
+def test_what_is_said_of_a_hidden_message_is_not_in_the_audit_log(stage: Stage) -> None:
+    private = stage.user(user_preferences={"conversations_visible_to_admins": False})
+    hidden, [_, secret, *_] = talked(stage, private)
+    assert rate(private, hidden, secret["id"], "down", "Only for me") == 204
+
+    query = {"object_id": secret["id"]}
+    (line,) = stage.admin.get("/audit/", params=query).raise_for_status().json()["audit_lines"]
+
+    assert line["change"]["request"]["body"] == {"rating": "down", "comment": "***"}

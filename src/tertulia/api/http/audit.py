@@ -35,9 +35,6 @@ UNAUDITED = frozenset(
         "cancel-interaction",
         "recommend-responses-for-interaction",
         "generate-conversation-starter",
-        # Opinions stand with the messages, each with its person and its times.
-        "put-message-feedback",
-        "delete-message-feedback",
         # What changes nothing: a token is got, or a mail is asked for, which an address that is nobody's does too.
         "sign-in-with-api-key",
         "sign-in-with-email",

@@ -21,7 +21,9 @@ _SECRET = re.compile(
     r"|((^|[-_ ])|(?-i:(?<=[a-z0-9])(?=[A-Z])))(key|pin|pass|pwd|otp)$",
     re.IGNORECASE,
 )
-_ALL_SECRET = re.compile(r"^sensitive_|^(http_)?headers$|^(env|environment)$", re.IGNORECASE)
+_ALL_SECRET = re.compile(r"^sensitive_|^(http_)?headers$|^(env|environment)$|^comment$", re.IGNORECASE)
+"""Names whose values are all secret. A comment on a message is seen by whoever may read that, and goes with it."""
+
 _LINK = re.compile(r"://(?P<user>[^\s/?#]*@|[^\s/:@?#]*:(?!\d*/)[^\s?#]*@)?(?P<rest>[^\s?#]*)(?P<tail>[?#]\S*)?")
 """A link behind its scheme. A password may have signs that ought to be escaped: it ends with the last at sign."""
 
