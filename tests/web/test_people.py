@@ -60,7 +60,7 @@ def test_a_user_is_invited_and_given_a_role_that_was_made_here(tertulia: Server,
     page.get_by_role("button", name="Save").click()
     expect(reader).to_contain_text("Reads all conversations.")
 
-    page.get_by_role("link", name="All users").click()
+    page.get_by_role("link", name="Users").last.click()
     page.get_by_role("button", name="Invite").click()
     for label, value in {"First name": "Ada", "Last name": "Test", "E-mail address": "ada@example.com"}.items():
         page.get_by_role("dialog").get_by_label(label).fill(value)

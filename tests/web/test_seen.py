@@ -106,7 +106,7 @@ def test_a_reply_is_judged_and_its_conversation_shown_to_a_stranger_until_the_li
     expect(stranger.get_by_text("Hello there.")).to_be_visible()
     assert barriers + (find_barriers(stranger) if AXE.is_file() else []) == []
     page.get_by_role("button", name="Revoke").click()
-    expect(page.get_by_role("list", name="Links that hold")).to_have_count(0)
+    expect(page.get_by_role("list", name="Active links")).to_have_count(0)
     stranger.reload()
     expect(stranger.get_by_role("heading", name="There is nothing to read here")).to_be_visible()
     page.keyboard.press("Escape")

@@ -4,6 +4,7 @@ const DAY = 86_400_000;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const number = new Intl.NumberFormat();
 
 export function when(iso: string): string {
@@ -15,6 +16,16 @@ export function when(iso: string): string {
 
 export function fully(iso: string): string {
   return full.format(new Date(iso));
+}
+
+/** A day and a time of it, to the minute. */
+export function until(iso: string): string {
+  return minute.format(new Date(iso));
+}
+
+/** Markdown without its marks, for a line of a list. */
+export function unmarked(text: string): string {
+  return text.replace(/\*\*|__|`+/g, "").replace(/(^|[\s(])[*_](?=\S)|(?<=\S)[*_](?=[\s.,;:!?)]|$)/g, "$1").replace(/(^|\n)\s*(?:#{1,6}|>)\s+/g, "$1").replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1");
 }
 
 export function ms(value: number): string {

@@ -8,6 +8,7 @@ export interface Page {
   load: () => Promise<{ default: Component<{ id: string; version: string }> }>;
   rail?: { name: string; to: string; icon: IconName; manage?: boolean }; // `manage`: for administrators
   title: string;
+  group?: { of: string; to: string; name: string; needs?: string }; // links above pages that belong together; `of` is one of the rail
 }
 
 export const PAGES: Page[] = [
@@ -22,9 +23,10 @@ export const PAGES: Page[] = [
     load: () => import("../pages/Conversations.svelte"),
     rail: { name: "Conversations", to: "/conversations", icon: "list" },
     title: "Conversations",
+    group: { of: "/conversations", to: "/conversations", name: "All" },
   },
-  { path: /^\/feedback\/?$/, load: () => import("../pages/Feedback.svelte"), title: "Feedback" },
-  { path: /^\/conversations\/running\/?$/, load: () => import("../pages/RunningNow.svelte"), title: "Running now" },
+  { path: /^\/conversations\/running\/?$/, load: () => import("../pages/RunningNow.svelte"), title: "Running now", group: { of: "/conversations", to: "/conversations/running", name: "Running now" } },
+  { path: /^\/feedback\/?$/, load: () => import("../pages/Feedback.svelte"), title: "Feedback", group: { of: "/conversations", to: "/feedback", name: "Feedback" } },
   { path: /^\/conversations\/([0-9a-f]{24})$/, load: () => import("../pages/Conversation.svelte"), title: "Conversation" },
   { path: /^\/services\/?$/, load: () => import("../pages/Services.svelte"), rail: { name: "Services", to: "/services", icon: "service", manage: true }, title: "Services" },
   { path: /^\/agents\/?$/, load: () => import("../pages/Agents.svelte"), rail: { name: "Agents", to: "/agents", icon: "agent", manage: true }, title: "Agents" },
@@ -35,9 +37,9 @@ export const PAGES: Page[] = [
   { path: /^\/behaviors\/([0-9a-f]{24})$/, load: () => import("../pages/Behavior.svelte"), title: "Behaviour" },
   { path: /^\/tools\/?$/, load: () => import("../pages/Tools.svelte"), rail: { name: "Tools", to: "/tools", icon: "tool", manage: true }, title: "Tools" },
   { path: /^\/tools\/([0-9a-f]{24})$/, load: () => import("../pages/Tool.svelte"), title: "Tool" },
-  { path: /^\/users\/?$/, load: () => import("../pages/Users.svelte"), rail: { name: "Users", to: "/users", icon: "users", manage: true }, title: "Users" },
-  { path: /^\/roles\/?$/, load: () => import("../pages/Roles.svelte"), title: "Roles" },
-  { path: /^\/audit\/?$/, load: () => import("../pages/Audit.svelte"), title: "Audit log" },
+  { path: /^\/users\/?$/, load: () => import("../pages/Users.svelte"), rail: { name: "Users", to: "/users", icon: "users", manage: true }, title: "Users", group: { of: "/users", to: "/users", name: "Users" } },
+  { path: /^\/roles\/?$/, load: () => import("../pages/Roles.svelte"), title: "Roles", group: { of: "/users", to: "/roles", name: "Roles" } },
+  { path: /^\/audit\/?$/, load: () => import("../pages/Audit.svelte"), title: "Audit log", group: { of: "/users", to: "/audit", name: "Audit log" } },
   { path: /^\/users\/([0-9a-f]{24})$/, load: () => import("../pages/UserPage.svelte"), title: "User" },
   {
     path: /^\/settings\/?$/,
@@ -53,6 +55,11 @@ export function find(path: string): { page: Page; id: string; version: string } 
     if (match) return { page, id: match[1] ?? "", version: match[2] ?? "" };
   }
   return null;
+}
+
+/** The links of the pages that belong to one of the rail. */
+export function grouped(of: string): NonNullable<Page["group"]>[] {
+  return PAGES.flatMap(({ group }) => (group?.of === of ? [group] : []));
 }
 
 /** The pages in the rail, for somebody who manages the organization or not. */

@@ -5,7 +5,9 @@ import { session } from "./session.svelte";
 
 class Rights {
   manages = $state(false);
+  #permissions = $state.raw<ReadonlySet<string>>(new Set());
   #asked = "";
+  #learned = "";
 
   /** Ask, once a token, for something that only administrators may see. */
   async find(): Promise<void> {
@@ -18,6 +20,31 @@ class Rights {
     } catch (error) {
       this.manages = !(error instanceof ApiError && error.status === 403);
     }
+  }
+
+  /** Read, once a token, the permissions of the caller's own role, under whatever conditions. */
+  async learn(): Promise<void> {
+    const { token, claims } = session;
+    if (token === null || claims === null || token === this.#learned) return;
+    this.#learned = token;
+    this.#permissions = new Set();
+    const path = here();
+    try {
+      const { users } = await ask(client.GET("/v1/{organization}/user/", { params: { path, query: { user_id: [claims.user] } } }));
+      if (!users[0]) return;
+      const { roles } = await ask(client.GET("/v1/{organization}/role/", { params: { path, query: { id: [users[0].role], return_permission_grants: true } } }));
+      if (token === session.token) this.#permissions = new Set(roles.flatMap((role) => role.permission_grants.map((grant) => grant.permission_name)));
+    } catch {
+      this.#learned = ""; // the next page asks again
+    }
+  }
+
+  get permissions(): string[] {
+    return [...this.#permissions].sort();
+  }
+
+  may(permission: string): boolean {
+    return this.#permissions.has(permission);
   }
 }
 
