@@ -274,7 +274,7 @@ def _have_purged(connection: Connection, org_id: str) -> None:
 
 def _have_erased(connection: Connection, org_id: str) -> None:
     _alter(connection, org_id, address="10.0.0.1", object_id="somebody")
-    assert audit.erase_content(connection, KEY, org_id, "somebody", [], 0) == (1, 8)
+    assert audit.erase_content(connection, KEY, org_id, audit.ErasedPerson("somebody", []), 0) == (1, 8)
 
 
 TAMPERED = {
@@ -330,7 +330,7 @@ def test_an_email_is_erased_however_it_was_written(log: tuple[Connection, str]) 
     change = '{"request":{"body":{"text":"Ask Ada@Example.COM"}}}'
     audit.append_line(connection, KEY, replace(entry(org_id, 9), change=change))
 
-    assert audit.erase_content(connection, KEY, org_id, "0" * 24, ["ada@example.com"], 0) == (1, 9)
+    assert audit.erase_content(connection, KEY, org_id, audit.ErasedPerson("0" * 24, ["ada@example.com"]), 0) == (1, 9)
     assert audit.list_after(connection, org_id, 8)[0].change == "{}"
 
 
