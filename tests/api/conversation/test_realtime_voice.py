@@ -255,8 +255,9 @@ class _Counting(ScriptedTranscriber):
         self.heard_ms: list[float] = []
 
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        transcript = await super().transcribe(pcm, language, keyterms)
         self.heard_ms.append(duration_ms(pcm, HEARING_RATE))
-        return await super().transcribe(pcm, language, keyterms)
+        return transcript
 
 
 @pytest.mark.parametrize("ahead", [True, False])

@@ -187,7 +187,8 @@ def test_what_was_said_is_not_found_when_its_user_is_gone_and_leaves_no_term(sta
     assert found(stage.admin, "else") != []
 
 
-def test_a_database_without_a_full_text_index_is_searched_all_the_same(stage: Stage) -> None:
+def test_a_database_without_a_full_text_index_is_searched_all_the_same(serve: Serve) -> None:
+    stage = Stage(serve(models=Models(switch := Switch())), switch)
     engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
     user = stage.user()
     said(stage, user, "A theremin and a viola.")
