@@ -51,12 +51,16 @@ class SigningKey:
 
 @dataclass
 class Provider:
-    """A running provider. `person` is who signs in at its page; `faults` are other answers, by path."""
+    """A running provider. `person` is who signs in at its page; `faults` are other answers, by path.
+
+    `page` is where it leads back to, if a server knows that address under another name.
+    """
 
     url: str = ""
     key: SigningKey = field(default_factory=SigningKey.make)
     person: dict[str, Any] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
+    page: str = ""
     faults: dict[str, tuple[int, Any]] = field(default_factory=dict)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     id_token_changes: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +116,7 @@ class Provider:
             return 400, {"error": "invalid_request"}
         code = secrets.token_urlsafe(8)
         self.codes[code] = query
-        return 302, f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+        return 302, f"{self.page or query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
 
     def _trade(self, form: dict[str, str], basic: str) -> tuple[int, Any]:
         who = tuple(map(unquote_plus, base64.b64decode(basic.removeprefix("Basic ")).decode().split(":")))
