@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter, Windows
@@ -39,6 +40,9 @@ from tertulia.tools.mcp import McpTools
 from tertulia.tools.sandbox import Sandbox
 from tertulia.tools.values import ToolKind, ToolRunner
 
+if TYPE_CHECKING:
+    from tertulia.auth.identity_providers import IdentityProviders
+
 PURGE_S = 3600.0
 """The longest time of a purge, in seconds: it has many portions after a time in which none ran."""
 
@@ -57,6 +61,7 @@ class Runtime:
     eraser: Eraser
     tokens: Tokens
     actors: Actors
+    identity_providers: "IdentityProviders | None"
     limiter: Limiter | None
     shares: Shares
     searches: ScarceShares
@@ -131,6 +136,21 @@ async def _open_limiter(settings: Settings, secret_box: SecretBox, loops: Loops)
 
 
 @asynccontextmanager
+async def _open_identity_providers(settings: Settings) -> AsyncGenerator["IdentityProviders | None"]:
+    """Open the identity providers of organizations. Yield them, or None if the settings name none."""
+    if not settings.oidc.providers:
+        yield None
+        return
+    from tertulia.auth.identity_providers import IdentityProviders  # noqa: PLC0415 - few have one
+
+    opened = IdentityProviders(settings.oidc.providers, settings.tools.allow)
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
+
+
+@asynccontextmanager
 async def open_runtime(
     settings: Settings, models: Models, voices: Voices, runners: Runners | None = None
 ) -> AsyncGenerator[Runtime]:
@@ -172,6 +192,7 @@ async def open_runtime(
         await stack.enter_async_context(conversations.open(loops))
         limiter = await stack.enter_async_context(_open_limiter(settings, secret_box, loops))
         tokens = Tokens(clusters.default, secret_box)
+        identity_providers = await stack.enter_async_context(_open_identity_providers(settings))
         shares = Shares(max(2, settings.database.pool_size // 2))
         yield Runtime(
             settings=settings,
@@ -181,6 +202,7 @@ async def open_runtime(
             eraser=eraser,
             tokens=tokens,
             actors=Actors(),
+            identity_providers=identity_providers,
             limiter=limiter,
             shares=shares,
             searches=ScarceShares(SEARCHES),

@@ -10,11 +10,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -53,6 +54,25 @@ def _is_target(text: str) -> bool:
     with suppress(ValueError):
         return bool(ip_network(host, strict=False))
     return _HOST_NAME.fullmatch(host) is not None
+
+
+def is_secure_url(text: str) -> bool:
+    """Return True for an `https://` URL without a user and a fragment, or such a one of `http://` on this machine."""
+    if not re.fullmatch(r"https?://[!-~]{1,2000}", text) or "#" in text or "\\" in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return bool(host) and "@" not in parts.netloc and (parts.scheme == "https" or is_this_machine(host or ""))
+
+
+def is_this_machine(host: str) -> bool:
+    """Return True for `localhost` and loopback addresses."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 class Group(BaseModel):
@@ -272,6 +292,70 @@ class McpSettings(Group):
     """Commands that speak MCP over their standard input and output, by name, as JSON."""
 
 
+class IdentityProvider(Group):
+    """An identity provider, which signs the people of an organization in by OpenID Connect."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] = "single sign-on"
+    """The text of the button of the sign-in page, after "Sign in with"."""
+    issuer: str
+    """The URL that its ID tokens name as their issuer, exactly."""
+    client_id: Annotated[str, Field(min_length=1, max_length=500)]
+    """The name under which the provider knows this server; ID tokens are for it."""
+    client_secret: SecretStr = SecretStr("")
+    """The secret with which codes are traded; empty: the provider asks for none."""
+    redirect_uri: str = ""
+    """The address of this server's sign-in page, as people and the provider know it: `https://HOST/ui/sign-in`. Empty:
+    the page has no button, and only ID tokens are taken."""
+    scopes: Annotated[tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...], Field(max_length=30)] = (
+        "openid",
+        "email",
+        "profile",
+    )
+    """The scopes that the page asks for."""
+    groups_claim: Annotated[str, Field(min_length=1, max_length=200)] = "groups"
+    """The claim of an ID token that lists a person's groups."""
+    roles: Annotated[dict[str, Annotated[str, Field(min_length=1)]], Field(max_length=500)] = {}
+    """The roles of groups: the first group of these that a person is in decides, at each sign-in. Empty: none does."""
+    default_role: str = ""
+    """The role of a person who is in none of these groups; empty: they are refused."""
+    make_users: bool = False
+    """Whether people whom nobody has invited become users."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _check_issuer(cls, issuer: str) -> str:
+        if not is_secure_url(issuer) or "?" in issuer:
+            raise ValueError("write the issuer as https://HOST/PATH; http:// is for 127.0.0.1, [::1] and localhost")
+        return issuer
+
+    @field_validator("redirect_uri")
+    @classmethod
+    def _check_redirect_uri(cls, uri: str) -> str:
+        if uri and not (is_secure_url(uri) and uri.endswith("/ui/sign-in") and "?" not in uri):
+            raise ValueError("write it as https://HOST/ui/sign-in; http:// is for 127.0.0.1, [::1] and localhost")
+        return uri
+
+    @field_validator("scopes")
+    @classmethod
+    def _check_scopes(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        if "openid" not in scopes:
+            raise ValueError("the scope openid has to be among them")
+        return scopes
+
+    @model_validator(mode="after")
+    def _check_role_of_new_users(self) -> "IdentityProvider":
+        if self.make_users and not (self.roles or self.default_role):
+            raise ValueError("make_users needs roles or default_role: a new user has to have a role")
+        return self
+
+
+class OidcSettings(Group):
+    """OpenID Connect."""
+
+    providers: dict[str, IdentityProvider] = {}
+    """Identity providers by the organization whose people they sign in, as JSON."""
+
+
 class Settings(BaseSettings):
     """All settings of a process; frozen after it has started."""
 
@@ -337,6 +421,7 @@ class Settings(BaseSettings):
     relay: RelaySettings = RelaySettings()
     tools: ToolSettings = ToolSettings()
     mcp: McpSettings = McpSettings()
+    oidc: OidcSettings = OidcSettings()
     mail: MailSettings = MailSettings()
     audit: AuditSettings = AuditSettings()
 

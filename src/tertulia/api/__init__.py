@@ -50,7 +50,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "organization.agent",
         "organization.context_graph",
     ),
-    "user": ("user", "memory", "person"),
+    "user": ("single_sign_on", "user", "memory", "person"),
     "role": ("role",),
     "service": ("service",),
     "dynamic_behavior_set": ("behavior",),

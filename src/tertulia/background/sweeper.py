@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.storage import mail_token, recording, role, share, tool_invocation, tool_version, trace
+from tertulia.storage import identity, mail_token, recording, role, share, tool_invocation, tool_version, trace
 from tertulia.storage.database.units import Database
 from tertulia.storage.turn import idempotency, stream, worker
 from tertulia.storage.turn import sweep as leases
@@ -52,4 +52,5 @@ def sweep_unit(connection: Connection, lease: timedelta) -> int:
     role.purge_roles(connection)
     mail_token.purge_mail_tokens(connection)
     share.purge_shares(connection)
+    identity.purge_used_sign_ins(connection)
     return freed

@@ -13,6 +13,7 @@ from tertulia.storage.job import Job, enqueue_taken
 from tertulia.storage.tables import (
     api_keys,
     directory,
+    identities,
     jobs,
     mail_tokens,
     maintenance,
@@ -48,7 +49,7 @@ def begin_deletion(connection: Connection, org_id: str, caller_id: str) -> Job:
     """Make an organization be gone, for all but the caller, who may ask again. Return the job, taken, of the rest."""
     gone = sa.update(organizations).where(organizations.c.org_id == org_id, organizations.c.deleted_at.is_(None))
     connection.execute(gone.values(deleted_at=clock.now()))
-    for table in (api_keys, mail_tokens, temporary_grants):
+    for table in (api_keys, identities, mail_tokens, temporary_grants):
         connection.execute(sa.delete(table).where(table.c.org_id == org_id))
     connection.execute(sa.delete(users).where(users.c.org_id == org_id, users.c.id != caller_id))
     connection.execute(sa.delete(jobs).where(jobs.c.org_id == org_id))

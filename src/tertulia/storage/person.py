@@ -51,6 +51,7 @@ PARTS: Sequence[Part] = (
     Part(tables.memories, "id", "user_id"),
     Part(tables.user_models, "id", "user_id"),
     Part(tables.feedback, "id", "user_id"),
+    Part(tables.identities, "id", "user_id"),
     Part(tables.shares, "id", "user_id", ("token_hash",)),
     Part(tables.traces, "interaction_id", "user_id", ("body",)),
 )

@@ -22,7 +22,16 @@ from tertulia.storage.database.shapes import among
 from tertulia.storage.erasure import add_erasure
 from tertulia.storage.job import Job
 from tertulia.storage.role import Role
-from tertulia.storage.tables import api_keys, conversations, mail_tokens, roles, shares, temporary_grants, users
+from tertulia.storage.tables import (
+    api_keys,
+    conversations,
+    identities,
+    mail_tokens,
+    roles,
+    shares,
+    temporary_grants,
+    users,
+)
 from tertulia.storage.turn.values import Standing
 from tertulia.storage.usage import give_back_all
 from tertulia.storage.user_search import add_entries, find_user_ids, remove_entries
@@ -397,7 +406,7 @@ def delete_user(connection: Connection, user: User, more: Mapping[str, Any] | No
     """
     _refuse_while_turns_run(connection, user)
     give_back_all(connection, user.org_id, user.id)
-    for table in (temporary_grants, mail_tokens, shares):
+    for table in (temporary_grants, mail_tokens, shares, identities):
         connection.execute(sa.delete(table).where(table.c.user_id == user.id))
     remove_entries(connection, user.org_id, user.id, user.search_text)
     connection.execute(sa.delete(users).where(users.c.id == user.id))

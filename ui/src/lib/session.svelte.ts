@@ -2,6 +2,8 @@
 
 const TOKEN = "tertulia.token";
 const ORGANIZATION = "tertulia.organization";
+const BEGUN = "tertulia.signing-in"; // what is kept while the person is at their identity provider
+const RETURN = "/ui/sign-in"; // the address that a provider leads back to
 
 export interface Claims {
   organization: string;
@@ -20,10 +22,32 @@ export function readClaims(token: string): Claims | null {
   }
 }
 
+interface SignedIn {
+  id_token: string;
+}
+
+interface Begun {
+  organization: string;
+  state: string;
+  sealed: string;
+}
+
+async function post<T>(organization: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<T> {
+  const answer = await fetch(`/v1/${encodeURIComponent(organization)}/user/${path}`, {
+    method: "POST",
+    headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
+    body: body && JSON.stringify(body),
+  });
+  const found = (await answer.json().catch(() => ({}))) as { detail?: unknown; message?: string };
+  if (!answer.ok) throw new Error(found.message ?? (typeof found.detail === "string" ? found.detail : `The server answered ${answer.status}.`));
+  return found as T;
+}
+
 class Session {
   token = $state<string | null>(null);
   claims = $derived(this.token === null ? null : readClaims(this.token));
   notice = $state(""); // why the form is shown
+  returning = $state(false); // the provider has led back, and the server is asked
   #clock = 0;
 
   /** Take the token of this tab, or of the address, once. */
@@ -31,6 +55,7 @@ class Session {
     const kept = sessionStorage.getItem(TOKEN);
     if (kept !== null) this.keep(kept);
     this.#takeGiven();
+    void this.#comeBack();
     window.addEventListener("hashchange", () => this.#takeGiven());
   }
 
@@ -39,6 +64,47 @@ class Session {
     if (given === undefined) return;
     history.replaceState(null, "", location.pathname + location.search);
     if (this.#mayTake(given)) this.keep(given);
+  }
+
+  /** Find the name of an organization's identity provider; "" if the form has no button for one. */
+  async findProvider(organization: string): Promise<string> {
+    const answer = await fetch(`/v1/${encodeURIComponent(organization)}/user/signin_with_oidc`).catch(() => null);
+    if (!answer?.ok) return "";
+    return ((await answer.json()) as { name: string | null }).name ?? "";
+  }
+
+  /** Lead to the identity provider of an organization. */
+  async leave(organization: string): Promise<void> {
+    const begun = await post<{ authorization_url: string; state: string; sealed: string }>(organization, "signin_with_oidc");
+    sessionStorage.setItem(BEGUN, JSON.stringify({ organization, state: begun.state, sealed: begun.sealed } satisfies Begun));
+    location.assign(begun.authorization_url);
+  }
+
+  /** Go on with a sign-in when the provider has led back; only with one that this tab has begun. */
+  async #comeBack(): Promise<void> {
+    if (location.pathname !== RETURN) return;
+    const given = new URLSearchParams(location.search);
+    history.replaceState(null, "", "/ui/");
+    const state = given.get("state");
+    if (state === null) return;
+    const begun = JSON.parse(sessionStorage.getItem(BEGUN) ?? "null") as Begun | null;
+    sessionStorage.removeItem(BEGUN);
+    const code = given.get("code");
+    if (begun?.state !== state) this.notice = "This tab has not begun this sign-in. Begin anew.";
+    else if (code === null) this.notice = "The identity provider has not signed you in.";
+    else await this.#trade(begun, code);
+  }
+
+  async #trade(begun: Begun, code: string): Promise<void> {
+    this.returning = true;
+    try {
+      const { organization, state, sealed } = begun;
+      this.keep((await post<SignedIn>(organization, "signin_with_oidc_code", { code, state, sealed })).id_token);
+    } catch (error) {
+      this.notice = error instanceof TypeError ? "The server cannot be reached. Is it running?" : (error as Error).message;
+    } finally {
+      this.returning = false;
+    }
   }
 
   /** Anybody can send a link with a token of their own: nobody who is signed in becomes another user without a yes. */
@@ -87,15 +153,8 @@ class Session {
 
   /** Sign in by an API key, as a user. */
   async signIn(organization: string, keyId: string, key: string, user: string): Promise<void> {
-    const answer = await fetch(`/v1/${encodeURIComponent(organization)}/user/signin_with_api_key`, {
-      method: "POST",
-      headers: { "x-api-key": key, "x-api-key-id": keyId, "x-user-id": user },
-    });
-    const body = (await answer.json().catch(() => ({}))) as { id_token?: string; detail?: unknown; message?: string };
-    if (!answer.ok || body.id_token === undefined) {
-      throw new Error(body.message ?? (typeof body.detail === "string" ? body.detail : `The server answered ${answer.status}.`));
-    }
-    this.keep(body.id_token);
+    const headers = { "x-api-key": key, "x-api-key-id": keyId, "x-user-id": user };
+    this.keep((await post<SignedIn>(organization, "signin_with_api_key", undefined, headers)).id_token);
   }
 }
 

@@ -35,9 +35,13 @@ UNAUDITED = frozenset(
         "cancel-interaction",
         "recommend-responses-for-interaction",
         "generate-conversation-starter",
+        # These tell of a user who is made, or has another role now, and of nothing else.
+        "sign-in-with-oidc-code",
+        "sign-in-with-id-token",
         # What changes nothing: a token is got, or a mail is asked for, which an address that is nobody's does too.
         "sign-in-with-api-key",
         "sign-in-with-email",
+        "start-oidc-sign-in",
         "list-openapi-tools",
         "list-mcp-tools",
     }

@@ -47,6 +47,10 @@ _WITHOUT_TOKEN = {
     "sign-in-with-api-key",
     "sign-in-with-email",
     "sign-in-with-mail-token",
+    "get-identity-provider",
+    "start-oidc-sign-in",
+    "sign-in-with-oidc-code",
+    "sign-in-with-id-token",
     "get-message-recording",
 }
 """Operations that need no token, and so have no limit of a user."""
@@ -77,6 +81,10 @@ _STATUSES: dict[str, tuple[int, ...]] = {
     "sign-in-with-api-key": (401, 429),
     "sign-in-with-email": (429,),
     "sign-in-with-mail-token": (401, 429),
+    "get-identity-provider": (429,),
+    "start-oidc-sign-in": (429,),
+    "sign-in-with-oidc-code": (401, 409, 429),
+    "sign-in-with-id-token": (401, 409, 429),
     "create-invited-user": (409,),
     "update-user-info": (409,),
     "delete-user": (400, 409),

@@ -26,11 +26,13 @@ from tertulia.storage.tables.job import jobs
 from tertulia.storage.tables.memory import memories, memory_vectors, memory_words, user_models
 from tertulia.storage.tables.organization import (
     api_keys,
+    identities,
     mail_tokens,
     organization_usage,
     organizations,
     roles,
     temporary_grants,
+    used_sign_ins,
     user_search,
     users,
 )
@@ -56,6 +58,7 @@ __all__ = [
     "directory",
     "feedback",
     "idempotency_keys",
+    "identities",
     "interactions",
     "jobs",
     "mail_tokens",
@@ -84,6 +87,7 @@ __all__ = [
     "tool_versions",
     "tools",
     "traces",
+    "used_sign_ins",
     "user_models",
     "user_search",
     "users",

@@ -138,3 +138,28 @@ mail_tokens = Table(
     Index(None, "expires_at"),
     Index(None, "user_id"),
 )
+
+# Users as identity providers know them.
+identities = Table(
+    "identities",
+    metadata,
+    key(),
+    text("org_id"),
+    text("user_id"),
+    text("issuer"),
+    text("subject"),  # the lasting name of a person at their provider; an address may change hands
+    moment("created_at"),
+    UniqueConstraint("org_id", "issuer", "subject"),
+    UniqueConstraint("user_id", "issuer"),
+    ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+)
+
+# ID tokens and sign-ins of the page that were used, until they would have ended. Of each, only a hash is stored.
+used_sign_ins = Table(
+    "used_sign_ins",
+    metadata,
+    key("hash"),
+    text("org_id"),
+    moment("expires_at"),
+    Index(None, "expires_at"),
+)
