@@ -2,10 +2,11 @@
 
 import re
 
+import httpx2
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import Open
+from support.browser import AXE, Open, find_barriers
 from support.server import Server
 from support.stage import Stage, Switch
 from support.targets import invite
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.heavy
 def test_a_key_is_made_shown_once_and_deleted(tertulia: Server, open_page: Open) -> None:
     root = Stage(tertulia, Switch()).root  # administrators make no keys
     page = open_page(tertulia, "/settings", signed_in=False)
-    page.goto(f"{tertulia.url}/ui/settings#token={root.headers['Authorization'].removeprefix('Bearer ')}")
+    page.goto(f"{tertulia.url}/ui/settings#token={token_of(root)}")
     page.get_by_role("button", name="New key").click()
     page.get_by_label("What it is for").fill("Nightly report")
     page.get_by_label("Good for").select_option("7")
@@ -69,6 +70,53 @@ def test_a_user_is_invited_and_given_a_role_that_was_made_here(tertulia: Server,
     page.get_by_role("combobox", name="Role").select_option(label="Reader")
     page.reload()
     expect(page.get_by_role("combobox", name="Role").locator("option:checked")).to_have_text("Reader")
+
+
+def test_a_permission_is_given_for_some_time_and_seen_among_what_the_user_may_do(
+    tertulia: Server, open_page: Open
+) -> None:
+    page = open_page(tertulia, "/grants")
+    expect(page.get_by_text("You need the permission Role:GetTemporaryPermissionGrant.")).to_be_visible()
+    people = page.get_by_role("navigation", name="People").get_by_role("link")
+    expect(people).to_have_text(["Users", "Roles", "What a user may do", "Audit log"])
+    user, above = invite(tertulia.as_admin), Stage(tertulia, Switch()).root  # administrators give no grants
+    page = open_page(tertulia, "/users", signed_in=False)
+    page.goto(f"{tertulia.url}/ui/access?user={user}&permission=traces#token={token_of(above)}")
+    expect(page.get_by_role("heading", name="No permission is like that")).to_be_visible()
+    page.get_by_label("Permission").fill("insights")
+    row = page.get_by_role("row").filter(has_text="Conversation:GetInteractionInsights")
+    expect(row.get_by_role("cell").nth(1)).to_have_text("no")
+
+    page.get_by_role("link", name="Temporary grants").click()
+    page.get_by_role("button", name="Give a permission for some time").click()
+    dialog = page.get_by_role("dialog", name="New grant")
+    dialog.get_by_label("User", exact=True).fill("nobody@example.com")
+    page.keyboard.press("Tab")
+    dialog.get_by_role("combobox", name="Permission").select_option("Conversation:GetInteractionInsights")
+    expect(dialog.get_by_role("alert")).to_have_text("There is no such user.")
+    dialog.get_by_label("User", exact=True).fill(user)
+    dialog.get_by_role("button", name="Condition", exact=True).click()
+    dialog.get_by_label("Value of condition 1").fill(tertulia.demo.service_id)
+    dialog.get_by_label("Reason").fill("Finds out why a reply was bad.")
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    barriers = find_barriers(page) if AXE.is_file() else []
+    dialog.get_by_role("button", name="Give it").click()
+    given = page.get_by_role("row").filter(has_text="Finds out why a reply was bad.")
+    expect(given).to_contain_text("Get interaction insights, if the service is Reading circle")
+    assert barriers + (find_barriers(page) if AXE.is_file() else []) == []
+
+    given.get_by_role("link").click()
+    page.get_by_label("Show").select_option("What they may do")
+    page.get_by_label("Permission").fill("insights")
+    expect(page.get_by_text("and 1 temporary grant.")).to_be_visible()
+    expect(row.get_by_role("cell").nth(1)).to_have_text("in part")
+    expect(row).to_contain_text(re.compile("if the service is Reading circle, until .*:"))
+    page.get_by_label("Permission").fill("create conversation")
+    expect(page.get_by_role("row").filter(has_text="Conversation:CreateConversation")).to_contain_text("only their own")
+
+
+def token_of(client: httpx2.Client) -> str:
+    return client.headers["Authorization"].removeprefix("Bearer ")
 
 
 def test_a_person_is_erased_and_the_audit_log_has_the_proof(tertulia: Server, open_page: Open) -> None:

@@ -25,7 +25,7 @@ export function until(iso: string): string {
 
 /** Markdown without its marks, for a line of a list. */
 export function unmarked(text: string): string {
-  return text.replace(/\*\*|__|`+/g, "").replace(/(^|[\s(])[*_](?=\S)|(?<=\S)[*_](?=[\s.,;:!?)]|$)/g, "$1").replace(/(^|\n)\s*(?:#{1,6}|>)\s+/g, "$1").replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1");
+  return text.replace(/\*\*|__|`+/g, "").replace(/(^|[\s(])[*_](?=\S)|(?<=\S)[*_](?=[\s.,;:!?)]|$)/g, "$1").replace(/(^|\n)\s*(?:#{1,6}|>|[-*+])\s+/g, "$1").replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1");
 }
 
 export function ms(value: number): string {

@@ -39,6 +39,8 @@ export const PAGES: Page[] = [
   { path: /^\/tools\/([0-9a-f]{24})$/, load: () => import("../pages/Tool.svelte"), title: "Tool" },
   { path: /^\/users\/?$/, load: () => import("../pages/Users.svelte"), rail: { name: "Users", to: "/users", icon: "users", manage: true }, title: "Users", group: { of: "/users", to: "/users", name: "Users" } },
   { path: /^\/roles\/?$/, load: () => import("../pages/Roles.svelte"), title: "Roles", group: { of: "/users", to: "/roles", name: "Roles" } },
+  { path: /^\/grants\/?$/, load: () => import("../pages/Grants.svelte"), title: "Temporary grants", group: { of: "/users", to: "/grants", name: "Temporary grants", needs: "Role:GetTemporaryPermissionGrant" } },
+  { path: /^\/access\/?$/, load: () => import("../pages/Access.svelte"), title: "What a user may do", group: { of: "/users", to: "/access", name: "What a user may do", needs: "Role:GetRole" } },
   { path: /^\/audit\/?$/, load: () => import("../pages/Audit.svelte"), title: "Audit log", group: { of: "/users", to: "/audit", name: "Audit log" } },
   { path: /^\/users\/([0-9a-f]{24})$/, load: () => import("../pages/UserPage.svelte"), title: "User" },
   {

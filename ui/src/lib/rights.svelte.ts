@@ -5,7 +5,7 @@ import { session } from "./session.svelte";
 
 class Rights {
   manages = $state(false);
-  #permissions = $state.raw<ReadonlySet<string>>(new Set());
+  #permissions = $state.raw<ReadonlySet<string> | null>(null); // null: not known, or the caller may not see their own role
   #asked = "";
   #learned = "";
 
@@ -27,24 +27,29 @@ class Rights {
     const { token, claims } = session;
     if (token === null || claims === null || token === this.#learned) return;
     this.#learned = token;
-    this.#permissions = new Set();
+    this.#permissions = null;
     const path = here();
     try {
       const { users } = await ask(client.GET("/v1/{organization}/user/", { params: { path, query: { user_id: [claims.user] } } }));
       if (!users[0]) return;
       const { roles } = await ask(client.GET("/v1/{organization}/role/", { params: { path, query: { id: [users[0].role], return_permission_grants: true } } }));
-      if (token === session.token) this.#permissions = new Set(roles.flatMap((role) => role.permission_grants.map((grant) => grant.permission_name)));
+      if (token === session.token && roles.length) this.#permissions = new Set(roles.flatMap((role) => role.permission_grants.map((grant) => grant.permission_name)));
     } catch {
       this.#learned = ""; // the next page asks again
     }
   }
 
   get permissions(): string[] {
-    return [...this.#permissions].sort();
+    return [...(this.#permissions ?? [])].sort();
   }
 
   may(permission: string): boolean {
-    return this.#permissions.has(permission);
+    return this.#permissions?.has(permission) ?? false;
+  }
+
+  /** Lists leave out what the caller may not see: an empty one says nothing if they may see none of it. */
+  mayNot(permission: string): boolean {
+    return this.#permissions !== null && !this.#permissions.has(permission);
   }
 }
 
