@@ -174,6 +174,24 @@ def lines(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in archive.read(f"{name}.jsonl").splitlines()]
 
 
+def test_long_messages_are_read_a_few_at_a_time(server: Server, somebody: dict[str, str]) -> None:
+    client = server.client(server.sign_in(somebody["user_id"]))
+    for _ in range(6):
+        go_on(client, somebody["conversation_id"], "x" * 99_000)
+    write(server, _in_portions, server.demo.organization_id, somebody)
+
+
+def _in_portions(connection: Connection, org_id: str, whose: dict[str, str]) -> None:
+    (part,) = (each for each in person.PARTS if each.table.name == "messages")
+    portions = person.list_portions(connection, part, org_id, whose["user_id"], [whose["conversation_id"]], "")
+    read = [person.list_rows(connection, part, org_id, keys) for keys in portions]
+    said = [[len(row["content"]) for row in rows] for rows in read]
+    assert sum(map(sum, said)) > 2 * person.PORTION_CHARACTERS
+    assert all(len(each) == 1 or sum(each) <= person.PORTION_CHARACTERS for each in said)
+    keys = [row["id"] for rows in read for row in rows]
+    assert keys == sorted(keys) == [key for some in portions for key in some]
+
+
 def test_a_person_gets_all_that_there_is_of_them(
     server: Server, somebody: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,9 +90,11 @@ class _Export:
 
     async def _within(self, part: Part, some: list[str] | None) -> AsyncGenerator[list[Mapping[str, Any]]]:
         last = ""
-        while rows := await self.database.read(person.list_rows, part, self.org_id, self.user_id, some, last):
-            yield list(rows)
-            last = str(rows[-1][part.key])
+        whose = self.org_id, self.user_id
+        while portions := await self.database.read(person.list_portions, part, *whose, some, last):
+            for keys in portions:
+                yield list(await self.database.read(person.list_rows, part, self.org_id, keys))
+            last = portions[-1][-1]
 
 
 async def _zip(export: _Export) -> AsyncGenerator[bytes]:

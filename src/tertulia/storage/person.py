@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import Connection
 
 from tertulia.storage import tables
@@ -17,7 +17,10 @@ from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import conversations, metadata
 
 PORTION = 200
-"""Rows that are read at once."""
+"""Rows that are read at once, at most."""
+
+PORTION_CHARACTERS = 1 << 18
+"""Characters of rows that are read at once, unless one row has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Part:
     key: str
     leads: str
     hidden: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> list[Column[Any]]:
+        """The columns that are exported."""
+        return [column for column in self.table.columns if column.name not in self.hidden]
 
 
 PARTS: Sequence[Part] = (
@@ -99,16 +107,34 @@ def list_conversations(connection: Connection, org_id: str, user_id: str, after:
     return connection.execute(query.order_by(conversations.c.id).limit(PORTION)).scalars().all()
 
 
-def list_rows(
+def list_portions(
     connection: Connection, part: Part, org_id: str, user_id: str, within: Sequence[str] | None, after: str
-) -> Sequence[Mapping[str, Any]]:
-    """List a portion of the rows that a table has of a person, after a key; `within` some conversations, if given."""
-    table = part.table
-    shown = [column for column in table.columns if column.name not in part.hidden]
-    here = _whose(table, part.leads, org_id, user_id)
+) -> list[list[str]]:
+    """List the keys of rows that a table has of a person, after a key; `within` some conversations, if given.
+
+    Return some of them, in portions of rows that one may have in memory at once.
+    """
+    key = part.table.c[part.key]
+    here = _whose(part.table, part.leads, org_id, user_id)
     if within is not None:
-        here = sa.and_(table.c.org_id == org_id, among(table.c.conversation_id, within))
-    query = sa.select(*shown).where(here, table.c[part.key] > after).order_by(table.c[part.key]).limit(PORTION)
+        here = sa.and_(part.table.c.org_id == org_id, among(part.table.c.conversation_id, within))
+    lengths = (sa.func.coalesce(sa.func.length(sa.cast(column, sa.Text)), 0) for column in part.shown)
+    query = sa.select(key, sum(lengths, sa.literal(0))).where(here, key > after).order_by(key).limit(PORTION)
+    portions: list[list[str]] = []
+    room = 0
+    for found, size in connection.execute(query):
+        room -= size
+        if room < 0 or not portions:
+            portions.append([])
+            room = PORTION_CHARACTERS - size
+        portions[-1].append(str(found))
+    return portions
+
+
+def list_rows(connection: Connection, part: Part, org_id: str, keys: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """List the rows of a table that have some keys, in their order. Return what is shown of them."""
+    key = part.table.c[part.key]
+    query = sa.select(*part.shown).where(part.table.c.org_id == org_id, among(key, keys)).order_by(key)
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
