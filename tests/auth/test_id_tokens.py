@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.identity_provider import CLIENT_ID, Provider, SigningKey
 from tertulia import clock
@@ -20,6 +23,7 @@ ADA = {"sub": "ada", "email": "Ada@Example.com", "email_verified": True, "groups
 EXPECTED = Expected(ISSUER, CLIENT_ID, "groups")
 PROVIDERS = {algorithm: Provider(ISSUER, SigningKey.make(algorithm), ADA) for algorithm in ("RS256", "ES256", "EdDSA")}
 PROVIDER = PROVIDERS["RS256"]
+STRANGER = SigningKey.make("RS256")
 
 
 def read(token: str, expected: Expected = EXPECTED, *keys: dict[str, Any], now: datetime | None = None) -> Identity:
@@ -105,7 +109,6 @@ def forgeries() -> dict[str, str]:
     head, body, signature = good.split(".")
     public = key.private.public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    mine = SigningKey.make("RS256")
     hmac_head = f"{part({'alg': 'HS256', 'kid': key.kid})}.{part(claims)}"
     digest = jwt.get_algorithm_by_name("HS256").sign(hmac_head.encode(), pem)
     return {
@@ -113,8 +116,8 @@ def forgeries() -> dict[str, str]:
         "HS256 with the public key": f"{hmac_head}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}",
         "another algorithm of the same key": jwt.encode(claims, key.private, "RS512", headers={"kid": key.kid}),
         "the algorithm of another key": PROVIDERS["ES256"].key.sign(claims, kid=key.kid),
-        "a key of my own under its name": mine.sign(claims, kid=key.kid),
-        "a key of my own in the header": mine.sign(claims, kid=key.kid, jwk=mine.jwk),
+        "a key of my own under its name": STRANGER.sign(claims, kid=key.kid),
+        "a key of my own in the header": STRANGER.sign(claims, kid=key.kid, jwk=STRANGER.jwk),
         "a changed body": f"{head}.{part({**claims, 'sub': 'eve'})}.{signature}",
         "no signature": f"{head}.{body}.",
         "a part more": good + ".x",
@@ -137,10 +140,10 @@ def test_an_unknown_key_is_told_apart_and_without_a_name_one_key_alone_is_taken(
     nameless = jwt.encode(PROVIDER.claims(), PROVIDER.key.private, "RS256")
 
     with pytest.raises(UnknownKey):
-        read(SigningKey.make("RS256").sign(PROVIDER.claims()))
+        read(STRANGER.sign(PROVIDER.claims()))
     assert read(nameless, EXPECTED, jwk, PROVIDERS["ES256"].key.jwk).subject == "ada"
     with pytest.raises(SignInRefused):
-        read(nameless, EXPECTED, jwk, SigningKey.make("RS256").jwk)
+        read(nameless, EXPECTED, jwk, STRANGER.jwk)
 
 
 def test_keys_that_are_no_good_are_ignored() -> None:
@@ -174,6 +177,38 @@ def test_a_fingerprint_is_the_same_however_a_token_is_written() -> None:
 
     assert twin != token
     assert read(twin).fingerprint == read(token).fingerprint != read(PROVIDERS["ES256"].id_token()).fingerprint
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = ("iss", "sub", "aud", "exp", "iat", "nbf", "azp", "nonce", "email", "email_verified", "groups", "name")
+SIGNER = PROVIDERS["EdDSA"].key
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3), JSON)
+@settings(max_examples=40)
+def test_a_token_of_any_claims_is_a_person_or_a_refusal(changes: dict[str, Any], kid: Any) -> None:
+    claims = {**PROVIDERS["EdDSA"].claims(), **changes}
+    payload = json.dumps(claims).encode()
+    token = jwt.PyJWS().encode(payload, SIGNER.private, "EdDSA", {"kid": SIGNER.kid})
+    head = part({"alg": "EdDSA", "kid": kid})
+
+    with suppress(SignInRefused):
+        identity = read(token)
+        assert (identity.subject, identity.email == identity.email.lower()) == (claims["sub"], True)
+    with pytest.raises(SignInRefused):
+        read(f"{head}.{token.partition('.')[2]}")
+
+
+@given(st.dictionaries(st.sampled_from(("kty", "crv", "alg", "use", "kid", "n", "e", "x", "y")), JSON))
+@settings(max_examples=40)
+def test_a_key_of_any_form_is_read_or_ignored(changes: dict[str, Any]) -> None:
+    for provider in PROVIDERS.values():
+        described = {**provider.key.jwk, **changes}
+        assert len(read_keys(json.dumps({"keys": [described]}).encode())) <= 1
 
 
 def test_what_a_person_is_called_is_made_of_what_there_is() -> None:

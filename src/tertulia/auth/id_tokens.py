@@ -5,6 +5,7 @@ Sources: OpenID Connect Core 1.0, sections 2 and 3.1.3.7; RFC 7517 and 7518 (key
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -146,7 +147,7 @@ def verify(token: str, keys: tuple[ProviderKey, ...], expected: Expected, now: d
     first_name, last_name = _names(described)
     return Identity(
         subject=claims.sub,
-        email=_text(described, "email", _LONGEST_EMAIL).lower(),
+        email=_email(described.get("email")),
         is_email_verified=described.get("email_verified") is True,
         groups=_groups(described.get(expected.groups_claim)),
         first_name=first_name,
@@ -220,6 +221,16 @@ def _text(claims: Mapping[str, Any], name: str, longest: int) -> str:
     if not isinstance(found, str):
         return ""
     return "".join(character for character in found if character.isprintable()).strip()[:longest]
+
+
+def _email(claim: object) -> str:
+    """Read an address, in lower case. Return "" for none, and for one that could be taken for another.
+
+    Nothing is taken out of it, and it has no characters that are forms of others: the Kelvin sign in lower case is a k.
+    """
+    if not isinstance(claim, str) or len(claim) > _LONGEST_EMAIL or not claim.isprintable() or " " in claim:
+        return ""
+    return claim.lower() if unicodedata.normalize("NFKC", claim) == claim else ""
 
 
 def _bytes(text: str) -> bytes:

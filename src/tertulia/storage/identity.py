@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -39,14 +40,10 @@ def insert_identity(connection: Connection, org_id: str, user_id: str, issuer: s
 
 def use_once(connection: Connection, org_id: str, use_hash: str, expires_at: datetime) -> bool:
     """Note that something has signed somebody in. Return False if it had before."""
-    if connection.execute(sa.select(used_sign_ins.c.hash).where(used_sign_ins.c.hash == use_hash)).first():
-        return False
-    try:
-        row = {"hash": use_hash, "org_id": org_id, "expires_at": expires_at}
-        connection.execute(sa.insert(used_sign_ins), row)
-    except IntegrityError:  # somebody else was faster
-        return False
-    return True
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = insert(used_sign_ins).values(hash=use_hash, org_id=org_id, expires_at=expires_at)
+    made = row.on_conflict_do_nothing().returning(used_sign_ins.c.hash)
+    return connection.execute(made).scalar() is not None
 
 
 def purge_used_sign_ins(connection: Connection) -> None:
