@@ -196,6 +196,24 @@ async def test_decisions_that_are_asked_for_at_once_leave_together(running: Redi
     assert running.reads() - before < 40
 
 
+async def test_a_redis_that_takes_nothing_in_is_left_alone_until_it_does(
+    running: RedisServer, lines: list[str]
+) -> None:
+    shared = RedisWindows(running.url, SECRET, DEADLINE_S)
+    async with shared.open():
+        limiter = Limiter(Windows(), shared)
+        await limiter.hit("full", 10, "demo", "me")
+        with running.full():
+            answers = [await limiter.hit("full", 10, "demo", "me") for _ in range(2)]
+            await shared.look()
+            await shared.look()
+            assert lines == [SHARED, ALONE]
+        await shared.look()
+
+    assert [answer.remaining for answer in answers if answer is not None] == [8, 7]
+    assert lines == [SHARED, ALONE, SHARED]
+
+
 DECIDED = b"*1\r\n*3\r\n:1\r\n:4\r\n:60000\r\n"
 LIES = (
     b"+OK\r\n",

@@ -62,6 +62,16 @@ class RedisServer:
         finally:
             self._process.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def full(self) -> Generator[None]:
+        """Leave it no memory: it answers, and takes nothing in."""
+        with Redis(port=self.port) as client:
+            client.config_set("maxmemory", 1)
+            try:
+                yield
+            finally:
+                client.config_set("maxmemory", 0)
+
     def names(self) -> list[bytes]:
         """Return the names of what it holds."""
         with Redis(port=self.port) as client:

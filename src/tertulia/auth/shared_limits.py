@@ -95,7 +95,7 @@ class RedisWindows:
         """Ask a Redis that does not answer, or has not been asked yet, if it decides."""
         if self._answers:
             return
-        question = [(self._name(("look",)), 1, 0)]
+        question = [(self._name(("look",)), 1 << 31, 1)]  # counted, for one that is full or a replica answers, too
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._redis.connection_pool.disconnect()

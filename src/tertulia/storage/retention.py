@@ -129,10 +129,13 @@ def _remove_streams(connection: Connection, ids: Sequence[str]) -> bool:
 
 def _count_said(connection: Connection, held: Mapping[str, str]) -> Counter[str]:
     """Count the bytes of what was said in conversations. Return them by the user."""
+    content = messages.c.content
+    is_sqlite = connection.dialect.name == "sqlite"
+    size = sa.func.length(sa.cast(content, sa.LargeBinary)) if is_sqlite else sa.func.octet_length(content)
+    query = sa.select(messages.c.conversation_id, sa.func.sum(size)).group_by(messages.c.conversation_id)
     freed: Counter[str] = Counter()
-    query = sa.select(messages.c.conversation_id, messages.c.content).where(messages.c.conversation_id.in_(list(held)))
-    for row in connection.execute(query):
-        freed[held[row.conversation_id]] += len(row.content.encode())
+    for conversation_id, said in connection.execute(query.where(messages.c.conversation_id.in_(list(held)))):
+        freed[held[conversation_id]] += said
     return freed
 
 
