@@ -18,6 +18,7 @@ from bench.measures import (
     creates,
     first_piece,
     growth,
+    page,
     peers,
     pieces,
     scaling,
@@ -43,6 +44,7 @@ SUBJECTS: dict[str, Callable[[Setting], Section]] = {
     "voice": voice.measure,
     "conversation": conversation.measure,
     "tools": tools.measure,
+    "page": page.measure,
     "peers": peers.measure,
 }
 

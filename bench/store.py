@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.workload import Workload
 
-_SERVICES = 50
+SERVICES = 50
 """So many services' conversations there are; each user has some of each."""
 
 # Copies of the one settled conversation that there is. The streams of most have expired: only the newest have one.
@@ -30,7 +30,7 @@ def fill(data: Path, work: Workload, original: str, count: int) -> None:
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("BEGIN")
     _number(connection, "owners", work.user_ids)
-    _number(connection, "offers", work.service_ids[:_SERVICES])
+    _number(connection, "offers", work.service_ids[:SERVICES])
     for table, key in _TABLES.items():
         after = max(0, count - _STREAMS_KEPT) if table == "streams" else 0
         names, values = zip(*((name, _copied(table, name)) for name in _columns(connection, table)), strict=True)
@@ -62,7 +62,7 @@ def _copied(table: str, name: str) -> str:
         "interaction_id": "printf('%010x', n) || substr(original.interaction_id, 11)",
         "last_interaction_id": "printf('%010x', n) || substr(original.last_interaction_id, 11)",
         "user_id": f"(SELECT id FROM owners WHERE number = n % {owners})",  # noqa: S608 - names of ours
-        "service_id": f"(SELECT id FROM offers WHERE number = n / {owners} % {_SERVICES})",  # noqa: S608
+        "service_id": f"(SELECT id FROM offers WHERE number = n / {owners} % {SERVICES})",  # noqa: S608
     }
     finished = {"is_finished": "1", "finished_at": "original.last_message_time"} if table == "conversations" else {}
     return {**values, **finished}.get(name, f"original.{name}")

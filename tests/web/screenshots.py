@@ -1,4 +1,4 @@
-"""Pictures of every page for the documentation, light and dark: `make screenshots`."""
+"""Pictures of every page for the documentation, light and dark: `make screenshots`, or some pages by their names."""
 
 import shutil
 import sys
@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.server import Server, settings_of, start  # noqa: E402 - found by the line above
+from support import talk  # noqa: E402 - found by the line above
+from support.server import Server, settings_of, start  # noqa: E402
 from tertulia.cli import installation  # noqa: E402
 from tertulia.tools import scaffold  # noqa: E402
 
@@ -61,6 +62,8 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "playground": ("/", playground),
     "conversations": ("/conversations", lambda page: page.locator("table").wait_for()),
     "conversation": ("/conversations", conversation),
+    "search": ("/conversations?words=book", lambda page: page.locator("mark").first.wait_for()),
+    "feedback": ("/feedback", lambda page: page.locator("table").wait_for()),
     "services": ("/services", lambda page: page.locator("table").wait_for()),
     "graph": ("/graphs", graph),
     "agent": ("/agents", agent),
@@ -68,9 +71,13 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "tool": ("/tools", tool),
     "users": ("/users", lambda page: page.locator("table").wait_for()),
     "roles": ("/roles", lambda page: page.get_by_role("region", name="DefaultUserRole").wait_for()),
+    "grants": ("/grants", lambda page: page.locator("table").wait_for()),
+    "access": ("/access?user={user}&permission=conversation", lambda page: page.locator("table").wait_for()),
     "audit": ("/audit", lambda page: page.locator("table").wait_for()),
     "settings": ("/settings", heading),
 }
+ABOVE = {"grants", "access"}
+"""Pages that administrators see only in part."""
 
 
 def main() -> None:
@@ -82,11 +89,12 @@ def main() -> None:
         settings = settings_of(data=Path(folder))
         server = start(settings, installation.make_demo(settings, "demo", None), None)
         _publish_greeting(server)
-        token = server.sign_in(server.demo.admin_user_id)
+        _speak(server)
+        _give_grants(server)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
             for theme in ("light", "dark"):
-                _take(browser, server, token, theme)
+                _take(browser, server, theme)
             browser.close()
         server.stop()
 
@@ -98,20 +106,57 @@ def _publish_greeting(server: Server) -> None:
     server.as_admin.post(path, content=scaffold.archive(), headers=kind).raise_for_status()
 
 
-def _take(browser: Browser, server: Server, token: str, theme: str) -> None:
-    scheme = "dark" if theme == "dark" else "light"
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 800}, color_scheme=scheme, reduced_motion="reduce", locale="en-GB"
+def _speak(server: Server) -> None:
+    """Let the demo user say something, and have an opinion on each of the replies."""
+    conversation = talk.id_of(
+        talk.begin(server.as_user, server.demo.service_id, initial_message="Which book is good on a long journey?")
     )
-    page = context.new_page()
-    page.goto(f"{server.url}/ui/#token={token}")
-    for name, (path, prepare) in PAGES.items():
-        page.goto(f"{server.url}/ui{path}")
-        prepare(page)
-        page.wait_for_load_state("networkidle")
-        page.mouse.move(0, 0)
-        page.screenshot(path=IMAGES / f"{name}-{theme}.png")
-    context.close()
+    talk.go_on(server.as_user, conversation, "One that is not about trains, please.")
+    replies = [one for one in talk.messages(server.as_admin, conversation) if one["message_type"] == "agent-message"]
+    opinions = [("up", "Kind, and it asks what I like."), ("down", "It repeats what I said.")]
+    for reply, (rating, comment) in zip(replies, opinions, strict=True):
+        path = f"/conversation/{conversation}/messages/{reply['id']}/feedback"
+        server.as_user.put(path, json={"rating": rating, "comment": comment}).raise_for_status()
+
+
+def _give_grants(server: Server) -> None:
+    own = {"org_id": {"type": "Equals", "value": "{self_org_id}"}}
+    service = {"service_id": {"type": "Equals", "value": server.demo.service_id}}
+    wanted = [
+        ("User:GetUserInfo", own, "PT8H", "Answers members' questions while the host is away."),
+        ("Conversation:GetConversation", own | service, "P2D", "Reads what was said, to find out why a reply was bad."),
+    ]
+    for permission, conditions, duration, why in wanted:
+        body = {
+            "user_id": server.demo.user_id,
+            "duration": duration,
+            "permission_grant": {"permission_name": permission, "conditions": conditions},
+            "tags": {},
+            "justification": why,
+        }
+        server.as_super.post("/role/temporary_permission_grant/", json=body).raise_for_status()
+
+
+def _take(browser: Browser, server: Server, theme: str) -> None:
+    scheme = "dark" if theme == "dark" else "light"
+    wanted = [name for name in PAGES if not sys.argv[1:] or name in sys.argv[1:]]
+    for client, names in (
+        (server.as_admin, [name for name in wanted if name not in ABOVE]),
+        (server.as_super, [name for name in wanted if name in ABOVE]),
+    ):
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 800}, color_scheme=scheme, reduced_motion="reduce", locale="en-GB"
+        )
+        page = context.new_page()
+        page.goto(f"{server.url}/ui/#token={client.headers['Authorization'].removeprefix('Bearer ')}")
+        for name in names:
+            path, prepare = PAGES[name]
+            page.goto(f"{server.url}/ui{path.format(user=server.demo.user_id)}")
+            prepare(page)
+            page.wait_for_load_state("networkidle")
+            page.mouse.move(0, 0)
+            page.screenshot(path=IMAGES / f"{name}-{theme}.png")
+        context.close()
 
 
 if __name__ == "__main__":
