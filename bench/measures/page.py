@@ -123,7 +123,8 @@ def _figures(browser: Browser, url: str, place: _Place) -> Iterator[Figure]:
     replies = [_watch_reply(page, number) for number in range(1, REPLIES + 1)]
     beyond, script, dropped = (min(some) for some in zip(*replies, strict=True))
     yield Figure(f"{PIECES} pieces, beyond their pauses", "ms", {PRODUCT: beyond})
-    yield from _frames(f"{PIECES} pieces", script, dropped)
+    yield Figure(f"{PIECES} pieces: longest script of a frame", "ms", {PRODUCT: script})
+    yield Figure(f"{PIECES} pieces: frames dropped", "%", {PRODUCT: dropped})
 
     page.goto(f"{url}/ui/conversations/{place.long_id}")
     page.get_by_role("article").first.wait_for()
@@ -134,7 +135,7 @@ def _figures(browser: Browser, url: str, place: _Place) -> Iterator[Figure]:
         page.get_by_role("article").nth(shown).wait_for()
     page.evaluate(_WATCH)
     page.evaluate(_SCROLL, ["[role=log]", 200, FRAMES])
-    yield from _frames("a long conversation", *page.evaluate(_RESULT))
+    yield from _scrolled(page, "a long conversation")
 
     page.goto(f"{url}/ui/conversations")
     for _ in range(PRESSES):
@@ -142,7 +143,7 @@ def _figures(browser: Browser, url: str, place: _Place) -> Iterator[Figure]:
         page.get_by_role("button", name="Show more").wait_for()
     page.evaluate(_WATCH)
     page.evaluate(_SCROLL, [".page", 200, FRAMES])
-    yield from _frames("a long table", *page.evaluate(_RESULT))
+    yield from _scrolled(page, "a long table")
 
 
 def _first_load(page: Page, url: str, place: _Place) -> Iterator[Figure]:
@@ -174,7 +175,8 @@ def _watch_reply(page: Page, number: int) -> tuple[float, float, float]:
     return took - PIECES * PAUSE_MS, script, dropped
 
 
-def _frames(name: str, script: float, dropped: float) -> Iterator[Figure]:
+def _scrolled(page: Page, name: str) -> Iterator[Figure]:
+    script, dropped = page.evaluate(_RESULT)
     bound = Bound(script, LONGEST_SCRIPT_MS, "at most")
     yield Figure(f"{name}: longest script of a frame", "ms", {PRODUCT: script}, bound=bound)
     yield Figure(f"{name}: frames dropped", "%", {PRODUCT: dropped})

@@ -14,8 +14,13 @@ from support.targets import invite
 pytestmark = pytest.mark.heavy
 
 
-def test_a_key_is_made_shown_once_and_deleted(tertulia: Server, open_page: Open) -> None:
-    root = Stage(tertulia, Switch()).root  # administrators make no keys
+@pytest.fixture(scope="module")
+def root(tertulia: Server) -> httpx2.Client:
+    """A user above administrators, who make no keys and give no grants."""
+    return Stage(tertulia, Switch()).root
+
+
+def test_a_key_is_made_shown_once_and_deleted(tertulia: Server, open_page: Open, root: httpx2.Client) -> None:
     page = open_page(tertulia, "/settings", signed_in=False)
     page.goto(f"{tertulia.url}/ui/settings#token={token_of(root)}")
     page.get_by_role("button", name="New key").click()
@@ -73,15 +78,15 @@ def test_a_user_is_invited_and_given_a_role_that_was_made_here(tertulia: Server,
 
 
 def test_a_permission_is_given_for_some_time_and_seen_among_what_the_user_may_do(
-    tertulia: Server, open_page: Open
+    tertulia: Server, open_page: Open, root: httpx2.Client
 ) -> None:
     page = open_page(tertulia, "/grants")
     expect(page.get_by_text("You need the permission Role:GetTemporaryPermissionGrant.")).to_be_visible()
     people = page.get_by_role("navigation", name="People").get_by_role("link")
     expect(people).to_have_text(["Users", "Roles", "What a user may do", "Audit log"])
-    user, above = invite(tertulia.as_admin), Stage(tertulia, Switch()).root  # administrators give no grants
+    user = invite(tertulia.as_admin)
     page = open_page(tertulia, "/users", signed_in=False)
-    page.goto(f"{tertulia.url}/ui/access?user={user}&permission=traces#token={token_of(above)}")
+    page.goto(f"{tertulia.url}/ui/access?user={user}&permission=traces#token={token_of(root)}")
     expect(page.get_by_role("heading", name="No permission is like that")).to_be_visible()
     page.get_by_label("Permission").fill("insights")
     row = page.get_by_role("row").filter(has_text="Conversation:GetInteractionInsights")
