@@ -3,7 +3,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tertulia.engine.live.endpointing import (
@@ -150,6 +150,7 @@ def test_utterances_are_apart_bounded_and_in_order(stream: list[float]):
 
 
 @given(likelihoods)
+@example([SPEECH] * 80 + [QUIET] * 19 + [SPEECH])
 def test_every_utterance_that_ends_in_a_pause_was_told_whole_by_the_pause(stream: list[float]):
     paused: SpeechPaused | None = None
     for _, mark in all_marks_of(stream, LONGEST_MS):

@@ -108,7 +108,9 @@ class Endpointer:
             return self._wait(likelihood)
         paused = self._quiet >= self._pause
         self._quiet = self._quiet + 1 if likelihood < ENDS_BELOW else 0
-        if self._quiet >= self._enough or self._frames - self._begins >= self._longest:
+        # A pause that is as good as the longest utterance ends it: it could only be gone on with by a single frame.
+        longest = self._longest - (self._quiet >= self._pause)
+        if self._quiet >= self._enough or self._frames - self._begins >= longest:
             return self._end()
         if self._quiet == self._pause:
             return SpeechPaused(self._begins, self._ends)
