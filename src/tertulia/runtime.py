@@ -128,7 +128,7 @@ async def _open_limiter(settings: Settings, secret_box: SecretBox, loops: Loops)
         yield Limiter(Windows(), None, settings.limit.operations, usual=usual)
         return
     from tertulia.auth.shared_limits import LOOK_S as AGAIN_S  # noqa: PLC0415 - an extra
-    from tertulia.auth.shared_limits import RedisWindows  # noqa: PLC0415
+    from tertulia.auth.shared_limits import RedisWindows  # noqa: PLC0415 - it needs an extra
 
     opened = RedisWindows(url, secret_box.derive("limits"), settings.redis.deadline_ms / 1000)
     async with opened.open() as shared, loops.keep("shared limits", shared.look, AGAIN_S):

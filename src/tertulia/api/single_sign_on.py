@@ -125,11 +125,9 @@ async def sign_in_with_oidc_code(
         begun = single_sign_on.unseal(body.sealed, body.state, organization.org_id, client.provider, runtime.secret_box)
         identity = await client.read(await client.trade(body.code, begun.verifier), begun.nonce)
         used = {hashlib.sha256(begun.nonce.encode()).hexdigest(): begun.expires_at}
-        user_id = await _admit(request, runtime, organization, client.provider, identity, used)
+        return await _admit(request, runtime, organization, client.provider, identity, used)
     except SignInRefused as refusal:
         raise _refused(organization, refusal) from refusal
-    token, expires_at = await runtime.tokens.issue(organization.org_id, user_id)
-    return OidcSignedIn(id_token=token, expires_at=expires_at)
 
 
 class IdToken(BaseModel):
@@ -151,11 +149,9 @@ async def sign_in_with_id_token(
     client = _client_of(runtime, organization)
     try:
         identity = await client.read(body.id_token)
-        user_id = await _admit(request, runtime, organization, client.provider, identity, {})
+        return await _admit(request, runtime, organization, client.provider, identity, {})
     except SignInRefused as refusal:
         raise _refused(organization, refusal) from refusal
-    token, expires_at = await runtime.tokens.issue(organization.org_id, user_id)
-    return OidcSignedIn(id_token=token, expires_at=expires_at)
 
 
 def _refused(organization: OrganizationScope, refusal: SignInRefused) -> Unauthorized:
@@ -170,8 +166,8 @@ async def _admit(
     provider: IdentityProvider,
     identity: Identity,
     used: Mapping[str, datetime],
-) -> str:
-    """Sign a person in, and tell the audit log if they were made, or have another role now. Return the user's id."""
+) -> OidcSignedIn:
+    """Sign a person in, and tell the audit log if they were made, or have another role now. Return their token."""
     recorder = make_recorder(request, organization.org_id)
     uses = {**used, identity.fingerprint: identity.expires_at}
 
@@ -182,7 +178,8 @@ async def _admit(
             append_line(connection, runtime.audit_key, line)
         return admission.user_id
 
-    return await organization.storage.write(admit)
+    token, expires_at = await runtime.tokens.issue(organization.org_id, await organization.storage.write(admit))
+    return OidcSignedIn(id_token=token, expires_at=expires_at)
 
 
 def _line_of(
