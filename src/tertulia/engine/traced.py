@@ -10,10 +10,10 @@ from typing import Any
 from tertulia.engine.agent.models import Models, StorableModel
 from tertulia.engine.agent.toolbox import CallPlace, Tool, Toolbox
 from tertulia.engine.graph.context_graph import ToolCallSpec
-from tertulia.engine.speech.voices import Speaker, Voices
+from tertulia.engine.speech.voices import Speaker, VoicesAround
 from tertulia.engine.trace import MOST_TEXT_CHARS, Call, Trace, cut, describe_error, now
 from tertulia.errors import ModelError
-from tertulia.providers.base import Detector, LanguageModel, Prompt, Sound, Transcript
+from tertulia.providers.base import LanguageModel, Prompt, Sound, Transcript
 from tertulia.texts import storable
 from tertulia.tools.values import ToolFailed, ToolOutcome
 
@@ -65,23 +65,10 @@ def _reported(prompt: Prompt, call: Call) -> Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class TracedVoices:
+class TracedVoices(VoicesAround):
     """Voices and transcribers whose work is recorded."""
 
-    voices: Voices
     trace: Trace
-
-    def speaks(self, language: str) -> bool:
-        return self.voices.speaks(language)
-
-    def hears(self, language: str) -> bool:
-        return self.voices.hears(language)
-
-    def hears_ahead(self, language: str) -> bool:
-        return self.voices.hears_ahead(language)
-
-    async def knows(self, voice_id: str) -> bool:
-        return await self.voices.knows(voice_id)
 
     def speaker(self, voice_id: str, language: str) -> Speaker:
         return _TracedSpeaker(self.voices.speaker(voice_id, language), self.trace)
@@ -96,9 +83,6 @@ class TracedVoices:
             raise
         self.trace.work("transcribe", begun, {**found, "tertulia.characters": len(transcript.text)})
         return transcript
-
-    def detector(self) -> Detector:
-        return self.voices.detector()
 
 
 @dataclass(frozen=True, slots=True)

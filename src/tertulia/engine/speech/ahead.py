@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tertulia.engine.speech.sentences import ends_sentence
-from tertulia.engine.speech.voices import Speaker, Voices
-from tertulia.providers.base import Detector, Transcript
+from tertulia.engine.speech.voices import VoicesAround
+from tertulia.providers.base import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,10 @@ def result_of(hearing: Hearing) -> HeardAhead | None:
 
 
 @dataclass(frozen=True, slots=True)
-class VoicesAhead:
+class VoicesAhead(VoicesAround):
     """Voices and transcribers for one turn, whose message may have been heard already."""
 
-    voices: Voices
     hearing: Hearing
-
-    def speaks(self, language: str) -> bool:
-        return self.voices.speaks(language)
-
-    def hears(self, language: str) -> bool:
-        return self.voices.hears(language)
-
-    def hears_ahead(self, language: str) -> bool:
-        return self.voices.hears_ahead(language)
-
-    async def knows(self, voice_id: str) -> bool:
-        return await self.voices.knows(voice_id)
-
-    def speaker(self, voice_id: str, language: str) -> Speaker:
-        return self.voices.speaker(voice_id, language)
 
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
         await asyncio.wait([self.hearing])  # it is the session's to give up, and no reason to end the turn
@@ -60,6 +44,3 @@ class VoicesAhead:
         if heard is not None and (heard.language, [*heard.keyterms]) == (language, [*keyterms]):
             return heard.transcript
         return await self.voices.transcribe(pcm, language, keyterms)
-
-    def detector(self) -> Detector:
-        return self.voices.detector()

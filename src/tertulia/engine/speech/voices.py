@@ -1,6 +1,7 @@
 """Voices as the engine uses them: their protocol, and the rules by which an agent speaks and is spoken to."""
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tertulia.engine.speech.wishes import Speaking, VoiceWish
@@ -34,6 +35,34 @@ class Voices(Protocol):
     async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript: ...
 
     def detector(self) -> Detector: ...
+
+
+@dataclass(frozen=True, slots=True)
+class VoicesAround:
+    """Voices and transcribers that are those of another; a kind of it changes what it is made for."""
+
+    voices: Voices
+
+    def speaks(self, language: str) -> bool:
+        return self.voices.speaks(language)
+
+    def hears(self, language: str) -> bool:
+        return self.voices.hears(language)
+
+    def hears_ahead(self, language: str) -> bool:
+        return self.voices.hears_ahead(language)
+
+    async def knows(self, voice_id: str) -> bool:
+        return await self.voices.knows(voice_id)
+
+    def speaker(self, voice_id: str, language: str) -> Speaker:
+        return self.voices.speaker(voice_id, language)
+
+    async def transcribe(self, pcm: bytes, language: str, keyterms: Sequence[str]) -> Transcript:
+        return await self.voices.transcribe(pcm, language, keyterms)
+
+    def detector(self) -> Detector:
+        return self.voices.detector()
 
 
 def speaking_of(voices: Voices, voice_id: str | None, language: str, wish: VoiceWish) -> Speaking:
