@@ -55,7 +55,8 @@ class Hosts(Installation):
         self._ports = [_free_port() for _ in range(hosts)]
         super().__init__(settings_of(data=folder, database={"url": database_url, "pool_size": 4}))
         self._command = [str(TERTULIA), "serve", "--data", str(folder), "--workers", str(workers), "--port"]
-        self._log = (folder / "log").open("ab")
+        self._log_file = folder / "log"
+        self._log = self._log_file.open("ab")
         self._hosts = [self._serve(port) for port in self._ports]
         self._workers = workers
         self.kills = 0
@@ -70,7 +71,7 @@ class Hosts(Installation):
         """Nobody chooses it."""
 
     def _serve(self, port: int) -> psutil.Process:
-        environment = {**os.environ, **self.environment}
+        environment = {**os.environ, **self.environment, "TERTULIA_LOG_LEVEL": "warning"}
         made = subprocess.Popen([*self._command, str(port)], env=environment, stdout=self._log, stderr=self._log)
         return psutil.Process(made.pid)
 
@@ -107,6 +108,10 @@ class Hosts(Installation):
             victim.wait(PATIENCE_S)
             at = self._hosts.index(victim)
             self._hosts[at] = self._serve(self._ports[at])
+
+    def deaths(self) -> int:
+        """How many processes have died, as the log of their parent says; where they have none, all were killed."""
+        return self.kills if self._workers == 1 else self._log_file.read_text().count("worker died")
 
     def silence_s(self) -> float:
         """Wait until somebody answers. Returns how long that took, in seconds."""
@@ -213,6 +218,7 @@ def test_nothing_acknowledged_is_lost_and_somebody_always_answers(hosts: Hosts) 
     print(f"0 of {done} acknowledged turns lost or changed", flush=True)
     assert faults == []
     assert kept == done, "a key was carried out twice"
+    assert hosts.deaths() == hosts.kills, "a process ended by itself"
     assert longest_s < ANSWER_S
 
 
@@ -241,7 +247,9 @@ def _strike(hosts: Hosts, chance: random.Random, settled: threading.Semaphore) -
     time.sleep(chance.uniform(0, MOMENT_S))
     if chance.random() >= FREEZES:
         hosts.strike(victim)
-        return hosts.silence_s()
+        silence_s = hosts.silence_s()
+        victim.wait(PATIENCE_S)  # one that is still dying would be the next victim
+        return silence_s
     victim.suspend()
     try:
         silence_s = hosts.silence_s()
