@@ -110,7 +110,7 @@ class Hosts(Installation):
             self._hosts[at] = self._serve(self._ports[at])
 
     def deaths(self) -> int:
-        """How many processes have died, as the log of their parent says; where they have none, all were killed."""
+        """Count the processes that died. Returns what the log of their parent says; without one, the kills."""
         return self.kills if self._workers == 1 else self._log_file.read_text().count("worker died")
 
     def silence_s(self) -> float:

@@ -48,6 +48,9 @@ class Grant(msgspec.Struct, frozen=True):
 
 Grants = Sequence[Grant]
 
+# msgspec learns a class at its first use; threads that do so at once can end the process.
+msgspec.json.Decoder(list[Grant])
+
 
 class RoleGrants(tuple[Grant, ...]):
     """Grants that are found by permission without a search."""

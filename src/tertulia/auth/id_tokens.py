@@ -100,13 +100,18 @@ class _KeySet(msgspec.Struct):
     keys: list[dict[str, Any]]
 
 
+msgspec.json.Decoder(_Header)  # msgspec learns a type before threads have it
+_read_required = msgspec.json.Decoder(_Required).decode
+_read_key_set = msgspec.json.Decoder(_KeySet).decode
+
+
 def read_keys(document: bytes) -> tuple[ProviderKey, ...]:
     """Read the keys of a provider's JWK set. Return those that can be used; others are ignored, as RFC 7517 wants.
 
     Raises:
         ValueError: the document is no JWK set.
     """
-    listed = msgspec.json.decode(document, type=_KeySet).keys[:MOST_KEYS]
+    listed = _read_key_set(document).keys[:MOST_KEYS]
     return tuple(key for key in map(_read_key, listed) if key is not None)
 
 
@@ -136,7 +141,7 @@ def verify(token: str, keys: tuple[ProviderKey, ...], expected: Expected, now: d
     """
     payload = _verified_payload(token, keys)
     try:
-        claims = msgspec.json.decode(payload, type=_Required)
+        claims = _read_required(payload)
         described = msgspec.json.decode(payload, type=dict[str, Any])
     except (msgspec.MsgspecError, ValueError) as error:
         raise SignInRefused("a claim is missing or of another type") from error

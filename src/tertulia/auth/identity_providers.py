@@ -55,6 +55,11 @@ class _Refusal(msgspec.Struct, frozen=True):
     error: str
 
 
+_read_configuration = msgspec.json.Decoder(_Configuration).decode
+_read_answer = msgspec.json.Decoder(_Answer).decode
+_read_refusal = msgspec.json.Decoder(_Refusal).decode
+
+
 class _NoAnswer(Exception):
     """The failure of a provider to answer as it should; the text is for our log."""
 
@@ -118,7 +123,7 @@ class Client:
             status, body = await self._ask("POST", configuration.token_endpoint, data=form, headers=headers)
             if 400 <= status < 500 and status != 429:
                 raise SignInRefused(f"the provider does not take the code ({_error_in(body)})")
-            return _decode(status, body, _Answer).id_token
+            return _decode(status, body, _read_answer).id_token
         except _NoAnswer as failure:
             raise self._unavailable(failure) from failure
 
@@ -170,7 +175,7 @@ class Client:
 
     async def _find_configuration(self) -> _Configuration:
         address = self.provider.issuer.rstrip("/") + "/.well-known/openid-configuration"
-        found = _decode(*await self._ask("GET", address), _Configuration)
+        found = _decode(*await self._ask("GET", address), _read_configuration)
         if found.issuer != self.provider.issuer:
             raise _NoAnswer("the configuration is of another issuer")
         if not all(map(is_secure_url, (found.authorization_endpoint, found.token_endpoint, found.jwks_uri))):
@@ -247,19 +252,19 @@ class IdentityProviders:
 T = TypeVar("T")
 
 
-def _decode(status: int, body: bytes, kind: type[T]) -> T:
+def _decode(status: int, body: bytes, read: Callable[[bytes], T]) -> T:
     if status != 200:
         raise _NoAnswer(f"status {status}")
     try:
-        return msgspec.json.decode(body, type=kind)
+        return read(body)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise _NoAnswer(f"an answer is no {kind.__name__.strip('_').lower()}") from error
+        raise _NoAnswer("an answer lacks what it must have") from error
 
 
 def _error_in(body: bytes) -> str:
     """Read the code of an error (RFC 6749, section 5.2). Return it, or "unknown" if there is none of that form."""
     try:
-        code = msgspec.json.decode(body, type=_Refusal).error
+        code = _read_refusal(body).error
     except (msgspec.MsgspecError, ValueError):
         return "unknown"
     return code if code.isascii() and code.replace("_", "").isalpha() and len(code) < 60 else "unknown"

@@ -57,6 +57,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 _Decision = tuple[
     Annotated[int, msgspec.Meta(ge=0, le=1)], _Count, Annotated[int, msgspec.Meta(ge=0, le=WINDOW_S * 1000)]
 ]
+msgspec.json.Decoder(list[_Decision])  # msgspec learns a type before threads have it
 _Wanted = tuple[tuple[str, int, int], asyncio.Future[Sequence[int] | None]]
 
 

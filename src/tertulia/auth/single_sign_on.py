@@ -43,6 +43,9 @@ class Begun(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
+_read_begun = msgspec.json.Decoder(Begun).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """A user who was signed in: whether they were made for it, and their role before, if it was another one."""
@@ -89,7 +92,7 @@ def unseal(sealed: str, state: str, org_id: str, provider: IdentityProvider, sec
         SignInRefused: it is another one's, too old, or no sealed sign-in.
     """
     try:
-        begun = msgspec.json.decode(_box(secret_box).decrypt(sealed), type=Begun)
+        begun = _read_begun(_box(secret_box).decrypt(sealed))
     except (WrongSecretKey, ValueError) as error:
         raise SignInRefused("what the page has kept was not sealed here") from error
     if (begun.org_id, begun.issuer) != (org_id, provider.issuer):

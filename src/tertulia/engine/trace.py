@@ -109,6 +109,9 @@ class _Stored(msgspec.Struct, array_like=True, gc=False):
     texts: list[str]
 
 
+_read_stored = msgspec.json.Decoder(_Stored).decode
+
+
 @dataclass(frozen=True, slots=True)
 class PromptLog:
     """The prompt of a model's call as it was kept."""
@@ -401,7 +404,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 def read(body: bytes) -> tuple[Detail, list[Span]]:
     """Decode a stored trace. Return its detail and its spans: the turn, then the others as they began."""
-    stored = msgspec.json.decode(body if body.startswith(b"[") else zlib.decompress(body), type=_Stored)
+    stored = _read_stored(body if body.startswith(b"[") else zlib.decompress(body))
     others = sorted([*stored.steps, *stored.calls], key=lambda span: span.start)
     return stored.detail, [_read(number, span, stored) for number, span in enumerate([stored.turn, *others])]
 

@@ -80,6 +80,8 @@ class _Say:
     """By voice activity detection."""
 
 
+_read_end = msgspec.json.Decoder(events.InteractionComplete).decode
+
 _Task = wire.StartConversation | wire.ContinueConversation | _Say | wire.FinishConversation
 
 
@@ -431,7 +433,7 @@ class Session:
 
     def _note_end(self, line: bytes) -> None:
         self._turn_ended = clock.now()
-        if msgspec.json.decode(line, type=events.InteractionComplete).conversation_completed:
+        if _read_end(line).conversation_completed:
             self.end(Closing(NORMAL, "the conversation is finished"))
 
 

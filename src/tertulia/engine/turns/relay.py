@@ -28,6 +28,7 @@ MAX_AGE_S = 60
 Verb = Literal["follow", "cancel", "look"]
 Word = Literal["yes", "unknown", "late"]
 """`unknown`: the turn does not run here, or its end is not known. `late`: it is committed."""
+msgspec.json.Decoder(Word)  # msgspec learns a type before threads have it
 
 Phase = Literal["thinking", "speaking"]
 """The stage of a running turn: `speaking` from the first piece of its reply on."""
@@ -57,6 +58,9 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: Request
     signature: str
+
+
+_read_signed = msgspec.json.Decoder(_Signed).decode
 
 
 END = b"\0"
@@ -111,7 +115,7 @@ class Relay:
 
     def _read(self, line: bytes) -> Request | None:
         try:
-            signed = msgspec.json.decode(line, type=_Signed)
+            signed = _read_signed(line)
         except msgspec.DecodeError:
             return None
         fresh = abs(clock.now().timestamp() - signed.request.at) <= MAX_AGE_S

@@ -52,6 +52,9 @@ class _Page(msgspec.Struct):
     has_more: bool = False
 
 
+_read_page = msgspec.json.Decoder(_Page).decode
+
+
 class CartesiaVoice:
     """Voices of a model; each speaks every language."""
 
@@ -174,7 +177,7 @@ class _Events:
 
 def _page(data: bytes, remote: Remote) -> _Page:
     try:
-        return msgspec.json.decode(data, type=_Page)
+        return _read_page(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise remote.failure("what it sent is not what its reference says") from None
 
