@@ -1,4 +1,4 @@
-"""Every room of the code stands in a contract of import-linter, so that its neighbours are chosen and not found."""
+"""Every module stands in a contract of import-linter, so that its neighbours are chosen and not found."""
 
 import tomllib
 from typing import Any
@@ -24,9 +24,11 @@ def members(contract: dict[str, Any]) -> set[str]:
     return within | {*contract.get("containers", []), *contract.get("modules", []), *contract.get("source_modules", [])}
 
 
-def test_every_package_stands_in_a_contract() -> None:
-    named = set[str]().union(*map(members, CONTRACTS))
-    assert packages() - named == set()
+def test_every_module_stands_in_a_layer_of_its_package() -> None:
+    layered = [one for one in CONTRACTS if one["type"] == "layers"]
+    assert [one["name"] for one in layered if not one.get("exhaustive")] == []
+    held = {container for one in layered for container in one["containers"]}
+    assert packages() - held == {"tertulia.storage.migrations"}, "which is laid out as Alembic asks"
 
 
 def test_a_contract_names_only_what_is_there() -> None:
