@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from support import jobs
 from support.puppet import Puppet
-from support.server import Serve
+from support.server import Serve, UserClient
 from support.stage import Stage, Switch
 from support.talk import begin, conversations, finish, go_on, id_of, messages
 from tertulia import runtime
@@ -35,7 +35,7 @@ def learn(puppet: Puppet, *memories: Json) -> None:
     puppet.answers["ExtractMemories"] = {"memories": list(memories)}
 
 
-def said_and_finished(stage: Stage, user: httpx2.Client, text: str, **body: Any) -> str:
+def said_and_finished(stage: Stage, user: UserClient, text: str, **body: Any) -> str:
     """Hold a conversation with one message of the user. Return its identifier when it has been processed."""
     conversation_id = id_of(begin(user, stage.service(), initial_message=text, **body))
     assert finish(user, conversation_id).status_code == 204
@@ -43,19 +43,19 @@ def said_and_finished(stage: Stage, user: httpx2.Client, text: str, **body: Any)
     return conversation_id
 
 
-def remembered(client: httpx2.Client, user: httpx2.Client, **query: Any) -> list[Json]:
-    answer = client.get(f"/user/{user.user_id}/memory", params=query)  # type: ignore[attr-defined]
+def remembered(client: httpx2.Client, user: UserClient, **query: Any) -> list[Json]:
+    answer = client.get(f"/user/{user.user_id}/memory", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()["memories"]
 
 
-def models_of(user: httpx2.Client) -> list[Json]:
-    answer = user.get(f"/user/{user.user_id}/user_model")  # type: ignore[attr-defined]
+def models_of(user: UserClient) -> list[Json]:
+    answer = user.get(f"/user/{user.user_id}/user_model")
     assert answer.status_code == 200, answer.text
     return answer.json()["user_models"]
 
 
-def contents(client: httpx2.Client, user: httpx2.Client) -> list[str]:
+def contents(client: httpx2.Client, user: UserClient) -> list[str]:
     return [memory["content"] for memory in remembered(client, user)]
 
 
@@ -74,7 +74,7 @@ def puppet(stage: Stage) -> Puppet:
 
 
 @pytest.fixture
-def user(stage: Stage) -> httpx2.Client:
+def user(stage: Stage) -> UserClient:
     return stage.user()
 
 
@@ -87,7 +87,7 @@ def dimensions(stage: Stage) -> None:
 
 
 def test_a_finished_conversation_is_remembered_with_the_messages_that_said_so(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin", context="They talked about homes."))
 
@@ -102,7 +102,7 @@ def test_a_finished_conversation_is_remembered_with_the_messages_that_said_so(
     assert listed["completed_post_processings"] == ["extract-memories", "generate-user-models"]
 
 
-def test_a_conversation_that_ends_by_itself_is_remembered_too(stage: Stage, user: httpx2.Client) -> None:
+def test_a_conversation_that_ends_by_itself_is_remembered_too(stage: Stage, user: UserClient) -> None:
     puppet = stage.play(Puppet(choice="exit-1"))
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"))
     conversation_id = id_of(begin(user, stage.service()))
@@ -114,7 +114,7 @@ def test_a_conversation_that_ends_by_itself_is_remembered_too(stage: Stage, user
     assert contents(user, user) == ["The user lives in Berlin."]
 
 
-def test_nothing_is_remembered_of_a_test(stage: Stage, puppet: Puppet, user: httpx2.Client) -> None:
+def test_nothing_is_remembered_of_a_test(stage: Stage, puppet: Puppet, user: UserClient) -> None:
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"))
 
     conversation_id = said_and_finished(stage, user, "I live in Berlin.", is_test=True)
@@ -140,7 +140,7 @@ def test_nothing_is_remembered_of_a_test(stage: Stage, puppet: Puppet, user: htt
     ],
 )
 def test_a_memory_that_a_model_invents_is_dropped(
-    stage: Stage, puppet: Puppet, user: httpx2.Client, invented: Any
+    stage: Stage, puppet: Puppet, user: UserClient, invented: Any
 ) -> None:
     learn(puppet, invented, told("They like green tea.", "I like green tea."))
 
@@ -149,7 +149,7 @@ def test_a_memory_that_a_model_invents_is_dropped(
     assert contents(user, user) == ["They like green tea."]
 
 
-def test_the_words_of_a_short_answer_may_be_those_of_the_agents_question(stage: Stage, user: httpx2.Client) -> None:
+def test_the_words_of_a_short_answer_may_be_those_of_the_agents_question(stage: Stage, user: UserClient) -> None:
     puppet = stage.play(Puppet("Do you have allergies", " to penicillin?"))
     learn(puppet, told("The user is allergic to penicillin.", "Yes, badly"))
     conversation_id = id_of(begin(user, stage.service()))
@@ -161,7 +161,7 @@ def test_the_words_of_a_short_answer_may_be_those_of_the_agents_question(stage: 
     assert contents(user, user) == ["The user is allergic to penicillin."]
 
 
-def test_the_agents_words_alone_are_no_memory(stage: Stage, user: httpx2.Client) -> None:
+def test_the_agents_words_alone_are_no_memory(stage: Stage, user: UserClient) -> None:
     puppet = stage.play(Puppet("You live in", " Berlin."))
     learn(puppet, told("The user lives in Berlin.", "You live in Berlin"))
 
@@ -170,7 +170,7 @@ def test_the_agents_words_alone_are_no_memory(stage: Stage, user: httpx2.Client)
     assert contents(user, user) == []
 
 
-def test_what_is_remembered_already_is_not_remembered_twice(stage: Stage, puppet: Puppet, user: httpx2.Client) -> None:
+def test_what_is_remembered_already_is_not_remembered_twice(stage: Stage, puppet: Puppet, user: UserClient) -> None:
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"), told("the user lives in BERLIN", "Berlin"))
 
     said_and_finished(stage, user, "I live in Berlin.")
@@ -180,7 +180,7 @@ def test_what_is_remembered_already_is_not_remembered_twice(stage: Stage, puppet
 
 
 def test_a_contradiction_replaces_what_it_contradicts_and_says_so(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"))
     said_and_finished(stage, user, "I live in Berlin.")
@@ -197,7 +197,7 @@ def test_a_contradiction_replaces_what_it_contradicts_and_says_so(
     assert "memory-1: The user lives in Berlin." in puppet.learned[-1].question
 
 
-def test_a_long_conversation_is_read_whole_in_portions(stage: Stage, puppet: Puppet, user: httpx2.Client) -> None:
+def test_a_long_conversation_is_read_whole_in_portions(stage: Stage, puppet: Puppet, user: UserClient) -> None:
     conversation_id = id_of(begin(user, stage.service(), initial_message="I live in Berlin. " + "Well... " * 450))
     for number in range(4):
         go_on(user, conversation_id, f"Number {number}. " + "So... " * 600)
@@ -217,7 +217,7 @@ def test_a_long_conversation_is_read_whole_in_portions(stage: Stage, puppet: Pup
 
 
 def test_a_failure_is_seen_and_finishing_again_repeats_the_step(
-    stage: Stage, puppet: Puppet, user: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, puppet: Puppet, user: UserClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background_jobs, "FIRST_PAUSE_S", 3600.0)
     puppet.answers["ExtractMemories"] = ModelUnavailable("no")
@@ -237,7 +237,7 @@ def test_a_failure_is_seen_and_finishing_again_repeats_the_step(
 
 
 def test_a_conversation_that_was_processed_cannot_be_finished_again(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     conversation_id = said_and_finished(stage, user, "Hello.")
 
@@ -250,7 +250,7 @@ def test_a_conversation_that_was_processed_cannot_be_finished_again(
 
 @pytest.mark.usefixtures("dimensions")
 def test_the_models_of_a_user_say_what_memories_tell_of_each_dimension(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"))
     puppet.answers["GenerateUserModels"] = {
@@ -273,7 +273,7 @@ def test_the_models_of_a_user_say_what_memories_tell_of_each_dimension(
 
 
 @pytest.mark.usefixtures("dimensions")
-def test_without_memories_no_model_of_the_user_is_asked_for(stage: Stage, puppet: Puppet, user: httpx2.Client) -> None:
+def test_without_memories_no_model_of_the_user_is_asked_for(stage: Stage, puppet: Puppet, user: UserClient) -> None:
     conversation_id = said_and_finished(stage, user, "Hello.")
 
     assert [prompt.interaction for prompt in puppet.learned] == ["ExtractMemories"]
@@ -302,19 +302,19 @@ def test_a_memory_that_an_administrator_may_not_read_cannot_be_corrected_by_them
     private = stage.user(user_preferences={"conversations_visible_to_admins": False})
     said_and_finished(stage, private, "I live in Berlin.")
     (memory,) = remembered(private, private)
-    path = f"/user/{private.user_id}/memory/{memory['id']}"  # type: ignore[attr-defined]
+    path = f"/user/{private.user_id}/memory/{memory['id']}"
 
     assert stage.admin.post(path, json={"content": "Something else."}).status_code == 403
     assert contents(private, private) == ["The user lives in Berlin."]
 
 
-def test_memories_are_filtered_sorted_and_paged(stage: Stage, puppet: Puppet, user: httpx2.Client) -> None:
+def test_memories_are_filtered_sorted_and_paged(stage: Stage, puppet: Puppet, user: UserClient) -> None:
     learn(puppet, told("They like tea.", "I like tea"), told("They like rice.", "I like rice"))
     first = said_and_finished(stage, user, "I like tea. I like rice.")
     learn(puppet, told("They like bread.", "I like bread"))
     said_and_finished(stage, user, "I like bread.")
 
-    page = user.get(f"/user/{user.user_id}/memory", params={"limit": 2}).json()  # type: ignore[attr-defined]
+    page = user.get(f"/user/{user.user_id}/memory", params={"limit": 2}).json()
     rest = remembered(user, user, limit=2, continuation_token=page["continuation_token"])
 
     assert contents(user, user) == ["They like bread.", "They like rice.", "They like tea."]
@@ -329,7 +329,7 @@ def test_memories_are_filtered_sorted_and_paged(stage: Stage, puppet: Puppet, us
 
 
 @pytest.fixture
-def known(stage: Stage, puppet: Puppet, user: httpx2.Client, dimensions: None) -> Json:
+def known(stage: Stage, puppet: Puppet, user: UserClient, dimensions: None) -> Json:
     """A memory of the user, of which a model is made."""
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"))
     model = {"dimension": "dimension-1", "content": "They live in Berlin.", "memories": ["memory-1"]}
@@ -341,13 +341,13 @@ def known(stage: Stage, puppet: Puppet, user: httpx2.Client, dimensions: None) -
 
 
 def test_a_memory_is_corrected_and_what_was_made_of_it_is_made_again(
-    stage: Stage, puppet: Puppet, user: httpx2.Client, known: Json
+    stage: Stage, puppet: Puppet, user: UserClient, known: Json
 ) -> None:
     model = {"dimension": "dimension-1", "content": "They live in Rome.", "memories": ["memory-1"]}
     puppet.answers["GenerateUserModels"] = {"models": [model]}
 
     answer = user.post(
-        f"/user/{user.user_id}/memory/{known['id']}",  # type: ignore[attr-defined]
+        f"/user/{user.user_id}/memory/{known['id']}",
         json={"content": " I live in Rome. ", "context": "Corrected by them."},
     )
     jobs.wait_until_done(stage.server)
@@ -361,21 +361,21 @@ def test_a_memory_is_corrected_and_what_was_made_of_it_is_made_again(
 
 
 @pytest.mark.parametrize("body", [{}, {"content": "  "}, {"content": "x" * 1001}, {"content": None}])
-def test_a_correction_says_something(user: httpx2.Client, known: Json, body: Json) -> None:
-    answer = user.post(f"/user/{user.user_id}/memory/{known['id']}", json=body)  # type: ignore[attr-defined]
+def test_a_correction_says_something(user: UserClient, known: Json, body: Json) -> None:
+    answer = user.post(f"/user/{user.user_id}/memory/{known['id']}", json=body)
 
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "content"]
 
 
-def left(stage: Stage, user: httpx2.Client) -> dict[str, int]:
+def left(stage: Stage, user: UserClient) -> dict[str, int]:
     """Count the rows that the database has of the memory of a user."""
     engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
     own = (tables.memories, tables.memory_words, tables.memory_vectors, tables.user_models)
     with engine.connect() as connection:
         counts = {
             table.name: connection.execute(
-                sa.select(sa.func.count()).where(table.c.user_id == user.user_id)  # type: ignore[attr-defined]
+                sa.select(sa.func.count()).where(table.c.user_id == user.user_id)
             ).scalar_one()
             for table in own
         }
@@ -387,13 +387,13 @@ NOTHING = {"memories": 0, "memory_words": 0, "memory_vectors": 0, "user_models":
 
 
 def test_a_forgotten_memory_is_gone_with_those_it_replaced_and_with_what_was_made_of_it(
-    stage: Stage, puppet: Puppet, user: httpx2.Client, known: Json
+    stage: Stage, puppet: Puppet, user: UserClient, known: Json
 ) -> None:
     learn(puppet, told("The user lives in Rome.", "I live in Rome", replaces=["memory-1"]))
     said_and_finished(stage, user, "I live in Rome.")
     (memory,) = remembered(user, user)
 
-    answer = user.delete(f"/user/{user.user_id}/memory/{memory['id']}")  # type: ignore[attr-defined]
+    answer = user.delete(f"/user/{user.user_id}/memory/{memory['id']}")
     jobs.wait_until_done(stage.server)
 
     assert answer.status_code == 204
@@ -404,11 +404,11 @@ def test_a_forgotten_memory_is_gone_with_those_it_replaced_and_with_what_was_mad
 
 @pytest.mark.usefixtures("known")
 def test_a_forgotten_user_is_not_remembered_again_by_what_they_said_before(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     conversation_id = id_of(begin(user, stage.service(), initial_message="I live in Berlin."))
 
-    answer = user.delete(f"/user/{user.user_id}/memory")  # type: ignore[attr-defined]
+    answer = user.delete(f"/user/{user.user_id}/memory")
     go_on(user, conversation_id, "I like green tea.")
     learn(puppet, told("The user lives in Berlin.", "I live in Berlin"), told("They like green tea.", "green tea"))
     finish(user, conversation_id)
@@ -421,9 +421,9 @@ def test_a_forgotten_user_is_not_remembered_again_by_what_they_said_before(
 
 
 @pytest.mark.usefixtures("known")
-def test_a_deleted_users_memory_goes_too(stage: Stage, user: httpx2.Client) -> None:
+def test_a_deleted_users_memory_goes_too(stage: Stage, user: UserClient) -> None:
     assert left(stage, user) != NOTHING
 
-    assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+    assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204
 
     assert left(stage, user) == NOTHING

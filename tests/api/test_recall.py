@@ -9,7 +9,7 @@ import pytest
 from support import jobs
 from support.puppet import Puppet
 from support.samples import action, graph, recall
-from support.server import Serve
+from support.server import Serve, UserClient
 from support.stage import Stage, Switch
 from support.talk import Event, begin, finish, go_on, id_of
 from tertulia import runtime
@@ -39,7 +39,7 @@ def puppet(stage: Stage) -> Puppet:
 
 
 @pytest.fixture
-def user(stage: Stage, puppet: Puppet) -> httpx2.Client:
+def user(stage: Stage, puppet: Puppet) -> UserClient:
     """A user of whom two things are remembered, and one more in a model."""
     stage.admin.post("/organization/", json={"user_dimensions": [{"description": "Home", "tags": []}]})
     person = stage.user(ADMINISTRATOR)
@@ -161,11 +161,11 @@ def test_models_of_the_user_are_in_every_prompt(stage: Stage, puppet: Puppet, us
 
 
 def test_a_forgotten_memory_leaves_the_working_memory_and_the_insights(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     conversation_id = id_of(begin(user, stage.service()))
     before = go_on(user, conversation_id, "Which green tea would suit me today?")
-    assert user.delete(f"/user/{user.user_id}/memory").status_code == 204  # type: ignore[attr-defined]
+    assert user.delete(f"/user/{user.user_id}/memory").status_code == 204
 
     go_on(user, conversation_id, "Well?")
 

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from support import jobs
 from support.puppet import Puppet
+from support.server import UserClient
 from support.stage import Stage
 from support.talk import begin
 from tertulia.background import jobs as background_jobs
@@ -35,8 +36,8 @@ def count_left(stage: Stage, conversation_id: str) -> list[int]:
     return counts
 
 
-def delete(stage: Stage, user: httpx2.Client) -> httpx2.Response:
-    return stage.admin.delete(f"/user/{user.user_id}")  # type: ignore[attr-defined]
+def delete(stage: Stage, user: UserClient) -> httpx2.Response:
+    return stage.admin.delete(f"/user/{user.user_id}")
 
 
 def test_a_deleted_users_conversations_go_too(stage: Stage) -> None:

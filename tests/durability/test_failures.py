@@ -466,7 +466,7 @@ def test_a_turn_that_runs_while_the_clock_jumps_is_whole_or_void(short: Stage, w
 
 def test_a_dead_lease_from_before_the_clock_was_set_back_ends_soon(short: Stage, wrong: Clock) -> None:
     user, service = short.user(), short.service()
-    _die_in_a_turn(short.server, user.user_id, service)  # type: ignore[attr-defined]
+    _die_in_a_turn(short.server, user.user_id, service)
     wrong.offset -= HOUR
     user = _again(short, user)
     assert talk.create(user, service).status_code == 409

@@ -154,7 +154,7 @@ def test_running_turns_are_seen_at_every_worker_by_who_may_see_their_conversatio
             "conversation_id": running.conversation_id,
             "interaction_id": ids[0],
             "number": 1,
-            "user_id": user.user_id,  # type: ignore[attr-defined]
+            "user_id": user.user_id,
             "service_id": service,
             "version_set_name": "release",
             "started_at": "",
@@ -272,7 +272,7 @@ def test_who_may_not_see_the_agents_actions_does_not_see_them_when_coming_back(p
     with created(user, pair.stage.service(THINKS)) as running:
         body = running.rest()
     assert b"current-agent-action" in body
-    demote(pair.second, user.user_id)  # type: ignore[attr-defined]
+    demote(pair.second, user.user_id)
     seen = pair.there(user).get(f"{running.path}/stream").content
     assert seen.splitlines() == [line for line in body.splitlines() if b"current-agent-action" not in line]
 

@@ -27,6 +27,12 @@ NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TOOLS = ROOT / "examples" / "tools"
 
 
+class UserClient(httpx2.Client):
+    """A client that speaks as one user."""
+
+    user_id: str
+
+
 @dataclass
 class Server:
     """A running server. `as_user`, `as_admin` and `as_super` have the demo users' tokens; `anonymous` has none."""
@@ -63,6 +69,16 @@ class Server:
         client = httpx2.Client(
             base_url=self.base, headers=headers, timeout=PATIENCE_S, trust_env=False, verify=NO_CERTIFICATES
         )
+        self._clients.append(client)
+        return client
+
+    def client_of(self, user_id: str) -> UserClient:
+        """Sign a user in. Returns a client that speaks as them."""
+        headers = {"Authorization": f"Bearer {self.sign_in(user_id)}"}
+        client = UserClient(
+            base_url=self.base, headers=headers, timeout=PATIENCE_S, trust_env=False, verify=NO_CERTIFICATES
+        )
+        client.user_id = user_id
         self._clients.append(client)
         return client
 

@@ -6,11 +6,9 @@ from contextlib import aclosing
 from functools import cached_property
 from typing import Any
 
-import httpx2
-
 from support.puppet import Puppet
 from support.samples import make_agent, make_graph, make_service, short_graph
-from support.server import Server
+from support.server import Server, UserClient
 from tertulia.auth import roles
 from tertulia.providers.base import LanguageModel, Prompt
 from tertulia.storage.database import dialect
@@ -73,7 +71,7 @@ class Stage:
     def _graph_id(self) -> str:
         return make_graph(self.admin, short_graph())
 
-    def user(self, role: str = "DefaultUserRole", **fields: Any) -> httpx2.Client:
+    def user(self, role: str = "DefaultUserRole", **fields: Any) -> UserClient:
         """A client of a new user."""
         body = {
             "first_name": "Test",
@@ -84,6 +82,4 @@ class Stage:
         }
         answer = self.root.post("/user/", json=body)
         assert answer.status_code == 201, answer.text
-        client = self.server.client(self.server.sign_in(answer.json()["user_id"]))
-        client.user_id = answer.json()["user_id"]  # type: ignore[attr-defined]
-        return client
+        return self.server.client_of(answer.json()["user_id"])

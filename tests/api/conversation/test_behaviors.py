@@ -10,7 +10,7 @@ import pytest
 
 from support.puppet import PATIENCE_S, Puppet
 from support.samples import action, graph, instruction, make_behavior
-from support.server import Serve
+from support.server import Serve, UserClient
 from support.stage import Stage, Switch
 from support.talk import Event, begin, go_on, id_of, interact, lines, messages, types
 from tertulia.errors import ModelUnavailable
@@ -348,7 +348,7 @@ def test_a_version_set_can_name_the_model_that_chooses(stage: Stage, admin: http
 
 
 @both_databases
-def test_an_invocation_names_the_messages_that_led_to_it(stage: Stage, admin: httpx2.Client, service_id: str) -> None:
+def test_an_invocation_names_the_messages_that_led_to_it(stage: Stage, admin: UserClient, service_id: str) -> None:
     set_id = make_behavior(stage.admin, service_id)
     puppet = stage.play(Puppet(choice="none"))
     opened = begin(admin, service_id, **SAID)
@@ -371,7 +371,7 @@ def test_an_invocation_names_the_messages_that_led_to_it(stage: Stage, admin: ht
         "org_id": stage.server.demo.organization_id,
         "conversation_id": conversation_id,
         "service_id": service_id,
-        "user_id": admin.user_id,  # type: ignore[attr-defined]
+        "user_id": admin.user_id,
         "initial_message_id": events[0]["message_id"],
         "agent_message_id": opened[-1]["message_id"],
         "agent_inner_thoughts_ids": [],
@@ -420,7 +420,7 @@ def test_invocations_go_with_their_user(stage: Stage, service_id: str) -> None:
     begin(user, service_id, **SAID)
     assert len(invocations(stage.admin, set_id)) == 1
 
-    stage.admin.delete(f"/user/{user.user_id}").raise_for_status()  # type: ignore[attr-defined]
+    stage.admin.delete(f"/user/{user.user_id}").raise_for_status()
 
     assert invocations(stage.admin, set_id) == []
 

@@ -65,7 +65,7 @@ def test_first_requests_of_many_users_read_one_role(stage: Stage, monkeypatch: p
 def test_a_caller_who_is_deleted_meanwhile_is_nobody(stage: Stage) -> None:
     user, service = stage.user(), stage.service()
     conversation_id = id_of(begin(user, service))
-    assert stage.root.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+    assert stage.root.delete(f"/user/{user.user_id}").status_code == 204
     assert create(user, service).status_code == 401
     assert interact(user, conversation_id).status_code == 401
     assert finish(user, conversation_id).status_code == 401

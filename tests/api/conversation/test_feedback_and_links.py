@@ -65,7 +65,7 @@ def test_an_opinion_is_one_for_each_person_and_message_and_seen_by_who_may_read_
     assert told(opinions(stage.admin, rating="down", **mine)) == [("down", "Not funny, 'DROP")]
     assert told(opinions(stage.admin, has_comment=True, **mine)) == [("down", "Not funny, 'DROP")]
     assert len(opinions(stage.admin, has_comment=False, **mine)) == 2
-    assert len(opinions(user, user_id=user.user_id)) == 2  # type: ignore[attr-defined]
+    assert len(opinions(user, user_id=user.user_id)) == 2
     assert len(opinions(user, message_id=first["id"])) == 2
     assert opinions(stranger) == opinions(stage.admin, conversation_id=hidden) == []
     assert told(opinions(private)) == [("down", "Mine")]
@@ -156,10 +156,10 @@ def test_a_link_ends_when_it_is_revoked_its_time_comes_or_its_maker_may_not_show
         assert opened(stage, later["token"]).status_code == 200
 
     assert opened(stage, by_maker["token"]).status_code == 200
-    demote(stage.server, maker.user_id)  # type: ignore[attr-defined]
+    demote(stage.server, maker.user_id)
     assert opened(stage, by_maker["token"]).status_code == 404
     hide = {"conversations_visible_to_admins": False}
-    user.post(f"/user/{user.user_id}", json=hide).raise_for_status()  # type: ignore[attr-defined]
+    user.post(f"/user/{user.user_id}", json=hide).raise_for_status()
     assert opened(stage, later["token"]).status_code == 404
 
 
@@ -170,10 +170,10 @@ def test_links_and_opinions_go_with_the_person_they_are_of_or_by(stage: Stage) -
     others, [_, second, *_] = talked(stage, another)
     mine, theirs = (share(maker, each).json()["token"] for each in (conversation, others))
     assert rate(maker, conversation, first["id"], "up") == rate(maker, others, second["id"], "up") == 204
-    stage.root.delete(f"/user/{user.user_id}").raise_for_status()  # type: ignore[attr-defined]
+    stage.root.delete(f"/user/{user.user_id}").raise_for_status()
     assert [opened(stage, token).status_code for token in (mine, theirs)] == [404, 200]
     assert opinions(maker, message_id=first["id"]) == []
-    stage.root.delete(f"/user/{maker.user_id}").raise_for_status()  # type: ignore[attr-defined]
+    stage.root.delete(f"/user/{maker.user_id}").raise_for_status()
     assert opened(stage, theirs).status_code == 404
     assert opinions(another, message_id=second["id"]) == []
     wait_until_done(stage.server)

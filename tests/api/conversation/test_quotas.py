@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import httpx2
 import pytest
 import sqlalchemy as sa
 
 from support import samples, spoken, talk
 from support.puppet import Puppet
-from support.server import Server
+from support.server import Server, UserClient
 from support.stage import Stage, Switch
 from tertulia.audio.pcm import RATE, wav
 from tertulia.providers.models.registry import Models
@@ -37,9 +36,9 @@ def of_user(make: Callable[..., Stage]) -> Stage:
     return make(user_stored_bytes=MOST)
 
 
-def counted(stage: Stage, user: httpx2.Client) -> tuple[int, int]:
+def counted(stage: Stage, user: UserClient) -> tuple[int, int]:
     """The bytes that are counted for a user, and those that are stored."""
-    user_id = user.user_id  # type: ignore[attr-defined]
+    user_id = user.user_id
     engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
     with engine.connect() as connection:
         count = connection.execute(sa.select(users.c.stored_bytes).where(users.c.id == user_id)).scalar_one()
@@ -117,7 +116,7 @@ def test_an_organization_has_a_quota_and_a_deleted_user_gives_room_back(make: Ca
     refused = talk.interact(light, begun, "Hello")
     assert (refused.status_code, "of the organization hold" in refused.text) == (400, True)
 
-    assert stage.admin.delete(f"/user/{heavy.user_id}").status_code == 204  # type: ignore[attr-defined]
+    assert stage.admin.delete(f"/user/{heavy.user_id}").status_code == 204
     assert organization_bytes(stage) == before
     assert talk.go_on(light, begun, "Hello")
 

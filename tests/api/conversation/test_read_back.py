@@ -7,6 +7,7 @@ import pytest
 
 from support.puppet import Puppet
 from support.samples import action, annotation, graph
+from support.server import UserClient
 from support.stage import Stage
 from support.talk import begin, conversations, finish, go_on, id_of, messages
 
@@ -16,7 +17,7 @@ UNKNOWN = "f" * 24
 
 
 @pytest.fixture
-def user(stage: Stage) -> httpx2.Client:
+def user(stage: Stage) -> UserClient:
     return stage.user()
 
 
@@ -86,7 +87,7 @@ def test_others_conversations_are_seen_by_administrators_where_their_owner_allow
     assert messages(stage.user(), shown) == []
 
 
-def test_a_conversation_is_listed_whole(stage: Stage, user: httpx2.Client) -> None:
+def test_a_conversation_is_listed_whole(stage: Stage, user: UserClient) -> None:
     service = stage.service()
     conversation_id = id_of(begin(user, service, initial_message="Hi"))
     (item,) = conversations(user)
@@ -95,7 +96,7 @@ def test_a_conversation_is_listed_whole(stage: Stage, user: httpx2.Client) -> No
     del item["created_at"], item["version_set_info"]
     assert item == {
         "id": conversation_id,
-        "user_id": user.user_id,  # type: ignore[attr-defined]
+        "user_id": user.user_id,
         "is_finished": False,
         "is_analyzed": False,
         "completed_post_processings": [],
@@ -122,9 +123,9 @@ def test_messages_are_filtered_and_paged(stage: Stage, user: httpx2.Client) -> N
     assert user.get(f"/conversation/{UNKNOWN}/messages/").status_code == 404
 
 
-def test_users_statistics_count_their_conversations_and_messages(stage: Stage, user: httpx2.Client) -> None:
+def test_users_statistics_count_their_conversations_and_messages(stage: Stage, user: UserClient) -> None:
     go_on(user, id_of(begin(user, stage.service(), initial_message="one")), "two")
-    (shown,) = user.get("/user/", params={"user_id": user.user_id}).json()["users"]  # type: ignore[attr-defined]
+    (shown,) = user.get("/user/", params={"user_id": user.user_id}).json()["users"]
     stats = shown["user_stats"]
     assert (stats["num_conversations"], stats["num_messages"]) == (1, 4)
     assert stats["last_message_time"] is not None

@@ -372,7 +372,7 @@ def test_a_user_who_is_deleted_is_shown_out(stage: Stage, connected: Connect, ki
     user = stage.user()
     with connected(user) as opened:
         opened.start(stage.service())
-        assert stage.root.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+        assert stage.root.delete(f"/user/{user.user_id}").status_code == 204
         with suppress(ConnectionClosed):  # the session may have been ended by then
             if kind == "say":
                 opened.say("Hello?")
@@ -384,7 +384,7 @@ def test_a_user_who_is_deleted_is_shown_out(stage: Stage, connected: Connect, ki
 def test_a_session_ends_with_its_user_also_where_nothing_is_said(stage: Stage, connected: Connect):
     user = stage.user()
     with connected(user) as opened:
-        assert stage.root.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+        assert stage.root.delete(f"/user/{user.user_id}").status_code == 204
         assert opened.closed() == (1008, "the user is not there any more")
 
 
@@ -392,7 +392,7 @@ def test_a_session_ends_with_the_role_of_its_user(stage: Stage, connected: Conne
     user = stage.user("DefaultAdministratorRole")
     with connected(user) as opened:
         opened.start(stage.service())
-        demote(stage.server, user.user_id)  # type: ignore[attr-defined]
+        demote(stage.server, user.user_id)
         assert opened.closed() == (1008, "the user has another role")
 
 

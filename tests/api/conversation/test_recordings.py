@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from support import samples, sounds, spoken, talk
-from support.server import NO_CERTIFICATES, Server
+from support.server import NO_CERTIFICATES, Server, UserClient
 from support.stage import Stage
 from tertulia import clock
 from tertulia.audio.pcm import RATE, wav
@@ -26,7 +26,7 @@ def service_id(_stage: Stage) -> str:
 
 
 @pytest.fixture
-def user(stage: Stage) -> httpx2.Client:
+def user(stage: Stage) -> UserClient:
     return stage.user()
 
 
@@ -115,8 +115,8 @@ def test_a_written_message_has_no_recording(user: httpx2.Client, service_id: str
     assert (answer.status_code, answer.json()) == (400, {"detail": "The message is a text message."})
 
 
-def test_recordings_go_with_their_user(stage: Stage, user: httpx2.Client, link: str) -> None:
-    user_id = user.user_id  # type: ignore[attr-defined]
+def test_recordings_go_with_their_user(stage: Stage, user: UserClient, link: str) -> None:
+    user_id = user.user_id
     assert stage.admin.delete(f"/user/{user_id}").status_code == 204
     assert get(link).status_code == 404
 

@@ -23,7 +23,7 @@ def test_the_rest_of_a_long_stream_without_actions_is_whole(stage: Stage, after:
     conversation = id_of(begin(admin, service))
     stage.play(Puppet(*[f"word {number} {'x' * 500}" for number in range(300)]))
     told = interact(admin, conversation)
-    demote(stage.server, admin.user_id)  # type: ignore[attr-defined]
+    demote(stage.server, admin.user_id)
     seen = resume(admin, told).content.splitlines(keepends=True)
 
     rest = resume(admin, told, after).content.splitlines(keepends=True)
@@ -42,7 +42,7 @@ def test_a_replay_shows_no_actions_to_a_caller_who_may_not_see_them_any_more(sta
     admin, service = stage.user("DefaultAdministratorRole"), stage.service()
     admin.headers.update(KEY)
     first = create(admin, service, initial_message="Hello")
-    demote(stage.server, admin.user_id)  # type: ignore[attr-defined]
+    demote(stage.server, admin.user_id)
 
     again = create(admin, service, initial_message="Hello")
 

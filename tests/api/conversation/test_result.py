@@ -225,7 +225,7 @@ def test_a_result_goes_with_its_user(stage: Stage) -> None:
     user = stage.user()
     conversation_id = talk(user, stage.service(ONE_WAY, result_schema=INTAKE), "I am 34")
 
-    assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+    assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204
 
     assert result_of(stage.admin, conversation_id).status_code == 404
 

@@ -91,7 +91,7 @@ def test_words_are_found_by_who_may_read_the_message_the_newest_first_and_page_b
         "conversation_id": mine,
         "interaction_id": listed["interaction_id"],
         "message_id": listed["id"],
-        "user_id": user.user_id,  # type: ignore[attr-defined]
+        "user_id": user.user_id,
         "service_id": first["service_id"],
         "message_type": "user-message",
         "sender": listed["sender"],
@@ -118,7 +118,7 @@ def test_a_search_is_narrowed_as_a_list_of_conversations_is(stage: Stage) -> Non
     for narrow in (
         {"conversation_id": conversation},
         {"service_id": service},
-        {"user_id": user.user_id},  # type: ignore[attr-defined]
+        {"user_id": user.user_id},
         {"is_finished": False},
         {"tag": "room:blue"},
         {"message_type": ["user-message", "agent-message"]},
@@ -175,7 +175,7 @@ def test_what_was_said_is_not_found_when_its_user_is_gone_and_leaves_no_term(sta
     user = stage.user()
     said(stage, user, "A xylophone.")
     assert found(stage.admin, "xylophone")
-    stage.root.delete(f"/user/{user.user_id}").raise_for_status()  # type: ignore[attr-defined]
+    stage.root.delete(f"/user/{user.user_id}").raise_for_status()
     assert found(stage.admin, "xylophone") == []
     wait_until_read(stage)
     word = next(word for word, _, _ in placed_words("xylophone"))

@@ -309,7 +309,7 @@ def count(stage: Stage, user_id: str) -> int:
 def test_the_traces_of_a_deleted_user_go_with_them(stage: Stage) -> None:
     puppet = stage.play(Puppet())
     user = stage.user()
-    user_id: str = user.user_id  # type: ignore[attr-defined]
+    user_id: str = user.user_id
     conversation_id, _ = ids_of(create(user, stage.service(ONE_WAY)))
     puppet.pieces = (" ",)
     interact(user, conversation_id)
@@ -336,7 +336,7 @@ def test_a_trace_is_gone_after_thirty_days(stage: Stage, monkeypatch: pytest.Mon
     engine.dispose()
 
     assert more is False
-    assert count(stage, user.user_id) == 0  # type: ignore[attr-defined]
+    assert count(stage, user.user_id) == 0
 
 
 def test_void_turns_of_a_user_leave_so_many_traces_and_the_newest(
