@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter, Windows
+from tertulia.auth.places import Places, ScarcePlaces
 from tertulia.auth.secrets import AUDIT_LOG, SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
-from tertulia.auth.shares import ScarceShares, Shares
 from tertulia.auth.tokens import Tokens
 from tertulia.background import keys, leftovers, retention, search_index
 from tertulia.background.erasing import Eraser
@@ -63,8 +63,8 @@ class Runtime:
     actors: Actors
     identity_providers: "IdentityProviders | None"
     limiter: Limiter | None
-    shares: Shares
-    searches: ScarceShares
+    places: Places
+    searches: ScarcePlaces
     sessions: Sessions
     conversations: Conversations
     meanings: Meanings
@@ -193,7 +193,7 @@ async def open_runtime(
         limiter = await stack.enter_async_context(_open_limiter(settings, secret_box, loops))
         tokens = Tokens(clusters.default, secret_box)
         identity_providers = await stack.enter_async_context(_open_identity_providers(settings))
-        shares = Shares(max(2, settings.database.pool_size // 2))
+        places = Places(max(2, settings.database.pool_size // 2))
         yield Runtime(
             settings=settings,
             clusters=clusters,
@@ -204,8 +204,8 @@ async def open_runtime(
             actors=Actors(),
             identity_providers=identity_providers,
             limiter=limiter,
-            shares=shares,
-            searches=ScarceShares(SEARCHES),
+            places=places,
+            searches=ScarcePlaces(SEARCHES),
             sessions=sessions,
             conversations=conversations,
             meanings=meanings,

@@ -135,7 +135,7 @@ def _correct(
     body: Correction,
     meanings: Sequence[Meaning | None],
 ) -> None:
-    memories.lock_user(connection, user_id)
+    memories.lock_owner(connection, user_id)
     memory = _get(connection, actor, user_id, memory_id)
     corrected = replace(memory, content=body.content, context=body.context, corrected_at=clock.now())
     memories.correct_memory(connection, corrected, stems(f"{body.content} {body.context}"), meanings[0])

@@ -28,7 +28,7 @@ from tertulia.storage import person, recording
 from tertulia.storage import user as users
 from tertulia.storage.database.units import Database
 from tertulia.storage.job import Job, StaleJob
-from tertulia.storage.person import Part
+from tertulia.storage.person import PersonTable
 
 router = contract_router("/user", "User")
 
@@ -76,31 +76,31 @@ class _Export:
     org_id: str
     user_id: str
 
-    async def rows(self, part: Part) -> AsyncGenerator[list[Mapping[str, Any]]]:
+    async def rows(self, part: PersonTable) -> AsyncGenerator[list[Mapping[str, Any]]]:
         """Read the rows of a table. Yield them in portions."""
         if part.leads != "conversation_id":
             async for rows in self._within(part, None):
                 yield rows
             return
         last = ""
-        while some := await self.database.read(person.list_conversations, self.org_id, self.user_id, last):
+        while some := await self.database.read(person.list_conversation_ids, self.org_id, self.user_id, last):
             async for rows in self._within(part, list(some)):
                 yield rows
             last = some[-1]
 
-    async def _within(self, part: Part, some: list[str] | None) -> AsyncGenerator[list[Mapping[str, Any]]]:
+    async def _within(self, part: PersonTable, some: list[str] | None) -> AsyncGenerator[list[Mapping[str, Any]]]:
         last = ""
         whose = self.org_id, self.user_id
         while portions := await self.database.read(person.list_portions, part, *whose, some, last):
             for keys in portions:
-                yield list(await self.database.read(person.list_rows, part, self.org_id, keys))
+                yield list(await self.database.read(person.list_rows_of, part, self.org_id, keys))
             last = portions[-1][-1]
 
 
 async def _zip(export: _Export) -> AsyncGenerator[bytes]:
     """Write a person's data into a zip, portion by portion. Yield its bytes as they come."""
     sink = Sink()
-    sound: list[Part] = []
+    sound: list[PersonTable] = []
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as archive:
         for part in person.PARTS:
             with archive.open(f"{part.table.name}.jsonl", "w", force_zip64=True) as file:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tertulia.errors import BadRequest
 from tertulia.providers.models.params import problem_of
-from tertulia.providers.models.schema import problem_of_schema
+from tertulia.providers.models.schema import problem_of_result_schema
 from tertulia.storage.service import ServiceParts, VersionSet
 
 CONTRACT_MODELS = frozenset(
@@ -72,7 +72,7 @@ def check_result_schema(schema: dict[str, Any]) -> dict[str, Any]:
         raise ValueError('This must be the JSON schema of an object: {"type": "object", "properties": {...}}.')
     if len(schema["properties"]) > MOST_FIELDS:
         raise ValueError(f"This must have at most {MOST_FIELDS} properties.")
-    problem = problem_of_schema(schema)
+    problem = problem_of_result_schema(schema)
     if problem is not None:
         raise ValueError(problem)
     return schema

@@ -190,7 +190,7 @@ class Actors:
                 not outrank the user any more.
         """
         key_id = claims.key_id or ""
-        role = users.find_role(connection, claims.org_id, claims.user_id, key_id)
+        role = users.find_role_of(connection, claims.org_id, claims.user_id, key_id)
         if role is None:
             raise Unauthorized("The user of this token does not exist.")
         held = self._parse(role.role_id, role.permission_grants)

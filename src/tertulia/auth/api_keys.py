@@ -81,7 +81,7 @@ def check_sign_in(connection: Connection, org_id: str, key_id: str, key: str, us
     """
     # Whatever is wrong, the same work is done.
     stored = find_api_key(connection, org_id, key_id)
-    role = users.find_role(connection, org_id, user_id)
+    role = users.find_role_of(connection, org_id, user_id)
     right = hmac.compare_digest(stored.key_hash if stored else _hash(""), _hash(key))
     if stored is None or role is None or not right or stored.expires_at <= clock.now():
         raise Unauthorized(_REFUSED)

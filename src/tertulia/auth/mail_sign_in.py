@@ -38,7 +38,7 @@ def use_token(connection: Connection, org_id: str, token: str) -> str:
         Unauthorized: the token is unknown, of another organization, past its time, or was used.
     """
     user_id = mail_tokens.take_mail_token(connection, org_id, _hash(token))
-    if user_id is None or users.find_role(connection, org_id, user_id) is None:
+    if user_id is None or users.find_role_of(connection, org_id, user_id) is None:
         raise Unauthorized("The link has been used, or is too old: ask for another one.")
     mail_tokens.forget_mail_tokens(connection, user_id)
     users.verify_user(connection, user_id)

@@ -32,7 +32,7 @@ LIFE = timedelta(minutes=10)
 """The time that a person may take at their provider."""
 
 
-class Begun(msgspec.Struct, frozen=True):
+class BegunSignIn(msgspec.Struct, frozen=True):
     """A sign-in of the page that has begun."""
 
     org_id: str
@@ -43,7 +43,7 @@ class Begun(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-_read_begun = msgspec.json.Decoder(Begun).decode
+_read_begun = msgspec.json.Decoder(BegunSignIn).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Admission:
 # --- The way of the page ---------------------------------------------------------------------------------------------
 
 
-def begin(org_id: str, provider: IdentityProvider) -> Begun:
+def begin(org_id: str, provider: IdentityProvider) -> BegunSignIn:
     """Begin a sign-in. Return it."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    return Begun(org_id, provider.issuer, state, nonce, verifier, clock.now() + LIFE)
+    return BegunSignIn(org_id, provider.issuer, state, nonce, verifier, clock.now() + LIFE)
 
 
-def parameters_of(begun: Begun, provider: IdentityProvider) -> dict[str, str]:
+def parameters_of(begun: BegunSignIn, provider: IdentityProvider) -> dict[str, str]:
     """Collect what the provider is asked. Return the parameters of an authorization request."""
     challenge = hashlib.sha256(begun.verifier.encode()).digest()
     return {
@@ -80,12 +80,12 @@ def parameters_of(begun: Begun, provider: IdentityProvider) -> dict[str, str]:
     }
 
 
-def seal(begun: Begun, secret_box: SecretBox) -> str:
+def seal(begun: BegunSignIn, secret_box: SecretBox) -> str:
     """Seal a sign-in for the page. Return a text that only this installation reads."""
     return _box(secret_box).encrypt(msgspec.json.encode(begun).decode())
 
 
-def unseal(sealed: str, state: str, org_id: str, provider: IdentityProvider, secret_box: SecretBox) -> Begun:
+def unseal(sealed: str, state: str, org_id: str, provider: IdentityProvider, secret_box: SecretBox) -> BegunSignIn:
     """Open what the page has kept, for the state that has come back. Return the sign-in.
 
     Raises:

@@ -81,7 +81,7 @@ class Eraser:
         """Take a person out of the audit log. Return how many lines were changed, and the last one that was seen."""
         conversation_ids: set[str] = set()
         while more := await work.database.read(
-            person.list_conversations, wanted.org_id, wanted.user_id, max(conversation_ids, default="")
+            person.list_conversation_ids, wanted.org_id, wanted.user_id, max(conversation_ids, default="")
         ):
             conversation_ids.update(more)
         named = ErasedPerson(wanted.user_id, [wanted.email], conversation_ids)
@@ -112,7 +112,7 @@ class Eraser:
         # Lines that have come since: of things that the person had asked for before they were deleted.
         changed, _ = audit.erase_content(connection, self.key, org_id, ErasedPerson(user_id, [wanted.email]), reached)
         counts["audit_lines"] += changed
-        digest = audit.digest_of(self.key, org_id, name, sorted(counts.items()))
+        digest = audit.digest_of_proof(self.key, org_id, name, sorted(counts.items()))
         line = audit.append_line(connection, self.key, _entry(name, wanted, counts, digest))
         told(ErasureProof(name, counts, digest, line.number))
 

@@ -179,7 +179,7 @@ def _row(followed: Followed, memory: NewMemory, created_at: datetime) -> Memory:
 
 def _remember(connection: Connection, followed: Followed, learned: Learned) -> None:
     """Store what was learned, unless the user is gone, or has been forgotten meanwhile, or the step was done before."""
-    take = memories.count_change if learned.rows else memories.lock_user
+    take = memories.count_change if learned.rows else memories.lock_owner
     is_there = take(connection, followed.user_id)  # the user first: see the order of locks
     now = steps.find_followed(connection, followed.id) if is_there else None
     if now is None or not steps.complete(connection, followed.id, EXTRACT_MEMORIES):
@@ -194,7 +194,7 @@ def _remember(connection: Connection, followed: Followed, learned: Learned) -> N
 
 def _complete_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
     """Store the models of a user as the last step, unless that was done before."""
-    memories.lock_user(connection, followed.user_id)  # the user first: see the order of locks
+    memories.lock_owner(connection, followed.user_id)  # the user first: see the order of locks
     if steps.complete(connection, followed.id, GENERATE_USER_MODELS):
         _put_models(connection, followed, made)
 

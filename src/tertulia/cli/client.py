@@ -34,7 +34,7 @@ class Turn:
     interaction_id: str
 
 
-Begun = Callable[[Turn], None]
+TellBegun = Callable[[Turn], None]
 
 TIMEOUT = httpx2.Timeout(10, read=300)
 RENEW_S = 300
@@ -119,7 +119,7 @@ class Api:
             answer = response.read()
             return json.loads(answer) if answer else None
 
-    def create(self, service_id: str, begun: Begun = _ignore, **fields: Any) -> Iterator[Event]:
+    def create(self, service_id: str, begun: TellBegun = _ignore, **fields: Any) -> Iterator[Event]:
         """Begin a conversation; the agent speaks first, unless `fields` give a message.
 
         `begun` is told the turn once the server has taken it.
@@ -128,7 +128,7 @@ class Api:
         return self._stream("POST", "/conversation/", begun, params=query, json={"service_id": service_id, **fields})
 
     def interact(
-        self, conversation_id: str, text: str, begun: Begun = _ignore, kind: str = "user-message"
+        self, conversation_id: str, text: str, begun: TellBegun = _ignore, kind: str = "user-message"
     ) -> Iterator[Event]:
         """Say something in a conversation. `begun` is told the turn once the server has taken it."""
         formats = {"request_format": "text", "response_format": "text"}
@@ -140,7 +140,7 @@ class Api:
         path = f"/conversation/{turn.conversation_id}/interaction/{turn.interaction_id}/stream"
         return self._stream("GET", path, _ignore)
 
-    def _stream(self, method: str, path: str, begun: Begun, **request: Any) -> Iterator[Event]:
+    def _stream(self, method: str, path: str, begun: TellBegun, **request: Any) -> Iterator[Event]:
         with self._request(method, path, **request) as response:
             if (turn := _turn_of(response)) is not None:
                 begun(turn)

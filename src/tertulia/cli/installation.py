@@ -187,7 +187,7 @@ async def _issue_token(
         raise CommandFailed(
             f"The organization {org_id} has no demo user: name one with --user, or run `tertulia init`."
         )
-    if await database.read(user.find_role, org_id, user_id) is None:
+    if await database.read(user.find_role_of, org_id, user_id) is None:
         raise CommandFailed(f"The organization {org_id} has no user {user_id}.")
     token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
     return IssuedToken(user_id, token)

@@ -198,7 +198,7 @@ class StoredToolbox:
         record if the process dies. The record does not depend on the turn: a void turn keeps it. A cancelled call stops
         the tool at once, and its record says so.
         """
-        record = _record(self._claim, tool, cast("dict[str, Any]", storable(dict(arguments))), place, key)
+        record = _record(self._claim, tool, cast("dict[str, Any]", storable_json(dict(arguments))), place, key)
         began = time.monotonic()
         beginning = asyncio.ensure_future(self._database.write(_begin_call, tool, record))
         try:
@@ -373,26 +373,26 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_RECORD else f"{text[: LONGEST_RECORD - 3]}..."
 
 
-def storable(value: Any) -> Any:
+def storable_json(value: Any) -> Any:
     """Make all texts of a JSON value storable, names too. Return the value."""
     match value:
         case str():
             return texts.storable(value)
         case dict():
             items = cast("dict[str, Any]", value).items()
-            return {storable(name): storable(item) for name, item in items}
+            return {storable_json(name): storable_json(item) for name, item in items}
         case list():
-            return [storable(item) for item in cast("list[Any]", value)]
+            return [storable_json(item) for item in cast("list[Any]", value)]
         case _:
             return value
 
 
 def _storable_outcome(outcome: ToolOutcome) -> ToolOutcome:
     if isinstance(outcome, ToolSucceeded):
-        return ToolSucceeded(storable(outcome.output), outcome.duration_ms)
+        return ToolSucceeded(storable_json(outcome.output), outcome.duration_ms)
     return ToolFailed(
-        storable(outcome.exception_type),
-        storable(outcome.exception_message),
-        tuple(map(storable, outcome.exception_stack_trace)),
+        texts.storable(outcome.exception_type),
+        texts.storable(outcome.exception_message),
+        tuple(map(texts.storable, outcome.exception_stack_trace)),
         outcome.duration_ms,
     )

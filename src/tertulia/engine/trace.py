@@ -136,7 +136,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldText:
     """A text as a running turn holds it: its own part, between the beginning and the end of a text of the pool."""
 
     base: str
@@ -161,20 +161,20 @@ class TextPool:
     def __init__(self) -> None:
         self._bases: OrderedDict[str, str] = OrderedDict()
 
-    def hold(self, key: str, text: str) -> Held:
+    def hold(self, key: str, text: str) -> HeldText:
         """Hold a text, which resembles those of the same key. Return it."""
         base = self._bases.get(key, "")
         if base == text:
-            return Held(base, len(base), "", 0)
+            return HeldText(base, len(base), "", 0)
         most = min(len(base), len(text))
         begins = _common(lambda count: base[:count] == text[:count], most)
         ends = _common(lambda count: base[len(base) - count :] == text[len(text) - count :], most - begins)
         if 2 * (begins + ends) > len(text):
-            return Held(base, begins, text[begins : len(text) - ends], ends)
+            return HeldText(base, begins, text[begins : len(text) - ends], ends)
         self._bases[key] = text
         if len(self._bases) > POOLED:
             self._bases.popitem(last=False)
-        return Held(text, len(text), "", 0)
+        return HeldText(text, len(text), "", 0)
 
 
 def _common(is_same: Callable[[int], bool], most: int) -> int:
@@ -202,7 +202,7 @@ class Trace:
         self._began = clock.now()
         self._start = now()
         self._steps: list[_Step] = []
-        self._calls: list[Call] = []
+        self._calls: list[ModelCall] = []
         self._dropped = 0
 
     def step(self, action: Action) -> None:
@@ -220,9 +220,9 @@ class Trace:
         """Note work of a voice or a tool that began at `begun_ns` of the performance counter and ends now."""
         self._add(_Step((begun_ns - self._start) // 1000, (now() - begun_ns) // 1000, name, attributes))
 
-    def call(self, prompt: Prompt, requested: str | None, output: str) -> "Call":
+    def call(self, prompt: Prompt, requested: str | None, output: str) -> "ModelCall":
         """Note that a model is called. Return the call, to be told how it goes."""
-        call = Call(prompt, requested, output, self._hold(prompt) if self._detail == "prompts" else None)
+        call = ModelCall(prompt, requested, output, self._hold(prompt) if self._detail == "prompts" else None)
         if len(self._calls) < MOST_CALLS:
             self._calls.append(call)
         else:
@@ -256,11 +256,11 @@ class Trace:
             self._dropped += 1
 
 
-HeldPrompt = tuple[Held, Sequence[Turn], Held]
+HeldPrompt = tuple[HeldText, Sequence[Turn], HeldText]
 """A prompt's system text, its turns and its question."""
 
 
-class Call:
+class ModelCall:
     """A call of a model while it goes on."""
 
     __slots__ = (

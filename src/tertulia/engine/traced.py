@@ -11,7 +11,7 @@ from tertulia.engine.agent.models import Models, StorableModel
 from tertulia.engine.agent.toolbox import CallPlace, Tool, Toolbox
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.speech.voices import Speaker, VoicesAround
-from tertulia.engine.trace import MOST_TEXT_CHARS, Call, Trace, cut, describe_error, now
+from tertulia.engine.trace import MOST_TEXT_CHARS, ModelCall, Trace, cut, describe_error, now
 from tertulia.errors import ModelError
 from tertulia.providers.base import LanguageModel, Prompt, Sound, Transcript
 from tertulia.texts import storable
@@ -41,14 +41,14 @@ class TracedModels:
         return None if model is None else self._recorded(model, llm_name)
 
     def _recorded(self, model: LanguageModel, requested: str | None) -> StorableModel:
-        def listen(prompt: Prompt, output: str) -> tuple[Prompt, Call]:
+        def listen(prompt: Prompt, output: str) -> tuple[Prompt, ModelCall]:
             call = self.trace.call(prompt, requested, output)
             return _reported(prompt, call), call
 
         return StorableModel(model, listen)
 
 
-def _reported(prompt: Prompt, call: Call) -> Prompt:
+def _reported(prompt: Prompt, call: ModelCall) -> Prompt:
     """Have requests for a prompt reported to its call. Return the prompt, made faster than by `dataclasses.replace`."""
     return Prompt(
         interaction=prompt.interaction,

@@ -13,7 +13,7 @@ from tertulia import languages
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.events import MAX_TEXT
 from tertulia.files.tool_uses import change_uses
-from tertulia.providers.models.schema import problem_of_schema
+from tertulia.providers.models.schema import problem_of_result_schema
 
 Body = dict[str, Any]
 
@@ -29,7 +29,7 @@ def _language(code: str) -> str:
 def _schema(schema: Body) -> Body:
     if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict) or not schema["properties"]:
         raise ValueError("This must be the JSON schema of an object: `type: object`, and its `properties`.")
-    if problem := problem_of_schema(schema):
+    if problem := problem_of_result_schema(schema):
         raise ValueError(problem)
     return schema
 

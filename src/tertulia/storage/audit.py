@@ -137,7 +137,7 @@ def _base_seal(key: bytes, org_id: str, number: int, digest: str) -> str:
     return _digest(key, "base", org_id, number, digest)
 
 
-def digest_of(key: bytes, *parts: object) -> str:
+def digest_of_proof(key: bytes, *parts: object) -> str:
     """Make a digest of a proof, which nobody can make without the key. Return it."""
     return _digest(key, "proof", *parts)
 

@@ -182,7 +182,7 @@ def forget_user(connection: Connection, user_id: str) -> None:
     connection.execute(sa.update(conversations).where(theirs).values(working_memory=None, performed_queries=None))
 
 
-def lock_user(connection: Connection, user_id: str) -> bool:
+def lock_owner(connection: Connection, user_id: str) -> bool:
     """Keep others from changing what is remembered of a user until this transaction ends.
 
     Return False if the user is gone.

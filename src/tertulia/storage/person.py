@@ -24,7 +24,7 @@ PORTION_CHARACTERS = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PersonTable:
     """A table with data of persons: the key of its rows, and the column that leads to the person.
 
     `hidden` columns are not exported: they find things, or belong to the server.
@@ -41,27 +41,27 @@ class Part:
         return [column for column in self.table.columns if column.name not in self.hidden]
 
 
-PARTS: Sequence[Part] = (
-    Part(tables.users, "id", "id", ("search_text", "sensitive_variables")),
-    Part(tables.temporary_grants, "id", "user_id"),
-    Part(
+PARTS: Sequence[PersonTable] = (
+    PersonTable(tables.users, "id", "id", ("search_text", "sensitive_variables")),
+    PersonTable(tables.temporary_grants, "id", "user_id"),
+    PersonTable(
         conversations,
         "id",
         "user_id",
         ("lease_token", "lease_owner", "lease_interaction_id", "lease_expires_at", "post_processing_error"),
     ),
-    Part(tables.interactions, "id", "conversation_id"),
-    Part(tables.messages, "id", "conversation_id"),
-    Part(tables.recordings, "message_id", "conversation_id", ("body",)),
-    Part(tables.behavior_invocations, "id", "user_id"),
-    Part(tables.results, "conversation_id", "conversation_id"),
-    Part(tables.tool_invocations, "id", "user_id", ("call_key",)),
-    Part(tables.memories, "id", "user_id"),
-    Part(tables.user_models, "id", "user_id"),
-    Part(tables.feedback, "id", "user_id"),
-    Part(tables.identities, "id", "user_id"),
-    Part(tables.shares, "id", "user_id", ("token_hash",)),
-    Part(tables.traces, "interaction_id", "user_id", ("body",)),
+    PersonTable(tables.interactions, "id", "conversation_id"),
+    PersonTable(tables.messages, "id", "conversation_id"),
+    PersonTable(tables.recordings, "message_id", "conversation_id", ("body",)),
+    PersonTable(tables.behavior_invocations, "id", "user_id"),
+    PersonTable(tables.results, "conversation_id", "conversation_id"),
+    PersonTable(tables.tool_invocations, "id", "user_id", ("call_key",)),
+    PersonTable(tables.memories, "id", "user_id"),
+    PersonTable(tables.user_models, "id", "user_id"),
+    PersonTable(tables.feedback, "id", "user_id"),
+    PersonTable(tables.identities, "id", "user_id"),
+    PersonTable(tables.shares, "id", "user_id", ("token_hash",)),
+    PersonTable(tables.traces, "interaction_id", "user_id", ("body",)),
 )
 """The tables that are exported, in their order."""
 
@@ -99,7 +99,7 @@ def count_rows(connection: Connection, org_id: str, user_id: str) -> dict[str, i
     return {**counts, "recording_bytes": int(connection.execute(sound).scalar_one())}
 
 
-def list_conversations(connection: Connection, org_id: str, user_id: str, after: str) -> Sequence[str]:
+def list_conversation_ids(connection: Connection, org_id: str, user_id: str, after: str) -> Sequence[str]:
     """List a portion of a person's conversations after one. Return their identifiers."""
     query = sa.select(conversations.c.id).where(
         conversations.c.org_id == org_id, conversations.c.user_id == user_id, conversations.c.id > after
@@ -108,7 +108,7 @@ def list_conversations(connection: Connection, org_id: str, user_id: str, after:
 
 
 def list_portions(
-    connection: Connection, part: Part, org_id: str, user_id: str, within: Sequence[str] | None, after: str
+    connection: Connection, part: PersonTable, org_id: str, user_id: str, within: Sequence[str] | None, after: str
 ) -> list[list[str]]:
     """List the keys of rows that a table has of a person, after a key; `within` some conversations, if given.
 
@@ -131,7 +131,9 @@ def list_portions(
     return portions
 
 
-def list_rows(connection: Connection, part: Part, org_id: str, keys: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+def list_rows_of(
+    connection: Connection, part: PersonTable, org_id: str, keys: Sequence[str]
+) -> Sequence[Mapping[str, Any]]:
     """List the rows of a table that have some keys, in their order. Return what is shown of them."""
     key = part.table.c[part.key]
     query = sa.select(*part.shown).where(part.table.c.org_id == org_id, among(key, keys)).order_by(key)

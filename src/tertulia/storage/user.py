@@ -249,7 +249,7 @@ _FIND_STANDING = PreparedSelect(
 )
 
 
-def find_role(connection: Connection, org_id: str, user_id: str, key_id: str = "") -> UserRole | None:
+def find_role_of(connection: Connection, org_id: str, user_id: str, key_id: str = "") -> UserRole | None:
     """Look for the role of a user, and for an API key. Return it, or None if there is no such user."""
     return _FIND_ROLE.first(connection, {"org_id": org_id, "user_id": user_id, "key_id": key_id})
 

@@ -39,7 +39,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SandboxCall:
     """A call, the tool that it is of, and what the tool may connect by. `hidden` are paths that no failure tells."""
 
     manifest: Manifest
@@ -61,7 +61,7 @@ class _Breach(Exception):
 class RunningCall:
     """A call that runs in a fork server. `run` gives its outcome; afterwards `end` leaves nothing of it."""
 
-    def __init__(self, server: ForkServer, job: Job) -> None:
+    def __init__(self, server: ForkServer, job: SandboxCall) -> None:
         self._server = server
         self._job = job
         self._loop = asyncio.get_running_loop()
@@ -289,7 +289,7 @@ class RunningCall:
             self._pidfd = -1
 
 
-async def why_not_begun(server: ForkServer, job: Job, duration_ms: int) -> ToolFailed | None:
+async def why_not_begun(server: ForkServer, job: SandboxCall, duration_ms: int) -> ToolFailed | None:
     """Find out why a process has not begun a call. Return None if it had loaded the tool: another one may."""
     await server.hung_up(_STATUS_S)
     if server.failure is not None:

@@ -16,7 +16,7 @@ from tertulia.tools.network import Connect
 from tertulia.tools.outcomes import without_secrets
 from tertulia.tools.packages import Load, NotPrepared, Packages
 from tertulia.tools.pool import HELPERS, Pool, Version
-from tertulia.tools.running import Job, RunningCall, why_not_begun
+from tertulia.tools.running import RunningCall, SandboxCall, why_not_begun
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
 
 log = structlog.get_logger()
@@ -100,12 +100,12 @@ class Sandbox:
         for _ in range(2):  # a process may end, for age or by its own fault, before it has begun a call
             server = await pool.take(version)
             hidden = [str(server.folder), *folders, host.stdlib, host.prefix, host.server]
-            ended = await self._run(pool, server, Job(manifest, call, self._connect, hidden, helpers))
+            ended = await self._run(pool, server, SandboxCall(manifest, call, self._connect, hidden, helpers))
             if ended is not None:
                 return without_secrets(ended, _keys(manifest, call), call.secret_user_variables.values())
         return _died()
 
-    async def _run(self, pool: Pool, server: ForkServer, job: Job) -> ToolOutcome | None:
+    async def _run(self, pool: Pool, server: ForkServer, job: SandboxCall) -> ToolOutcome | None:
         try:
             running = RunningCall(server, job)
         except OSError:

@@ -50,13 +50,13 @@ def test_first_requests_of_many_users_read_one_role(stage: Stage, monkeypatch: p
     service = stage.service()
     users = [stage.user() for _ in range(4)]
     loaded: list[str] = []
-    find_role = storage.find_role
+    find_role_of = storage.find_role_of
 
     def counting(connection: Connection, org_id: str, user_id: str, key_id: str = "") -> UserRole | None:
         loaded.append(user_id)
-        return find_role(connection, org_id, user_id, key_id)
+        return find_role_of(connection, org_id, user_id, key_id)
 
-    monkeypatch.setattr(storage, "find_role", counting)
+    monkeypatch.setattr(storage, "find_role_of", counting)
     for user in users:
         begin(user, service)
     assert len(loaded) <= 1

@@ -69,7 +69,7 @@ def test_a_number_that_does_not_fit_in_64_bits_is_none(number: float, kind: str)
     ("least", "most"), [("minItems", "maxItems"), ("minLength", "maxLength"), ("minimum", "maximum")]
 )
 def test_a_schema_that_nothing_can_satisfy_has_a_problem(least: str, most: str):
-    assert schemas.problem_of_schema({"properties": {"a": {least: 3, most: 3}}}) is None
-    problem = schemas.problem_of_schema({"properties": {"a": {least: 3, most: 2}}})
+    assert schemas.problem_of_result_schema({"properties": {"a": {least: 3, most: 3}}}) is None
+    problem = schemas.problem_of_result_schema({"properties": {"a": {least: 3, most: 2}}})
     assert problem is not None
     assert problem.startswith("properties.a: ")

@@ -14,7 +14,7 @@ from providers.chat_server import Answer, ChatServer, chat_server, in_room, repl
 from tertulia.errors import ModelRefused, PromptTooLong
 from tertulia.providers.base import Prompt, Turn
 from tertulia.providers.models.openai_compatible import OpenAICompatibleModel, open_client
-from tertulia.providers.models.window import MORE_AGAIN_AFTER, Window, is_too_long
+from tertulia.providers.models.window import MORE_AGAIN_AFTER, ContextWindow, is_too_long
 
 ROOM, REPLY = 12_000, "word " * 300
 SCHEMA = {"type": "object", "properties": {"choice": {"enum": ["exit-1"]}}, "required": ["choice"]}
@@ -218,14 +218,14 @@ async def test_one_message_that_is_too_long_alone_is_refused():
 def test_a_setting_bounds_what_is_sent(sizes: list[int], tokens: int):
     turns = [Turn("assistant" if number % 2 else "user", "é" * size) for number, size in enumerate(sizes)]
     turns = turns if turns[-1].role == "user" else [*turns, Turn("user", "Hi")]
-    sent = Window(tokens).fit(Prompt("Any", "", turns)).prompt.turns
+    sent = ContextWindow(tokens).fit(Prompt("Any", "", turns)).prompt.turns
     assert list(sent) == turns[len(turns) - len(sent) :]
     assert sent[0].role == "user"
     assert len(sent) == 1 or sum(len(turn.content.encode()) for turn in sent) <= tokens * 3
 
 
 def test_the_beginning_of_a_prompt_stays_the_same_for_several_turns():
-    window, turns, firsts = Window(4_000), [Turn("user", "Message 0")], list[str]()
+    window, turns, firsts = ContextWindow(4_000), [Turn("user", "Message 0")], list[str]()
     for number in range(1, 40):
         firsts.append(window.fit(Prompt("Any", "", turns)).prompt.turns[0].content)
         turns = [*turns, Turn("assistant", "x" * 500), Turn("user", f"Message {number}")]

@@ -25,7 +25,7 @@ _RANGE = re.compile(r"(?i:bytes)=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Portion:
     """The bytes of a recording that a request asks for: `first` to `last`, both included; none if `last` is before."""
 
     status: int
@@ -34,10 +34,10 @@ class Part:
     headers: Mapping[str, str]
 
 
-def part_of(recording: StoredRecording, headers: Headers) -> Part:
+def part_of(recording: StoredRecording, headers: Headers) -> Portion:
     """Read what a request asks for. Return all of a recording, or the one range of it; other ranges count as none."""
     size = recording.size
-    whole = Part(200, 0, size - 1, {})
+    whole = Portion(200, 0, size - 1, {})
     found = _RANGE.fullmatch(headers.get("range", "").strip())
     if found is None or headers.get("if-range", "").strip() not in {"", etag(recording)}:
         return whole
@@ -50,8 +50,8 @@ def part_of(recording: StoredRecording, headers: Headers) -> Part:
     else:
         return whole
     if first > last:
-        return Part(416, 0, -1, {"Content-Range": f"bytes */{size}"})
-    return Part(206, first, last, {"Content-Range": f"bytes {first}-{last}/{size}"})
+        return Portion(416, 0, -1, {"Content-Range": f"bytes */{size}"})
+    return Portion(206, first, last, {"Content-Range": f"bytes {first}-{last}/{size}"})
 
 
 def etag(recording: StoredRecording) -> str:
@@ -67,7 +67,7 @@ class RecordingResponse(Response):
     """
 
     def __init__(
-        self, recording: StoredRecording, part: Part, read: ReadRange, place: AbstractContextManager[None]
+        self, recording: StoredRecording, part: Portion, read: ReadRange, place: AbstractContextManager[None]
     ) -> None:
         self.status_code = part.status
         self.background = None

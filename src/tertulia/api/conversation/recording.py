@@ -120,7 +120,7 @@ async def get_message_recording(
     recording = await _find_recording(organization, conversation_id, message_id)
 
     async def read(first: int, last: int) -> bytes:
-        async with runtime.shares.place((organization.org_id, _OPERATION)):  # as one user: the others are not starved
+        async with runtime.places.place((organization.org_id, _OPERATION)):  # as one user: the others are not starved
             return await organization.database.read(recordings.read_range, message_id, first, last)
 
     return RecordingResponse(recording, part_of(recording, request.headers), read, place)

@@ -70,7 +70,7 @@ class ContractRoute(APIRoute):
                 await rate_limit.count(request, operation, claims)
             refuse_query(request)
             runtime = await find_runtime(request)
-            async with runtime.shares.place((claims.org_id, claims.user_id)):
+            async with runtime.places.place((claims.org_id, claims.user_id)):
                 return await handle_within_bounds(request)
 
         async def handle_within_bounds(request: Request) -> Response:

@@ -18,7 +18,7 @@ from tertulia.api.tool.tool import VariableValue
 from tertulia.api.tool.version import ProjectPath
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.engine.toolbox import Tools, program_of, read_environment, storable
+from tertulia.engine.toolbox import Tools, program_of, read_environment, storable_json
 from tertulia.errors import BadRequest, NotFound
 from tertulia.ids import new_id
 from tertulia.storage import tool as tools
@@ -166,7 +166,7 @@ def _checked(program: ToolProgram, index: int, given: ToolInput, environment: Ma
     if problem is not None:
         raise BadRequest(f"inputs.{index}.input_parameters: {problem}")
     return ToolCall(
-        arguments=storable(given.input_parameters),
+        arguments=storable_json(given.input_parameters),
         key=new_id(),
         environment=environment,
         user_variables=given.nonsensitive_user_variables,

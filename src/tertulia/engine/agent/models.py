@@ -73,7 +73,7 @@ def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) ->
     return storable_model(named), replace(prompt, params=preference.get("params", {}))
 
 
-class Listener(Protocol):
+class PieceListener(Protocol):
     """A listener to a call of a model, who hears what it writes before that is made fit for a database."""
 
     def hear(self, piece: str) -> None:
@@ -89,7 +89,7 @@ class Listener(Protocol):
         ...
 
 
-Listen = Callable[[Prompt, str], tuple[Prompt, Listener]]
+Listen = Callable[[Prompt, str], tuple[Prompt, PieceListener]]
 """Begins to listen to a call, of `text` or `json`. Returns the prompt as it is to be asked, and the listener."""
 
 
@@ -107,7 +107,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-def _unheard(prompt: Prompt, _output: str) -> tuple[Prompt, Listener]:
+def _unheard(prompt: Prompt, _output: str) -> tuple[Prompt, PieceListener]:
     return prompt, _NOBODY
 
 

@@ -328,7 +328,7 @@ def _note(*lines: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedTool:
+class ChoosableTool:
     """A tool as a model may choose it: its use, its parameters in words, and their schema."""
 
     use: str
@@ -345,7 +345,7 @@ class Need:
 
 
 def select_tools(
-    scene: Scene, need: Need, talk: Said, offers: Mapping[str, OfferedTool], most: int
+    scene: Scene, need: Need, talk: Said, offers: Mapping[str, ChoosableTool], most: int
 ) -> tuple[Prompt, dict[str, Any]]:
     """Ask which tools to call before a step is taken, and with which parameters. Returns the schema of the answer too.
 
@@ -368,7 +368,7 @@ def select_tools(
 
 
 def repair_parameters(
-    scene: Scene, need: Need, talk: Said, offer: tuple[str, OfferedTool], wrong: tuple[str, str]
+    scene: Scene, need: Need, talk: Said, offer: tuple[str, ChoosableTool], wrong: tuple[str, str]
 ) -> Prompt:
     """Ask for a tool's parameters again. Returns the prompt; `wrong` are the last ones as JSON, and their problem."""
     name, tool = offer
@@ -384,7 +384,7 @@ def repair_parameters(
 
 
 def generate_tool_params(
-    scene: Scene, state: ToolCallState, talk: Said, offer: tuple[str, OfferedTool], wrong: tuple[str, str] | None
+    scene: Scene, state: ToolCallState, talk: Said, offer: tuple[str, ChoosableTool], wrong: tuple[str, str] | None
 ) -> Prompt:
     """Ask for the parameters of a tool-call state. Returns the prompt; `wrong`: as in `repair_parameters`, or None."""
     name, tool = offer

@@ -32,7 +32,7 @@ _ROLES = {"user-message": "user", "agent-message": "agent", "external-event": "e
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class StatedValue:
     """The value of a field as a message says it."""
 
     value: Any
@@ -41,7 +41,7 @@ class Claim:
 
 async def fill(
     models: Models, preferences: Mapping[str, Any], schema: Mapping[str, Any], messages: Sequence[Message]
-) -> dict[str, Claim]:
+) -> dict[str, StatedValue]:
     """Ask the model for the fields of a schema. Return those whose words are in the message that they name.
 
     Raises:
@@ -99,7 +99,7 @@ def _claim_schema(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, An
     return {"anyOf": [claim, {"type": "null"}]}
 
 
-def _claim(claimed: Any, shown: Mapping[str, Message]) -> Claim | None:
+def _claim(claimed: Any, shown: Mapping[str, Message]) -> StatedValue | None:
     """Check a claim. Return it, or None if its words are not there."""
     if not isinstance(claimed, Mapping):
         return None
@@ -108,4 +108,4 @@ def _claim(claimed: Any, shown: Mapping[str, Message]) -> Claim | None:
     if value is None or not isinstance(message, str) or not isinstance(words, str) or message not in shown:
         return None
     said = shown[message]
-    return Claim(value, said.id) if has_quote(said.content, words) else None
+    return StatedValue(value, said.id) if has_quote(said.content, words) else None

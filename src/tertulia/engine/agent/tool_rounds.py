@@ -60,11 +60,11 @@ class Offer:
     spec: ToolCallSpec
 
     @property
-    def shown(self) -> prompt.OfferedTool:
+    def shown(self) -> prompt.ChoosableTool:
         """The tool as a question describes it."""
         schema = self.tool.input_schema
         use = " ".join(f"{self.tool.description} {self.spec.additional_instruction}".split())
-        return prompt.OfferedTool(use, tool_parameters.described(schema), tool_parameters.asked(schema))
+        return prompt.ChoosableTool(use, tool_parameters.described(schema), tool_parameters.asked(schema))
 
     @property
     def needs_confirmation(self) -> bool:

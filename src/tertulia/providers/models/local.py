@@ -30,7 +30,7 @@ from tertulia.providers.base import BEGINNING, DIRECTION, UNCOUNTED, Choice, Pro
 from tertulia.providers.models import chat, judging
 from tertulia.providers.models.secrecy import SecrecyGuard
 from tertulia.providers.models.thoughts import ThoughtFilter
-from tertulia.providers.models.window import Window
+from tertulia.providers.models.window import ContextWindow
 
 PARALLEL = 2
 """Requests that run at the same time; others wait."""
@@ -73,7 +73,7 @@ class Server(Protocol):
 
 
 @dataclass(slots=True)
-class Work:
+class WorkedTokens:
     """The tokens that a model has read and written; those of prompts that it remembered are not read again."""
 
     read: int = 0
@@ -88,7 +88,7 @@ class LocalModel:
     """
 
     def __init__(self, path: Path, stall_s: float) -> None:
-        self.work = Work()
+        self.work = WorkedTokens()
         self._path = path
         self._spec = f"local:{path.stem}"
         self._stall_s = stall_s
@@ -97,7 +97,7 @@ class LocalModel:
         self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="local-model")
         self._requests: set[_Request] = set()
         self._slots = _Slots(_SLOTS)
-        self._window = Window(_CONTEXT_TOKENS)
+        self._window = ContextWindow(_CONTEXT_TOKENS)
         self._joins_notes = False
         """True if the model's template takes no system message but the first: notes stand below the user's message."""
 
@@ -284,7 +284,7 @@ class _Request:
     Set `stopped` to end it early.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Work) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: WorkedTokens) -> None:
         self.items: asyncio.Queue[str | ModelError | None] = asyncio.Queue()
         self.stopped = False
         self.tokens: Tokens = UNCOUNTED

@@ -40,7 +40,7 @@ from tertulia.providers.models.params import (
     schema_of,
 )
 from tertulia.providers.models.reading import Reading
-from tertulia.providers.models.window import Fitting, Window, is_too_long
+from tertulia.providers.models.window import ContextWindow, Fitting, is_too_long
 from tertulia.settings import Settings
 
 _AFTER_THE_END_S = 3
@@ -74,7 +74,12 @@ class OpenAICompatibleModel:
     """
 
     def __init__(
-        self, client: httpx2.AsyncClient, name: str, stall_s: float, secret: str = "", window: Window | None = None
+        self,
+        client: httpx2.AsyncClient,
+        name: str,
+        stall_s: float,
+        secret: str = "",
+        window: ContextWindow | None = None,
     ) -> None:
         self._client = client
         self._name = name
@@ -82,7 +87,7 @@ class OpenAICompatibleModel:
         self._address = remote.shown_address(str(client.base_url))
         self._stall_s = stall_s
         self._secret = secret
-        self._window = window or Window()
+        self._window = window or ContextWindow()
         self._params = Params(name, _PARAMS)
         self._forms = Forms()
         self._counts: bool | None = None
@@ -382,7 +387,9 @@ def _open(name: str, settings: Settings, lifespan: Lifespan) -> OpenAICompatible
     if client is None:
         client = lifespan.shared["openai"] = open_client(url, key, settings.turn.stall_s)
         lifespan.closes.append(client.aclose)
-    return OpenAICompatibleModel(client, name, settings.turn.stall_s, key, Window(settings.window(f"openai:{name}")))
+    return OpenAICompatibleModel(
+        client, name, settings.turn.stall_s, key, ContextWindow(settings.window(f"openai:{name}"))
+    )
 
 
 VENDOR = Vendor(

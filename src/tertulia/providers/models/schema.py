@@ -33,7 +33,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 _BOUNDS = (("minItems", "maxItems"), ("minLength", "maxLength"), ("minimum", "maximum"))
 
 
-def problem_of_schema(schema: object, place: str = "", depth: int = 0) -> str | None:
+def problem_of_result_schema(schema: object, place: str = "", depth: int = 0) -> str | None:
     """Look for what `fits` would not understand in a schema from outside. Return it in words, its place first, or None.
 
     References are none of what is understood, so nothing is fetched.
@@ -48,7 +48,7 @@ def problem_of_schema(schema: object, place: str = "", depth: int = 0) -> str | 
     if problem is not None:
         return problem
     for name, inner in _inner(given):
-        problem = problem_of_schema(inner, f"{place}.{name}" if place else name, depth + 1)
+        problem = problem_of_result_schema(inner, f"{place}.{name}" if place else name, depth + 1)
         if problem is not None:
             return problem
     return None

@@ -42,7 +42,7 @@ from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan
 from tertulia.providers.models.params import DIRECT, Params
 from tertulia.providers.models.thoughts import ThoughtFilter
-from tertulia.providers.models.window import Fitting, Window, is_too_long
+from tertulia.providers.models.window import ContextWindow, Fitting, is_too_long
 from tertulia.providers.remote import loggable
 from tertulia.settings import Settings
 
@@ -56,10 +56,10 @@ class VendorModel:
     `stall_s` seconds without an event are a ModelTimeout. `window` is what the model can take of a conversation.
     """
 
-    def __init__(self, model: Model, stall_s: float, window: Window | None = None) -> None:
+    def __init__(self, model: Model, stall_s: float, window: ContextWindow | None = None) -> None:
         self._model = model
         self._stall_s = stall_s
-        self._window = window or Window()
+        self._window = window or ContextWindow()
         self._spec = f"{model.system}:{model.model_name}"
         self._params = Params(model.model_name, DIRECT)
         self._begins_in_thought = False
@@ -196,7 +196,7 @@ def open_vendor(spec: str, settings: Settings, lifespan: Lifespan) -> VendorMode
     except (vendor_errors.UserError, ImportError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ProviderError(f"The model {spec!r} cannot be opened: {text}") from None
-    model = VendorModel(opened, settings.turn.stall_s, Window(settings.window(spec)))
+    model = VendorModel(opened, settings.turn.stall_s, ContextWindow(settings.window(spec)))
     if shared is None:
         lifespan.shared[vendor] = opened.provider
         lifespan.closes.append(model.aclose)

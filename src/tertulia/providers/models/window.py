@@ -54,7 +54,7 @@ def is_too_long(text: str) -> bool:
     return _TOO_LONG.search(text) is not None
 
 
-class Window:
+class ContextWindow:
     """A model's window, of so many tokens until its server says otherwise; one for all conversations of the model."""
 
     def __init__(self, tokens: int | None = None) -> None:
@@ -103,7 +103,7 @@ class Window:
 class Fitting:
     """A prompt on its way to a model, made shorter as often as its server refuses it."""
 
-    def __init__(self, window: Window, prompt: Prompt) -> None:
+    def __init__(self, window: ContextWindow, prompt: Prompt) -> None:
         self.prompt = prompt
         self._window = window
         self._said = 0

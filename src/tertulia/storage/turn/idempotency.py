@@ -41,7 +41,7 @@ class EarlierTurn:
     interaction_id: str
 
 
-class Begun(Protocol):
+class BegunTurn(Protocol):
     """A turn that has claimed its conversation."""
 
     @property
@@ -51,7 +51,7 @@ class Begun(Protocol):
     def interaction_id(self) -> str: ...
 
 
-T = TypeVar("T", bound=Begun)
+T = TypeVar("T", bound=BegunTurn)
 
 
 def begin_once(
@@ -82,7 +82,7 @@ def _find_earlier(connection: Connection, ticket: IdempotencyTicket) -> EarlierT
     return EarlierTurn(row.conversation_id, row.interaction_id)
 
 
-def _tie(connection: Connection, ticket: IdempotencyTicket, begun: Begun) -> None:
+def _tie(connection: Connection, ticket: IdempotencyTicket, begun: BegunTurn) -> None:
     """Note a key's turn. The key is looked up again before: a turn that looked dead may have settled meanwhile."""
     if _find_earlier(connection, ticket) is not None:
         raise KeyTaken(_TAKEN)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tertulia.auth.shares import Shares
+from tertulia.auth.places import Places
 
 GREEDY = ("demo", "greedy")
 
@@ -24,16 +24,16 @@ class Pool:
             self.done.append(name)
 
 
-async def ask(shares: Shares, pool: Pool, user: tuple[str, str]) -> None:
-    async with shares.place(user):
+async def ask(places: Places, pool: Pool, user: tuple[str, str]) -> None:
+    async with places.place(user):
         await pool.work(user[1])
 
 
 async def test_ten_users_are_not_starved_by_one_who_asks_for_two_hundred_things() -> None:
-    shares, pool = Shares(4), Pool()
-    greedy = [asyncio.create_task(ask(shares, pool, GREEDY)) for _ in range(200)]
+    places, pool = Places(4), Pool()
+    greedy = [asyncio.create_task(ask(places, pool, GREEDY)) for _ in range(200)]
     await asyncio.sleep(0)
-    plain = [asyncio.create_task(ask(shares, pool, ("demo", f"user {number}"))) for number in range(10)]
+    plain = [asyncio.create_task(ask(places, pool, ("demo", f"user {number}"))) for number in range(10)]
     await asyncio.gather(*greedy, *plain)
     last = max(index for index, name in enumerate(pool.done) if name != "greedy")
     assert pool.done[: last + 1].count("greedy") <= 4 + 10  # those that had a place, and one after each that ended
@@ -41,10 +41,10 @@ async def test_ten_users_are_not_starved_by_one_who_asks_for_two_hundred_things(
 
 
 async def test_requests_of_a_user_are_worked_on_in_their_order() -> None:
-    shares, order = Shares(2), list[int]()
+    places, order = Places(2), list[int]()
 
     async def one(number: int) -> None:
-        async with shares.place(GREEDY):
+        async with places.place(GREEDY):
             order.append(number)
             await asyncio.sleep(0)
 
@@ -53,28 +53,28 @@ async def test_requests_of_a_user_are_worked_on_in_their_order() -> None:
 
 
 @asynccontextmanager
-async def held(shares: Shares) -> AsyncGenerator[None]:
-    async with shares.place(GREEDY):
+async def held(places: Places) -> AsyncGenerator[None]:
+    async with places.place(GREEDY):
         yield
 
 
 async def test_who_gives_up_waiting_takes_no_place_along() -> None:
-    shares = Shares(1)
-    async with held(shares):
-        waiting = [asyncio.create_task(ask(shares, Pool(), GREEDY)) for _ in range(3)]
+    places = Places(1)
+    async with held(places):
+        waiting = [asyncio.create_task(ask(places, Pool(), GREEDY)) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.sleep(0)
     waiting[1].cancel()  # the place has just been handed on to it
     await asyncio.wait(waiting)
     assert [task.cancelled() for task in waiting] == [True, True, False]
-    async with asyncio.timeout(5), held(shares):
+    async with asyncio.timeout(5), held(places):
         pass
 
 
 async def test_a_place_is_given_back_after_a_failure() -> None:
-    shares = Shares(1)
+    places = Places(1)
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            async with asyncio.timeout(5), held(shares):
+            async with asyncio.timeout(5), held(places):
                 raise RuntimeError
