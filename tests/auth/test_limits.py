@@ -66,9 +66,9 @@ def test_a_clock_that_is_set_keeps_nobody_out_and_lets_nobody_in(clock: Clock, j
 
 async def test_to_look_at_a_standing_counts_nothing(limiter: Limiter) -> None:
     for _ in range(3):
-        assert await limiter.standing("look", 1, "me") == Allowance(1, 1, 1_000_061)
+        assert await limiter.allowance("look", 1, "me") == Allowance(1, 1, 1_000_061)
     await limiter.hit("look", 1, "me")
-    assert await limiter.standing("look", 1, "me") == Allowance(1, 0, 1_000_061, retry_after=60)
+    assert await limiter.allowance("look", 1, "me") == Allowance(1, 0, 1_000_061, retry_after=60)
 
 
 def test_users_and_endpoints_are_counted_apart(windows: Windows) -> None:

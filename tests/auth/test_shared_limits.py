@@ -64,17 +64,17 @@ async def allowed(limiter: Limiter, operation: str, limit: int, times: int) -> i
 async def test_a_limit_is_exact_whoever_counts_and_however_many_ask_at_once(running: RedisServer) -> None:
     async with processes(running, 4) as limiters:
         counts = await asyncio.gather(*(allowed(limiter, "exact", 300, 200) for limiter in limiters))
-        standing = await limiters[0].standing("exact", 300, "demo", "me")
+        allowance = await limiters[0].allowance("exact", 300, "demo", "me")
 
     assert sum(counts) == 300
-    assert standing is not None
-    assert (standing.remaining, standing.retry_after in range(58, 61)) == (0, True)
+    assert allowance is not None
+    assert (allowance.remaining, allowance.retry_after in range(58, 61)) == (0, True)
 
 
 async def test_a_standing_is_the_same_everywhere_and_the_window_does_not_move(running: RedisServer) -> None:
     async with processes(running, 2) as (one, other):
         first = await one.hit("standing", 5, "demo", "me")
-        looked = await other.standing("standing", 5, "demo", "me")
+        looked = await other.allowance("standing", 5, "demo", "me")
         second = await other.hit("standing", 5, "demo", "me")
         elsewhere = await other.hit("standing", 5, "demo", "somebody else")
 

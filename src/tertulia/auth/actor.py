@@ -151,7 +151,7 @@ class Actors:
         """The roles of keys and of users whom they signed in, and if the first outranks the second."""
 
     def find(self, claims: Claims) -> Actor | None:
-        """Look for a caller in memory, or take them for one with the role of the caller before. Return them, or None.
+        """Look for a caller in memory; guess that an unknown one has the role of the last one. Return them, or None.
 
         A wrong guess costs another attempt and nothing else, for a caller is confirmed before anything is done.
         """

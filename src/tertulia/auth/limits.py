@@ -25,7 +25,7 @@ Off = Literal["off"]
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The standing of a caller: `remaining` requests until `reset_at`, in seconds since the epoch."""
+    """The allowance of a caller: `remaining` requests until `reset_at`, in seconds since the epoch."""
 
     limit: int
     remaining: int
@@ -40,8 +40,8 @@ class Allowance:
             raise TooManyRequests(text, self.retry_after)
 
 
-def standing_of(limit: int, remaining: int, left_s: float, today: float, *, allowed: bool) -> Allowance:
-    """Make the standing of a caller whose window lasts `left_s` seconds more, at a time since the epoch. Return it."""
+def allowance_of(limit: int, remaining: int, left_s: float, today: float, *, allowed: bool) -> Allowance:
+    """Make the allowance of a caller whose window lasts `left_s` seconds more, at a time since the epoch. Return it."""
     return Allowance(limit, remaining, math.ceil(today + left_s), 0 if allowed else max(1, math.ceil(left_s)))
 
 
@@ -49,7 +49,7 @@ class SharedWindows(Protocol):
     """Windows that are counted for all processes of an installation; see `auth.shared_limits`."""
 
     async def count(self, limit: int, who: tuple[str, ...], amount: int) -> Allowance | None:
-        """Count `amount` requests of a caller, 0 or 1. Return the standing after it, or None if nobody answers."""
+        """Count `amount` requests of a caller, 0 or 1. Return the allowance after it, or None if nobody answers."""
         ...
 
 
@@ -68,7 +68,7 @@ class Windows:
         return len(self._windows)
 
     def count(self, limit: int, who: tuple[str, ...], amount: int) -> Allowance:
-        """Count `amount` requests of a caller, 0 or 1, unless they are too many. Return the standing after it."""
+        """Count `amount` requests of a caller, 0 or 1, unless they are too many. Return the allowance after it."""
         now = self._now()
         self._forget_ended(now)
         count, ends_at = self._windows.get(who, (0, now + WINDOW_S))
@@ -78,7 +78,7 @@ class Windows:
             self._windows[who] = count, ends_at
             if len(self._windows) > REMEMBERED:
                 self._windows.popitem(last=False)
-        return standing_of(limit, max(0, limit - count), ends_at - now, self._today(), allowed=allowed)
+        return allowance_of(limit, max(0, limit - count), ends_at - now, self._today(), allowed=allowed)
 
     def _forget_ended(self, now: float) -> None:
         while self._windows and next(iter(self._windows.values()))[1] <= now:
@@ -108,7 +108,8 @@ class Limiter:
     def limit_of(self, operation: str, usual: int) -> int | None:
         """Look up how often a minute a caller may ask for an operation. Return it, or None for no limit.
 
-        What else an operation counts has a name behind a colon: it is off with its operation, and has its own number.
+        A second limit of an operation has a name behind a colon: it has a number of its own, and is off if the
+        operation's is.
         """
         if not self._changed:
             return usual if self._usual else None
@@ -117,11 +118,11 @@ class Limiter:
         return None if limit == "off" else usual if counted else limit
 
     async def hit(self, operation: str, usual: int, *who: str) -> Allowance | None:
-        """Count a request of a caller to an operation. Return the standing after it, or None if it has no limit."""
+        """Count a request of a caller to an operation. Return the allowance after it, or None if it has no limit."""
         return await self._count(operation, usual, who, 1)
 
-    async def standing(self, operation: str, usual: int, *who: str) -> Allowance | None:
-        """Look a caller's standing up without counting. Return whether one more request would be too many."""
+    async def allowance(self, operation: str, usual: int, *who: str) -> Allowance | None:
+        """Look up a caller's allowance without counting. Return it, or None if the operation has no limit."""
         return await self._count(operation, usual, who, 0)
 
     async def _count(self, operation: str, usual: int, who: tuple[str, ...], amount: int) -> Allowance | None:

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError
 
-from tertulia.auth.limits import WINDOW_S, Allowance, standing_of
+from tertulia.auth.limits import WINDOW_S, Allowance, allowance_of
 
 LOOK_S = 1.0
 """How often a Redis that has not answered is asked again."""
@@ -79,7 +79,7 @@ class RedisWindows:
         self._sending: asyncio.Task[None] | None = None
 
     async def count(self, limit: int, who: tuple[str, ...], amount: int) -> Allowance | None:
-        """Count `amount` requests of a caller, 0 or 1. Return the standing after it, or None if nobody answers."""
+        """Count `amount` requests of a caller, 0 or 1. Return the allowance after it, or None if nobody answers."""
         if not self._answers:
             return None
         decision = asyncio.get_running_loop().create_future()
@@ -90,7 +90,7 @@ class RedisWindows:
         if decided is None:
             return None
         allowed, remaining, left_ms = decided
-        return standing_of(limit, remaining, left_ms / 1000, time.time(), allowed=bool(allowed))
+        return allowance_of(limit, remaining, left_ms / 1000, time.time(), allowed=bool(allowed))
 
     async def look(self) -> None:
         """Ask a Redis that does not answer, or has not been asked yet, if it decides."""

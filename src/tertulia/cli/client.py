@@ -35,6 +35,7 @@ class Turn:
 
 
 TellBegun = Callable[[Turn], None]
+"""Takes a turn that has begun, as soon as the server has named it."""
 
 TIMEOUT = httpx2.Timeout(10, read=300)
 RENEW_S = 300

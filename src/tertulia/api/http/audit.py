@@ -129,7 +129,7 @@ class Recorder:
         return recorded
 
     def _signed_in(self, result: object) -> tuple[str, str] | None:
-        """Name the user who has just signed in by the token of a mail, as whom nobody was signed in before."""
+        """Name the user whom the token of a mail has just signed in. Return the user, who is the actor of the line."""
         return (self._org_id, str(result)) if self.action == "sign-in-with-mail-token" else None
 
     @property

@@ -63,7 +63,7 @@ class TrustedProxies:
     def _farthest(self, peer: Address, told: Iterable[str]) -> Address:
         """Go from a trusted peer back from proxy to proxy. Return the first address that is not trusted, or the last.
 
-        What is no address ends the way: it was told by somebody who does not know.
+        A part that is no address ends the search: the proxy that wrote it did not know its peer.
         """
         found = peer
         for text in reversed([*told]):

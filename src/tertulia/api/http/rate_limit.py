@@ -98,7 +98,7 @@ def sign_in_limit(per_minute: int) -> Callable[..., AsyncGenerator[None]]:
         # The caller makes up key and user, so only their beginnings count: a UUID has 36 characters.
         key, user = (request.headers.get(name, "")[:40] for name in ("x-api-key-id", "x-user-id"))
         failures = organization.org_id, key, limited_address(request)
-        failed = await runtime.limiter.standing(_FAILED, FAILURES_A_MINUTE, *failures)
+        failed = await runtime.limiter.allowance(_FAILED, FAILURES_A_MINUTE, *failures)
         if failed is not None:
             failed.refuse()
         await count(request, route.operation_id, per_minute, organization.org_id, key, user)
