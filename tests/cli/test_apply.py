@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from support.answering import Quiet
 from support.commands import TERTULIA, Command, Process
 from support.pages import ROOT
 from support.terminal import at_a_terminal
@@ -63,7 +64,7 @@ def signs(output: str) -> list[str]:
 def answering(body: dict[str, Any]) -> Generator[str]:
     """Serve an API that says one thing to everything. Yield its address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             text = json.dumps(body).encode()
             self.send_response(200)
@@ -71,10 +72,8 @@ def answering(body: dict[str, Any]) -> Generator[str]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_POST = do_GET  # noqa: N815 - its base class calls it so
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its base class has it so
-            pass
+        def do_POST(self) -> None:
+            self.do_GET()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)

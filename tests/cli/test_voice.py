@@ -10,6 +10,7 @@ from pathlib import Path
 import miniaudio
 import pytest
 
+from support.answering import Quiet
 from support.commands import Command
 
 SCRIPTED = ("--provider", "scripted")
@@ -69,17 +70,15 @@ def test_of_several_providers_those_that_can_be_asked_are_listed(command: Comman
 def refusing() -> Iterator[str]:
     """The address of a vendor that refuses everything, with a page that would steer a terminal."""
 
-    class Refusal(BaseHTTPRequestHandler):
+    class Refusal(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(401)
             self.end_headers()
             self.wfile.write(b"<p>\x1b[2J\nwrong\r\nkey</p>\n")
 
-        do_POST = do_GET  # noqa: N815 - so they are named
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name is the base's
-            pass
+        def do_POST(self) -> None:
+            self.do_GET()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
         threading.Thread(target=server.serve_forever).start()

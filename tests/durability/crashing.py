@@ -11,6 +11,7 @@ import threading
 import types
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -68,7 +69,7 @@ class Faults:
 
     @types.coroutine
     def _watched(self, name: str, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        step: Callable[[], Any] = lambda: work.send(None)  # noqa: E731
+        step = partial(work.send, None)
         while True:
             try:
                 waits_for = step()
@@ -77,9 +78,9 @@ class Faults:
             self.reach(f"{name} suspends")
             try:
                 value = yield waits_for
-                step = lambda value=value: work.send(value)  # noqa: E731
+                step = partial(work.send, value)
             except BaseException as error:  # noqa: BLE001 - it is the coroutine's, a cancellation say
-                step = lambda error=error: work.throw(error)  # noqa: E731
+                step = partial(work.throw, error)
             self.reach(f"{name} resumes")
 
     def install(self) -> None:

@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from support.answering import Quiet
+
 CLIENT_ID = "tertulia"
 CLIENT_SECRET = "a secret: with 100%"
 PAGE = "https://tertulia.example/ui/sign-in"
@@ -138,7 +140,7 @@ class RunningProvider(Provider):
         super().__init__()
         provider = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 length = int(self.headers.get("content-length", 0))
@@ -155,10 +157,8 @@ class RunningProvider(Provider):
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_POST = do_GET  # noqa: N815 - the name is the library's
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the library's
-                pass
+            def do_POST(self) -> None:
+                self.do_GET()
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from pydantic import ValidationError
 
+from support.waiting import until
 from tertulia.settings import McpServer, Settings
 from tertulia.tools import mcp_sessions
 from tertulia.tools.addresses import AddressRules, Connector
@@ -63,11 +64,6 @@ def output(outcome: Outcome) -> str:
 def failure(outcome: Outcome) -> tuple[str, str]:
     assert isinstance(outcome, ToolFailed), outcome
     return outcome.exception_type, outcome.exception_message
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - of another process, or of a library's object
-        await asyncio.sleep(0.01)
 
 
 def alive(process: int) -> bool:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from support import sandboxes
+from support.waiting import until
 from tertulia.tools.host import Host
 from tertulia.tools.sandbox import Sandbox
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolSucceeded
@@ -406,9 +407,3 @@ def orphans() -> set[int]:
             if "confinement import boot" in " ".join(process.cmdline()):
                 found.add(process.pid)
     return found
-
-
-async def until(holds: Any) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - processes tell no event
-            await asyncio.sleep(0.02)

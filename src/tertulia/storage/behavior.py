@@ -19,7 +19,7 @@ from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.events import MessageType, VersionInfo
 from tertulia.ids import new_id
-from tertulia.storage.database.dialect import lines_found
+from tertulia.storage.database.dialect import LinesFound
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among, padded
@@ -357,7 +357,7 @@ def score_sets(connection: Connection, set_ids: Sequence[str], words: Sequence[s
     """
     sets = behavior_sets.c
     wanted = sa.literal("\n".join(list(dict.fromkeys(word.casefold() for word in words))[:MOST_WORDS]))
-    score = 3 * lines_found(sets.searched_name, wanted) + 2 * lines_found(sets.searched_triggers, wanted)
+    score = 3 * LinesFound(sets.searched_name, wanted) + 2 * LinesFound(sets.searched_triggers, wanted)
     size = sa.func.length(sets.searched_triggers)
     rows = connection.execute(sa.select(sets.id, score, size).where(among(sets.id, set_ids))).all()
     return SearchedPortion({row[0]: row[1] for row in rows if row[1]}, sum(row[2] for row in rows))

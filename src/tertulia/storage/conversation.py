@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tertulia.errors import NotFound
 from tertulia.events import MessageType, VersionInfo
-from tertulia.storage.database.dialect import unindexed
+from tertulia.storage.database.dialect import Unindexed
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns
@@ -345,7 +345,7 @@ def _chosen(org_id: str, narrow: ConversationFilter) -> list[ColumnElement[bool]
     here = conversations.c.org_id == org_id
     several = len(narrow.user_id) > 1
     few = bool(narrow.id) or several
-    found = [sa.literal(org_id) == unindexed(conversations.c.org_id) if few else here]
+    found = [sa.literal(org_id) == Unindexed(conversations.c.org_id) if few else here]
     if several:
         theirs = sa.select(conversations.c.id).where(here, among(conversations.c.user_id, narrow.user_id))
         found.append(conversations.c.id.in_(theirs))

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.events import MessageType, VersionInfo
-from tertulia.storage.database.dialect import json_text
+from tertulia.storage.database.dialect import JsonText
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.job import enqueue
 from tertulia.storage.tables import conversations, jobs, messages, organizations, users
@@ -145,7 +145,7 @@ def retry(connection: Connection, org_id: str, conversation_id: str) -> bool:
     if done is None:
         return False
     step = next((each for each in STEPS if each not in done), STEPS[-1])
-    its = sa.and_(jobs.c.kind == step, json_text(jobs.c.payload, "conversation_id") == conversation_id)
+    its = sa.and_(jobs.c.kind == step, JsonText(jobs.c.payload, "conversation_id") == conversation_id)
     waiting = sa.update(jobs).where(its, jobs.c.lease.is_(None)).values(due_at=clock.now(), attempts=0)
     is_due = connection.execute(waiting).rowcount or connection.execute(sa.select(jobs.c.id).where(its)).first()
     if not is_due:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import NotFound
-from tertulia.storage.database.dialect import json_text
+from tertulia.storage.database.dialect import JsonText
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.job import enqueue
 from tertulia.storage.tables import jobs, results, services
@@ -55,7 +55,7 @@ def find_result(connection: Connection, conversation_id: str) -> Result | None:
 
 def has_failed(connection: Connection, conversation_id: str) -> bool:
     """Return True if the job that fills a result in is dead: it has failed too often, and nobody has revived it."""
-    its = sa.and_(jobs.c.kind == FILL_RESULT, json_text(jobs.c.payload, "conversation_id") == conversation_id)
+    its = sa.and_(jobs.c.kind == FILL_RESULT, JsonText(jobs.c.payload, "conversation_id") == conversation_id)
     return connection.execute(sa.select(jobs.c.id).where(its, jobs.c.due_at.is_(None))).first() is not None
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tertulia import clock
 from tertulia.errors import BadRequest, Conflict, NotFound
 from tertulia.ids import new_id
-from tertulia.storage.database.dialect import unindexed
+from tertulia.storage.database.dialect import Unindexed
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import PreparedSelect
 from tertulia.storage.database.rows import columns, find_row, list_rows
@@ -87,7 +87,7 @@ COLUMNS: Mapping[str, ColumnElement[Any]] = {
 }
 """The attributes of a user, as columns."""
 
-_ORG_OF_THE_FEW = unindexed(users.c.org_id)
+_ORG_OF_THE_FEW = Unindexed(users.c.org_id)
 """The organization of users who are looked up by their identifiers, which find fewer rows."""
 
 COLUMNS_OF_THE_FEW: Mapping[str, ColumnElement[Any]] = {**COLUMNS, "org_id": _ORG_OF_THE_FEW}

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from support import samples
+from support.answering import Quiet
 from support.pages import ROOT
 from support.server import Serve, Server
 
@@ -19,7 +20,7 @@ EXAMPLES = ROOT / "examples" / "tools"
 KEY = "key-of-the-calendar"
 
 
-class Weather(BaseHTTPRequestHandler):
+class Weather(Quiet, BaseHTTPRequestHandler):
     """A server that answers with the query it is asked."""
 
     def do_GET(self) -> None:
@@ -29,9 +30,6 @@ class Weather(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
-        """Log nothing."""
 
 
 def started(server: ThreadingHTTPServer) -> Iterator[str]:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from support import samples
+from support.answering import Quiet
 from support.pages import ROOT
 from support.samples import Json, action, graph, tool_call
 from support.server import Serve, Server
@@ -37,7 +38,7 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             made.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
@@ -47,9 +48,6 @@ def desk() -> Iterator[Desk]:
             self.send_header("Content-Length", str(len(told)))
             self.end_headers()
             self.wfile.write(told)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Keep the output of the tests clean."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made = Desk(f"http://127.0.0.1:{server.server_port}")

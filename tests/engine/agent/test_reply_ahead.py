@@ -9,6 +9,7 @@ import pytest
 
 from support.random_graphs import ROOT, parsed
 from support.samples import AGENT, action
+from support.waiting import until
 from tertulia import events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.reply_ahead import GUESSES
@@ -91,8 +92,7 @@ class Turn:
 async def held(model: Held, turn: Turn, calls: int) -> asyncio.Task[list[str]]:
     """Begin a turn. Return its task, when the model has been asked so much."""
     task = asyncio.create_task(turn.run())
-    while len(model.calls) < calls:  # noqa: ASYNC110 - a few rounds of the loop
-        await asyncio.sleep(0)
+    await until(lambda: len(model.calls) >= calls, 0)
     return task
 
 

@@ -13,6 +13,7 @@ import pytest
 from support.random_graphs import ROOT, parsed
 from support.samples import AGENT, action, decision, reflection, tool_call, tool_spec
 from support.toolbox import BOOK, BROKEN, WEATHER, ScriptedToolbox
+from support.waiting import until
 from tertulia import events
 from tertulia.engine.agent.interaction import interact
 from tertulia.engine.agent.resources import Resources
@@ -323,8 +324,7 @@ async def test_an_interaction_that_is_cancelled_stops_its_tools() -> None:
     toolbox.answers[WEATHER] = lambda _arguments: asyncio.Event().wait()  # type: ignore[assignment,return-value]
     start = action("start", "end", exit_condition_tool_call_specs=[spec(WEATHER)])
     turn = asyncio.create_task(Play([start, action("end")], ASKS, toolbox=toolbox).run())
-    while not toolbox.running:  # noqa: ASYNC110 - a few rounds of the loop
-        await asyncio.sleep(0)
+    await until(lambda: toolbox.running, 0)
     turn.cancel()
     await asyncio.wait([turn])
     assert (turn.cancelled(), toolbox.stopped, toolbox.running) == (True, ["weather"], 0)
@@ -526,8 +526,7 @@ async def test_no_tool_is_called_before_the_behaviour_is_certain() -> None:
     start = action("start", "end", exit_condition_tool_call_specs=[spec(WEATHER)])
     play = Play([start, action("end")], ASKS, model=model, scene={"behaviors": [other]})
     turn = asyncio.create_task(play.run())
-    while not model.about_tools:  # noqa: ASYNC110 - a few rounds of the loop
-        await asyncio.sleep(0)
+    await until(lambda: model.about_tools, 0)
     for _ in range(50):
         await asyncio.sleep(0)
     assert play.toolbox.calls == []

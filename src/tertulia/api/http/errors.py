@@ -4,6 +4,9 @@ For 422 `detail` is the list of problems in FastAPI's form, and `message` says t
 show nothing but that.
 """
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,12 +20,14 @@ from tertulia.errors import MethodNotAllowed, ModelError, NotFound, TertuliaErro
 
 _log = structlog.get_logger(__name__)
 
+E = TypeVar("E", bound=Exception)
+
 
 def install(app: FastAPI) -> None:
     """Answer every known error of an application in the one form; `middleware.LastResort` answers the unknown ones."""
-    app.add_exception_handler(TertuliaError, _tertulia_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    _answer_kind(app, TertuliaError, _tertulia_error)
+    _answer_kind(app, RequestValidationError, _validation_error)
+    _answer_kind(app, HTTPException, _http_error)
 
 
 def answer(error: TertuliaError) -> JSONResponse:
@@ -32,25 +37,31 @@ def answer(error: TertuliaError) -> JSONResponse:
     return JSONResponse({"detail": error.detail}, error.status, error.headers)
 
 
-async def _tertulia_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, TertuliaError)  # noqa: S101 - for the type checker
+def _answer_kind(app: FastAPI, kind: type[E], write: Callable[[Request, E], JSONResponse]) -> None:
+    """Answer the errors of one kind; Starlette's handlers have no type for that."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return write(request, cast("E", error))
+
+    app.add_exception_handler(kind, handle)
+
+
+def _tertulia_error(_request: Request, error: TertuliaError) -> JSONResponse:
     if isinstance(error, ModelError):
         _log.warning("model failed", kind=type(error).__name__, reason=error.reason)
     return answer(error)
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     """Answer with what is wrong and where. Return a response without what was sent: it may be a secret."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
     broken: Unprocessable | None = request.scope.get(BROKEN_BODY)
     errors = [item for item in error.errors() if broken is None or item["loc"][0] != "body"]
     found = problems.of_request(errors, error.body)
     return answer(Unprocessable.listing([*found, *(broken.problems if broken is not None else ())]))
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Answer an error of the framework, which wraps ours if reading a body raised one. Return the response."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
     if isinstance(error.__cause__, TertuliaError):
         return answer(error.__cause__)
     if error.status_code == NotFound.status:

@@ -59,21 +59,21 @@ class Timestamp(TypeDecorator[datetime]):
         return None if value is None else clock.from_microseconds(value)
 
 
-class json_kind(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+class JsonKind(FunctionElement[str]):
     """The kind of the value under a key of a JSON object: `'null'` for null, SQL NULL if the key is absent."""
 
     inherit_cache = True
     type = sa.String()
 
 
-class json_text(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+class JsonText(FunctionElement[str]):
     """The text under a key of a JSON object."""
 
     inherit_cache = True
     type = sa.String()
 
 
-class lines_found(FunctionElement[int]):  # noqa: N801 - named as SQL functions are
+class LinesFound(FunctionElement[int]):
     """The number of lines of a text that stand somewhere in a column.
 
     SQLite's own `instr` compares byte by byte, and takes ten times as long.
@@ -83,7 +83,7 @@ class lines_found(FunctionElement[int]):  # noqa: N801 - named as SQL functions 
     type = sa.Integer()
 
 
-class unindexed(FunctionElement[str]):  # noqa: N801 - named as SQL functions are
+class Unindexed(FunctionElement[str]):
     """A column that no index is to be chosen for, where a condition on another one finds fewer rows.
 
     SQLite without statistics takes every value of an index for rare; PostgreSQL counts them, and chooses well.
@@ -94,12 +94,12 @@ class unindexed(FunctionElement[str]):  # noqa: N801 - named as SQL functions ar
 
 
 _FORMS = {
-    (json_kind, "sqlite"): "json_type({column}, '$.' || json_quote({key}))",
-    (json_kind, "postgresql"): "jsonb_typeof({column} -> CAST({key} AS TEXT))",
-    (json_text, "sqlite"): "json_extract({column}, '$.' || json_quote({key}))",
-    (json_text, "postgresql"): "({column} ->> CAST({key} AS TEXT))",
-    (lines_found, "sqlite"): "lines_found({column}, {key})",
-    (lines_found, "postgresql"): (
+    (JsonKind, "sqlite"): "json_type({column}, '$.' || json_quote({key}))",
+    (JsonKind, "postgresql"): "jsonb_typeof({column} -> CAST({key} AS TEXT))",
+    (JsonText, "sqlite"): "json_extract({column}, '$.' || json_quote({key}))",
+    (JsonText, "postgresql"): "({column} ->> CAST({key} AS TEXT))",
+    (LinesFound, "sqlite"): "lines_found({column}, {key})",
+    (LinesFound, "postgresql"): (
         "(SELECT count(*) FROM unnest(string_to_array(CAST({key} AS TEXT), chr(10))) AS line"
         " WHERE strpos({column}, line) > 0)"
     ),
@@ -114,13 +114,13 @@ def _compiler(form: str) -> Callable[..., str]:
     return compiled
 
 
-@compiles(unindexed)
-def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(Unindexed)
+def _compile_unindexed(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
     return compiler.process(element.clauses, **kw)
 
 
-@compiles(unindexed, "sqlite")
-def _compile_unindexed_on_sqlite(element: unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(Unindexed, "sqlite")
+def _compile_unindexed_on_sqlite(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
     return "+" + compiler.process(element.clauses, **kw)
 
 

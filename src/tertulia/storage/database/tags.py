@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement
 
-from tertulia.storage.database.dialect import json_kind, json_text
+from tertulia.storage.database.dialect import JsonKind, JsonText
 from tertulia.storage.database.shapes import padded
 
 
@@ -18,7 +18,7 @@ def tag_conditions(column: Column[Any], filters: Sequence[tuple[str, str]]) -> l
     of_any = [key for key, value in filters if value == "*"]
     of_text = [(key, value) for key, value in filters if value not in {"", "*"}]
     return [
-        *(json_kind(column, key) == "null" for key in padded(of_null)),
-        *(json_kind(column, key).is_not(None) for key in padded(of_any)),
-        *(json_text(column, key) == value for key, value in padded(of_text)),
+        *(JsonKind(column, key) == "null" for key in padded(of_null)),
+        *(JsonKind(column, key).is_not(None) for key in padded(of_any)),
+        *(JsonText(column, key) == value for key, value in padded(of_text)),
     ]

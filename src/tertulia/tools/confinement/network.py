@@ -50,7 +50,7 @@ class _Socket(socket.socket):
 
     asking: _Asking
 
-    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:  # noqa: A002 - as `socket`
         self._later: list[tuple[Any, ...]] | None = None
         if fileno is not None or family not in {-1, socket.AF_INET, socket.AF_INET6}:
             super().__init__(family, type, proto, fileno)
