@@ -88,6 +88,14 @@ class _Export:
                 yield rows
             last = some[-1]
 
+    async def recordings(self) -> AsyncGenerator[Mapping[str, Any]]:
+        """Read the rows of the person's recordings. Yield each."""
+        for part in person.PARTS:
+            if part.table.name == "recordings":
+                async for rows in self.rows(part):
+                    for row in rows:
+                        yield row
+
     async def _within(self, part: PersonTable, some: list[str] | None) -> AsyncGenerator[list[Mapping[str, Any]]]:
         last = ""
         whose = self.org_id, self.user_id
@@ -100,21 +108,22 @@ class _Export:
 async def _zip(export: _Export) -> AsyncGenerator[bytes]:
     """Write a person's data into a zip, portion by portion. Yield its bytes as they come."""
     sink = Sink()
-    sound: list[PersonTable] = []
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as archive:
         for part in person.PARTS:
-            with archive.open(f"{part.table.name}.jsonl", "w", force_zip64=True) as file:
-                async for rows in export.rows(part):
-                    file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-                    yield sink.take()
-            if part.table.name == "recordings":
-                sound.append(part)
-        for part in sound:
-            async for rows in export.rows(part):
-                for row in rows:
-                    async for _ in _write_sound(export, archive, row):
-                        yield sink.take()
+            async for _ in _write_rows(export, archive, part):
+                yield sink.take()
+        async for row in export.recordings():
+            async for _ in _write_sound(export, archive, row):
+                yield sink.take()
     yield sink.take()
+
+
+async def _write_rows(export: _Export, archive: zipfile.ZipFile, part: PersonTable) -> AsyncGenerator[None]:
+    """Write the rows of a table into a zip, a portion at a time. Yield after each."""
+    with archive.open(f"{part.table.name}.jsonl", "w", force_zip64=True) as file:
+        async for rows in export.rows(part):
+            file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+            yield
 
 
 async def _write_sound(export: _Export, archive: zipfile.ZipFile, row: Mapping[str, Any]) -> AsyncGenerator[None]:

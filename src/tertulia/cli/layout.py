@@ -50,26 +50,35 @@ def lay_out(boxes: Mapping[str, Size], arrows: Sequence[tuple[str, str, Size]]) 
     labels: list[Place] = []
     for (source, target, size), up in zip(arrows, upward, strict=True):
         first, last = (places[target], places[source]) if up else (places[source], places[target])
-        passed = [Place(0.0, 0.0, rank) for rank in range(first.rank + 1, last.rank)]
-        label = passed[-1] if up else passed[0]
+        way = _way(first, last, rows)
+        label = way[-2] if up else way[1]
         label.width, label.height = size
         labels.append(label)
-        for place in passed:
-            rows[place.rank].append(place)
-        way = [first, *passed, last]
-        for before, after in pairwise(way):
-            before.below.append(after)
-            after.above.append(before)
         lines.append(way[::-1] if up else way)
     _order(rows)
     _place_x(rows)
-    height = _place_y(rows)
-    left = min((place.x - place.width / 2 for row in rows for place in row), default=0.0)
-    for row in rows:
-        for place in row:
-            place.x += GAP_X - left
-    width = max((place.x + place.width / 2 for row in rows for place in row), default=0.0) + GAP_X
-    return Layout(places, lines, labels, width, height)
+    return Layout(places, lines, labels, _move_to_left(rows), _place_y(rows))
+
+
+def _way(first: Place, last: Place, rows: Sequence[list[Place]]) -> list[Place]:
+    """Lead a line down from a box to another one, with a place in each row between. Return all that it passes."""
+    passed = [Place(0.0, 0.0, rank) for rank in range(first.rank + 1, last.rank)]
+    for place in passed:
+        rows[place.rank].append(place)
+    way = [first, *passed, last]
+    for before, after in pairwise(way):
+        before.below.append(after)
+        after.above.append(before)
+    return way
+
+
+def _move_to_left(rows: Sequence[Sequence[Place]]) -> float:
+    """Move all places so that the first begins behind the margin. Return the width of the whole."""
+    places = [place for row in rows for place in row]
+    left = min((place.x - place.width / 2 for place in places), default=0.0)
+    for place in places:
+        place.x += GAP_X - left
+    return max((place.x + place.width / 2 for place in places), default=0.0) + GAP_X
 
 
 def _upward(names: Sequence[str], arrows: Sequence[tuple[str, str, Size]]) -> list[bool]:

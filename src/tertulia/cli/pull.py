@@ -1,6 +1,6 @@
 """`tertulia pull`: what a server has, as the files of a folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,7 @@ def run(console: Console, session: Session, wanted: str, folder: Path | None, *,
     if not changed and not gone:
         console.print(f"Nothing changes: {folder} is as on the server.", markup=False, soft_wrap=True)
         return
-    for path in sorted(changed):
-        new = not (folder / path).exists()
-        console.print(Text.assemble(("+ " if new else "~ ", "green" if new else "yellow"), f"{folder / path}"))
-    for path in gone:
-        console.print(Text.assemble(("- ", "red"), f"{folder / path} (not on the server)"))
+    _show_changes(console, folder, changed, gone)
     if (gone or any((folder / path).exists() for path in changed)) and not yes:
         agree(console, "Nobody is here to agree that files change: say --yes.", "Change these files?")
     write_files(folder, changed)
@@ -48,6 +44,15 @@ def run(console: Console, session: Session, wanted: str, folder: Path | None, *,
     for path in gone:
         (folder / path).unlink()
     console.print(f"{printable(str(pulled.service['name']))} is in {folder}.", markup=False, soft_wrap=True)
+
+
+def _show_changes(console: Console, folder: Path, changed: Iterable[str], gone: Iterable[str]) -> None:
+    """Print a line for each file that will be new, that changes, and that goes."""
+    for path in sorted(changed):
+        new = not (folder / path).exists()
+        console.print(Text.assemble(("+ " if new else "~ ", "green" if new else "yellow"), f"{folder / path}"))
+    for path in gone:
+        console.print(Text.assemble(("- ", "red"), f"{folder / path} (not on the server)"))
 
 
 def read_service(library: Library, wanted: str, *, release: bool) -> Pulled:

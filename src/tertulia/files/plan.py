@@ -4,7 +4,7 @@ Agents, graphs, services and tools are the same if they have the same name. A dy
 service and has no file is taken from the service. Bodies call tools by their names, on both sides.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches, unified_diff
 from pathlib import PurePosixPath
@@ -337,25 +337,11 @@ class _Planner:
         pairs = [(each, _match(each, left, service_id)) for each in self._folder.behavior_files]
         for each, known in pairs:
             usual = behavior_name(self._folder.service["name"], PurePosixPath(each.file).stem)
-            before = to_yaml(behavior_value(known.body, usual)) if known else ""
-            after = to_yaml(behavior_value(each.body, usual))
-            applied = known is not None and service_id in known.services
-            if before == after and applied:
-                continue
-            version = 1
-            if known is not None:
-                version = known.version + (_content(known.body) != _content(each.body))
-            yield Step(
-                kind="behavior",
-                verb="change" if known else "create",
-                name=each.body["name"],
-                file=each.file,
-                id=known.id if known else None,
-                version=version,
-                body=each.body,
-                before=before if applied else "",
-                after=after,
-            )
+            step = _behavior_step(each, known, usual)
+            if known is None or service_id not in known.services:
+                yield replace(step, before="")
+            elif step.before != step.after:
+                yield step
         for gone in left:
             if service_id in gone.services:
                 before = to_yaml(behavior_value(gone.body, ""))
@@ -387,18 +373,7 @@ class _Planner:
         """Look for what the person should know. Yield a sentence for each."""
         known = self._service
         changed = {step.kind for step in steps}
-        shared = {
-            "agent": self._server.agents.get(self._folder.agent_name),
-            "graph": self._server.graphs.get(self._folder.graph_name(GRAPH)),
-        }
-        for kind, thing in shared.items():
-            users = [
-                service.name
-                for service in self._server.services
-                if thing and thing.id in {service.agent_id, service.graph_id} and service != known
-            ]
-            if kind in changed and users:
-                yield f"The {kind} {thing.name if thing else ''} is used by {', '.join(users[:3])} too."
+        yield from self._shared_parts(changed)
         yield from self._shared_behaviors(steps)
         for step in steps:
             if step.tool is not None:
@@ -411,12 +386,36 @@ class _Planner:
         if "result_schema" in self._folder.service and "result_schema" not in known.body:
             yield "This server keeps no result_schema."
 
+    def _shared_parts(self, changed: Set[str]) -> Iterator[str]:
+        """Look for other services that use what changes. Yield a sentence for the agent, and for the graph."""
+        parts = {
+            "agent": self._server.agents.get(self._folder.agent_name),
+            "graph": self._server.graphs.get(self._folder.graph_name(GRAPH)),
+        }
+        others = [service for service in self._server.services if service != self._service]
+        for kind, part in parts.items():
+            if part is None or kind not in changed:
+                continue
+            users = [each.name for each in others if part.id in {each.agent_id, each.graph_id}]
+            if users:
+                yield f"The {kind} {part.name} is used by {', '.join(users[:3])} too."
+
     def _shared_behaviors(self, steps: Sequence[Step]) -> Iterator[str]:
         own = self._service.id if self._service else ""
         others = {each.id: sum(service != own for service in each.services) for each in self._server.behaviors}
         for step in steps:
             if step.kind == "behavior" and step.verb == "change" and (count := others.get(step.id or "", 0)):
                 yield f"The behavior {step.name} is applied to other services too: {count}."
+
+
+def _behavior_step(each: BehaviorOfFile, known: BehaviorOnServer | None, usual: str) -> Step:
+    """Compare a behaviour with the one on the server, if there is one. Return the step from that to it."""
+    name, after = each.body["name"], to_yaml(behavior_value(each.body, usual))
+    if known is None:
+        return Step("behavior", "create", name, each.file, None, 1, each.body, "", after)
+    version = known.version + (_content(known.body) != _content(each.body))
+    before = to_yaml(behavior_value(known.body, usual))
+    return Step("behavior", "change", name, each.file, known.id, version, each.body, before, after)
 
 
 def _match(each: BehaviorOfFile, left: list[BehaviorOnServer], service_id: str) -> BehaviorOnServer | None:

@@ -53,21 +53,14 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditLine:
-    """A line of the log. `erased_digest` is None unless an erasure has taken its content out."""
+class AuditLine(AuditEntry):
+    """An entry that was written: a line of the log.
 
-    org_id: str
+    `erased_digest` is None unless an erasure has taken the content out.
+    """
+
     number: int
     at: datetime
-    action: str
-    object_kind: str
-    object_id: str
-    actor_org_id: str
-    actor_user_id: str
-    api_key_id: str
-    address: str
-    request_id: str
-    change: str
     content_digest: str
     erased_digest: str | None
     digest: str
