@@ -62,7 +62,7 @@ def _copied(table: str, name: str) -> str:
         "interaction_id": "printf('%010x', n) || substr(original.interaction_id, 11)",
         "last_interaction_id": "printf('%010x', n) || substr(original.last_interaction_id, 11)",
         "user_id": f"(SELECT id FROM owners WHERE number = n % {owners})",  # noqa: S608 - names of ours
-        "service_id": f"(SELECT id FROM offers WHERE number = n / {owners} % {SERVICES})",  # noqa: S608
+        "service_id": f"(SELECT id FROM offers WHERE number = n / {owners} % {SERVICES})",  # noqa: S608 - names of ours
     }
     finished = {"is_finished": "1", "finished_at": "original.last_message_time"} if table == "conversations" else {}
     return {**values, **finished}.get(name, f"original.{name}")

@@ -49,7 +49,7 @@ class Mailer:
 
     def _deliver(self, message: EmailMessage, to: str) -> None:
         import smtplib  # noqa: PLC0415 - needed only if there is a server
-        import ssl  # noqa: PLC0415
+        import ssl  # noqa: PLC0415 - likewise only then
 
         server = urlsplit(self._server)
         host, context = server.hostname or "", ssl.create_default_context()

@@ -128,7 +128,7 @@ SECRET = "s3cr3t-of-mine-0123456789"
 
 def test_no_secret_stands_in_a_line(tertulia: Server, as_admin: httpx2.Client, as_super: httpx2.Client) -> None:
     invited = {
-        **BY_ID["create-invited-user"].json,  # type: ignore[dict-item]
+        **(BY_ID["create-invited-user"].json or {}),
         "first_name": "A",
         "email": "secretive@example.com",
         "login_link": f"https://user:{SECRET}@app.example/in?code={SECRET}#{SECRET}",
@@ -196,7 +196,7 @@ def say(client: httpx2.Client, path: str) -> None:
 
 def test_a_new_organization_begins_with_the_line_of_its_making(tertulia: Server, as_super: httpx2.Client) -> None:
     org_id = samples.a_name().replace(" ", "-")
-    body = {**BY_ID["create-organization"].json, "org_name": "Another"}  # type: ignore[dict-item]
+    body = {**(BY_ID["create-organization"].json or {}), "org_name": "Another"}
     made = as_super.put(
         f"{tertulia.url}/v1/{org_id}/organization/", headers={"x-mongo-cluster-name": "default"}, json=body
     )

@@ -37,7 +37,9 @@ def mails(server: Server, to: str, number: int = 1) -> list[Message]:
 
 
 def text_of(mail: Message) -> str:
-    return bytes(mail.get_payload(decode=True)).decode()  # type: ignore[arg-type]
+    content = mail.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content.decode()
 
 
 def token_of(mail: Message) -> str:

@@ -45,7 +45,7 @@ def somebody(server: Server) -> dict[str, str]:
     """A person with all that one can have, who was an administrator for a while."""
     name = f"zq{secrets.token_hex(6)}"
     body = {
-        **BY_ID["create-invited-user"].json,  # type: ignore[dict-item]
+        **(BY_ID["create-invited-user"].json or {}),
         "first_name": f"Zephyrine{name}",
         "last_name": f"Quillfeather{name}",
         "email": f"{name}@zephyr.example",

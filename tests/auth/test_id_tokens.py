@@ -147,7 +147,7 @@ def test_an_unknown_key_is_told_apart_and_without_a_name_one_key_alone_is_taken(
 
 
 def test_keys_that_are_no_good_are_ignored() -> None:
-    weak = SigningKey("weak", "RS256", rsa.generate_private_key(65537, 1024))  # noqa: S505
+    weak = SigningKey("weak", "RS256", rsa.generate_private_key(65537, 1024))  # noqa: S505 - weak on purpose
     jwk = PROVIDER.key.jwk
     listed = [
         weak.jwk,

@@ -84,15 +84,18 @@ class Faults:
             self.reach(f"{name} resumes")
 
     def install(self) -> None:
-        for method in ("start", "interact"):
-            setattr(Conversations, method, self._watching("request", getattr(Conversations, method)))
-        Runner._run = self._watching("turn", Runner._run)  # type: ignore[method-assign]
+        for kind, method, name in (
+            (Conversations, "start", "request"),
+            (Conversations, "interact", "request"),
+            (Runner, "_run", "turn"),
+        ):
+            setattr(kind, method, self._watching(name, getattr(kind, method)))
         for kind in (database.SqliteDatabase, database.PostgresDatabase):
             for method in ("write", "write_lazily"):
                 setattr(kind, method, self._writing(getattr(kind, method)))
         for method, name in (("do_lazily", "claim"), ("do", "settle")):
             setattr(database.PostgresDatabase, method, self._doing(name, getattr(database.PostgresDatabase, method)))
-        lane._is_committed = self._committing(lane._is_committed)  # pyright: ignore[reportPrivateUsage]
+        lane._is_committed = self._committing(lane._is_committed)
 
     def _doing(self, name: str, do: Callable[..., Any]) -> Callable[..., Any]:
         async def doing(*args: Any) -> Any:

@@ -163,7 +163,8 @@ def _at_once(connection: Connection, shortcut: Shortcut[T]) -> T:
 def world(postgres_server: Postgres) -> Iterator[World]:
     url = postgres_server.create()
     with opened(url) as made:
-        made.workers[0].connection.dbapi_connection.cursor_factory = Watched  # type: ignore[union-attr]
+        driver: Any = made.workers[0].connection.dbapi_connection
+        driver.cursor_factory = Watched
         made.workers[0].rollback()
         yield made
     postgres_server.drop(url)

@@ -1,11 +1,14 @@
-"""Functions and modules stay short, and docstrings begin with their subject or a verb."""
+"""Functions and modules stay short, docstrings begin with their subject or a verb, and suppressions say why."""
 
 import ast
+import re
 
 from support.pages import ROOT
 from support.source import modules
 
 HEADLESS = {"How", "It", "What", "When", "Where", "Whether", "Who"}
+SUPPRESSION = re.compile(r"# (?:ruff: noqa|noqa|pyright: ignore|type: ignore|pragma: ).*")
+REASON = re.compile(r" - \S+ \S+")
 LONGEST_FUNCTION = 80
 LONGEST_MODULE = 600
 
@@ -34,3 +37,14 @@ def test_no_docstring_begins_without_its_subject() -> None:
         if isinstance(node, kinds) and (text := ast.get_docstring(node)) and text.split()[0] in HEADLESS
     ]
     assert found == []
+
+
+def test_every_suppression_says_why() -> None:
+    silent = [
+        (path, found[0])
+        for folder in ("src", "tests", "bench")
+        for path in modules(folder)
+        for found in SUPPRESSION.finditer((ROOT / path).read_text("utf-8"))
+        if not REASON.search(found[0])
+    ]
+    assert silent == []

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -384,10 +385,11 @@ async def test_an_address_that_does_not_answer_holds_nobody_up(monkeypatch: pyte
     async def connect() -> Attempted:
         return winner
 
-    assert await first_to_connect([hang, refuse, connect]) is winner  # pyright: ignore[reportArgumentType]
+    attempts: list[Any] = [hang, refuse, connect]
+    assert await first_to_connect(attempts) is winner
     await asyncio.wait_for(cancelled.wait(), 5)
     assert not winner.closed
     with pytest.raises(ConnectionRefusedError):
-        await first_to_connect([refuse, refuse])  # pyright: ignore[reportArgumentType]
+        await first_to_connect(attempts[1:2] * 2)
     with pytest.raises(OSError, match="no address"):
         await first_to_connect([])

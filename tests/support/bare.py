@@ -31,7 +31,7 @@ def main(folder: str) -> None:
     importlib.util.find_spec = lambda name, package=None: None if name in EXTRAS else installed(name, package)
 
     from support.server import settings_of, start  # noqa: PLC0415 - only now are the extras missing
-    from tertulia.cli import installation  # noqa: PLC0415
+    from tertulia.cli import installation  # noqa: PLC0415 - as above
 
     url = f"sqlite:///{Path(folder) / 'bare.db'}"
     settings = settings_of(data=Path(folder), database={"url": url}, voice=("local", "scripted"))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from support.server import Server
 from tertulia.auth.credentials import SUBPROTOCOL
@@ -91,7 +92,7 @@ def live(server: Server, token: str, query: str = "response_format=text", **opti
     """Connect as a browser does, with the token as a subprotocol."""
     with connect(
         address(server, query),
-        subprotocols=[f"{SUBPROTOCOL}{token}"],  # type: ignore[list-item]
+        subprotocols=[Subprotocol(f"{SUBPROTOCOL}{token}")],
         proxy=None,
         **{"user_agent_header": None, **options},
     ) as connection:

@@ -14,7 +14,9 @@ PATIENCE_S = 20
 class Puppet:
     """Answers with the pieces it was given. `hold` makes it wait for `release` before each further piece."""
 
-    def __init__(self, *pieces: str, choice: str | None = None, fails: ModelError | Exception | None = None) -> None:
+    def __init__(
+        self, *pieces: str, choice: str | Exception | None = None, fails: ModelError | Exception | None = None
+    ) -> None:
         self.pieces = pieces or ("Hello", " there", ".")
         self.choice = choice
         self.fails = fails

@@ -41,7 +41,7 @@ def levels() -> dict[str, Host]:
 
 def _open_to_all(host: Host) -> Host | None:
     """Choose a Python that any user may run. Return None if there is none."""
-    for python in (sys._base_executable, "/usr/bin/python3", "/usr/local/bin/python3"):  # pyright: ignore[reportAttributeAccessIssue]
+    for python in (vars(sys)["_base_executable"], "/usr/bin/python3", "/usr/local/bin/python3"):
         if shutil.which(python) is None:
             continue
         told = subprocess.run([python, "-I", "-c", _ASK], capture_output=True, text=True, check=True).stdout.split()

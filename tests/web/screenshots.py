@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support import talk  # noqa: E402 - found by the line above
-from support.server import Server, settings_of, start  # noqa: E402
-from tertulia.cli import installation  # noqa: E402
-from tertulia.tools import scaffold  # noqa: E402
+from support.server import Server, settings_of, start  # noqa: E402 - as above
+from tertulia.cli import installation  # noqa: E402 - as above
+from tertulia.tools import scaffold  # noqa: E402 - as above
 
 IMAGES = ROOT / "docs" / "images"
 

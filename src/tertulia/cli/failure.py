@@ -62,7 +62,7 @@ def _line_of(error: Exception) -> tuple[str, int] | None:
     """Say what a library's error means, and the exit status. Returns None if nobody expected that error."""
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - only for a command that has failed
 
-    from tertulia.auth.secrets import WrongSecretKey  # noqa: PLC0415 - likewise
+    from tertulia.auth.secrets import WrongSecretKey  # noqa: PLC0415 - as above
 
     if isinstance(error, WrongSecretKey):
         return str(error), MISUSED
@@ -83,7 +83,7 @@ def _exit(text: str, status: int) -> Exit:
 
 def _tell(text: str, style: str) -> None:
     from rich.console import Console  # noqa: PLC0415 - only now is there something to say
-    from rich.text import Text  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - as above
 
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("tertulia: ", style), text))
 

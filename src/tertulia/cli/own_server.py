@@ -63,7 +63,7 @@ def _serving(folder: Path) -> Generator[str]:
     """Run `tertulia serve` on a free port of loopback. Yield its address."""
     command = [sys.executable, "-P", "-m", "tertulia.cli", "serve", "--data", str(folder), "--port", "0"]
     log = folder / "server.log"
-    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:  # noqa: S603 - ours
+    with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:  # noqa: S603 - our own
         try:
             yield _address(process, log)
         finally:

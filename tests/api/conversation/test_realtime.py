@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import httpx2
 import pytest
@@ -62,14 +63,14 @@ def test_a_token_may_come_in_a_header(stage: Stage, header: str):
         connection.send('{"type": "client.extend-timeout"}')
 
 
-def status_of(url: str, **options: object) -> tuple[int, dict[str, object]]:
-    with pytest.raises(InvalidStatus) as refused, connect(url, proxy=None, **options):  # type: ignore[arg-type]
+def status_of(url: str, **options: Any) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(InvalidStatus) as refused, connect(url, proxy=None, **options):
         pass
     response = refused.value.response
     return response.status_code, json.loads(response.body or b"")
 
 
-def with_token(token: str) -> dict[str, object]:
+def with_token(token: str) -> dict[str, Any]:
     return {"subprotocols": [f"{SUBPROTOCOL}{token}"]}
 
 
@@ -89,7 +90,7 @@ def test_a_wrong_query_is_told_field_by_field(stage: Stage):
         address(stage.server, "response_format=song&audio_format=wav"), **with_token(token_of(stage.user()))
     )
     assert status == 422
-    assert {tuple(problem["loc"]) for problem in body["detail"]} == {  # type: ignore[attr-defined]
+    assert {tuple(problem["loc"]) for problem in body["detail"]} == {
         ("query", "response_format"),
         ("query", "audio_format"),
     }

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from sqlalchemy.pool import QueuePool
 from starlette.datastructures import Headers
 
 from support import samples, spoken, talk
@@ -171,7 +172,8 @@ async def test_a_reader_who_takes_nothing_costs_one_portion_and_no_connection(
 
     assert counted.bytes == 60 * PORTION_BYTES
     writer = 1 if database.engine.dialect.name == "sqlite" else 0
-    assert database.engine.pool.checkedout() <= writer  # type: ignore[attr-defined]
+    assert isinstance(database.engine.pool, QueuePool)
+    assert database.engine.pool.checkedout() <= writer
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -89,7 +89,7 @@ def test_fields_are_filled_in_from_what_was_said_with_the_message_of_each(tertul
 class Claims(Puppet):
     """A puppet that claims what it is told to."""
 
-    def __init__(self, claims: Mapping[str, Any]) -> None:
+    def __init__(self, claims: Mapping[str, Any] | list[Any]) -> None:
         super().__init__()
         self._claims = claims
 
@@ -140,7 +140,7 @@ def test_words_may_differ_in_spaces_and_case(stage: Stage) -> None:
 
 
 def test_a_form_that_is_none_leaves_every_field_null(stage: Stage) -> None:
-    stage.play(Claims([]))  # type: ignore[arg-type]
+    stage.play(Claims([]))
     user = stage.user()
     conversation_id = talk(user, stage.service(ONE_WAY, result_schema=INTAKE), "Hello.")
 
@@ -201,9 +201,9 @@ def test_there_is_none_before_the_end_nor_without_a_schema(tertulia: Server) -> 
     wait_until_done(tertulia)
 
 
-def test_a_result_is_pending_while_the_model_fails(stage: Stage) -> None:
+def test_a_result_is_pending_while_the_model_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.play(Claims({}))
-    stage.switch.model.choose = None  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(stage.switch.model, "choose", None)
     user = stage.user()
     conversation_id = talk(user, stage.service(ONE_WAY, result_schema=INTAKE))
 

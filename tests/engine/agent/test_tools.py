@@ -309,9 +309,14 @@ async def test_a_failure_is_told_to_the_model_and_recorded() -> None:
     assert told in model.last.question
 
 
+async def hang(_arguments: Mapping[str, Any]) -> str:
+    await asyncio.Event().wait()
+    return "late"
+
+
 async def test_a_tool_that_hangs_is_stopped_and_has_failed() -> None:
     toolbox = ScriptedToolbox()
-    toolbox.answers[WEATHER] = lambda _arguments: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    toolbox.answers[WEATHER] = hang
     start = action("start", "end", exit_condition_tool_call_specs=[spec(WEATHER)])
     play = await Play([start, action("end")], ASKS, toolbox=toolbox, patience_s=0.05).run()
     [ended] = play.told(events.ToolCallEnded)
@@ -321,7 +326,7 @@ async def test_a_tool_that_hangs_is_stopped_and_has_failed() -> None:
 
 async def test_an_interaction_that_is_cancelled_stops_its_tools() -> None:
     toolbox = ScriptedToolbox()
-    toolbox.answers[WEATHER] = lambda _arguments: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    toolbox.answers[WEATHER] = hang
     start = action("start", "end", exit_condition_tool_call_specs=[spec(WEATHER)])
     turn = asyncio.create_task(Play([start, action("end")], ASKS, toolbox=toolbox).run())
     await until(lambda: toolbox.running, 0)

@@ -199,9 +199,9 @@ async def opened() -> AsyncIterator[Open]:
     """Opens sessions; with an audio format, the agent speaks."""
     worlds: list[World] = []
 
-    def make(audio_format: AudioFormat | None = None, **limits: int) -> World:
+    def make(audio_format: AudioFormat | None = None, **limits: Any) -> World:
         caller, pipe, timer = FakeCaller(), Pipe(), FakeTimer()
-        session = Session(caller, pipe, audio_format, LimitSettings(**limits), PACE, timer)  # type: ignore[arg-type]
+        session = Session(caller, pipe, audio_format, LimitSettings(**limits), PACE, timer)
         worlds.append(World(caller, pipe, timer, asyncio.create_task(session.run())))
         return worlds[-1]
 
@@ -642,11 +642,11 @@ async def test_finishing_waits_for_the_turn_that_runs(opened: Open):
 async def test_what_nobody_foresaw_ends_the_session_with_its_cause(opened: Open):
     world = opened()
     await world.begin()
-    world.caller.said = None  # type: ignore[assignment]
+    del world.caller.said
     await world.pipe.write("Hello")
     with pytest.raises(AttributeError):
         await world.task
-    world.task = asyncio.create_task(asyncio.sleep(0))  # type: ignore[assignment]
+    world.task = asyncio.create_task(asyncio.sleep(0))
 
 
 # --- Messages --------------------------------------------------------------------------------------------------------

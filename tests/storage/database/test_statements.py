@@ -62,11 +62,11 @@ def heard() -> Iterator[Heard]:
         statements.extend(message.sql.decode() for message in messages)
         return together(connection, messages)
 
-    together, lane._exchange = lane._exchange, exchange  # pyright: ignore[reportPrivateUsage]
+    together, lane._exchange = lane._exchange, exchange
     event.listen(Pool, "connect", listen)
     yield statements
     event.remove(Pool, "connect", listen)
-    lane._exchange = together  # pyright: ignore[reportPrivateUsage]
+    lane._exchange = together
 
 
 @pytest.fixture(scope="module")

@@ -128,7 +128,7 @@ def write_beside_the_project(given):
 
 
 def write_tmp(given):
-    return write("/tmp/evil")  # noqa: S108
+    return write("/tmp/evil")  # noqa: S108 - an attack
 
 
 def read_other_calls(given):
@@ -140,7 +140,7 @@ def plant_in_other_calls(given):
 
 
 def shared_memory_file(given):
-    return write("/dev/shm/evil")  # noqa: S108
+    return write("/dev/shm/evil")  # noqa: S108 - an attack
 
 
 def open_disk(given):
@@ -297,7 +297,7 @@ def spawn(given):
 
 
 def execute_shell(given):
-    os.execv("/bin/sh", ["sh"])  # noqa: S606
+    os.execv("/bin/sh", ["sh"])  # noqa: S606 - an attack
 
 
 def execute_memory(given):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
-import xllamacpp  # pyright: ignore[reportMissingTypeStubs]
+import xllamacpp  # pyright: ignore[reportMissingTypeStubs] - it has none
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
