@@ -184,7 +184,7 @@ def test_long_messages_are_read_a_few_at_a_time(server: Server, somebody: dict[s
 def _in_portions(connection: Connection, org_id: str, whose: dict[str, str]) -> None:
     (part,) = (each for each in person.PARTS if each.table.name == "messages")
     portions = person.list_portions(connection, part, org_id, whose["user_id"], [whose["conversation_id"]], "")
-    read = [person.list_rows(connection, part, org_id, keys) for keys in portions]
+    read = [person.list_rows_of(connection, part, org_id, keys) for keys in portions]
     said = [[len(row["content"]) for row in rows] for rows in read]
     assert sum(map(sum, said)) > 2 * person.PORTION_CHARACTERS
     assert all(len(each) == 1 or sum(each) <= person.PORTION_CHARACTERS for each in said)

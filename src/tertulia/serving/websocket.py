@@ -48,7 +48,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text" and not self.close_sent:
             data = b"".join(self.frames)
-            self.frames = [data]  # pyright: ignore[reportAttributeAccessIssue] - as uvicorn does
+            self.frames = [data]
             try:
                 data.decode()
             except UnicodeDecodeError:  # the client's mistake: one line, where uvicorn has a traceback

@@ -334,7 +334,8 @@ def test_tags_and_the_test_mark_are_kept(stage: Stage) -> None:
 )
 def test_a_wrong_field_is_named_and_nothing_is_created(stage: Stage, body: dict[str, Any], field: str) -> None:
     user, service = stage.user(), stage.service()
-    answer = create(user, **{"service_id": service, **body})
+    sent: dict[str, Any] = {"service_id": service, **body}
+    answer = create(user, **sent)
     assert answer.status_code == 422
     assert field in answer.json()["detail"][0]["loc"]
     assert conversations(user) == []
