@@ -38,8 +38,8 @@ class Application(FastAPI):
         super().__init__(**options)
         self._proxies = proxies
         self._watched = Watch(super().__call__)
-        self._families = Families(FAMILIES, self.router)
         openapi.install(self, FORMS, self.load_all)
+        self._families = Families(FAMILIES, self.router)
 
     @property
     def conversations(self) -> Conversations:
@@ -87,7 +87,7 @@ def create_app(
         title="Tertulia",
         version=__version__,
         description="A conversation server for agents.",
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -166,6 +166,8 @@ def _collect_unknown(value: object, sent: object, path: Place, found: list[Place
     if isinstance(value, BaseModel) and isinstance(sent, dict):
         attributes = _attributes(type(value))
         for name, item in cast("dict[str, object]", sent).items():
+            if len(found) >= MOST_UNKNOWN:
+                return
             if name not in attributes:
                 found.append((*path, name))
             elif type(item) in _CONTAINERS:

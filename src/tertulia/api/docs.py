@@ -7,6 +7,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from tertulia.api.http.openapi import PATH
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -14,7 +16,7 @@ router = APIRouter(include_in_schema=False)
 async def show_docs() -> HTMLResponse:
     """Show Swagger UI on this server's OpenAPI document."""
     return get_swagger_ui_html(
-        openapi_url="/v1/openapi.json",
+        openapi_url=PATH,
         title="Tertulia",
         swagger_js_url="/docs/swagger-ui-bundle.js",
         swagger_css_url="/docs/swagger-ui.css",

@@ -64,6 +64,10 @@ FOREIGN = [
     data({"error": False}),
     data({"error": {"message": None, "code": 0}}),
     b"error: null\n\n",
+    data({"error": "null", "choices": []}),
+    data({"choices": None, "base_resp": {"status_code": 0, "status_msg": ""}}),
+    data({"choices": [], "x_groq": {"id": "r"}}),
+    choice(delta={"content": False}),
     choice(delta=None),
     choice(delta={}),
     choice(delta={"content": None, "reasoning_content": "hm"}),
@@ -133,6 +137,22 @@ async def test_a_stream_that_ends_after_its_reason_is_whole():
         b"event: error\ndata: overloaded\n\n",
         b"event: error\n\n",
         b'error: {"message": "overloaded"}\n\n',
+        b'{"error": "overloaded"}\n',
+        b'[{"error": {"code": 503, "message": "overloaded"}}]\n',
+        data([{"error": {"code": 503, "message": "overloaded"}}]),
+        data({"status": "error", "message": "overloaded"}),
+        data({"success": False, "message": "overloaded"}),
+        data({"code": "InternalError", "message": "overloaded"}),
+        data({"detail": "overloaded"}),
+        data({"errors": [{"message": "overloaded"}]}),
+        data({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "overloaded"}}),
+        data({"choices": [{"index": 0, "delta": {}}], "x_groq": {"error": "overloaded"}}),
+        choice(delta={}, finish_reason={"type": "abort", "message": "overloaded"}),
+        choice(delta={}, finish_reason="function_call_filter: MALFORMED_FUNCTION_CALL"),
+        choice(delta={}, finish_reason="UNEXPECTED_TOOL_CALL"),
+        choice(delta={}, finish_reason="connection_lost"),
+        choice(delta={}, finish_reason="interrupted"),
+        choice(delta={}, finish_reason="time_limit"),
     ],
     ids=lambda line: line.decode().strip()[:70],
 )
@@ -148,11 +168,16 @@ async def test_a_reply_that_its_provider_broke_off_is_void(before: bytes, broken
     [
         ("length", "length"),
         ("max_tokens", "length"),
+        ({"type": "length", "length": 10}, "length"),
+        ("model_context_window_exceeded", "length"),
         ("content_filter", "content_filter"),
+        ("content_filter: PROHIBITED_CONTENT", "content_filter"),
+        ("guardrail_intervened", "content_filter"),
+        ("refusal", "content_filter"),
         ("SAFETY", "content_filter"),
     ],
 )
-async def test_a_reply_that_is_cut_short_is_kept_and_is_visible(reason: str, told: str):
+async def test_a_reply_that_is_cut_short_is_kept_and_is_visible(reason: object, told: str):
     def count() -> float:
         return REGISTRY.get_sample_value("tertulia_model_replies_cut_short_total", {"reason": told}) or 0
 
@@ -296,7 +321,7 @@ async def test_pings_are_no_sign_of_a_model_that_works():
     ("kind", "body", "error"),
     [
         (b"text/html", b"<html>\r\n<h1>Sign in\x1b[31m</h1>" + b"x" * 9_000, ModelMisbehaved),
-        (b"application/json", b'{"detail": "Sign in"}', ModelMisbehaved),
+        (b"application/json", b'{"detail": "Sign in"}', ModelUnavailable),
         (b"application/json", b'{"error": {"message": "Sign in"}}', ModelUnavailable),
         (b"text/plain", f"Sign in with {KEY}".encode(), ModelMisbehaved),
     ],
@@ -356,8 +381,11 @@ async def test_a_model_whose_thoughts_were_spoken_once_is_held_back_from_then_on
         b'data: {\r\ndata: "choices": [{"delta": {"content": "Hello"}}]\r\ndata: }\r\n\r\n' + DONE,
         data({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}) + DONE,
         HELLO + data({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}) + DONE,
+        HELLO + STOP.rstrip(),
+        data({"choices": {"index": "0", "delta": {"content": "Hello"}, "finish_reason": {"type": "stop"}}}),
+        b"data: " + HELLO + b"data:" + STOP + DONE,
     ],
-    ids=["byte order mark", "two lines", "three lines", "one event", "the whole again"],
+    ids=["byte order mark", "two lines", "three lines", "one event", "the whole again", "no last end", "one", "twice"],
 )
 @pytest.mark.parametrize("each", [0, 1, 7])
 async def test_events_are_read_as_their_standard_has_them(lines: bytes, each: int):

@@ -15,6 +15,8 @@ MARKS = [
     "</thinking >",
     "[THINK]",
     "[/THINK]",
+    "◁think▷",
+    "<seed:think>",
     "<think/>",
     "`",
     "```\n",
@@ -50,7 +52,7 @@ def test_the_same_is_visible_however_a_text_is_cut(text: str, sizes: list[int], 
     assert visible(*cut(text, sizes), begins_in_thought=begins) == visible(text, begins_in_thought=begins)
 
 
-@given(text=st.text(alphabet=st.characters(exclude_characters="<[")), sizes=st.lists(st.integers(0, 6), max_size=20))
+@given(text=st.text(alphabet=st.characters(exclude_characters="<[◁")), sizes=st.lists(st.integers(0, 6), max_size=20))
 def test_ordinary_text_is_never_held(text: str, sizes: list[int]):
     thoughts = ThoughtFilter()
     for piece in cut(f"A{text}", sizes):
@@ -71,6 +73,8 @@ def test_a_thought_before_a_reply_leaves_the_reply(thought: str, reply: str):
         ("<Thinking effort='low'>hm</THINKING>Hello", "Hello"),
         ("[THINK]hm[/THINK]Hello", "Hello"),
         ("<think>hm</thinking>Hello", "Hello"),
+        ("<seed:think>hm</seed:think>Hello", "Hello"),
+        ("◁think▷hm◁/think▷Hello", "Hello"),
         ("<think>a</think>Hello <think>b</think> there", "Hello there"),
         ("I should greet.</think>\n\nHello", "Hello"),
         ("<think>never closed", ""),

@@ -1,14 +1,21 @@
 """The OpenAPI document: what FastAPI finds, with the ways to sign in that the contract names, streams and forms."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tertulia import events
+
+PATH = "/v1/openapi.json"
 
 BEARER = "Bearer-Authorization"
 ISSUER = "Bearer-Authorization-Organization"
@@ -175,18 +182,28 @@ _ERRORS: dict[str, Any] = {
 
 
 def install(app: FastAPI, forms: Mapping[str, type[BaseModel]], complete: Callable[[], None]) -> None:
-    """Have an application serve this document; it is made once, when it is first asked for.
+    """Have an application serve this document; it is made once, when it is first asked for, beside other requests.
 
     `forms` are the multipart bodies that FastAPI does not see, by operation; `complete` adds all routes.
     """
+    making = threading.Lock()
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            complete()
-            app.openapi_schema = _document(app, forms)
+        with making:
+            if app.openapi_schema is None:
+                complete()
+                app.openapi_schema = _document(app, forms)
         return app.openapi_schema
 
+    @cache
+    def written() -> bytes:
+        return msgspec.json.encode(openapi())
+
+    async def show(_request: Request) -> Response:
+        return Response(await asyncio.to_thread(written), media_type="application/json")
+
     app.openapi = openapi
+    app.add_route(PATH, show, include_in_schema=False)
 
 
 def _document(app: FastAPI, forms: Mapping[str, type[BaseModel]]) -> dict[str, Any]:

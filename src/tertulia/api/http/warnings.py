@@ -27,9 +27,8 @@ def warn(connection: HTTPConnection, text: str) -> None:
 
     A warning that is already there is not repeated. On a WebSocket nobody sees it: see `with_warnings`.
     """
-    told: list[str] = connection.scope.setdefault(_SCOPE_KEY, [])
-    if text not in told:
-        told.append(text)
+    told: dict[str, None] = connection.scope.setdefault(_SCOPE_KEY, {})
+    told[text] = None
 
 
 def unknown(name: str) -> str:
@@ -39,7 +38,7 @@ def unknown(name: str) -> str:
 
 def tell(scope: Scope, headers: MutableHeaders) -> None:
     """Put a request's warnings into the headers of its response."""
-    for text in _bounded(scope.get(_SCOPE_KEY, [])):
+    for text in _bounded(list(scope.get(_SCOPE_KEY, ()))):
         headers.append(HEADER, text)
 
 

@@ -16,38 +16,41 @@ from tertulia.providers.base import UNCOUNTED, Cut, Tokens
 from tertulia.providers.models.window import is_too_long
 
 _MAX_WORDS = 2_000
-_NO_REASON = frozenset({"", "null", "none"})
-_BROKEN_OFF = frozenset(
-    {
-        "abort",
-        "aborted",
-        "cancel",
-        "canceled",
-        "cancelled",
-        "exception",
-        "failed",
-        "insufficient_system_resource",
-        "malformed_function_call",
-        "other",
-        "overloaded",
-        "timeout",
-        "unknown",
-    }
+_TOO_LONG = ("length", "max_", "model_context_window", "token_limit", "incomplete")
+_BROKEN_OFF = (
+    "abort",
+    "cancel",
+    "connection",
+    "error",
+    "exception",
+    "fail",
+    "insufficient",
+    "interrupt",
+    "malformed",
+    "network",
+    "overload",
+    "terminated",
+    "time_limit",
+    "timeout",
+    "unavailable",
+    "unexpected",
+    "unknown",
 )
-_TOO_LONG = frozenset({"length", "max_length", "max_output_tokens", "max_tokens", "model_length"})
+"""Parts of the reasons that servers have for an end, each in many forms: `abort`, `aborted`, `request_aborted`."""
 _THOUGHTS = frozenset({"thinking", "reasoning"})
-_FILTERED = frozenset(
-    {
-        "blocklist",
-        "content_filter",
-        "content_filtered",
-        "prohibited_content",
-        "recitation",
-        "safety",
-        "sensitive",
-        "spii",
-    }
+_FILTERED = (
+    "block",
+    "filter",
+    "guardrail",
+    "moderat",
+    "prohibited",
+    "recitation",
+    "refus",
+    "safety",
+    "sensitive",
+    "spii",
 )
+_NOTHING = frozenset({"", "null", "none"})
 
 
 End = Literal["", "stop"] | Cut
@@ -83,6 +86,7 @@ class Completion(msgspec.Struct, gc=False):
     choices: list[Choice] = []
     error: Any = None
     usage: Any = None
+    x_groq: Any = None
 
     @property
     def tokens(self) -> Tokens:
@@ -114,6 +118,8 @@ def read(data: bytes) -> Completion | None:
             completion = _read_odd(data)
     if completion is not None and completion.error is not None:
         check(completion.error)
+    if completion is not None and isinstance(completion.x_groq, dict):
+        check(cast("dict[str, Any]", completion.x_groq).get("error"))
     return completion
 
 
@@ -154,13 +160,17 @@ def finish_reason(choice: Choice) -> End:
         ModelUnavailable: the reply was broken off.
     """
     reason = (choice.finish_reason or "").strip().lower()
-    if reason in _NO_REASON:
+    if reason in _NOTHING:
         return ""
-    if reason in _BROKEN_OFF or "error" in reason:
-        raise ModelUnavailable(f"the reply was broken off: {reason}")
-    if reason in _TOO_LONG:
+    if _has(reason, _TOO_LONG):
         return "length"
-    return "content_filter" if reason in _FILTERED else "stop"
+    if reason == "other" or _has(reason, _BROKEN_OFF):
+        raise ModelUnavailable(f"the reply was broken off: {reason}")
+    return "content_filter" if _has(reason, _FILTERED) else "stop"
+
+
+def _has(reason: str, parts: Sequence[str]) -> bool:
+    return any(part in reason for part in parts)
 
 
 def join_halves(text: str) -> tuple[str, str]:
@@ -178,14 +188,27 @@ def _read_odd(data: bytes) -> Completion | None:
         raise ModelMisbehaved("the server sent bytes that are not UTF-8") from None
     except (ValueError, RecursionError):
         raise ModelMisbehaved(f"the server sent what is not JSON: {data[:200].decode(errors='replace')}") from None
+    if isinstance(value, list):  # as Gemini wraps an error
+        value = next((item for item in _dicts(cast("object", value)) if "error" in item), None)
     if not isinstance(value, dict):
         return None
     completion = cast("dict[str, Any]", value)
-    error = completion.get("error")
-    if error is None and "error" in (completion.get("object"), completion.get("type")):
-        error = completion
-    choices = completion.get("choices")
-    return Completion([_choice(item) for item in _dicts(choices)], error, completion.get("usage"))
+    choices = [_choice(item) for item in _dicts(completion.get("choices"))]
+    return Completion(choices, _error_of(completion), completion.get("usage"), completion.get("x_groq"))
+
+
+def _error_of(told: Mapping[str, Any]) -> object:
+    """Find the error that an object tells, under one of the names that servers have for it."""
+    if told.get("error") is not None or told.get("choices"):
+        return told.get("error")
+    base = told.get("base_resp")
+    if isinstance(base, dict) and cast("dict[str, Any]", base).get("status_code"):
+        return cast("object", base)
+    if "error" in (told.get("object"), told.get("type"), told.get("status")) or told.get("success") is False:
+        return told
+    if told.get("code") and isinstance(told.get("message") or told.get("msg"), str):
+        return told
+    return told.get("errors") or told.get("detail")
 
 
 def _count(value: object) -> int | None:
@@ -194,6 +217,8 @@ def _count(value: object) -> int | None:
 
 def _choice(value: dict[str, Any]) -> Choice:
     reason, index = value.get("finish_reason"), value.get("index")
+    if isinstance(reason, dict):  # as SGLang and TGI write it among themselves
+        reason = cast("dict[str, Any]", reason).get("type")
     return Choice(
         _delta(value.get("delta")),
         _delta(value.get("message")),
@@ -213,13 +238,14 @@ def _delta(value: object) -> Delta | None:
 
 def _has_thought(content: object) -> bool:
     """Tell if one of a content's parts is a thought."""
-    parts = _dicts(content) or _dicts([content])
-    return any(part.get("type") in _THOUGHTS and part.get(part["type"]) for part in parts)
+    return any(part.get("type") in _THOUGHTS and part.get(part["type"]) for part in _dicts(content))
 
 
 def _text(content: object) -> str | None:
     """Read a content: text, or parts of which the text counts."""
-    if content is None or isinstance(content, str):
+    if content is None or content is False:
+        return None
+    if isinstance(content, str):
         return content
     if isinstance(content, dict):
         return _part(cast("dict[str, Any]", content))
@@ -242,11 +268,11 @@ def _part(part: Mapping[str, Any]) -> str:
 
 
 def _dicts(value: object) -> Sequence[dict[str, Any]]:
-    items = cast("list[object]", value) if isinstance(value, list) else []
+    items = cast("list[object]", value) if isinstance(value, list) else [value]
     return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
 
 
 def _says_something(error: object) -> bool:
     if isinstance(error, Mapping):
         return any(map(_says_something, cast("Mapping[str, object]", error).values()))
-    return bool(error)
+    return error.strip().lower() not in _NOTHING if isinstance(error, str) else bool(error)

@@ -6,6 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html.
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelTimeout, ModelUnavailable
 from tertulia.providers.base import UNCOUNTED, Tokens
@@ -98,7 +99,7 @@ class Reading:
         Raises:
             ModelError: the reply has not ended as it should, or has no text.
         """
-        pieces: list[str] = []
+        pieces = self._read_last_line()
         self._end_event()
         if not self._begun and not self.done:
             self._read_whole(pieces)
@@ -114,9 +115,22 @@ class Reading:
             raise ModelMisbehaved(f"an empty reply{thoughts}{', cut short' if self.reason == 'length' else ''}")
         return pieces
 
+    def _read_last_line(self) -> list[str]:
+        """Read a line that no other follows. Return the pieces that it completes."""
+        if not self._begun or self.done or not self._rest.startswith(b"data:"):
+            return []
+        try:
+            pieces = self.feed(b"\n")
+            self._end_event()
+        except ModelMisbehaved:
+            raise ModelUnavailable("the stream broke off") from None
+        return pieces
+
     def _read_data(self, data: bytes, pieces: list[str]) -> None:
         if self._open is not None:
             data, self._open = self._open[0] + b"\n" + data, None
+        if data.startswith(b"data:"):  # of a proxy that has put its own before it
+            data = data[5:].strip()
         if not data.startswith(b"{"):
             self._read_foreign(data)
             return
@@ -216,6 +230,9 @@ class Reading:
             self._stray += line + b"\n"
             if len(self._stray) > _MAX_STRAY_BYTES:
                 raise ModelMisbehaved("the answer is too long")
+        elif line.startswith((b"{", b"[")):  # an error as it would have been without a stream
+            with suppress(ModelMisbehaved):
+                completions.read(line)
 
     def _end_event(self) -> None:
         """Raise the error of data that no line has completed."""

@@ -1,8 +1,9 @@
 """A filter that takes a model's thoughts out of its reply.
 
 Reasoning models put what they think into the text: `<think>...</think>`, `<thinking>`, `<thought>`, `<reasoning>`,
-`[THINK]...[/THINK]`; some send the closing tag alone, for the opening one stood in their prompt. Tags are known in any
-case, with attributes, and wherever the text is cut. The rules, also in docs/guide/models.md:
+`[THINK]...[/THINK]`, `<seed:think>`, `◁think▷`; some send the closing tag alone, for the opening one stood in their
+prompt. Tags are known in any case, with attributes, and wherever the text is cut. The rules, also in
+docs/guide/models.md:
 
 - A tag in code (between backticks, or in a fenced block) is text.
 - An opening tag begins a thought, which lasts to the next closing tag or to the end of the reply. A tag in the middle
@@ -12,14 +13,14 @@ case, with attributes, and wherever the text is cut. The rules, also in docs/gui
 
 import re
 
-_NAMES = ("reasoning", "thinking", "thought", "think")
+_NAMES = ("reasoning", "thinking", "thought", "think", "seed:think")
 _NAME = "|".join(_NAMES)
 _NAME_BEGUN = "|".join(
     sorted({name[:end] for name in _NAMES for end in range(1, len(name) + 1)}, key=len, reverse=True)
 )
 _ATTRIBUTES = r"(?:\s[^<>]{0,100})?"
-_TAG = rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|\[(?P<shut>/?)think\]"
-_TAG_BEGUN = rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|\[/?(?:t|th|thi|thin|think)?"
+_TAG = rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|[\[◁](?P<shut>/?)think[\]▷]"
+_TAG_BEGUN = rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|[\[◁]/?(?:t|th|thi|thin|think)?"
 _WHOLE_TAG = re.sub(r"\(\?P<\w+>", "(?:", _TAG)
 _LONGEST = 130
 """Characters of the longest tag, between backticks."""
@@ -66,7 +67,7 @@ class ThoughtFilter:
 
     def feed(self, text: str) -> str:
         """Take more of the reply. Return what of it, and of what was held, is visible by now."""
-        if self._plain and not self._held and "<" not in text and "[" not in text:
+        if self._plain and not self._held and "<" not in text and "[" not in text and "◁" not in text:
             self._unread.append(text)
             return text
         visible = self._work(self._held + text, last=False)
