@@ -63,6 +63,7 @@ def test_a_closed_standard_error_breaks_nothing(monkeypatch: pytest.MonkeyPatch,
     for stderr in (closed, None):
         with monkeypatch.context() as patched:
             patched.setattr(sys, "stderr", stderr)
+            logs.configure("info")
             log.error("lost", exc_info=ValueError())
 
 

@@ -26,7 +26,7 @@ def configure(level: str) -> None:
     """Log events of a level and above, and the warnings of libraries, from now on and in the whole process."""
     writer = StandardError()
     structlog.configure(
-        processors=[_safely(*_processors(watched=sys.stderr.isatty()))],
+        processors=[_safely(*_processors(watched=_is_watched()))],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_names: writer,
     )
@@ -35,6 +35,14 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     if not any(isinstance(handler, _Forward) for handler in root.handlers):
         root.addHandler(_Forward(logging.WARNING))
+
+
+def _is_watched() -> bool:
+    """Return True if a person may be looking at standard error; it may be closed, or never have been there."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
 class StandardError:

@@ -1,5 +1,6 @@
 """A real server on loopback, in a thread of the test's process, and clients of it."""
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -40,7 +41,7 @@ class Server:
     settings: Settings
     demo: Demo
     url: str
-    _uvicorn: uvicorn.Server
+    _uvicorn: "_Announced"
     _thread: threading.Thread
     _clients: list[httpx2.Client] = field(default_factory=list)
 
@@ -56,6 +57,11 @@ class Server:
             self.settings, self.demo.organization_id, self.demo.super_user_id, administrator=True
         )
         return self.client(issued.token)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop, which runs in the server's thread."""
+        return self._uvicorn.loop
 
     @property
     def base(self) -> str:
@@ -115,6 +121,7 @@ class _Announced(uvicorn.Server):
         self.settled = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.settled.set()
 

@@ -4,6 +4,7 @@ A command imports what it needs when it runs, so that `tertulia --help` and ever
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -142,10 +143,14 @@ def serve_(data: Data = None, host: Host = None, port: Port = None, workers: Wor
     listener = serve.listen(settings.host, settings.port)
     where = serve.address(listener)
     more = "; TERTULIA_MODEL names another one" if unset else ""
-    _notes().print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
-    serve.run_server(
-        listener, settings.workers, lambda: print(f"Tertulia {__version__} answers on {where}", flush=True)
-    )
+    with suppress(OSError):  # of a full disk
+        _notes().print(f"Model: {models.describe(settings)}{more}.", markup=False, highlight=False, soft_wrap=True)
+
+    def greet() -> None:
+        with suppress(OSError):
+            print(f"Tertulia {__version__} answers on {where}", flush=True)
+
+    serve.run_server(listener, settings.workers, greet)
 
 
 @org.command("create")

@@ -6,6 +6,7 @@ not changes of this kind: conversations are their own record, and the busiest pa
 in another person's conversation, the gate before the turn writes the line.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -13,7 +14,8 @@ import structlog
 from sqlalchemy.engine import Connection
 from starlette.requests import HTTPConnection
 
-from tertulia.api.http.masking import change_of
+from tertulia.api.http.bodies import SMALL, is_larger
+from tertulia.api.http.masking import change_told, told
 from tertulia.auth.tokens import Claims
 from tertulia.storage.audit import AuditEntry, append_line
 from tertulia.storage.audited import find_object
@@ -70,7 +72,14 @@ class Recorder:
         self._org_id = org_id
         self._claims = claims
         self._request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
+        self._asked: Any = None
         self.done = False
+
+    async def prepare(self) -> None:
+        """Tell the request before the transaction: other writers do not wait while secrets are looked for in it."""
+        request = self._request
+        large = is_larger(request, SMALL)
+        self._asked = await asyncio.to_thread(told, request) if large else told(request)
 
     @property
     def action(self) -> str:
@@ -120,7 +129,7 @@ class Recorder:
             object_id = object_id or id_of(kind, result, self._scope.get(SENT))
             after = find_object(connection, self._org_id, kind, object_id)
             shown = {} if kind == "user" and not after else before  # the person is to be gone
-            change = change_of(self._request, shown, after)
+            change = change_told(self._asked, shown, after)
             line = self.entry(self.action, kind, object_id, change, self._signed_in(result))
             append_line(connection, self._key, line)
             self.done = True
@@ -197,6 +206,7 @@ class AuditedDatabase:
         return await self.database.read_snapshot(unit, *args, **kwargs)
 
     async def write(self, unit: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        await self.recorder.prepare()
         return await self.database.write(self.recorder.around(lambda connection: unit(connection, *args, **kwargs)))
 
     async def write_lazily(

@@ -16,6 +16,8 @@ MOST_TEXT = 500
 MOST_CHANGE = 16_000
 """Characters of a change; parts that make it longer are told by their length and digest alone."""
 
+_DIGEST = {"characters", "sha256"}
+
 _SECRET = re.compile(
     r"secret|passw|passphrase|token|api[-_ ]?key|auth(?!or)|cookie|credential|private|signature|bearer|jwt"
     r"|((^|[-_ ])|(?-i:(?<=[a-z0-9])(?=[A-Z])))(key|pin|pass|pwd|otp)$",
@@ -73,18 +75,34 @@ def change_of(request: Any, before: Mapping[str, Any], after: Mapping[str, Any])
 
     Return it as JSON, without secrets.
     """
+    return change_told(told(request), before, after)
+
+
+def told(request: Any) -> Any:
+    """Tell a request without its secrets. Return it, or its length and digest alone if it is longer than a change."""
+    return _bounded(masked(request))
+
+
+def change_told(request: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Tell a change whose request is told already. Return it as JSON, without secrets."""
     names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     parts = {
-        "request": masked(request),
+        "request": request,
         "before": masked({name: before[name] for name in names if name in before}),
         "after": masked({name: after[name] for name in names if name in after}),
     }
-    told = {name: part for name, part in parts.items() if part}
+    change = {name: part for name, part in parts.items() if part}
     for name in ("request", "before", "after"):
-        if len(_json(told)) > MOST_CHANGE and name in told:
-            whole = _json(told[name])
-            told[name] = {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
-    return _json(told)
+        if len(_json(change)) > MOST_CHANGE and name in change:
+            change[name] = _bounded(change[name], most=0)
+    return _json(change)
+
+
+def _bounded(part: Any, most: int = MOST_CHANGE) -> Any:
+    whole = _json(part)
+    if len(whole) <= most or (isinstance(part, dict) and cast("dict[str, Any]", part).keys() == _DIGEST):
+        return cast("Any", part)
+    return {"characters": len(whole), "sha256": hashlib.sha256(whole.encode()).hexdigest()}
 
 
 def _json(value: object) -> str:

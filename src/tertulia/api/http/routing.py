@@ -1,5 +1,6 @@
 """Routes as the contract has them: with and without a trailing slash, and bodies of plain JSON only."""
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -29,6 +30,9 @@ _NO_JSON = Unprocessable(
     "The body must be JSON, with the header Content-Type: application/json.", ("header", "content-type")
 )
 _NUL = "\0"
+
+LARGE_BYTES = 64 * 1024
+"""A longer body is decoded beside other requests."""
 
 MOST_REPEATS = 500
 """Values of one parameter of a query: a page has no more items."""
@@ -113,15 +117,20 @@ class ContractRequest(Request):
 
     async def json(self) -> Any:
         """Read the body as JSON. Return it as the operation's own type, or an empty text if it is broken."""
+        body = await self.body()
         try:
-            sent = bodies.decode(await self.body())
-            value = sent if self._reader is None else self._reader.read(sent)
+            large = len(body) > LARGE_BYTES
+            self._read = await asyncio.to_thread(self._decode, body) if large else self._decode(body)
         except Unprocessable as error:
             self.scope[BROKEN_BODY] = error
             return ""
-        self._read = value, sent
-        self.scope[SENT] = sent
+        value, self.scope[SENT] = self._read
         return value
+
+    def _decode(self, body: bytes) -> tuple[object, object]:
+        """Decode a body. Return it as the operation's own type, and as it was sent."""
+        sent = bodies.decode(body)
+        return (sent if self._reader is None else self._reader.read(sent)), sent
 
     def warn_of_unknown_fields(self) -> None:
         """Have the response name the fields of the body that mean nothing here."""

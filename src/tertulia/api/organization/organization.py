@@ -115,7 +115,9 @@ async def create_organization(
         raise Conflict(taken)
     maker = await founder.home.read(users.get_user, founder.actor.org_id, founder.actor.user_id)
     found = partial(_found, org_id=organization, body=body, maker=maker)
-    if not await database.write(founder.recorder(organization).around(found)):
+    recorder = founder.recorder(organization)
+    await recorder.prepare()
+    if not await database.write(recorder.around(found)):
         raise Conflict(taken)
     warn(request, "logo, square_logo, favicon, azure_devops_team_name: this server does not keep them.")
     return CreatedOrganization(org_id=organization)
