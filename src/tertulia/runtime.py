@@ -26,6 +26,7 @@ from tertulia.background.sweeper import purge, sweep
 from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.toolbox import Snapshots, Tools
 from tertulia.engine.turns.conversations import Conversations
+from tertulia.engine.work import RecordedWork
 from tertulia.loops import Loops
 from tertulia.mail import Mailer, outbox
 from tertulia.providers.embeddings.registry import open_embeddings
@@ -83,9 +84,9 @@ def _open_runners(settings: Settings, snapshots: Snapshots, connector: Connector
     return {"code": sandbox, "http": HttpTools(connector), "mcp": McpTools(connector, settings.mcp.servers)}
 
 
-def _all_kinds(settings: Settings, models: Models, meanings: Meanings, eraser: Eraser) -> tuple[JobKind, ...]:
+def _all_kinds(settings: Settings, recorded: RecordedWork, eraser: Eraser) -> tuple[JobKind, ...]:
     mails = mail_kinds(Mailer(settings))
-    return (eraser.kind, *mails, *PostProcessing(models, meanings).kinds, fill_result(models))
+    return (eraser.kind, *mails, *PostProcessing(recorded).kinds, fill_result(recorded))
 
 
 @asynccontextmanager
@@ -166,12 +167,13 @@ async def open_runtime(
         embeddings = open_embeddings(settings)
         stack.push_async_callback(embeddings.aclose)
         meanings = Meanings(embeddings.embedder, embeddings.label)
+        recorded = RecordedWork(models, meanings, settings.trace_detail)
         clusters = Clusters(settings)
         stack.callback(clusters.close)
         secret_box = SecretBox.open(settings)
         audit_key = secret_box.derive(AUDIT_LOG)
         eraser = Eraser(audit_key, outbox(settings))
-        kinds = (*_all_kinds(settings, models, meanings, eraser), erase_organizations(clusters))
+        kinds = (*_all_kinds(settings, recorded, eraser), erase_organizations(clusters))
         snapshots = Snapshots([clusters.open(name) for name in settings.cluster_urls])
         connector = Connector(AddressRules.parse(settings.tools.allow))
         stack.callback(connector.close)

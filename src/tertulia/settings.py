@@ -456,6 +456,11 @@ class Settings(BaseSettings):
         return next((int(tokens) for name, _, tokens in windows if name == model), None)
 
     @property
+    def trace_detail(self) -> Literal["spans", "prompts"] | None:
+        """What traces keep of models' calls; None: there are no traces."""
+        return None if self.trace == "off" else self.trace
+
+    @property
     def cluster_urls(self) -> dict[str, str]:
         """Every storage cluster by name, `default` first."""
         return {"default": self.database.url or f"sqlite:///{self.data / 'tertulia.db'}", **self.clusters}

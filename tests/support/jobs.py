@@ -37,3 +37,12 @@ def wait_for(found: Callable[[], T | None]) -> T:
 def _count(engine: sa.Engine) -> int:
     with engine.connect() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
+
+
+def is_dead(server: Server) -> bool:
+    """Return True if a server has a dead job."""
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(jobs.c.id).where(jobs.c.due_at.is_(None))).first()
+    engine.dispose()
+    return found is not None

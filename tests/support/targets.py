@@ -140,6 +140,7 @@ def _begin(client: httpx2.Client, service_id: str) -> dict[str, str]:
     return {
         "conversation_id": conversation_id,
         "interaction_id": last["interaction_id"],
+        "trace_id": last["interaction_id"],
         "message_id": last["message_id"],
         **dict(parse_qsl(urlsplit(source.json()["url"]).query)),
     }

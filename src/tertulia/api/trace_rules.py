@@ -24,11 +24,18 @@ def may_read_prompts(actor: Actor, trace: StoredTrace) -> bool:
     )
 
 
+def visible_traces(actor: Actor) -> ColumnElement[bool]:
+    """Write a condition for the traces that a caller may see. Return it."""
+    return sa.and_(
+        actor.visible(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, COLUMNS),
+        actor.visible(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, GRAPH_COLUMNS),
+    )
+
+
 def visible_prompts(actor: Actor) -> ColumnElement[bool]:
     """Write a condition for the traces whose prompts a caller may read. Return it."""
     message = [{**COLUMNS, "message_type": sa.literal(message_type)} for message_type in MESSAGE_TYPES]
     return sa.and_(
-        actor.visible(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS, COLUMNS),
-        actor.visible(Permission.ORGANIZATION_GET_SERVICE_HIERARCHICAL_STATE_MACHINE, GRAPH_COLUMNS),
+        visible_traces(actor),
         *(actor.visible(Permission.CONVERSATION_GET_MESSAGE, columns) for columns in message),
     )

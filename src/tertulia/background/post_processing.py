@@ -5,7 +5,7 @@ that fails is tried again by itself, and at once if the conversation is finished
 """
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -13,12 +13,10 @@ from functools import partial
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.background.asking import logged
 from tertulia.background.jobs import JobFailed, JobKind, Work, no_effect
 from tertulia.engine.agent import learning
 from tertulia.engine.agent.learning import NewMemory
-from tertulia.engine.agent.meanings import Meanings
-from tertulia.engine.agent.models import AllModels
+from tertulia.engine.work import RecordedWork, WorkResources, on_finished
 from tertulia.errors import InternalError, TertuliaError
 from tertulia.ids import new_id
 from tertulia.storage import memory as memories
@@ -50,9 +48,8 @@ class Learned:
 class PostProcessing:
     """The steps that follow the end of a conversation, with the models that they ask."""
 
-    def __init__(self, models: AllModels, meanings: Meanings) -> None:
-        self._models = models
-        self._meanings = meanings
+    def __init__(self, recorded: RecordedWork) -> None:
+        self._recorded = recorded
 
     @property
     def kinds(self) -> tuple[JobKind, ...]:
@@ -94,19 +91,22 @@ class PostProcessing:
         known = await work.database.read(_known, followed.user_id, [message.content for message in said])
         held = await work.database.read(memories.list_contents, followed.user_id)
         found: list[NewMemory] = []
-        with logged(self._models, work) as models:
+        async with self._working(work, followed) as resources:
             for portion in learning.portions(said):
                 if any(message.message_type != "agent-message" and message.content for message in portion):
-                    found += await learning.extract_memories(models, followed, portion, known, dimensions)
-        unique = _unknown(found, held)
-        meanings = await self._meanings.of([memory.content for memory in unique])
+                    found += await learning.extract_memories(resources.models, followed, portion, known, dimensions)
+            unique = _unknown(found, held)
+            meanings = await resources.meanings.of([memory.content for memory in unique])
         return _learned(followed, unique, known, meanings)
 
     async def _describe(self, work: Work, followed: Followed) -> list[UserModel]:
         known = await work.database.read(memories.list_newest, followed.user_id, KNOWN_OF_MODEL)
         dimensions = await work.database.read(steps.list_dimensions, followed.org_id)
-        with logged(self._models, work) as models:
-            return await learning.generate_user_models(models, followed, known, dimensions)
+        async with self._working(work, followed) as resources:
+            return await learning.generate_user_models(resources.models, followed, known, dimensions)
+
+    def _working(self, work: Work, followed: Followed) -> AbstractAsyncContextManager[WorkResources]:
+        return self._recorded.begin(work.database, on_finished(followed, work.job.kind))
 
 
 @contextmanager

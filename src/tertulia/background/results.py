@@ -6,12 +6,11 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from tertulia.background.asking import logged
 from tertulia.background.jobs import JobKind, Work, no_effect
 from tertulia.engine.agent import results
-from tertulia.engine.agent.models import AllModels
+from tertulia.engine.work import RecordedWork, on_finished
 from tertulia.providers.models.schema import fits
-from tertulia.storage.conversation import find_preferences
+from tertulia.storage.post_processing import Followed, find_followed
 from tertulia.storage.result import FILL_RESULT, find_result, put_result
 from tertulia.storage.turn.history import HistoryBounds, list_history
 from tertulia.storage.turn.values import Message
@@ -26,13 +25,13 @@ _BOUNDS = HistoryBounds(1000, 2 * results.MOST_CHARS)
 class _Source:
     """The conversation that a result is filled in from, and the fields to look for."""
 
+    conversation: Followed
     schema: Mapping[str, Any]
-    preferences: Mapping[str, Any]
     messages: Sequence[Message]
 
 
-def fill_result(models: AllModels) -> JobKind:
-    """Make the kind of job that has `models` fill results in. Return it."""
+def fill_result(recorded: RecordedWork) -> JobKind:
+    """Make the kind of job that has models fill results in. Return it."""
 
     async def fill(work: Work) -> None:
         conversation_id = str(work.job.payload["conversation_id"])
@@ -40,8 +39,9 @@ def fill_result(models: AllModels) -> JobKind:
         if source is None:  # its user was deleted meanwhile
             await work.end(no_effect)
             return
-        with logged(models, work) as reached:
-            claims = await results.fill(reached, source.preferences, source.schema, source.messages)
+        preferences = source.conversation.llm_model_preferences
+        async with recorded.begin(work.database, on_finished(source.conversation, FILL_RESULT)) as resources:
+            claims = await results.fill(resources.models, preferences, source.schema, source.messages)
         properties: Mapping[str, Any] = source.schema["properties"]
         right = {name: claim for name, claim in claims.items() if fits(claim.value, properties[name])}
         fields = {name: right[name].value if name in right else None for name in properties}
@@ -53,7 +53,7 @@ def fill_result(models: AllModels) -> JobKind:
 
 def _find_source(connection: Connection, conversation_id: str) -> _Source | None:
     result = find_result(connection, conversation_id)
-    preferences = find_preferences(connection, conversation_id)
-    if result is None or preferences is None:
+    conversation = find_followed(connection, conversation_id)
+    if result is None or conversation is None:
         return None
-    return _Source(result.schema, preferences, list_history(connection, conversation_id, _BOUNDS))
+    return _Source(conversation, result.schema, list_history(connection, conversation_id, _BOUNDS))

@@ -229,14 +229,16 @@ class Trace:
             self._dropped += 1
         return call
 
-    def encode(self, root: dict[str, Any], error: BaseException | None = None) -> tuple[bytes, int]:
+    def encode(
+        self, root: dict[str, Any], error: BaseException | None = None, name: str = "invoke_agent"
+    ) -> tuple[bytes, int]:
         """End the trace of a turn, whose own attributes are `root`. Return it as it is stored, and how many prompts."""
         if self._dropped:
             root["tertulia.dropped_spans"] = self._dropped
         if error is not None:
             root |= describe_error(error)
         texts = _Texts()
-        turn = _Step(0, (now() - self._start) // 1000, "invoke_agent", root)
+        turn = _Step(0, (now() - self._start) // 1000, name, root)
         calls = [call.stored(self._start, texts) for call in self._calls]
         body = msgspec.json.encode(_Stored(self._began, self._detail, turn, self._steps, calls, texts.kept))
         prompts = len(calls) if self._detail == "prompts" else 0

@@ -1,4 +1,4 @@
-"""Models, voices and tools whose work is recorded in the trace of a turn."""
+"""Models, meanings, voices and tools whose work is recorded in the trace of a turn."""
 
 import asyncio
 import json
@@ -7,13 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.agent.models import Models, StorableModel
 from tertulia.engine.agent.toolbox import CallPlace, Tool, Toolbox
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.speech.voices import Speaker, VoicesAround
 from tertulia.engine.trace import MOST_TEXT_CHARS, ModelCall, Trace, cut, describe_error, now
 from tertulia.errors import ModelError
-from tertulia.providers.base import LanguageModel, Prompt, Sound, Transcript
+from tertulia.providers.base import Embedder, LanguageModel, Prompt, Sound, Transcript
 from tertulia.texts import storable
 from tertulia.tools.values import ToolFailed, ToolOutcome
 
@@ -104,6 +105,38 @@ class _TracedSpeaker:
         finally:
             found["tertulia.first_piece_ms"] = (first - begun) / 1e6 if first else None
             self.trace.work("speak", begun, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _TracedEmbedder:
+    embedder: Embedder
+    label: str
+    trace: Trace
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        begun = now()
+        found: dict[str, Any] = {
+            "gen_ai.operation.name": "embeddings",
+            "gen_ai.request.model": self.label,
+            "tertulia.texts": len(texts),
+        }
+        try:
+            return await self.embedder.embed(texts)
+        except asyncio.CancelledError:
+            found["tertulia.dropped"] = True
+            raise
+        except ModelError as error:
+            found |= describe_error(error)
+            raise
+        finally:
+            self.trace.work(f"embeddings {self.label}", begun, found)
+
+
+def traced_meanings(meanings: Meanings, trace: Trace) -> Meanings:
+    """Have the questions for meanings recorded. Return the meanings, or the same if there is no embedding model."""
+    if meanings.embedder is None:
+        return meanings
+    return Meanings(_TracedEmbedder(meanings.embedder, meanings.label, trace), meanings.label)
 
 
 @dataclass(frozen=True, slots=True)

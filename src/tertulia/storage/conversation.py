@@ -190,12 +190,6 @@ def get_conversation(connection: Connection, org_id: str, conversation_id: str) 
     return _conversation(row, conversation_id)
 
 
-def find_preferences(connection: Connection, conversation_id: str) -> Mapping[str, Any] | None:
-    """Look for the models that a conversation prefers. Return them, or None if the conversation is gone."""
-    query = sa.select(conversations.c.llm_model_preferences).where(conversations.c.id == conversation_id)
-    return connection.execute(query).scalar()
-
-
 def lock_conversation(connection: Connection, org_id: str, conversation_id: str) -> Conversation:
     """Read a conversation, and keep others from changing it until the transaction ends. Return it.
 

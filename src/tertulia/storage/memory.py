@@ -32,6 +32,7 @@ from tertulia.storage.tables import (
     memory_vectors,
     memory_words,
     streams,
+    traces,
     user_models,
     users,
 )
@@ -169,16 +170,21 @@ def _delete(connection: Connection, memory_ids: Sequence[str]) -> None:
 def forget_user(connection: Connection, user_id: str) -> None:
     """Forget what is remembered of a user, with all that was made of it; what they said is not remembered again.
 
-    The streams that could be replayed go too, for they tell what was recalled.
+    The streams that could be replayed and the traces with prompts go too, for they tell what was recalled.
     """
     forgotten = {"memory_revision": users.c.memory_revision + 1, "memory_forgotten_at": clock.now()}
     connection.execute(sa.update(users).where(users.c.id == user_id).values(forgotten))  # first: the order of locks
     for table in (memory_words, memory_vectors, memories, user_models):
         connection.execute(sa.delete(table).where(table.c.user_id == user_id))
     theirs = conversations.c.user_id == user_id
-    connection.execute(
-        sa.delete(streams).where(streams.c.conversation_id.in_(sa.select(conversations.c.id).where(theirs)))
-    )
+    talks = sa.select(conversations.c.id).where(theirs)
+    connection.execute(sa.delete(streams).where(streams.c.conversation_id.in_(talks)))
+    in_org = traces.c.org_id == sa.select(users.c.org_id).where(users.c.id == user_id).scalar_subquery()
+    for quoting in (
+        sa.and_(traces.c.conversation_id.in_(talks), traces.c.prompts > 0),
+        sa.and_(traces.c.user_id == user_id, traces.c.is_void.is_(True)),
+    ):
+        connection.execute(sa.delete(traces).where(in_org, quoting))
     connection.execute(sa.update(conversations).where(theirs).values(working_memory=None, performed_queries=None))
 
 

@@ -33,6 +33,8 @@ class Followed:
     id: str
     org_id: str
     user_id: str
+    service_id: str
+    context_graph_id: str
     agent_id: str
     agent_version: int
     llm_model_preferences: Mapping[str, Any]

@@ -1,7 +1,10 @@
-"""Traces of turns, read back; they are written with the turns. The form of a body is known to the engine."""
+"""Traces of turns, read back; they are written with the turns. The form of a body is known to the engine.
+
+Work on a conversation beside its turns has traces too, each with an id of its own in place of an interaction's.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,10 +14,12 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import NotFound
-from tertulia.ids import first_id_at
+from tertulia.ids import first_id_at, new_id
+from tertulia.storage.database.paging import Page, Window, fetch_page
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among
-from tertulia.storage.tables import traces, users
+from tertulia.storage.tables import conversations, traces, users
+from tertulia.storage.turn.values import NewTrace
 
 KEPT = timedelta(days=30)
 """How long a trace is kept."""
@@ -22,13 +27,16 @@ KEPT = timedelta(days=30)
 MOST_VOID = 1000
 """Traces of void turns that are kept of a user, the newest: no conversation bounds their number."""
 
+MOST_OF_WORK = 20
+"""Traces of one work on one conversation that are kept, the newest: what fails is tried again, and users may repeat."""
+
 PURGED_AT_ONCE = 200
 """Traces that one transaction purges; others wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTrace:
-    """The trace of a turn, which may be void, and whose conversation may be gone then."""
+    """The trace of a turn, which may be void, and whose conversation may be gone then; or of work beside turns."""
 
     org_id: str
     conversation_id: str
@@ -39,6 +47,7 @@ class StoredTrace:
     is_void: bool
     body: bytes
     created_at: datetime
+    work: str | None
     conversations_visible_to_admins: bool
 
     @property
@@ -51,6 +60,28 @@ class StoredTrace:
             "service_id": self.service_id,
             "conversations_visible_to_admins": self.conversations_visible_to_admins,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """A conversation that was worked on beside its turns, and the name of the work."""
+
+    work: str
+    org_id: str
+    user_id: str
+    conversation_id: str
+    service_id: str
+    context_graph_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEntry:
+    """A trace as a list has it; `work` is None for a turn."""
+
+    interaction_id: str
+    work: str | None
+    is_void: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +130,41 @@ def get_trace(connection: Connection, org_id: str, conversation_id: str, interac
     if trace is None:
         raise NotFound(f"There is no trace of an interaction {interaction_id}.")
     return trace
+
+
+def list_traces(
+    connection: Connection, org_id: str, conversation_id: str, visible: ColumnElement[bool], window: Window
+) -> Page[TraceEntry]:
+    """List the `visible` traces of a conversation, of void turns and of work too. Return a page, the newest first."""
+    query = (
+        sa.select(*columns(TraceEntry, traces))
+        .join(users, _OF_USER)
+        .where(
+            traces.c.org_id == org_id,
+            traces.c.conversation_id == conversation_id,
+            traces.c.created_at > clock.now() - KEPT,
+            visible,
+        )
+        .order_by(traces.c.interaction_id.desc())
+    )
+    return fetch_page(connection, query, window, TraceEntry)
+
+
+def insert_trace_of_work(connection: Connection, worked: Worked, trace: NewTrace, *, is_void: bool) -> None:
+    """Keep the trace of work on a conversation, unless its user or the conversation is gone; older ones make room."""
+    user = sa.select(users.c.id).where(users.c.id == worked.user_id).with_for_update()  # who is erased waits for this
+    conversation = sa.select(conversations.c.id).where(conversations.c.id == worked.conversation_id)
+    if not (connection.execute(user).first() and connection.execute(conversation).first()):
+        return
+    row = {**asdict(worked), **asdict(trace), "interaction_id": new_id(), "is_void": is_void, "created_at": clock.now()}
+    connection.execute(sa.insert(traces), row)
+    same = sa.select(traces.c.interaction_id).where(
+        traces.c.org_id == worked.org_id,
+        traces.c.conversation_id == worked.conversation_id,
+        traces.c.work == worked.work,
+    )
+    older = same.order_by(traces.c.interaction_id.desc()).offset(MOST_OF_WORK)
+    _remove(connection, older)
 
 
 def list_logged_turns(

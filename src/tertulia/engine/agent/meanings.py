@@ -18,7 +18,7 @@ class Meanings:
 
     def __init__(self, embedder: Embedder | None = None, name: str = "") -> None:
         self.embedder = embedder
-        self._name = name
+        self.label = name
 
     async def of(self, texts: Sequence[str]) -> Sequence[Meaning | None]:
         """Ask for the meanings of texts. Return one for each, None if no embedding model can be had."""
@@ -29,7 +29,7 @@ class Meanings:
         except ModelError as error:
             log.warning("texts not embedded", error=type(error).__name__, reason=error.reason)
             return [None] * len(texts)
-        return [Meaning(self._name, unit(vector)) for vector in vectors]
+        return [Meaning(self.label, unit(vector)) for vector in vectors]
 
 
 def unit(vector: Sequence[float]) -> list[float]:

@@ -21,9 +21,13 @@ Vector = Sequence[float]
 class Nearness:
     """The nearness of texts by an embedding model; without one, nothing is known of it."""
 
-    def __init__(self, embedder: Embedder | None = None) -> None:
+    def __init__(self, embedder: Embedder | None = None, vectors: "OrderedDict[str, Vector] | None" = None) -> None:
         self._embedder = embedder
-        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+        self._vectors: OrderedDict[str, Vector] = OrderedDict() if vectors is None else vectors
+
+    def asking(self, embedder: Embedder | None) -> "Nearness":
+        """Return the same nearness, with the same vectors, that asks through an embedder around its own."""
+        return self if embedder is None else Nearness(embedder, self._vectors)
 
     async def nearest(self, recent: Sequence[str], texts: Sequence[str], most: int) -> list[int] | None:
         """Compare texts with recent messages, of which a later one counts twice as much as the one before.

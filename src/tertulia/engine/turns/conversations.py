@@ -28,12 +28,14 @@ from tertulia.engine.turns.gate import Gate
 from tertulia.engine.turns.log import Stream
 from tertulia.engine.turns.runner import Reach, Runner, person_of
 from tertulia.engine.turns.turn import Turn
+from tertulia.engine.work import RecordedWork
 from tertulia.errors import BadRequest, Conflict, NotFound, TertuliaError, Unavailable
 from tertulia.loops import Loops
 from tertulia.settings import Settings
 from tertulia.storage.conversation import Conversation, get_conversation
 from tertulia.storage.database.units import Database
 from tertulia.storage.service import find_keyterms
+from tertulia.storage.trace import Worked
 from tertulia.storage.turn.at_once import claim_at_once
 from tertulia.storage.turn.claim import claim_existing, claim_new, get_opened_service
 from tertulia.storage.turn.history import HistoryBounds
@@ -77,15 +79,14 @@ class Conversations:
         toolboxes: Toolboxes = NO_TOOLBOXES,
     ) -> None:
         self.voices = voices
-        self._models = models
+        self._recorded = RecordedWork(models, meanings, settings.trace_detail)
         self._library = Library()
         self._settings = settings
         self.history = HistoryBounds(settings.turn.history, settings.turn.history_chars)
         self._quotas = Quotas(settings.limit.user_stored_bytes, settings.limit.organization_stored_bytes)
         attempts = max(len(settings.model), len(settings.model_fast), len(settings.voice))
-        detail = None if settings.trace == "off" else settings.trace
         reach = Reach(models, voices, meanings, toolboxes)
-        self._runner = Runner(settings.turn, reach, self._library, attempts, detail)
+        self._runner = Runner(settings.turn, reach, self._library, attempts, settings.trace_detail)
         self.following = Following(self._runner, registry, relay_key, settings.turn.lease_s)
 
     @property
@@ -300,10 +301,14 @@ class Conversations:
         graphs = await self._library.graphs(database, conversation.graph)
         began = history[0].created_at if history else clock.now()
         setting = Setting(agent, graphs[conversation.graph], person_of(conversation.profile), began)
-        models = self._models.of(conversation.org_id)
-        return await suggestions.recommend_responses(
-            models, conversation.llm_model_preferences, setting, history, context
+        owner, graph_id = conversation.owner.user_id, conversation.graph[0]
+        worked = Worked(
+            "recommend-responses", conversation.org_id, owner, conversation.id, conversation.service_id, graph_id
         )
+        async with self._recorded.begin(database, worked) as resources:
+            return await suggestions.recommend_responses(
+                resources.models, conversation.llm_model_preferences, setting, history, context
+            )
 
     async def recommend_starters(self, database: Database, opening: Opening, wish: StarterWish) -> list[Starter]:
         """Suggest first messages for a conversation that could begin. Return them.
@@ -315,8 +320,12 @@ class Conversations:
         service = await database.read(get_opened_service, opening)
         agent = await self._library.agent(database, service.agent)
         graph = (await self._library.graphs(database, service.graph))[service.graph]
-        models = self._models.of(opening.org_id)
-        return await suggestions.conversation_starters(models, service.llm_model_preferences, agent, graph, wish)
+        of_none = Worked(
+            "conversation-starters", opening.org_id, opening.user_id, "", opening.service_id, service.graph[0]
+        )
+        async with self._recorded.begin(database, of_none) as resources:
+            models, preferences = resources.models, service.llm_model_preferences
+            return await suggestions.conversation_starters(models, preferences, agent, graph, wish)
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ from tertulia.engine.speech.ahead import VoicesAhead
 from tertulia.engine.speech.voices import Voices
 from tertulia.engine.speech.wishes import Speaking
 from tertulia.engine.trace import Detail, TextPool, Trace
-from tertulia.engine.traced import TracedModels, TracedToolbox, TracedVoices
+from tertulia.engine.traced import TracedModels, TracedToolbox, TracedVoices, traced_meanings
 from tertulia.engine.turns.attendance import AttendedToolbox
 from tertulia.engine.turns.patience import Patience
 from tertulia.engine.turns.turn import ActionFilter, Status, Turn
@@ -243,7 +243,8 @@ class Runner:
     async def _interact(self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None) -> Outcome:
         remembered = await self._remembered(turn)
         scene = await self._scene(turn, incoming, speaking, remembered)
-        recall = self._recall(turn)
+        meanings = self._reach.meanings if turn.trace is None else traced_meanings(self._reach.meanings, turn.trace)
+        recall = _recall(turn, meanings)
         turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
         models, voices = self._reach.models.of(turn.claim.org_id), self._reach.voices
@@ -259,7 +260,7 @@ class Runner:
             models=models,
             voices=voices,
             alive=turn.patience.touch,
-            nearness=self._nearness,
+            nearness=self._nearness.asking(meanings.embedder),
             recall=recall,
             guess=GUESSES[self._settings.reply_ahead],
             tools=TurnTools(toolbox, turn.attempt, self._settings.tool_s),
@@ -276,12 +277,6 @@ class Runner:
         if not claim.profile.memory_revision:
             return Remembered()
         return await turn.database.read(read_remembered, claim.user_id, claim.working_memory)
-
-    def _recall(self, turn: Turn) -> Recall:
-        """Return the memory of the turn's user."""
-        if not turn.claim.profile.memory_revision:
-            return NO_RECALL
-        return UserMemory(turn.database, turn.claim.user_id, self._reach.meanings)
 
     async def _scene(
         self, turn: Turn, incoming: Incoming | None, speaking: Speaking | None, remembered: Remembered
@@ -365,6 +360,13 @@ class Runner:
             trace=_trace_of(turn),
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
+
+
+def _recall(turn: Turn, meanings: Meanings) -> Recall:
+    """Return the memory of the turn's user."""
+    if not turn.claim.profile.memory_revision:
+        return NO_RECALL
+    return UserMemory(turn.database, turn.claim.user_id, meanings)
 
 
 async def _settle(database: Database, claim: Claim, made: Settlement) -> None:

@@ -133,7 +133,8 @@ recording_parts = Table(
     ForeignKeyConstraint(["message_id"], ["recordings.message_id"]),
 )
 
-# What a turn asked of models, and what was answered; of a void turn too, whose conversation may be gone.
+# What a turn asked of models, and what was answered; of a void turn too, whose conversation may be gone. Work on a
+# conversation beside its turns has traces too, whose `interaction_id` is an id of their own.
 traces = Table(
     "traces",
     metadata,
@@ -147,6 +148,7 @@ traces = Table(
     number("prompts"),  # model calls whose prompt and answer were kept
     Column("body", sa.LargeBinary, nullable=False),  # see engine/trace.py
     moment("created_at"),
+    text("work", nullable=True),  # null: a turn; else what was done beside turns, such as `extract-memories`
     Index(None, "org_id", "conversation_id"),
 )
 # Traces of void turns are the ones that no conversation bounds.

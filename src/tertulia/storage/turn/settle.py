@@ -219,6 +219,7 @@ def trace_row(claim: Claim, trace: NewTrace, graph: VersionInfo, *, is_void: boo
         "prompts": trace.prompts,
         "body": trace.body,
         "created_at": clock.now(),
+        "work": None,
     }
 
 

@@ -1,4 +1,4 @@
-"""The calls of models that jobs make, as an operator reads them in the log."""
+"""The calls of models beside turns, as an operator reads them in the log."""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from tertulia import clock
-from tertulia.background import asking
-from tertulia.background.asking import logged
-from tertulia.background.jobs import Work
+from tertulia.engine import work
+from tertulia.engine.agent.meanings import Meanings
+from tertulia.engine.work import RecordedWork
 from tertulia.errors import ModelTimeout
 from tertulia.providers.base import LanguageModel, Prompt, Report, Tokens
-from tertulia.storage.job import Job
+from tertulia.storage.trace import Worked
 
-NOBODY: Any = None
 SECRET = "the user's secret"
 
 
@@ -49,6 +47,13 @@ class Reporting:
         return {"answer": SECRET}
 
 
+class Unreachable:
+    """A database that is away."""
+
+    async def write(self, *_: Any) -> None:
+        raise ConnectionError
+
+
 @dataclass
 class Log:
     """A log that keeps its lines."""
@@ -58,26 +63,33 @@ class Log:
     def info(self, event: str, **fields: Any) -> None:
         self.lines.append({"event": event, **fields})
 
+    def warning(self, event: str, **fields: Any) -> None:
+        self.lines.append({"event": event, **fields})
 
+
+@pytest.mark.parametrize("detail", [None, "prompts"])
 @pytest.mark.parametrize("fails", [False, True])
-async def test_each_call_of_a_job_is_a_line_without_what_was_said(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_call_is_a_line_without_what_was_said_though_no_trace_can_be_kept(
+    fails: bool, detail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(asking, "log", Log(lines))
+    monkeypatch.setattr(work, "log", Log(lines))
     reporting: Any = Reporting(fails)
-    job = Job("job", "org", "extract-memories", {"conversation_id": "c"}, 1, None, "lease", None, clock.now())
+    away: Any = Unreachable()
+    worked = Worked("extract-memories", "org", "user", "c", "service", "graph")
     prompt = Prompt("ExtractMemories", SECRET, [], question=SECRET)
     try:
-        with logged(reporting, Work(NOBODY, job)) as models:
-            await models.default.choose(prompt, {})
-            await models.fast.choose(prompt, {})
+        async with RecordedWork(reporting, Meanings(), detail).begin(away, worked) as resources:
+            await resources.models.default.choose(prompt, {})
+            await resources.models.fast.choose(prompt, {})
     except ModelTimeout:
         assert fails
 
-    assert [(line["event"], line["kind"], line["job"], line["conversation_id"]) for line in lines] == [
-        ("model asked", "extract-memories", "job", "c")
-    ] * (1 if fails else 2)
-    first = lines[0]
+    asked = [line for line in lines if line["event"] == "model asked"]
+    assert [(line["work"], line["conversation_id"]) for line in asked] == [("extract-memories", "c")] * (2 - fails)
+    first = asked[0]
     assert (first["interaction"], first["model"], first["tries"]) == ("ExtractMemories", "openai:tiny", 1)
     assert (first["tokens_in"], first["tokens_out"]) == ((None, None) if fails else (12, 3))
     assert first["error"] == ("ModelTimeout" if fails else None)
+    assert [line["event"] for line in lines[len(asked) :]] == ([] if detail is None else ["trace not kept"])
     assert SECRET not in str(lines)
