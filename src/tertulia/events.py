@@ -199,6 +199,17 @@ class ToolOutputAvailable(
     input_arguments: dict[str, Any]
 
 
+class FragmentGenerated(Action, frozen=True, gc=False, tag="engage-user-message-fragment-generated"):
+    """A piece of the reply's text; the fragments of a reply make its `full_message`. `index` counts from 0."""
+
+    index: int
+    fragment: str
+    is_final: bool
+
+
+FRAGMENT = str(FragmentGenerated.__struct_config__.tag)
+
+
 class ActionTooLong(Action, frozen=True, gc=False, tag="action-too-long"):
     """`filler` is something to play meanwhile: a WAV file in base64 (16-bit, mono, 16 kHz)."""
 
@@ -229,6 +240,7 @@ AnyAction = (
     | DesignatedToolRetrieved
     | DesignatedToolCallParamsGenerated
     | ToolOutputAvailable
+    | FragmentGenerated
     | ActionTooLong
 )
 

@@ -457,7 +457,7 @@ class Settings(BaseSettings):
 
     @property
     def trace_detail(self) -> Literal["spans", "prompts"] | None:
-        """What traces keep of models' calls; None: there are no traces."""
+        """The part of models' calls that traces keep; None: there are no traces."""
         return None if self.trace == "off" else self.trace
 
     @property

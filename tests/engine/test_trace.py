@@ -17,12 +17,13 @@ def test_a_held_text_is_the_text(texts: list[str]) -> None:
 def test_texts_that_differ_in_a_name_are_held_by_that_name() -> None:
     pool = TextPool()
     long = "You are an agent. " * 100
-    first = pool.hold("agent", f"{long}You talk with Ada.{long}")
+    _, second, third = (
+        pool.hold("agent", f"{long}You talk with {name}.{long}") for name in ("Ada", "Grace", "Marie Curie")
+    )
 
-    second = pool.hold("agent", f"{long}You talk with Grace.{long}")
-
-    assert second.base is first.base
-    assert len(second.own) < 10
+    assert second.begins is third.begins
+    assert second.ends is third.ends
+    assert (second.own, third.own) == ("Grace", "Marie Curie")
 
 
 @pytest.mark.parametrize("other", ["", "x" * 3000, "completely different"])

@@ -137,44 +137,53 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class HeldText:
-    """A text as a running turn holds it: its own part, between the beginning and the end of a text of the pool."""
+    """A text as a running turn holds it: its own part, between a beginning and an end that it shares with others."""
 
-    base: str
-    begins: int
+    begins: str
     own: str
-    ends: int
+    ends: str
 
     @property
     def text(self) -> str:
         """The whole text; that of the pool itself, whose hash is known, if it is the same."""
-        if not self.own and not self.ends:
-            return self.base[: self.begins]
-        return f"{self.base[: self.begins]}{self.own}{self.base[len(self.base) - self.ends :]}"
+        return f"{self.begins}{self.own}{self.ends}" if self.own or self.ends else self.begins
 
 
 class TextPool:
     """Texts that turns of a process have in common: prompts of an agent differ in a name and a time.
 
-    Thousands of turns that wait for a slow model would hold as many copies.
+    Thousands of turns that wait for a slow model would hold as many copies. Of each key the pool keeps the beginning
+    and the end that its texts were found to share, so most texts are only compared with these.
     """
 
     def __init__(self) -> None:
-        self._bases: OrderedDict[str, str] = OrderedDict()
+        self._shared: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def hold(self, key: str, text: str) -> HeldText:
         """Hold a text, which resembles those of the same key. Return it."""
-        base = self._bases.get(key, "")
-        if base == text:
-            return HeldText(base, len(base), "", 0)
-        most = min(len(base), len(text))
-        begins = _common(lambda count: base[:count] == text[:count], most)
-        ends = _common(lambda count: base[len(base) - count :] == text[len(text) - count :], most - begins)
-        if 2 * (begins + ends) > len(text):
-            return HeldText(base, begins, text[begins : len(text) - ends], ends)
-        self._bases[key] = text
-        if len(self._bases) > POOLED:
-            self._bases.popitem(last=False)
-        return HeldText(text, len(text), "", 0)
+        begins, ends = self._shared.get(key, ("", ""))
+        if not _is_framed(text, begins, ends):
+            begins, ends = _frame(begins + ends, text)
+            if not _is_framed(text, begins, ends):
+                begins, ends = text, ""
+            self._shared[key] = begins, ends
+            if len(self._shared) > POOLED:
+                self._shared.popitem(last=False)
+        return HeldText(begins, text[len(begins) : len(text) - len(ends)], ends)
+
+
+def _is_framed(text: str, begins: str, ends: str) -> bool:
+    """Return True if a text begins and ends so, and has more in common with that than of its own."""
+    shared = len(begins) + len(ends)
+    return shared <= len(text) < 2 * shared and text.startswith(begins) and text.endswith(ends)
+
+
+def _frame(base: str, text: str) -> tuple[str, str]:
+    """Find the beginning and the end that two texts share. Return them."""
+    most = min(len(base), len(text))
+    begins = _common(lambda count: base[:count] == text[:count], most)
+    ends = _common(lambda count: base[len(base) - count :] == text[len(text) - count :], most - begins)
+    return text[:begins], text[len(text) - ends :]
 
 
 def _common(is_same: Callable[[int], bool], most: int) -> int:

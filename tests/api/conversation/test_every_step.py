@@ -1,33 +1,59 @@
-"""A turn through every kind of state that needs no tool: its steps in their order, and what is kept of them."""
+"""A turn through every kind of state, with memory, behaviour and tools: its steps in their order, and what is kept."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import httpx2
+import pytest
+
 from support.puppet import Puppet
 from support.samples import (
+    a_name,
     action,
     annotation,
     decision,
     graph,
     instruction,
+    make_agent,
     make_behavior,
     make_graph,
     recall,
     reflection,
+    tool,
+    tool_call,
+    tool_spec,
 )
 from support.stage import Stage
 from support.talk import Event, begin, go_on, id_of, messages, types
+from support.targets import write
+from tertulia import clock
+from tertulia.engine.agent.remembering import recollection
+from tertulia.ids import new_id
 from tertulia.providers.base import Prompt
+from tertulia.storage import memory as memories
+from tertulia.storage.memory import Memory
+from tertulia.tools import scaffold
+from tertulia.vocabulary import stems
 
 STATE = "navigate-state-machine-"
-LIKES = "What does the user like?"
+LIKES = "Which plums does the user like?"
 NAME = "What is the user called?"
+MEMORY = "They like plums."
+SAYS = "Which plums would suit me today?"
+GIVEN, OUTPUT = {"name": "Ada"}, "Hello, Ada!"
+VERSION = "1.0.0"
 
 
 class Player(Puppet):
-    """A model that takes every exit up to the state `back`, and wants to remember one thing."""
+    """A model that takes every exit up to the state `back`, wants to remember one thing, and calls the tool it may."""
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        if "calls" in schema["properties"]:
+            [form] = schema["properties"]["calls"]["items"]["anyOf"]
+            [tool] = form["properties"]["tool"]["enum"]
+            return {"calls": [{"tool": tool, "parameters": GIVEN}]}
+        if "name" in schema["properties"]:
+            return GIVEN
         if "choice" not in schema["properties"]:
             return {key: [NAME] for key in schema["properties"]}
         keys = schema["properties"]["choice"]["enum"]
@@ -39,18 +65,28 @@ def inner() -> dict[str, Any]:
     return graph(action("start", "end", actions=2), action("end"))
 
 
-def outer(inner_id: str) -> dict[str, Any]:
+def outer(inner_id: str, tool_id: str) -> dict[str, Any]:
+    uses = [tool_spec(tool_id)]
     return graph(
-        action("start", "remember"),
+        action("start", "remember", exit_condition_tool_call_specs=uses),
         recall("remember", "ask", LIKES),
         recall("ask", "note", wants=NAME),
         annotation("note", "weigh"),
-        reflection("weigh", "choice"),
-        decision("choice", ["inner.start", "back"], "end"),
-        action("back", "end", "start", actions=2),
+        {**reflection("weigh", "greet"), "tool_call_specs": uses},
+        {**tool_call("greet", "choice", tool_id), "tool_call_specs": uses},
+        {**decision("choice", ["inner.start", "back"], "end"), "tool_call_specs": uses},
+        action("back", "end", "start", actions=2, action_tool_call_specs=uses),
         action("end"),
         references={"inner": [inner_id, 1]},
     )
+
+
+def called(tool_id: str, round_index: int = 1) -> list[Event]:
+    tool = {"tool_round_index": round_index, "tool_id": tool_id, "tool_version": VERSION}
+    return [
+        {"type": "tool-call-started", **tool, "input_params": GIVEN},
+        {"type": "tool-call-ended", **tool, "input_parameters": GIVEN, "result": OUTPUT},
+    ]
 
 
 def transition(before: str, before_graph: list[Any], after: str, after_graph: list[Any]) -> Event:
@@ -72,8 +108,9 @@ def left_by(description: str, after: str, after_graph: list[Any]) -> Event:
     }
 
 
-def expected(root: list[Any], other: list[Any], chosen: list[Any]) -> list[Event]:
-    """The steps of the turn; each version is an identifier and a number."""
+def expected(root: list[Any], other: list[Any], chosen: list[Any], tool_id: str, remembered: str) -> list[Event]:
+    """The steps of the turn, without durations; each version is an identifier and a number."""
+    named = {"tool_id": tool_id, "tool_version": VERSION}
     behavior = "select-dynamic-behavior"
     overrides = {"overriding_instructions": True, "overriding_tool_candidates": False}
     return [
@@ -84,11 +121,14 @@ def expected(root: list[Any], other: list[Any], chosen: list[Any]) -> list[Event
             "selected_dynamic_behavior_set_version_info": chosen,
             "previous_selected_dynamic_behavior_set_version_info": None,
         },
+        {"type": "check-if-active-memory-needed-completed", "queries": [SAYS]},
+        {"type": "extract-active-memories-completed", "queries_and_responses": [[SAYS, remembered]]},
         {"type": f"{STATE}dynamic-behavior-override", **overrides},
+        *called(tool_id),
         left_by("To remember", "remember", root),
         transition("start", root, "remember", root),
         {"type": f"{STATE}recall-state-static-queries-retrieved", "static_queries": [LIKES]},
-        {"type": f"{STATE}recall-state-active-memory-retrieved", "queries_and_responses": [[LIKES, ""]]},
+        {"type": f"{STATE}recall-state-active-memory-retrieved", "queries_and_responses": [[LIKES, remembered]]},
         transition("remember", root, "ask", root),
         {
             "type": f"{STATE}recall-state-dynamic-queries-generated",
@@ -100,9 +140,22 @@ def expected(root: list[Any], other: list[Any], chosen: list[Any]) -> list[Event
         {"type": f"{STATE}annotation-state-annotation-retrieved", "annotation": "Thought of note"},
         transition("note", root, "weigh", root),
         {"type": f"{STATE}reflection-state-prompt-retrieved", "prompt": "Problem of weigh"},
+        *called(tool_id),
         {"type": f"{STATE}reflection-state-reflection-generated", "reflection": "So it is."},
-        transition("weigh", root, "choice", root),
+        transition("weigh", root, "greet", root),
+        {"type": "designated-tool-retrieved", **named},
+        *called(tool_id),
+        {"type": "designated-tool-call-params-generated", **named, "tool_call_params": GIVEN},
+        *called(tool_id, 2),
+        {
+            "type": f"{STATE}tool-call-state-tool-output-available",
+            **named,
+            "tool_output": OUTPUT,
+            "input_arguments": GIVEN,
+        },
+        transition("greet", root, "choice", root),
         {"type": f"{STATE}decision-state-decision-started"},
+        *called(tool_id),
         left_by("To ['inner.start', 'back']", "start", other),
         transition("choice", root, "start", other),
         left_by("To end", "end", other),
@@ -110,23 +163,49 @@ def expected(root: list[Any], other: list[Any], chosen: list[Any]) -> list[Event
         transition("end", other, "back", root),
         {"type": f"{STATE}action-state-action-selected", "action": "Action 1 of back"},
         {"type": "engage-user-dynamic-behavior-override", **overrides},
+        *called(tool_id),
     ]
+
+
+def publish(client: httpx2.Client) -> str:
+    """Make a tool that greets, with a version. Return its identifier."""
+    tool_id = str(client.post("/tool/", json=tool(a_name().lower().replace(" ", "_"))).json()["id"])
+    path, kind = f"/tool/{tool_id}/version/archive", {"content-type": "application/gzip"}
+    client.post(path, params={"bump_type": "major"}, content=scaffold.archive(), headers=kind).raise_for_status()
+    return tool_id
+
+
+def remember(stage: Stage, user_id: str, conversation_id: str) -> str:
+    """Have something remembered of a user. Return it as the agent is told."""
+    org_id = stage.server.demo.organization_id
+    made = Memory(new_id(), org_id, user_id, conversation_id, MEMORY, "", [], True, False, None, clock.now(), None)
+    write(stage.server, memories.insert_memory, made, stems(MEMORY), None)
+    write(stage.server, memories.count_change, user_id)
+    return recollection(made).text
+
+
+def steps_of(events: list[Event]) -> list[Event]:
+    """The steps that events tell, without durations, which vary."""
+    steps = [event["action"] for event in events if event["type"] == "current-agent-action"]
+    return [{name: value for name, value in step.items() if name != "duration"} for step in steps]
 
 
 def test_a_turn_through_everything_tells_each_step_and_keeps_it(stage: Stage) -> None:
     inner_id = make_graph(stage.admin, inner())
-    service_id = stage.service(outer(inner_id))
+    tool_id = publish(stage.admin)
+    service_id = stage.service(outer(inner_id, tool_id))
     set_id = make_behavior(stage.admin, service_id, actions=[instruction("Be kind.", overrides=True)])
     [service] = stage.admin.get("/service/", params={"id": service_id}).json()["services"]
     root = [service["service_hierarchical_state_machine_id"], 1]
     user = stage.user("DefaultAdministratorRole")
     conversation_id = id_of(begin(user, service_id))
+    remembered = remember(stage, user.user_id, conversation_id)  # type: ignore[attr-defined]
     stage.play(Player("So", " it", " is."))
 
-    events = go_on(user, conversation_id)
+    events = go_on(user, conversation_id, SAYS)
 
-    steps = [event["action"] for event in events if event["type"] == "current-agent-action"]
-    assert steps == expected(root, [inner_id, 1], [set_id, 1])
+    steps = steps_of(events)
+    assert steps == expected(root, [inner_id, 1], [set_id, 1], tool_id, remembered)
     first, *others = types([event for event in events if "action" not in event])
     assert (first, *others) == ("user-message-available", *["new-message"] * 4, "interaction-complete")
     assert events.index(next(event for event in events if event["type"] == "new-message")) == len(steps) + 1
@@ -141,14 +220,41 @@ def test_a_turn_through_everything_tells_each_step_and_keeps_it(stage: Stage) ->
         ("recall", "remember", "ask"),
         ("recall", "ask", "note"),
         ("annotation", "note", "weigh"),
-        ("reflection", "weigh", "choice"),
+        ("reflection", "weigh", "greet"),
+        ("tool-call", "greet", "choice"),
         ("decision", "choice", "start"),
         ("action", "start", "end"),
         ("jumpback", "end", "back"),
     ]
     assert [log["performed_queries"] for log in logs[1:3]] == [[LIKES], [NAME]]
     assert [log["inner_thought_message_id"] for log in logs[3:5]] == [thought["id"] for thought in thoughts]
-    assert logs[4]["tool_call_logs"] == []
+    assert {name for log in logs for name in log if name.startswith("tool_call")} == {"tool_call_logs"}
+    assert [[len(calls) for calls in log.get("tool_call_logs", ())] for log in logs] == [
+        [1], [], [], [], [1], [1], [1], [], [],
+    ]  # fmt: skip
+    assert logs[5]["designated_tool_call_log"]["input"] == GIVEN
+    assert [len(calls) for calls in insights["engage_user_tool_call_logs"]] == [1]
+    assert [memory["content"] for memory in insights["working_memory"]] == [MEMORY]
     assert insights["reflections"] == ["So it is."]
     assert insights["triggered_dynamic_behavior_set_version_info"] == [set_id, 1]
     assert (insights["current_state_name"], insights["current_state_action"]) == ("back", "Action 1 of back")
+
+
+@pytest.mark.parametrize("response_format", ["text", "voice"])
+def test_fragments_of_the_reply_are_told_to_who_asks_for_them(stage: Stage, response_format: str) -> None:
+    stage.play(Puppet("Good", " day. How", " are you?"))
+    user = stage.user("DefaultAdministratorRole")
+    agent_id = make_agent(stage.admin, voice_config={"voice_id": "default"})
+    conversation_id = id_of(begin(user, stage.service(agent_id=agent_id)))
+    asked = {"response_format": response_format, "current_agent_action_type": "^engage-user-message-fragment"}
+
+    events = go_on(user, conversation_id, query=asked)
+
+    fragments = [event["action"] for event in events if "action" in event]
+    assert {fragment["type"] for fragment in fragments} == {"engage-user-message-fragment-generated"}
+    assert [fragment["index"] for fragment in fragments] == list(range(len(fragments)))
+    assert [fragment["is_final"] for fragment in fragments] == [*[False] * (len(fragments) - 1), True]
+    assert "".join(fragment["fragment"] for fragment in fragments) == events[-1]["full_message"]
+    assert types(events)[1::2] == [*["engage-user-message-fragment-generated"] * len(fragments), "interaction-complete"]
+    everything = go_on(user, conversation_id, query={"response_format": response_format})
+    assert "engage-user-message-fragment-generated" not in types(everything)

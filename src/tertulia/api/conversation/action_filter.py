@@ -10,6 +10,7 @@ import re2
 
 from tertulia.engine.turns.turn import ActionFilter
 from tertulia.errors import Unprocessable
+from tertulia.events import FRAGMENT
 
 EVERYTHING = "^.*$"
 
@@ -35,6 +36,9 @@ _options.encoding = re2.Options.Encoding.LATIN1
 def action_filter(pattern: str) -> ActionFilter:
     """Make a filter of a pattern. Return it; it lets through the types in which the pattern is found.
 
+    Fragments of the reply double its bytes: they pass a pattern that somebody wrote, and not the one that stands for
+    all.
+
     Raises:
         Unprocessable: the pattern is not a regular expression that RE2 knows, or too large.
     """
@@ -47,8 +51,8 @@ def action_filter(pattern: str) -> ActionFilter:
     return _compiled(pattern)
 
 
-def _everything(_action_type: str) -> bool:
-    return True
+def _everything(action_type: str) -> bool:
+    return action_type != FRAGMENT
 
 
 def _compiled(pattern: str) -> ActionFilter:

@@ -70,11 +70,14 @@ class TurnLog:
         "_waiters",
         "_watches",
         "closed",
+        "has_sound",
     )
 
     def __init__(self) -> None:
         self.closed = False
         """True when no line will follow."""
+        self.has_sound = False
+        """True for a spoken reply: the pieces of its message are sound."""
         self._limit = LOG_BYTES
         self._level = 1
         """The level of compression of older lines."""
@@ -106,6 +109,7 @@ class TurnLog:
 
     def expect_sound(self) -> None:
         """Prepare for a spoken reply: it may be longer, and sound is hardly smaller when it is compressed."""
+        self.has_sound = True
         self._limit, self._level = SPOKEN_LOG_BYTES, 0
 
     def tell(self, event: Event) -> None:

@@ -46,6 +46,7 @@ class Turn:
 
     __slots__ = (
         "_wants",
+        "_wants_fragments",
         "attempt",
         "claim",
         "database",
@@ -76,6 +77,7 @@ class Turn:
         self.is_speaking = False
         """True from the first piece of the reply on."""
         self._wants = wants
+        self._wants_fragments = wants(events.FRAGMENT)
 
     def tell(self, event: Event) -> None:
         """Add an event to the log, unless it is an action that the caller does not want.
@@ -91,6 +93,8 @@ class Turn:
                 return
         elif isinstance(event, events.NewMessage):
             self.is_speaking = True
+            if self._wants_fragments:
+                self.log.tell(events.CurrentAgentAction(_fragment(event, has_sound=self.log.has_sound)))
         self.log.tell(event)
 
     def begin(self) -> None:
@@ -139,3 +143,9 @@ class Turn:
         """Wait until the turn is settled or abandoned."""
         if self.task is not None:
             await asyncio.wait([self.task])
+
+
+def _fragment(piece: events.NewMessage, *, has_sound: bool) -> events.FragmentGenerated:
+    """Tell a piece of the reply as a step. Return its text; of sound, the text that it speaks."""
+    spoken = "".join(character for _ms, character in piece.transcript_alignment or ())
+    return events.FragmentGenerated(piece.sequence_number - 1, spoken if has_sound else piece.message, piece.stop)
