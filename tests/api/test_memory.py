@@ -1,6 +1,8 @@
 """Memory: what was said is remembered, nothing else is, and what is to be forgotten is gone with all made of it."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -15,6 +17,7 @@ from support.talk import begin, conversations, finish, go_on, id_of, messages
 from tertulia import runtime
 from tertulia.background import jobs as background_jobs
 from tertulia.errors import ModelUnavailable
+from tertulia.providers.base import Prompt
 from tertulia.providers.models.registry import Models
 from tertulia.storage import tables
 from tertulia.storage.database import dialect
@@ -427,3 +430,99 @@ def test_a_deleted_users_memory_goes_too(stage: Stage, user: UserClient) -> None
     assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204
 
     assert left(stage, user) == NOTHING
+
+
+# --- While a model is asked ------------------------------------------------------------------------------------------
+
+
+class Waiting(Puppet):
+    """A model that waits for `release` with its answer to one kind of question."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__(choice="action-1")
+        self._about = about
+        self._released = threading.Event()
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        answer = await super().choose(prompt, schema)
+        if prompt.interaction == self._about:
+            self.asked.set()
+            await asyncio.to_thread(self._released.wait, jobs.PATIENCE_S)
+        return answer
+
+    def release(self, pieces: int = 1) -> None:
+        self._released.set()
+
+
+BERLIN, ROME, OSLO = "I live in Berlin.", "I live in Rome.", "I live in Oslo."
+
+
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        ("forget it", {BERLIN: ""}),
+        ("correct it", {BERLIN: "", OSLO: ""}),
+        ("forget all", {}),
+        ("finish again", {BERLIN: f'Replaces: "{ROME}"'}),
+    ],
+)
+def test_a_memory_that_changes_while_a_contradiction_is_looked_for_is_not_replaced_by_it(
+    stage: Stage, puppet: Puppet, user: httpx2.Client, change: str, held: dict[str, str]
+) -> None:
+    learn(puppet, told(ROME, ROME))
+    said_and_finished(stage, user, ROME)
+    [rome] = remembered(user, user)
+    waiting = Waiting("ExtractMemories")
+    learn(waiting, told(BERLIN, BERLIN, replaces=["memory-1"]))
+    conversation_id = id_of(begin(user, stage.service(), initial_message=BERLIN))
+    stage.play(waiting)
+    waiting.asked.clear()
+    assert finish(user, conversation_id).status_code == 204
+    assert waiting.asked.wait(jobs.PATIENCE_S)
+    path = f"/user/{user.user_id}/memory"  # type: ignore[attr-defined]
+
+    match change:
+        case "forget it":
+            user.delete(f"{path}/{rome['id']}").raise_for_status()
+        case "correct it":
+            user.post(f"{path}/{rome['id']}", json={"content": OSLO}).raise_for_status()
+        case "forget all":
+            user.delete(path).raise_for_status()
+        case _:
+            assert finish(user, conversation_id).status_code == 409
+    waiting.release()
+    jobs.wait_until_done(stage.server)
+
+    assert {memory["content"]: memory["context"] for memory in remembered(user, user)} == held
+
+
+def test_models_of_memories_that_change_meanwhile_do_not_take_the_place_of_newer_ones(
+    stage: Stage, puppet: Puppet, user: httpx2.Client
+) -> None:
+    stage.admin.post("/organization/", json={"user_dimensions": DIMENSIONS})
+    learn(puppet, told(ROME, ROME))
+    waiting = Waiting("GenerateUserModels")
+    waiting.answers |= {
+        "ExtractMemories": puppet.answers["ExtractMemories"],
+        "GenerateUserModels": {
+            "models": [{"dimension": "dimension-1", "content": "Lives in Rome.", "memories": ["memory-1"]}]
+        },
+    }
+    conversation_id = id_of(begin(user, stage.service(), initial_message=ROME))
+    stage.play(waiting)
+    waiting.asked.clear()
+    assert finish(user, conversation_id).status_code == 204
+    assert waiting.asked.wait(jobs.PATIENCE_S)
+    newer = stage.play(Puppet(choice="action-1"))
+    newer.answers["GenerateUserModels"] = {
+        "models": [{"dimension": "dimension-1", "content": "Lives in Oslo.", "memories": ["memory-1"]}]
+    }
+    [rome] = remembered(user, user)
+    path = f"/user/{user.user_id}/memory/{rome['id']}"  # type: ignore[attr-defined]
+
+    user.post(path, json={"content": OSLO}).raise_for_status()
+    jobs.wait_for(lambda: models_of(user))
+    waiting.release()
+    jobs.wait_until_done(stage.server)
+
+    assert [model["content"] for model in models_of(user)] == ["Lives in Oslo."]

@@ -41,8 +41,8 @@ class Learned:
     """Memories to be stored, each with the words and the meaning that find it, and those that they replace."""
 
     rows: Sequence[tuple[Memory, Sequence[str], Meaning | None]]
-    replaced: Sequence[tuple[str, str]]
-    """Pairs of a memory and the one that replaces it."""
+    replaced: Sequence[tuple[Memory, str]]
+    """Pairs of a memory, as the model has read it, and the identifier of the one that replaces it."""
 
 
 class PostProcessing:
@@ -145,18 +145,14 @@ def _learned(
     followed: Followed, found: Sequence[NewMemory], known: Sequence[Memory], meanings: Sequence[Meaning | None]
 ) -> Learned:
     """Make the rows of new memories. Return them, with the memories that they replace, each by one of them."""
-    older = {memory.id: memory for memory in known}
     replaced_by: dict[str, str] = {}
     rows: list[tuple[Memory, Sequence[str], Meaning | None]] = []
     for number, (memory, meaning) in enumerate(zip(found, meanings, strict=True)):
         row = _row(followed, memory, clock.now() + number * clock.MICROSECOND)
         contradicted = [memory_id for memory_id in memory.replaces if memory_id not in replaced_by]
         replaced_by |= dict.fromkeys(contradicted, row.id)
-        said_before = "; ".join(f'"{older[memory_id].content}"' for memory_id in contradicted)
-        if said_before:
-            row = replace(row, context=f"{row.context} Replaces: {said_before}".strip())
         rows.append((row, stems(f"{row.content} {memory.context}"), meaning))
-    return Learned(rows, list(replaced_by.items()))
+    return Learned(rows, [(memory, replaced_by[memory.id]) for memory in known if memory.id in replaced_by])
 
 
 def _row(followed: Followed, memory: NewMemory, created_at: datetime) -> Memory:
@@ -186,26 +182,33 @@ def _remember(connection: Connection, followed: Followed, learned: Learned) -> N
         return
     if now.memory_forgotten_at != followed.memory_forgotten_at:
         return
+    there = {memory.id: memory for memory in memories.list_by_id(connection, [old.id for old, _ in learned.replaced])}
+    replaced = [(old, by) for old, by in learned.replaced if there.get(old.id) == old]  # not corrected, nor forgotten
     for row, words, meaning in learned.rows:
-        memories.insert_memory(connection, row, words, meaning)
-    for memory_id, replaced_by in learned.replaced:
-        memories.replace_memory(connection, followed.user_id, memory_id, replaced_by)
+        said_before = "; ".join(f'"{old.content}"' for old, by in replaced if by == row.id)
+        told = replace(row, context=f"{row.context} Replaces: {said_before}".strip()) if said_before else row
+        memories.insert_memory(connection, told, words, meaning)
+    for old, by in replaced:
+        memories.replace_memory(connection, followed.user_id, old.id, by)
 
 
 def _complete_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
     """Store the models of a user as the last step, unless that was done before."""
-    memories.lock_owner(connection, followed.user_id)  # the user first: see the order of locks
+    memories.lock_owner(connection, followed.user_id)
     if steps.complete(connection, followed.id, GENERATE_USER_MODELS):
         _put_models(connection, followed, made)
 
 
 def _put_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
-    """Store the models of a user, but for those that are made of a memory that is gone by now."""
+    """Store the models of a user, unless what is remembered has changed since they were asked for.
+
+    Whatever has changed it has them made again: models of older memories are not to take the place of newer ones.
+    """
+    memories.lock_owner(connection, followed.user_id)  # the user first: see the order of locks
+    now = steps.find_followed(connection, followed.id)
+    if now is None or now.memory_revision != followed.memory_revision:
+        return
     if not made and not memories.list_user_models(connection, followed.user_id):
         return  # nothing changes, so the user's next turns need not read anew
-    if not memories.count_change(connection, followed.user_id):
-        return
-    sources = [memory_id for model in made for memory_id in model.insight_ids]
-    held = {memory.id for memory in memories.list_by_id(connection, sources) if memory.replaced_by is None}
-    whole = [model for model in made if held.issuperset(model.insight_ids)]
-    memories.put_user_models(connection, followed.org_id, followed.user_id, whole)
+    memories.count_change(connection, followed.user_id)
+    memories.put_user_models(connection, followed.org_id, followed.user_id, made)

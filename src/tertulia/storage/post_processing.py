@@ -45,6 +45,8 @@ class Followed:
     last_name: str
     preferences: Mapping[str, Any]
     memory_forgotten_at: datetime | None
+    memory_revision: int
+    """Counts the changes of what is remembered of the user."""
 
     @property
     def agent(self) -> VersionInfo:
@@ -95,7 +97,7 @@ def find_followed(connection: Connection, conversation_id: str) -> Followed | No
     return find_row(connection, query, Followed)
 
 
-_OF_USER = ("first_name", "last_name", "preferences", "memory_forgotten_at")
+_OF_USER = ("first_name", "last_name", "preferences", "memory_forgotten_at", "memory_revision")
 
 
 def list_said(connection: Connection, followed: Followed) -> Sequence[SaidMessage]:
