@@ -265,6 +265,11 @@ class ListedConversation:
     completed_post_processings: Sequence[str]
     post_processing_error: str | None
     num_messages: int
+    num_interactions: int
+    is_test: bool
+    position: list[list[Any]]
+    """Frames of a graph's id, its version and a state; the last is where the conversation stands."""
+    last_message_time: datetime | None
     created_at: datetime
     conversations_visible_to_admins: bool
     final_message: str
@@ -292,6 +297,7 @@ class ConversationFilter:
     is_finished: bool | None = None
     tag: Sequence[tuple[str, str]] = ()
     """Pairs of a key and a value, where the value `*` stands for any, and an empty one for null."""
+    is_test: bool | None = None
 
 
 def _final(column: Column[Any], otherwise: str) -> ColumnElement[Any]:
@@ -355,4 +361,6 @@ def narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
     ]
     if narrow.is_finished is not None:
         conditions.append(conversations.c.is_finished.is_(narrow.is_finished))
+    if narrow.is_test is not None:
+        conditions.append(conversations.c.is_test.is_(narrow.is_test))
     return [*conditions, *tag_conditions(conversations.c.tags, narrow.tag)]

@@ -313,6 +313,19 @@ def test_tags_and_the_test_mark_are_kept(stage: Stage) -> None:
     (listed,) = conversations(user, id=id_of(events))
     assert listed["tags"] == {"channel": "web chat, v2", "pilot": None}
     assert (listed["is_analyzed"], listed["completed_post_processings"]) == (False, [])
+    assert [len(conversations(user, id=id_of(events), is_test=wanted)) for wanted in (True, False)] == [1, 0]
+
+
+def test_a_list_tells_how_far_each_conversation_has_come(stage: Stage) -> None:
+    user, service = stage.user("DefaultAdministratorRole"), stage.service()
+    events = begin(user, service)
+    (listed,) = conversations(user, id=id_of(events))
+    assert (listed["num_turns"], listed["is_test"]) == (1, False)
+    assert listed["created_at"] <= listed["last_message_at"]
+    assert listed["state"] == "start"
+    alone = stage.user()
+    (own,) = conversations(alone, id=id_of(begin(alone, service)))
+    assert own["state"] is None
 
 
 @pytest.mark.parametrize(

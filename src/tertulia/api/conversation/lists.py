@@ -51,6 +51,12 @@ class ConversationInstance(BaseModel):
     version_set_info: VersionSetInfo | None
     num_messages: int
     tags: dict[str, str | None]
+    is_test: bool
+    """An extension, as are the fields below."""
+    num_turns: int
+    state: str | None
+    """The state in which the conversation stands; null without the permission to see insights."""
+    last_message_at: datetime | None
 
 
 class Conversations(PageModel):
@@ -68,15 +74,17 @@ async def get_conversations(
     is_finished: Annotated[bool | None, Query()] = None,
     id: Annotated[list[ObjectId], Query()] = [],
     tag: Annotated[list[str], Query()] = [],
+    is_test: Annotated[bool | None, Query(description="An extension: tests alone, or none of them.")] = None,
 ) -> Conversations:
     """List the conversations that the caller may see. Return a page, newest first unless sorted otherwise."""
-    narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"))
+    narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test)
     visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, conversations.COLUMNS)
     page = await organization.database.read(
         conversations.list_conversations, organization.org_id, visible, narrow, sort, part
     )
     may_read = actor.decisions(Permission.CONVERSATION_GET_MESSAGE)
     may_see_set = actor.decisions(Permission.SERVICE_GET_VERSION_SET)
+    may_see_inside = actor.decisions(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS)
     return Conversations.of(
         page,
         conversations=[
@@ -84,6 +92,7 @@ async def get_conversations(
                 found,
                 may_read=may_read(messages.attributes(found, found.final_message_type)),
                 may_see_set=may_see_set(_version_set_attributes(found)),
+                may_see_inside=may_see_inside(found.attributes),
             )
             for found in page.items
         ],
@@ -168,7 +177,9 @@ def _modify_tags(connection: Connection, actor: Actor, conversation_id: str, bod
 # --- Rendering -------------------------------------------------------------------------------------------------------
 
 
-def _conversation(conversation: ListedConversation, *, may_read: bool, may_see_set: bool) -> ConversationInstance:
+def _conversation(
+    conversation: ListedConversation, *, may_read: bool, may_see_set: bool, may_see_inside: bool
+) -> ConversationInstance:
     return ConversationInstance(
         id=conversation.id,
         user_id=conversation.user_id,
@@ -182,6 +193,10 @@ def _conversation(conversation: ListedConversation, *, may_read: bool, may_see_s
         version_set_info=_version_set_info(conversation) if may_see_set else None,
         num_messages=conversation.num_messages,
         tags=dict(conversation.tags),
+        is_test=conversation.is_test,
+        num_turns=conversation.num_interactions,
+        state=conversation.position[-1][2] if may_see_inside else None,
+        last_message_at=conversation.last_message_time,
     )
 
 

@@ -72,13 +72,16 @@ async def search_conversations(
     is_finished: Annotated[bool | None, Query()] = None,
     tag: Annotated[list[str], Query()] = [],
     message_type: Annotated[list[MessageType], Query()] = ["agent-message", "external-event", "user-message"],
+    is_test: Annotated[bool | None, Query(description="Tests alone, or none of them.")] = None,
 ) -> FoundMessages:
     """Search the messages that the caller may see for words. Return a page of messages, the newest first."""
     words = list(dict.fromkeys(word for word, _, _ in placed_words(query)))[:MOST_WORDS]
     if not words:
         raise Unprocessable("This must have a word.", ("query", "query"))
     visible = actor.visible(Permission.CONVERSATION_GET_MESSAGE, messages.COLUMNS)
-    narrow = ConversationFilter(conversation_id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"))
+    narrow = ConversationFilter(
+        conversation_id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test
+    )
     own = actor.sees_own_only(Permission.CONVERSATION_GET_MESSAGE, "conversation_user_id")
     users = {actor.user_id} if own else set(user_id)
     wanted = terms(actor.org_id, [*words, *(map(user_word, users) if len(users) == 1 else ())])
