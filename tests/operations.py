@@ -378,6 +378,9 @@ OPERATIONS: tuple[Operation, ...] = (
 
     # --- The operator ---
     Operation("get-models", "GET", "/admin/get_models/", 200, 20, "administrator", ("Admin:GetModels",)),
+    Operation("get-voices", "GET", "/admin/voices/", 200, 20, "administrator", ("Admin:GetModels",), extension=True),
+    Operation("try-provider", "POST", "/admin/provider_trial/", 200, 10, "administrator", ("Admin:GetModels",),
+              json={"kind": "model"}, extension=True),
     Operation("get-prompt-logs", "GET", "/admin/get_prompt_logs/", 200, 20, "user",
               ("Conversation:GetInteractionInsights", GET_GRAPH, "Conversation:GetMessage"),
               query={"prompt_log_prefix": "{conversation_id}"}, item_by_item=True),

@@ -161,6 +161,23 @@ def test_models_are_listed_by_the_names_that_a_version_set_can_have(several: Ser
     assert found["openai:tiny"]["additionalProperties"] is False
 
 
+def test_models_and_voices_are_tried(several: Server) -> None:
+    def try_it(**body: Any) -> Json:
+        return several.as_admin.post("/admin/provider_trial/", json=body).raise_for_status().json()
+
+    listed = several.as_admin.get("/admin/voices/").raise_for_status().json()["providers"]
+    (voice, *_) = [voice["id"] for provider in listed for voice in provider["voices"]]
+    for body in ({"kind": "model"}, {"kind": "model", "name": "scripted"}, {"kind": "voice", "name": voice}):
+        tried = try_it(**body)
+        assert (tried["works"], tried["first_ms"] > 0, bool(tried["detail"])) == (True, True, True)
+    assert try_it(kind="model", name="openai:tiny") == {
+        "works": False, "first_ms": None, "detail": "No language model is available."
+    }  # fmt: skip
+    for kind in ("model", "voice"):
+        assert several.as_admin.post("/admin/provider_trial/", json={"kind": kind, "name": "none"}).status_code == 404
+    assert several.as_user.post("/admin/provider_trial/", json={"kind": "model"}).status_code == 403
+
+
 def put(server: Server, name: str, params: Json) -> httpx2.Response:
     service_id = make_service(server.as_admin, ONE_WAY)
     version_set = {

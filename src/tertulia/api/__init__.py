@@ -56,7 +56,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "dynamic_behavior_set": ("behavior",),
     "tool": ("tool.call", "tool.invocation", "tool.offer", "tool.tool", "tool.version"),
     "audit": ("audit",),
-    "admin": ("admin",),
+    "admin": ("admin", "provider_trial"),
 }
 """The other modules that have a `router`, each in the family of its paths, `/v1/{organization}/FAMILY/...`.
 
