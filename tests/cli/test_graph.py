@@ -125,7 +125,7 @@ def test_graphs_that_refer_to_each_other_are_read_once(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_a_line(tmp_path: Path) -> None:
     status, printed, _ = run("check", tmp_path / "none.yaml")
-    assert (status, printed) == (1, f"{tmp_path / 'none.yaml'}:1:1: No such file or directory\n")
+    assert (status, printed) == (1, f"{tmp_path / 'none.yaml'}:1:1: There is no such file.\n")
     assert run("draw", tmp_path / "none.yaml")[0] == 1
 
 

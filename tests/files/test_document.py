@@ -56,6 +56,29 @@ def test_a_key_that_stands_twice_is_told(tmp_path: Path) -> None:
     assert wrong(tmp_path, "name: a\nname: b\n") == (2, 1, "The key name stands here twice.")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a:\n\tb: 1\n", (2, 1, "A tab stands here; YAML is indented by spaces.")),
+        ("a: 1\n---\nb: 2\n", (2, 1, "A second document begins here; a file has one.")),
+        ("a: !b c\n", (1, 4, "A tag (`!name`) means nothing here: write the value without it.")),
+    ],
+)
+def test_what_yaml_takes_amiss_is_told_in_plain_words(tmp_path: Path, text: str, told: tuple[int, int, str]) -> None:
+    assert wrong(tmp_path, text) == told
+
+
+def test_a_file_that_is_nearly_called_so_is_named(tmp_path: Path) -> None:
+    for beside, told in [
+        ("", "There is no such file."),
+        ("Agent.yml", "There is no such file; Agent.yml should be called so."),
+    ]:
+        if beside:
+            (tmp_path / beside).touch()
+        with pytest.raises(WrongFile, match=told):
+            read(tmp_path / "agent.yaml")
+
+
 def test_what_is_no_yaml_is_told_where_it_ends(tmp_path: Path) -> None:
     line, column, text = wrong(tmp_path, "a: [1,\nb: 2\n")
     assert (line, column) == (3, 1)
@@ -68,7 +91,7 @@ def test_other_bytes_than_utf_8_are_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(WrongFile, match="No such file or directory"):
+    with pytest.raises(WrongFile, match="There is no such file"):
         read(tmp_path / "agent.yaml")
 
 

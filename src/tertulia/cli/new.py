@@ -1,6 +1,7 @@
 """`tertulia new` and `tertulia schema`: a folder that talks, and what completes its fields in editors."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,10 +28,11 @@ def new(console: Console, folder: Path) -> None:
     write_files(folder, template.new_folder(title))
     write_schemas(folder)
     shown = printable(str(folder))
+    named = shlex.quote(printable(f"./{folder}" if str(folder).startswith("-") else str(folder)))
     console.print(f"Made {shown}, an agent that talks. Its files:\n", markup=False, soft_wrap=True)
     for file, about in _ABOUT.items():
         console.print(f"  {file:<26}{about}", markup=False, soft_wrap=True)
-    console.print(f"\nNext: tertulia dev {shown}", markup=False, soft_wrap=True)
+    console.print(f"\nNext: tertulia dev {named}", markup=False, soft_wrap=True)
 
 
 _ABOUT = {

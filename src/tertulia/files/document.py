@@ -105,9 +105,18 @@ def read(path: Path) -> Document:
             raise WrongFile([Problem(path, 1, 1, "This is no file.")])
         with path.open("rb") as file:
             body = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise WrongFile([Problem(path, 1, 1, _missing(path))]) from None
     except OSError as error:
         raise WrongFile([Problem(path, 1, 1, error.strerror or "The file cannot be read.")]) from None
     return parse(path, body)
+
+
+def _missing(path: Path) -> str:
+    """Say that a file is not there. Return the text, with the name of one that is nearly called so."""
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    near = [one.name for one in beside if one.stem.lower() == path.stem.lower() and one.is_file()]
+    return f"There is no such file; {near[0]} should be called so." if near else "There is no such file."
 
 
 def parse(path: Path, body: bytes) -> Document:
@@ -182,4 +191,10 @@ def _mapping(
 
 
 def _sentence(text: str) -> str:
+    if r"'\t'" in text:
+        return "A tab stands here; YAML is indented by spaces."
+    if text.startswith("could not determine a constructor for the tag"):
+        return "A tag (`!name`) means nothing here: write the value without it."
+    if text == "but found another document":
+        return "A second document begins here; a file has one."
     return f"{text[:1].upper()}{text[1:]}."
