@@ -13,6 +13,8 @@ from support.server import Serve, Server
 from tertulia.web.pages import is_built
 
 PATIENCE_MS = 20_000
+REFUSED = "Failed to load resource"
+"""The browser's own words in the console about an answer of 4xx, which tests ask for."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def serve(serve: Serve) -> Iterator[Serve]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """Complaints about pages: their own errors, refusals by the policy, and requests to another host."""
+    """Complaints about pages: their own errors, anything in their console, and requests to another host."""
     return []
 
 
@@ -66,7 +68,7 @@ def open_page(browser: Browser, complaints: list[str]) -> Iterator[Open]:
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+        page.on("console", lambda said: None if REFUSED in said.text else complaints.append(said.text))
         page.on(
             "request",
             lambda request: None if request.url.startswith(f"{server.url}/") else complaints.append(request.url),

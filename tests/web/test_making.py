@@ -61,7 +61,8 @@ def test_a_graph_is_checked_saved_compared_and_released(tertulia: Server, open_p
     expect(page.get_by_text("Saved as version 2.")).to_be_visible()
     page.get_by_label("Compare with").select_option("1")
     expect(page.locator(".cm-changedText")).to_have_text(re.compile("good"))
-    expect(page.locator(".node[data-mark=changed]")).to_have_attribute("data-state", "farewell")
+    expect(page.locator(".node[data-mark=changed][data-state=farewell]")).to_have_count(2)  # then, and now
+    expect(page.get_by_role("region", name="Drawing of version 1")).to_be_visible()
     page.get_by_role("button", name="Release version 2").click()
     expect(page.get_by_text("Released.")).to_be_visible()
 

@@ -1,5 +1,6 @@
 """Every page of the interface, by everybody: signed in or not, in both themes, on a narrow screen."""
 
+import json
 import re
 
 import pytest
@@ -134,6 +135,16 @@ def test_a_conversation_is_found_read_tagged_and_finished(tertulia: Server, open
     expect(page).to_have_url(re.compile(r"\?tag=channel%3Aphone$"))
     page.get_by_label("Tag").fill("channel")
     page.get_by_label("Tag").press("Enter")
+    row = page.get_by_role("row").filter(has_text="Hello!")
+    expect(row).to_contain_text("books")
+    expect(row).to_contain_text("1 message")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export").click()
+    exported = [json.loads(line) for line in saved.value.path().read_text("utf-8").splitlines()]
+    assert [(line["id"], line["state"], line["num_turns"]) for line in exported] == [(conversation, "books", 1)]
+    page.get_by_label("Tests").select_option("only")
+    expect(page.get_by_role("heading", name="No conversation is like that")).to_be_visible()
+    page.get_by_label("Tests").select_option("none")
     page.get_by_role("link", name=re.compile("^Hello!")).click()
 
     expect(page).to_have_url(re.compile(f"/ui/conversations/{conversation}$"))
@@ -162,6 +173,8 @@ def test_no_page_has_a_barrier_or_is_wider_than_its_screen(
     found: dict[str, list[tuple[str, str]]] = {}
     tool = forecast(tertulia)
     page = open_page(tertulia, "/", dark=dark, width=width)
+    console: list[str] = []
+    page.on("console", lambda said: console.append(said.text))
     for path, heading in PAGES.items():
         show(page, tertulia, path.replace("{tool}", tool), heading)
         found[path] = find_barriers(page)
@@ -176,6 +189,7 @@ def test_no_page_has_a_barrier_or_is_wider_than_its_screen(
     page.get_by_role("button", name="Sign out").first.click()
     found["sign in"] = find_barriers(page)
     assert {where: barriers for where, barriers in found.items() if barriers} == {}
+    assert console == []
 
 
 def forecast(server: Server) -> str:

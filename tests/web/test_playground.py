@@ -1,5 +1,6 @@
 """The playground: somebody talks, leaves in the middle of a turn and comes back, stops, and looks into a turn."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 from playwright.sync_api import Page, expect
 
-from support import samples
+from support import samples, talk
 from support.browser import Open, press_until
 from support.puppet import Puppet
 from support.server import Serve, Server
@@ -109,6 +110,27 @@ def test_a_turn_is_run_again_as_a_program_and_its_prompt_is_compared_with_the_tu
     expect(turn.locator("ins").filter(has_text="When are the **meetings**?").first).to_be_visible()
     page.get_by_role("button", name="Its message").click()
     expect(page.locator("article").last).to_be_focused()
+
+
+def test_what_was_said_is_said_again_as_a_test_of_other_versions(tertulia: Server, open_page: Open) -> None:
+    user = tertulia.as_user
+    was = talk.id_of(talk.begin(user, tertulia.demo.service_id))
+    talk.go_on(user, was, "When are the meetings?")
+    talk.finish(user, was)
+    page = open_page(tertulia, f"/conversations/{was}")
+    with page.expect_download() as saved:
+        page.get_by_role("tab", name="About").click()
+        page.get_by_role("button", name="Export as JSON Lines").click()
+    said = [json.loads(line)["message_type"] for line in saved.value.path().read_text("utf-8").splitlines()]
+    assert said == ["agent-message", "user-message", "agent-message"]
+    page.get_by_role("link", name="Continue as a test").click()
+    page.get_by_label("Version set").select_option("edge")
+    page.get_by_role("button", name="Say it again").click()
+    expect(page.get_by_role("button", name="Why?")).to_have_count(2)
+    expect(page.locator("article .words")).to_have_text("When are the meetings?")
+    test = page.url.rpartition("/")[2]
+    (listed,) = talk.conversations(tertulia.as_admin, id=test)
+    assert (listed["is_test"], listed["version_set_info"]["name"], listed["state"]) == (True, "edge", "meetings")
 
 
 def test_a_graph_that_another_refers_to_opens_in_its_place(tertulia: Server, open_page: Open) -> None:

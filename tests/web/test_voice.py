@@ -70,7 +70,7 @@ def page(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
         page = context.new_page()
         page.add_init_script(COUNTER)
         complaints: list[str] = []
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+        page.on("console", lambda said: complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{server.url}/ui/#token={token}")
         yield page

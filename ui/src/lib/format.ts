@@ -34,6 +34,15 @@ export function ms(value: number): string {
   return `${(value / 1000).toFixed(value < 10_000 ? 2 : 1)} s`;
 }
 
+/** The time from one moment to another, as long times are told: its two greatest units. */
+export function lasting(from: string, to: string): string {
+  const seconds = Math.max(0, Math.round((Date.parse(to) - Date.parse(from)) / 1000));
+  const parts = [["d", Math.floor(seconds / 86_400)], ["h", Math.floor(seconds / 3600) % 24], ["min", Math.floor(seconds / 60) % 60], ["s", seconds % 60]] as const;
+  const first = parts.findIndex(([, value]) => value > 0);
+  if (first < 0) return "< 1 s";
+  return parts.slice(first, first + 2).filter(([, value]) => value > 0).map(([unit, value]) => `${value} ${unit}`).join(" ");
+}
+
 export function count(value: number, noun: string, nouns = `${noun}s`): string {
   return `${number.format(value)} ${value === 1 ? noun : nouns}`;
 }

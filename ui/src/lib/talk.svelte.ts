@@ -44,6 +44,8 @@ export class Turn {
   at = $state("");
   reply = $state("");
   replyId = $state(""); // the message that the reply is, once it is kept
+  saidId = $state(""); // the user's message, once it is known
+  heard = $state(false); // it was spoken
   sender = $state("");
   voice = $state(false);
   status = $state<"running" | "settled" | "void">("settled");
@@ -64,7 +66,10 @@ export class Turn {
     this.lines.push(line);
     this.count = this.lines.length;
     const event = line.event;
-    if (event.type === "user-message-available") this.said = String(event.user_message);
+    if (event.type === "user-message-available") {
+      this.said = String(event.user_message);
+      this.saidId = String(event.message_id);
+    }
     if (event.type === "current-agent-action") this.#step(event.action as Record<string, unknown>);
     if (event.type === "new-message" && typeof event.message === "string" && event.message !== "") {
       this.firstMs ??= line.ms;
@@ -260,10 +265,10 @@ export class Talk {
 
   // --- What is -----------------------------------------------------------------------------------------------------
 
-  async create(service: string, versionSet: string, said: string, kind: Kind): Promise<void> {
+  async create(service: string, versionSet: string, said: string, kind: Kind, test = false): Promise<void> {
     const first = kind === "skip" || !said ? {} : { initial_message: said, initial_message_type: kind };
     await this.#send(
-      { path: `/conversation/?${this.#format}`, method: "POST", json: { service_id: service, service_version_set_name: versionSet, ...first }, key: newKey() },
+      { path: `/conversation/?${this.#format}`, method: "POST", json: { service_id: service, service_version_set_name: versionSet, ...first, ...(test && { is_test: true }) }, key: newKey() },
       said,
       said ? kind : "skip",
     );
@@ -332,6 +337,7 @@ export class Talk {
     turn.voice = begun.rate > 0;
     this.id = begun.conversation;
     const recorded = Object.values(turn.request?.form ?? {}).some((value) => typeof value !== "string");
+    turn.heard = recorded;
     keep({ user: whoever(), conversation: this.id, interaction: begun.interaction, request: recorded ? null : turn.request, said: turn.said, kind: turn.kind });
   }
 
@@ -357,7 +363,10 @@ export class Talk {
 
   /** Take a message of a call in. */
   hear(turn: Turn, line: Line): void {
-    if (line.event.type === "user-message-available") turn.kind = "user-message";
+    if (line.event.type === "user-message-available") {
+      turn.kind = "user-message";
+      turn.heard = true; // or written during the call; then there is no recording of it
+    }
     this.#take(turn, line);
   }
 
@@ -504,6 +513,7 @@ function group(messages: Message[]): Turn[] {
       turn.voice = message.format === "voice";
     } else {
       turn.said = turn.said ? `${turn.said}\n\n${message.message}` : message.message;
+      if (message.format === "voice") [turn.saidId, turn.heard] = [message.id, true];
       turn.kind = message.message_type === "external-event" && turn.kind !== "user-message" ? "external-event" : "user-message";
     }
   }
