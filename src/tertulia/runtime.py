@@ -38,7 +38,7 @@ from tertulia.storage.database.units import Database
 from tertulia.tools.addresses import AddressRules, Connector
 from tertulia.tools.http import HttpTools
 from tertulia.tools.mcp import McpTools
-from tertulia.tools.sandbox import Sandbox
+from tertulia.tools.sandbox import Room, Sandbox
 from tertulia.tools.values import ToolKind, ToolRunner
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ Runners = Mapping[ToolKind, ToolRunner]
 
 
 def _open_runners(settings: Settings, snapshots: Snapshots, connector: Connector) -> Runners:
-    sandbox = Sandbox(settings.data / "tools", snapshots.load, connector.connect)
+    room = Room(cache_bytes=settings.tools.cache_mb << 20)
+    sandbox = Sandbox(settings.data / "tools", snapshots.load, connector.connect, room=room)
     return {"code": sandbox, "http": HttpTools(connector), "mcp": McpTools(connector, settings.mcp.servers)}
 
 

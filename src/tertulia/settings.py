@@ -217,6 +217,9 @@ class ToolSettings(Group):
 
     kept_days: Annotated[int, Field(ge=0, le=36_500)] = 365
     """Days for which calls of tools are on record, and code of versions that are out of use is kept; 0: for ever."""
+    cache_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
+    """Megabytes of this host's copies of the code of tools, and as many of their packages. Beyond that, and after a
+    week, copies that nobody uses are removed; they are made again when they are needed."""
 
     @field_validator("source")
     @classmethod

@@ -1,7 +1,8 @@
 """The files that a tool version runs from: its project, unpacked, and the packages of its lock, installed by uv.
 
-Both are named by the digest of their content, stand in the cache once, and are read-only; whatever is lost is made
-again. Packages are installed from wheels with the hashes of the lock, so that nothing of them runs outside the sandbox.
+Both are named by the digest of their content, stand in the cache once, and are read-only; what was lost or removed is
+made again. Packages are installed from wheels with the hashes of the lock, so that nothing of them runs outside the
+sandbox. The cache has a bound of bytes, and what nobody uses goes after a week.
 """
 
 import asyncio
@@ -11,27 +12,28 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import structlog
 
 from tertulia.errors import BadTool
 from tertulia.tools import archive, lock
 from tertulia.tools.host import Host
+from tertulia.tools.shelf import Hold, NotKept, Shelf, size_of
 
 log = structlog.get_logger()
 
 Load = Callable[[str], Awaitable[bytes]]
 """Give the archive of a tool's project, of which the SHA-256 is given in hex."""
-Make = Callable[[Path], Awaitable[None]]
-"""Fill a folder that is there and empty."""
 
 INSTALL_S = 180.0
+MOST_BYTES = 2 << 30
+PRUNED_EVERY_S = 600.0
 _PASSED_ON = ("PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -41,68 +43,107 @@ class NotPrepared(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The folders of a tool version."""
+    """The folders of a tool version. They stay until this is closed, and each other one of the same."""
 
-    project: Path
-    packages: Path | None
+    of_project: Hold
+    of_packages: Hold | None
+
+    @property
+    def project(self) -> Path:
+        """The folder of the tool's own files."""
+        return self.of_project.path
+
+    @property
+    def packages(self) -> Path | None:
+        """The folder of the packages that the tool needs, if it needs some."""
+        return None if self.of_packages is None else self.of_packages.path
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that the tool reads."""
         return (self.project,) if self.packages is None else (self.project, self.packages)
 
+    def another(self) -> "Prepared":
+        """Hold the same folders once more. Return that."""
+        return Prepared(self.of_project.another(), self.of_packages and self.of_packages.another())
+
+    def close(self) -> None:
+        """Let go of the folders."""
+        self.of_project.close()
+        if self.of_packages is not None:
+            self.of_packages.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
 
 class Packages:
-    """The cache of projects and packages. What several calls need at once is made once."""
+    """The cache of projects and packages, of `most_bytes` each, but for those in use."""
 
-    def __init__(self, cache: Path, host: Host, load: Load) -> None:
+    def __init__(self, cache: Path, host: Host, load: Load, most_bytes: int = MOST_BYTES) -> None:
         self._cache = cache
         self._host = host
         self._load = load
-        self._making: dict[str, asyncio.Task[Path]] = {}
-        self._ready: dict[str, Prepared] = {}
+        self._most_bytes = most_bytes
+        self._projects = Shelf(cache / "projects", most_bytes)
+        self._packages = Shelf(cache / "packages", most_bytes)
+        self._keys: dict[str, str] = {}
+        """By the digest of a project, the name of its packages, empty if it needs none."""
+        self._tidying = asyncio.create_task(self._tidy_now_and_then())
 
     async def prepare(self, digest: str) -> Prepared:
-        """Make a tool version ready. Return its folders.
+        """Make a tool version ready. Return its folders, which the caller closes.
 
         Raises:
             NotPrepared: its archive is not the one of this digest, or its packages cannot be installed.
         """
-        ready = self._ready.get(digest)
-        if ready is None or not _is_there(ready):  # removed when nobody needed it
-            ready = self._ready[digest] = await self._prepared(digest)
-        return ready
+        try:
+            project = await self._projects.hold(digest, partial(self._unpack, digest))
+            try:
+                return Prepared(project, await self._needed(digest, project.path / lock.FILE))
+            except BaseException:
+                project.close()
+                raise
+        except BadTool as error:
+            raise NotPrepared(error.detail) from error
+        except (OSError, NotKept) as error:
+            raise NotPrepared("The server cannot write the files of this version.") from error
+
+    async def prune(self) -> None:
+        """Remove what nobody has used for a week, and what was used longest ago if there is too much."""
+        await asyncio.to_thread(self._projects.prune)
+        gone = await asyncio.to_thread(self._packages.prune)
+        downloads = self._cache / "uv"
+        if gone or await asyncio.to_thread(partial(size_of, downloads, shared=False)) > self._most_bytes:
+            uv = find_uv()  # it waits for those of other workers that install
+            if uv and await asyncio.to_thread(downloads.is_dir):
+                await _run([*uv, "cache", "clean", "--quiet"], self._cache, _environment(os.environ, downloads))
 
     async def aclose(self) -> None:
         """Stop what is being made."""
-        for task in list(self._making.values()):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        self._tidying.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._tidying
+        await self._projects.aclose()
+        await self._packages.aclose()
 
-    async def _prepared(self, digest: str) -> Prepared:
-        project = await self._once(self._cache / "projects" / digest, partial(self._unpack, digest))
-        locked = project / lock.FILE
-        text = await asyncio.to_thread(_text, locked)
-        if not lock.check(text):
-            return Prepared(project, None)
-        target = self._cache / "packages" / self._key(text)
-        return Prepared(project, await self._once(target, partial(self._install, locked)))
+    async def _needed(self, digest: str, locked: Path) -> Hold | None:
+        if digest not in self._keys:
+            text = await asyncio.to_thread(_text, locked)
+            self._keys[digest] = self._key(text) if lock.check(text) else ""
+        key = self._keys[digest]
+        return await self._packages.hold(key, partial(self._install, locked)) if key else None
 
-    async def _once(self, target: Path, make: Make) -> Path:
-        if await asyncio.to_thread(target.is_dir):
-            return target
-        task = self._making.get(target.name)
-        if task is None:
-            task = asyncio.create_task(_made(target, make))
-            self._making[target.name] = task
-            task.add_done_callback(partial(self._forget, target.name))
-        return await asyncio.shield(task)
-
-    def _forget(self, name: str, task: asyncio.Task[Path]) -> None:
-        del self._making[name]
-        if not task.cancelled():
-            task.exception()  # those who waited have it
+    async def _tidy_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNED_EVERY_S)
+            try:
+                await self.prune()
+            except (NotPrepared, OSError):
+                log.warning("tools_not_pruned", exc_info=True)
 
     async def _unpack(self, digest: str, folder: Path) -> None:
         packed = await self._load(digest)
@@ -125,11 +166,6 @@ class Packages:
         return hashlib.sha256(made_for.encode()).hexdigest()
 
 
-def _is_there(prepared: Prepared) -> bool:
-    """Look for a project. Return True if it is there; a look at one folder is faster than a thread that looks."""
-    return prepared.project.is_dir()
-
-
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -142,42 +178,11 @@ def find_uv() -> list[str]:
     return [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else []
 
 
-async def _made(target: Path, make: Make) -> Path:
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
-    try:
-        await make(folder)
-        await asyncio.to_thread(_close, folder)
-        os.rename(folder, target)
-    except BaseException as error:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        if not await asyncio.to_thread(target.is_dir):  # else another process was faster
-            raise _told(error) from error
-    return target
-
-
-def _told(error: BaseException) -> BaseException:
-    if isinstance(error, BadTool):
-        return NotPrepared(error.detail)
-    if isinstance(error, OSError):
-        return NotPrepared("The server cannot write the files of this version.")
-    return error
-
-
 def _write(packed: bytes, folder: Path) -> None:
     for name, content in archive.unpack(packed).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-
-
-def _close(folder: Path) -> None:
-    """Let everyone read a folder, and nobody write it."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            path.chmod(0o555 if path.stat().st_mode & 0o100 else 0o444)
-        Path(place).chmod(0o755)
 
 
 def _environment(given: Mapping[str, str], cache: Path) -> dict[str, str]:

@@ -53,6 +53,7 @@ class Pool:
         self._places: dict[Hashable, _Place] = {}
         self._servers: set[ForkServer] = set()
         self._slots: dict[ForkServer, int] = {}
+        self._kept: dict[ForkServer, Prepared] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -97,16 +98,22 @@ class Pool:
     async def _start(self, version: Version) -> ForkServer:
         slot = next(number for number in count() if number not in self._slots.values())
         user = self._host.user(slot)
-        folder = self._folder.make(user)
+        kept = version.prepared.another()  # the process reads them as long as it stands
         try:
-            started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
+            folder = self._folder.make(user)
+            try:
+                started = await launch.start(self._host, version.manifest, version.prepared, folder, user)
+            except BaseException:
+                with suppress(OSError):
+                    scratch.remove(folder)
+                raise
         except BaseException:
-            with suppress(OSError):
-                scratch.remove(folder)
+            kept.close()
             raise
         server = ForkServer(started, folder, user)
         self._servers.add(server)
         self._slots[server] = slot
+        self._kept[server] = kept
         return server
 
     def _retire(self, server: ForkServer | None) -> None:
@@ -142,8 +149,11 @@ class Pool:
             server.kill()
 
     async def _ended(self, server: ForkServer) -> None:
-        await server.aclose()
-        self._slots.pop(server, None)
+        try:
+            await server.aclose()
+        finally:
+            self._slots.pop(server, None)
+            self._kept.pop(server).close()
 
 
 class Workplace:

@@ -1,6 +1,7 @@
 """The runner of tools in code: each tool version of an organization has a confined process that forks for each call."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,7 +15,7 @@ from tertulia.tools.host import Host
 from tertulia.tools.manifest import Manifest
 from tertulia.tools.network import Connect
 from tertulia.tools.outcomes import without_secrets
-from tertulia.tools.packages import Load, NotPrepared, Packages
+from tertulia.tools.packages import MOST_BYTES, Load, NotPrepared, Packages
 from tertulia.tools.pool import HELPERS, Pool, Version
 from tertulia.tools.running import RunningCall, SandboxCall, why_not_begun
 from tertulia.tools.values import ToolCall, ToolFailed, ToolOutcome, ToolProgram
@@ -28,6 +29,14 @@ PATIENCE_S = 10.0
 UNCONFINED = "This host cannot confine tool code, so none is run; `tertulia doctor` says what is missing."
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The room that tools have: calls at once in this process, and bytes of the cache for what they run from."""
+
+    at_once: int = AT_ONCE
+    cache_bytes: int = MOST_BYTES
+
+
 class Sandbox:
     """The runner of tools in code, a `ToolRunner`. `cache` is a folder of its own, for what can be made again.
 
@@ -36,13 +45,14 @@ class Sandbox:
     """
 
     def __init__(
-        self, cache: Path, load: Load, connect: Connect, host: Host | None = None, at_once: int = AT_ONCE
+        self, cache: Path, load: Load, connect: Connect, host: Host | None = None, room: Room = Room()
     ) -> None:
         self._cache = cache.absolute()
         self._load = load
         self._connect = connect
         self._host = host
-        self._room = asyncio.Semaphore(at_once)
+        self._room = asyncio.Semaphore(room.at_once)
+        self._cache_bytes = room.cache_bytes
         self._opening = asyncio.Lock()
         self._opened: tuple[Host, Packages, Pool] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -74,7 +84,7 @@ class Sandbox:
         if not host.confines:
             return
         try:
-            await packages.prepare(digest)
+            (await packages.prepare(digest)).close()
         except NotPrepared as error:
             raise BadTool(str(error)) from error
 
@@ -92,10 +102,12 @@ class Sandbox:
         if not host.confines:
             return answers.failed("SandboxUnavailable", UNCONFINED)
         manifest = manifests.read({**program.definition, "input_schema": dict(program.input_schema)})
-        prepared = await packages.prepare(program.digest)
-        key = (program.organization, program.name, program.version, program.digest)
-        version = Version(key, manifest, prepared)
-        folders = [str(folder) for folder in prepared.folders]
+        with await packages.prepare(program.digest) as prepared:
+            key = (program.organization, program.name, program.version, program.digest)
+            return await self._call_version(host, pool, Version(key, manifest, prepared), call)
+
+    async def _call_version(self, host: Host, pool: Pool, version: Version, call: ToolCall) -> ToolOutcome:
+        manifest, folders = version.manifest, [str(folder) for folder in version.prepared.folders]
         helpers = HELPERS if host.bubblewrap else 0
         for _ in range(2):  # a process may end, for age or by its own fault, before it has begun a call
             server = await pool.take(version)
@@ -126,7 +138,7 @@ class Sandbox:
             if self._opened is None:
                 await asyncio.to_thread(self._cache.mkdir, mode=0o711, parents=True, exist_ok=True)
                 host = self._host or await asyncio.to_thread(hosts.probe, self._cache)
-                packages = Packages(self._cache, host, self._load)
+                packages = Packages(self._cache, host, self._load, self._cache_bytes)
                 self._opened = (host, packages, Pool(host, self._cache / "scratch"))
             return self._opened
 
