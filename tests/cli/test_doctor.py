@@ -41,3 +41,27 @@ def test_the_whole_is_told_first(host: Host, whole: str) -> None:
     assert told["tool code"] == whole
     assert (told["Landlock"].startswith("missing")) == (host.landlock == 0)
     assert (told["seccomp"] == "yes") == host.seccomp
+
+
+ALL_USERS, FEW_USERS = "         0          0 4294967295\n", "         0     100000      65536\n"
+
+
+@pytest.mark.parametrize(
+    ("root", "rights", "users", "own"),
+    [
+        (True, "000001ffffffffff", ALL_USERS, True),
+        (True, "00000000a80425fb", ALL_USERS, True),  # Docker's
+        (True, "00000000a80425fb", FEW_USERS, False),
+        (True, "0000000000000000", ALL_USERS, False),  # --cap-drop=all
+        (True, "00000000a80425db", ALL_USERS, False),  # --cap-drop=KILL: it could not end what it starts
+        (False, "0000000000000000", ALL_USERS, False),
+    ],
+)
+def test_tools_get_users_of_their_own_from_a_root_that_may_start_and_end_them(
+    monkeypatch: pytest.MonkeyPatch, root: bool, rights: str, users: str, own: bool
+) -> None:
+    told = {"/proc/self/uid_map": users, "/proc/self/status": f"Name:\tx\nCapEff:\t{rights}\nSeccomp:\t2\n"}
+    monkeypatch.setattr(hosts, "_text", told.__getitem__)
+    monkeypatch.setattr(hosts, "_open_to_others", lambda _path: True)
+    monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
+    assert bool(hosts.probe().users) == own

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ _NOT_STANDARD = frozenset({"site-packages", "dist-packages"})
 _FIRST_USER = 1_900_000_000
 _USERS_OF_A_PROCESS = 50
 _ALL_USERS = 4_294_967_295
+_OVER_USERS = sum(1 << capability for capability in (0, 1, 3, 5, 6, 7))
+"""CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID and CAP_SETUID (linux/capability.h)."""
 _TRIAL_S = 10.0
 
 Rules = tuple[tuple[str, int], ...]
@@ -127,9 +130,14 @@ def _bubblewrap() -> str:
 
 
 def _all_users() -> bool:
-    """Look at the users. Return True if this process is root of all of them, and not of a container's few."""
+    """Look at the users. Return True if this process is root of all of them, and not of a container's few.
+
+    A container may have taken the rights of root away that it takes to start, end and clean up after other users.
+    """
     lines = _text("/proc/self/uid_map").split()
-    return os.geteuid() == 0 and len(lines) == 3 and int(lines[2]) == _ALL_USERS
+    held = re.search(r"^CapEff:\s*([0-9a-f]+)$", _text("/proc/self/status"), re.MULTILINE)
+    may = held is not None and int(held[1], 16) & _OVER_USERS == _OVER_USERS
+    return os.geteuid() == 0 and may and len(lines) == 3 and int(lines[2]) == _ALL_USERS
 
 
 def _open_to_others(path: Path) -> bool:
