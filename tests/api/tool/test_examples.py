@@ -1,7 +1,9 @@
-"""The examples of HTTP tools, published as they stand but for their addresses, and called."""
+"""The examples of tools, published as they stand but for their addresses: called, and used in conversations."""
 
 import importlib.util
 import json
+import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +13,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from support import samples
+from support import samples, spoken
 from support.answering import Quiet
 from support.pages import ROOT
+from support.samples import action, graph, tool_call, tool_spec
 from support.server import Serve, Server
+from support.talk import Event, begin, create, go_on, id_of, lines, types
+from tertulia.tools import archive
+
+from .conftest import a_tool_name
 
 EXAMPLES = ROOT / "examples" / "tools"
 KEY = "key-of-the-calendar"
@@ -60,8 +67,9 @@ def calendar(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def server(serve: Serve) -> Server:
-    """A server whose operator allows tools to reach this host."""
-    return serve(tools={"allow": ["127.0.0.1"]})
+    """A server whose operator allows tools to reach this host, and has the MCP server of the examples."""
+    files = {"command": [sys.executable, str(EXAMPLES / "files" / "server.py"), str(ROOT / "docs")]}
+    return serve(tools={"allow": ["127.0.0.1"]}, mcp={"servers": {"files": files}})
 
 
 def publish(client: httpx2.Client, file: str, address: str) -> str:
@@ -69,7 +77,7 @@ def publish(client: httpx2.Client, file: str, address: str) -> str:
     example: dict[str, Any] = json.loads((EXAMPLES / file).read_text("utf-8"))
     path = "/" + example["definition"]["url"].split("/", 3)[3]
     example["definition"]["url"] = address + path
-    body = samples.tool(example["name"], description=example["description"])
+    body = samples.tool(a_tool_name(), description=example["description"])
     tool_id = str(client.post("/tool/", json=body).raise_for_status().json()["id"])
     if "authorization" in example["definition"]:
         key = {"name": "CALENDAR_KEY", "value": KEY, "is_secret": True}
@@ -118,3 +126,91 @@ def test_an_address_that_the_operator_has_not_listed_is_not_reached(tertulia: Se
 
     assert refused["succeeded"] is False
     assert "not a public address" in refused["exception_message"]
+
+
+# --- In conversations ------------------------------------------------------------------------------------------------
+
+
+def of_file_server(client: httpx2.Client) -> str:
+    """Publish the tool of the MCP server that reads a file. Return its identifier."""
+    body = samples.tool(a_tool_name(), description="Reads a text file.")
+    tool_id = str(client.post("/tool/", json=body).raise_for_status().json()["id"])
+    version = {"definition": {"server": "files", "tool": "read_file"}, "bump_type": "major"}
+    client.post(f"/tool/{tool_id}/version/mcp", json=version).raise_for_status()
+    return tool_id
+
+
+def of_calculator(client: httpx2.Client) -> str:
+    """Publish the tool in code. Return its identifier."""
+    body = samples.tool(a_tool_name(), description="Works out an expression.")
+    tool_id = str(client.post("/tool/", json=body).raise_for_status().json()["id"])
+    packed = archive.pack(archive.read_folder(EXAMPLES / "calculator"))
+    kind = {"content-type": "application/gzip"}
+    path = f"/tool/{tool_id}/version/archive"
+    client.post(path, params={"bump_type": "major"}, content=packed, headers=kind).raise_for_status()
+    return tool_id
+
+
+def converse(client: httpx2.Client, tool_id: str, says: str, *, aloud: bool) -> list[Event]:
+    """Say something, written or aloud, to an agent that uses a tool. Return the events of its answer."""
+    use = {**tool_spec(tool_id), "result_persistence": "persisted-preferred"}
+    states = [
+        action("start", "book"),
+        {**tool_call("book", "booked", tool_id), "designated_tool": use},
+        action("booked", "end"),
+        action("end"),
+    ]
+    agent_id = samples.make_agent(client, voice_config={"voice_id": "default"})
+    service_id = samples.make_service(client, graph(*states), agent_id=agent_id)
+    if not aloud:
+        return go_on(client, id_of(begin(client, service_id)), says)
+    conversation_id = id_of(lines(create(client, service_id, {"response_format": "voice"})))
+    events = lines(spoken.send(client, conversation_id, spoken.said(says), spoken.BARE, response_format="voice"))
+    assert events[0]["user_message"] == says
+    assert says.partition(".")[0] in spoken.heard(spoken.sound(events)), "the reply repeats the message, aloud too"
+    return events
+
+
+def used(events: list[Event]) -> str:
+    """Find the one call of a tool among the events of an answer. Return its result."""
+    assert types(events)[-1] == "interaction-complete", events[-1]
+    [ended] = [event["action"] for event in events if event.get("action", {}).get("type") == "tool-call-ended"]
+    return str(ended["result"])
+
+
+@pytest.mark.parametrize("aloud", [False, True], ids=["written", "aloud"])
+def test_an_agent_books_an_appointment_in_the_calendar(
+    server: Server, calendar: str, tmp_path: Path, aloud: bool
+) -> None:
+    admin = server.as_admin
+    says = "I want to book. day: 2026-12-24, time: 09:30, name: Ada"
+
+    free = used(converse(admin, publish(admin, "booking/free_slots.json", calendar), says, aloud=aloud))
+    book = publish(admin, "booking/book_slot.json", calendar)
+    booked = used(converse(admin, book, says, aloud=aloud))
+    again = used(converse(admin, book, says, aloud=aloud))
+
+    assert "09:30" in json.loads(free)["free"]
+    assert json.loads(booked) == {"booked": {"day": "2026-12-24", "time": "09:30", "name": "Ada"}}
+    assert "not free" in again
+    with sqlite3.connect(tmp_path / "bookings.db") as connection:
+        rows = connection.execute("SELECT day, time, name FROM bookings").fetchall()
+    assert rows == [("2026-12-24", "09:30", "Ada")]
+    made = admin.get("/tool/invocation", params={"tool_id": book}).raise_for_status().json()["tool_invocations"]
+    assert sorted(one["invocation_status"]["succeeded"] for one in made) == [False, True]
+
+
+@pytest.mark.parametrize("aloud", [False, True], ids=["written", "aloud"])
+def test_an_agent_uses_the_weather_the_calculator_and_the_file_server(
+    server: Server, weather: str, aloud: bool
+) -> None:
+    admin = server.as_admin
+    asked = converse(
+        admin, publish(admin, "weather/weather.json", weather), "Book it. latitude: 52.5, longitude: 13.4", aloud=aloud
+    )
+    reckoned = converse(admin, of_calculator(admin), 'Book it. expression: "(12.5 + 3) * 2"', aloud=aloud)
+    read = converse(admin, of_file_server(admin), 'Book it. name: "guide/security.md"', aloud=aloud)
+
+    assert json.loads(used(asked))["asked"].startswith("/v1/forecast?latitude=52.5&longitude=13.4&")
+    assert used(reckoned) == "31"
+    assert used(read).startswith("# Security")
