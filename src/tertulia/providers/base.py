@@ -87,16 +87,34 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """A function that a model may call: its name, its use in words, and the JSON schema of its parameters."""
+
+    name: str
+    use: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionChoice:
+    """Functions that a question is about, and the question without the form of its answer."""
+
+    functions: Sequence[Function]
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A question to a model: who it is (`system`), what was said (`turns`), and the question of this step.
 
-    `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
-    own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt that are rules
-    for the model, and that a reply never tells; `choice` is the question's matter if it is a choice, for a model that
-    asks it in a form of its own. The answer to a `tentative` question may not be wanted: a model that answers
-    one question after the other raises NoRoom. `tell` is called with each sign of a reply, before the next piece is
-    given out. The same comes first in every step: a model that remembers the beginning of a prompt has only its end to
-    read. `report` is called with each request that the model's server gets, and with its end.
+    `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the
+    model's own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt
+    that are rules for the model, and that a reply never tells; `choice` is the question's matter if it is a choice,
+    for a model that asks it in a form of its own; `functions` likewise for calls, for a model that makes them in
+    one. The answer to a `tentative` question may not be wanted: a model that answers one question after the other
+    raises NoRoom. `tell` is called with each sign of a reply, before the next piece is given out. The same comes
+    first in every step: a model that remembers the beginning of a prompt has only its end to read. `report` is
+    called with each request that the model's server gets, and with its end.
     """
 
     interaction: str
@@ -106,6 +124,7 @@ class Prompt:
     question: str = ""
     instructions: Sequence[str] = ()
     choice: Choice | None = None
+    functions: FunctionChoice | None = None
     tentative: bool = field(default=False, compare=False)
     tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
     report: Callable[[Report], None] = field(default=unreported, repr=False, compare=False)

@@ -22,7 +22,7 @@ from tertulia import languages
 from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState, ToolCallState
 from tertulia.events import VersionInfo
-from tertulia.providers.base import BEGINNING, Choice, Option, Prompt, Role, Turn
+from tertulia.providers.base import BEGINNING, Choice, Function, FunctionChoice, Option, Prompt, Role, Turn
 from tertulia.storage.turn.values import Message
 
 SELECT_NEXT_ACTION = "SelectNextAction"
@@ -351,12 +351,15 @@ def select_tools(
 
     The tools are known by their names.
     """
+    when = (
+        "Call a tool only if you need now what it does or tells, and it is not above. Take parameters from what was "
+        "said; never make them up."
+    )
     question = _note(
         *_aim(need.objective, talk),
         "Before you go on you may call tools:",
         *(f"{name}: {tool.use} Parameters: {tool.parameters}." for name, tool in offers.items()),
-        "Call a tool only if you need now what it does or tells, and it is not above. Take parameters from what was "
-        "said; never make them up.",
+        when,
         'Answer in JSON. To call none: {"calls": []}. To call one: {"calls": [{"tool": NAME, "parameters": {...}}]}.',
     )
     forms = [
@@ -364,7 +367,12 @@ def select_tools(
         for name, tool in offers.items()
     ]
     calls = {"type": "array", "items": {"anyOf": forms}, "maxItems": most}
-    return _prompt(need.interaction, scene, talk, question), _closed({"calls": calls})
+    natively = _note(
+        *_aim(need.objective, talk), "Before you go on you may call the tools that you have.", when, "Say none if none."
+    )
+    functions = [Function(name, tool.use, tool.schema) for name, tool in offers.items()]
+    asked = _prompt(need.interaction, scene, talk, question)
+    return replace(asked, functions=FunctionChoice(functions, natively)), _closed({"calls": calls})
 
 
 def repair_parameters(

@@ -4,8 +4,10 @@ https://platform.openai.com/docs/api-reference/chat-streaming; also vLLM, Ollama
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +25,10 @@ from tertulia.errors import (
     PromptTooLong,
 )
 from tertulia.providers import remote
-from tertulia.providers.base import Prompt, ProviderError, Report, unreported
-from tertulia.providers.models import chat, completions
+from tertulia.providers.base import UNCOUNTED, Prompt, ProviderError, Report, unreported
+from tertulia.providers.models import calls, chat, completions
 from tertulia.providers.models.base import Lifespan, Vendor
+from tertulia.providers.models.calls import Trial
 from tertulia.providers.models.forms import Forms, formatted
 from tertulia.providers.models.params import (
     BOOLEAN,
@@ -90,6 +93,7 @@ class OpenAICompatibleModel:
         self._window = window or ContextWindow()
         self._params = Params(name, _PARAMS)
         self._forms = Forms()
+        self._trial = Trial(self._spec)
         self._counts: bool | None = None
         """True if the server takes the wish to count tokens in a stream, False if it may not; None: nobody knows."""
         self._begins_in_thought = False
@@ -124,6 +128,11 @@ class OpenAICompatibleModel:
         """Ask for a choice. Return a value of the schema; an answer that is none is asked for once more."""
         fitting = self._window.fit(prompt)
         try:
+            if prompt.functions is not None and await self._trial.passed(self._call):
+                try:
+                    return await self._call(prompt)
+                except (ModelMisbehaved, ModelRefused, PromptTooLong):
+                    prompt.tell("alive")
             try:
                 return chat.answer(await self._complete(fitting, schema), schema)
             except ModelMisbehaved:
@@ -131,6 +140,25 @@ class OpenAICompatibleModel:
                 return chat.answer(await self._complete(fitting, schema), schema)
         except Exception as error:
             raise chat.unexpected(error) from error
+
+    async def _call(self, prompt: Prompt) -> Any:
+        """Ask for calls of functions, in the form that servers have for them. Return them as the question's schema has.
+
+        Raises:
+            ModelError: there are none; ModelRefused too if the server takes no functions.
+        """
+        if prompt.functions is None:
+            raise ValueError("a prompt without functions")
+        asked = self._window.fit(replace(prompt, question=prompt.functions.question)).prompt
+        body = {**self._body(asked, stream=False), "tools": calls.requested(prompt.functions.functions)}
+        try:
+            content = await self._content(asked, body)
+        except _Refusal as refusal:
+            raise ModelRefused(refusal.error.reason) from None
+        made = calls.read(content)
+        tokens = completions.read(content)
+        prompt.report(Report("answered", self._spec, json.dumps(made), tokens.tokens if tokens else UNCOUNTED))
+        return made
 
     async def _batches(self, fitting: Fitting) -> AsyncGenerator[list[str]]:
         """Read a reply. Return its pieces as they arrive, several at once if they came together."""
@@ -259,21 +287,23 @@ class OpenAICompatibleModel:
                 return text
         raise refusals[0]
 
+    async def _content(self, prompt: Prompt, body: dict[str, Any]) -> bytes:
+        """Ask for a whole answer. Return its content as it comes."""
+        prompt.report(Report("asked", self._spec))
+        async with _deadline(self._stall_s), self._post(body) as response:
+            return await _read_whole(response)
+
     async def _ask(self, prompt: Prompt, body: dict[str, Any]) -> str:
         prompt.report(Report("asked", self._spec))
-        content = bytearray()
-        async with _deadline(self._stall_s), self._post(body) as response, aclosing(response.aiter_bytes()) as chunks:
-            async for chunk in chunks:
-                content += chunk
-                if len(content) > _MAX_ANSWER_BYTES:
-                    raise ModelMisbehaved("the answer is too long")
+        async with _deadline(self._stall_s), self._post(body) as response:
+            content = await _read_whole(response)
         if content.lstrip().startswith(_STREAM_BEGINS):  # a server that always streams
             reading = Reading(self._stall_s)
-            text = "".join([*reading.feed(bytes(content)), *reading.finish()])
+            text = "".join([*reading.feed(content), *reading.finish()])
             prompt.report(Report("answered", self._spec, text, reading.tokens))
             return text
         try:
-            completion = completions.read(bytes(content))
+            completion = completions.read(content)
             choice = None if completion is None else completions.ours(completion)
         except ModelError:
             self._report_foreign(response, content[: remote.MAX_ERROR_BYTES].decode(errors="replace"))
@@ -400,6 +430,17 @@ VENDOR = Vendor(
     lambda settings: bool(settings.openai.api_key.get_secret_value()),
     schema_of(_PARAMS),
 )
+
+
+async def _read_whole(response: httpx2.Response) -> bytes:
+    """Read the content of an answer. Return it; raises ModelMisbehaved if it does not end."""
+    content = bytearray()
+    async with aclosing(response.aiter_bytes()) as chunks:
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > _MAX_ANSWER_BYTES:
+                raise ModelMisbehaved("the answer is too long")
+    return bytes(content)
 
 
 def _guess(fitting: Fitting, refusal: _Refusal) -> None:

@@ -6,6 +6,7 @@ https://ai.pydantic.dev/direct/. Keys come from the vendor's own variables (`ANT
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_ai import exceptions as vendor_errors
@@ -37,9 +38,10 @@ from tertulia.errors import (
     PromptTooLong,
 )
 from tertulia.providers.base import Prompt, ProviderError, Report, Tokens, Turn
-from tertulia.providers.models import chat
+from tertulia.providers.models import calls, chat
 from tertulia.providers.models import schema as schemas
 from tertulia.providers.models.base import Lifespan
+from tertulia.providers.models.calls import Trial
 from tertulia.providers.models.params import DIRECT, Params
 from tertulia.providers.models.thoughts import ThoughtFilter
 from tertulia.providers.models.window import ContextWindow, Fitting, is_too_long
@@ -62,6 +64,7 @@ class VendorModel:
         self._window = window or ContextWindow()
         self._spec = f"{model.system}:{model.model_name}"
         self._params = Params(model.model_name, DIRECT)
+        self._trial = Trial(self._spec)
         self._begins_in_thought = False
         """Whether its thoughts have no opening tag, as its last reply has shown."""
 
@@ -92,6 +95,11 @@ class VendorModel:
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         """Ask for a choice, as the call of a tool, which every vendor has. Return a value of the schema."""
+        if prompt.functions is not None and await self._trial.passed(self._call):
+            try:
+                return await self._call(prompt)
+            except (ModelMisbehaved, ModelRefused, PromptTooLong):
+                prompt.tell("alive")
         tool = ToolDefinition(
             name="answer",
             description="Give your answer.",
@@ -105,6 +113,18 @@ class VendorModel:
         except ModelMisbehaved:
             prompt.tell("alive")
             return _answer(await self._ask(fitting, form), schema)
+
+    async def _call(self, prompt: Prompt) -> Any:
+        """Ask for calls of functions, in the vendor's own form. Return them as the question's schema has them."""
+        if prompt.functions is None:
+            raise ValueError("a prompt without functions")
+        offered = [
+            ToolDefinition(name=one.name, description=one.use, parameters_json_schema=dict(one.schema))
+            for one in prompt.functions.functions
+        ]
+        fitting = self._window.fit(replace(prompt, question=prompt.functions.question))
+        response = await self._ask(fitting, ModelRequestParameters(function_tools=offered, allow_text_output=True))
+        return calls.answer((part.tool_name, part.args) for part in response.parts if isinstance(part, ToolCallPart))
 
     async def _pieces(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Read a reply. Return its pieces without thoughts, which are signs of life."""
