@@ -63,6 +63,20 @@ def test_a_text_that_is_no_manifest_is_refused_in_one_line(text: str, schema: st
         manifest.parse(text, schema)
 
 
+@pytest.mark.parametrize(
+    ("text", "schema", "told"),
+    [
+        ("a" + ".a" * 50_000 + " = 1", None, "line 1: must have at most 100 dots"),
+        ("\n" + '"\N{LINE SEPARATOR}".' * 6000 + "a = 1", None, "line 2: must have at most 100 dots"),
+        ("".join(f"[{'.'.join('p' * depth)}]\n" for depth in range(1, 800)), None, "at most 128000 characters"),
+        ("", "[" * 200_000, "at most 128000 characters"),
+    ],
+)
+def test_a_text_that_takes_its_reader_minutes_is_not_read(text: str, schema: str | None, told: str) -> None:
+    with pytest.raises(BadTool, match=told):
+        manifest.parse(text, schema)
+
+
 def test_a_manifest_of_two_lines_has_the_narrow_defaults() -> None:
     read = manifest.parse('name = "weather"', json.dumps(SCHEMA))
 

@@ -39,6 +39,10 @@ LONGEST_DESCRIPTION = 4000
 MOST_HOSTS = 50
 MOST_VARIABLES = 50
 MOST_SCHEMA_BYTES = 64_000
+MOST_CHARS = 128_000
+"""Characters of `tool.toml`, and of `input_schema.json`."""
+MOST_DOTS = 100
+"""Dots in a line of `tool.toml`: a key with thousands of parts takes its reader minutes."""
 HTTPS = 443
 
 BOUNDS: Mapping[str, tuple[int, int]] = {
@@ -125,6 +129,12 @@ def parse(manifest: str, schema: str | None = None) -> Manifest:
     Raises:
         BadTool: one of them is not TOML or JSON, or a field is wrong.
     """
+    for name, text in ((FILE, manifest), (SCHEMA_FILE, schema or "")):
+        if len(text) > MOST_CHARS:
+            raise BadTool(f"{name}: must have at most {MOST_CHARS} characters; it has {len(text)}.")
+    for number, line in enumerate(manifest.split("\n"), 1):
+        if line.count(".") > MOST_DOTS:
+            raise BadTool(f"{FILE}: line {number}: must have at most {MOST_DOTS} dots.")
     try:
         table: dict[str, Any] = tomllib.loads(manifest)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
