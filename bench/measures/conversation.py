@@ -9,6 +9,7 @@ from bench.conversation import Conversation, Turn
 from bench.figures import PRODUCT, Bound, Figure, Section
 from bench.setting import Setting
 from tertulia.providers import weights
+from tertulia.providers.embeddings.local import LocalEmbedder, is_available
 from tertulia.providers.machine import require_machine
 from tertulia.providers.models.local import LocalModel
 
@@ -79,7 +80,8 @@ def _tokens(turn: Turn) -> float:
 
 async def _converse(path: Path) -> list[Turn]:
     """Hold the conversation. Returns its turns, the greeting first."""
-    model = LocalModel(path, _STALL_S)
+    embedder = LocalEmbedder() if is_available() else None
+    model = LocalModel(path, _STALL_S, lambda: embedder)
     await model.start()
     try:
         conversation = Conversation(model)

@@ -166,6 +166,7 @@ async def open_runtime(
         stack.push_async_callback(voices.aclose)
         await voices.start()
         embeddings = open_embeddings(settings)
+        models.use(embeddings.embedder)
         stack.push_async_callback(embeddings.aclose)
         meanings = Meanings(embeddings.embedder, embeddings.label)
         recorded = RecordedWork(models, meanings, settings.trace_detail)

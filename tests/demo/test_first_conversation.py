@@ -9,6 +9,7 @@ from bench.conversation import Conversation
 
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
 from tertulia.providers import weights
+from tertulia.providers.embeddings.local import LocalEmbedder, is_available
 from tertulia.providers.models.secrecy import SecrecyGuard
 
 pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
@@ -54,7 +55,8 @@ WORDINGS = (
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def model() -> AsyncGenerator[LocalModel]:
-    model = LocalModel(weights.fetch(weights.default(MODELS), MODELS), 600)
+    embedder = LocalEmbedder() if is_available() else None
+    model = LocalModel(weights.fetch(weights.default(MODELS), MODELS), 600, lambda: embedder)
     await model.start()
     yield model
     await model.aclose()

@@ -72,10 +72,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a choice: a name that is the only one of its kind in the choice, and the text that describes it."""
+    """An option of a choice: a name that is the only one of its kind in the choice, and the text that describes it.
+
+    `sayings` are what people say who mean it.
+    """
 
     name: str
     text: str
+    sayings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +111,15 @@ class FunctionChoice:
 class Prompt:
     """A question to a model: who it is (`system`), what was said (`turns`), and the question of this step.
 
-    `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the
-    model's own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt
-    that are rules for the model, and that a reply never tells; `choice` is the question's matter if it is a choice,
-    for a model that asks it in a form of its own; `functions` likewise for calls, for a model that makes them in
-    one. The answer to a `tentative` question may not be wanted: a model that answers one question after the other
-    raises NoRoom. `tell` is called with each sign of a reply, before the next piece is given out. The same comes
-    first in every step: a model that remembers the beginning of a prompt has only its end to read. `report` is
-    called with each request that the model's server gets, and with its end.
+    `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
+    own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt that are rules
+    for the model, and that a reply never tells; `choice` is the question's matter if it is a choice, for a model that
+    asks it in a form of its own; `functions` likewise for calls, for a model that makes them in one. `facts` are what
+    the agent knows, for a model that is shown those that fit the message once more; `opening` are the words with which
+    a reply is to begin, as the question says too. The answer to a `tentative` question may not be wanted: a model that
+    answers one question after the other raises NoRoom. `tell` is called with each sign of a reply, before the next
+    piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has only
+    its end to read. `report` is called with each request that the model's server gets, and with its end.
     """
 
     interaction: str
@@ -123,6 +128,8 @@ class Prompt:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     question: str = ""
     instructions: Sequence[str] = ()
+    facts: Sequence[str] = ()
+    opening: str = ""
     choice: Choice | None = None
     functions: FunctionChoice | None = None
     tentative: bool = field(default=False, compare=False)

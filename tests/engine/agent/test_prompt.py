@@ -135,6 +135,20 @@ def test_a_choice_names_its_options_by_the_states_that_they_lead_to() -> None:
     assert [option.name for option in decision.choice.options.values()] == ["start", "end"]
 
 
+def test_sayings_are_apart_from_the_texts_of_options_and_in_no_prompt() -> None:
+    talk = prompt.said([message("user-message", "Hello")], "UTC")
+    start = _state(OUTER, "start", ActionState)
+    greet, leave = 'Greet them. People say: "Hello!", "hi".', 'They leave. People say: "So long!".'
+    choices = {"action-1": greet, "action-2": "Explain it.", "exit-1": leave}
+    asked = prompt.select_next_action(scene("start"), ROOT, start, talk, choices)
+    assert asked.choice is not None
+    options = {option.name: option.sayings for option in asked.choice.options.values()}
+    assert options == {start.exit_conditions[0].next_state: ("So long!",), "greet": ("Hello!", "hi"), "explain": ()}
+    told = prompt.engage_user(scene("start"), ROOT, start, greet, talk)
+    assert "Now: Greet them.\n" in told.question
+    assert not [text for text in (asked.question, told.question) if "People say" in text]
+
+
 def test_no_note_that_asks_for_a_choice_names_a_key_to_copy() -> None:
     for asked in steps(scene("start"), [message("user-message", "Hello")])[:2]:
         assert asked.question.count("exit-1") == 1

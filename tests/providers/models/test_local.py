@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tertulia.errors import ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
+from tertulia.errors import EmbeddingFailed, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
 from tertulia.providers import weights
-from tertulia.providers.base import BEGINNING, Choice, Option, Prompt, Turn
+from tertulia.providers.base import BEGINNING, Choice, Embedder, Option, Prompt, Turn
 
 pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
 
@@ -46,12 +46,12 @@ class Llama:
         callback({"choices": [], "timings": {"prompt_n": 7, "predicted_n": 3}})
 
 
-def running(llama: Llama, monkeypatch: pytest.MonkeyPatch) -> LocalModel:
+def running(llama: Llama, monkeypatch: pytest.MonkeyPatch, embedder: Embedder | None = None) -> LocalModel:
     def load(_path: Path) -> Llama:
         return llama
 
     monkeypatch.setattr(local, "_load", load)
-    return LocalModel(Path("model.gguf"), 60)
+    return LocalModel(Path("model.gguf"), 60, lambda: embedder)
 
 
 async def replied(model: LocalModel, prompt: Prompt) -> str:
@@ -94,6 +94,71 @@ async def test_a_choice_is_a_short_question_that_leaves_the_conversations_slot_a
     await model.aclose()
 
 
+async def test_sayings_are_shown_as_choices_that_were_made_and_read_once_for_each_choice(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    llama = Llama("farewell", "talk", "talk", "farewell")
+    model = running(llama, monkeypatch)
+    leave, stay = Option("farewell", "The person leaves.", ("Bye!", "so long")), Option("talk", "Go on.", ("Hm.",))
+    other = Choice({"exit-1": leave, "action-1": replace(stay, text="Explain.")})
+    for text, choice in (("Ciao", Choice({"exit-1": leave, "action-1": stay})), ("Why?", other)) * 2:
+        await model.choose(replace(asking("Good evening", "Hello.", text), choice=choice), SCHEMA)
+    first, _, again, _ = llama.asked
+    assert [message["content"] for message in first["messages"][1:-1]] == [
+        'Person: "Bye!"', "farewell", 'Person: "Hm."', "talk", 'Person: "so long"', "farewell"
+    ]  # fmt: skip
+    assert first["messages"][-1]["content"] == 'Agent: "Hello."\nPerson: "Ciao"'
+    assert first["messages"][:-1] == again["messages"][:-1]
+    assert [body["id_slot"] for body in llama.asked] == [3, 4, 3, 4]
+    await model.aclose()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_embedding_model_sorts_by_sayings_and_the_model_is_asked_only_if_it_fails(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+):
+    class TwoWords:
+        async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            if fails:
+                raise EmbeddingFailed("no")
+            return [[float("bye" in text.lower()), float("more" in text.lower())] for text in texts]
+
+    llama = Llama("talk")
+    model = running(llama, monkeypatch, TwoWords())
+    leave, stay = Option("farewell", "They leave.", ("Bye!",)), Option("talk", "Go on.", ("Tell me more",))
+    asked = replace(asking("Hello", "Hi.", "bye now"), choice=Choice({"exit-1": leave, "action-1": stay}))
+    assert await model.choose(asked, SCHEMA) == {"choice": "action-1" if fails else "exit-1"}
+    assert len(llama.asked) == fails
+    await model.aclose()
+
+
+async def test_facts_that_fit_stand_beside_the_question_and_it_says_if_none_does(monkeypatch: pytest.MonkeyPatch):
+    llama = Llama("Apple cake.", "I cannot tell.", "Hello.")
+    model = running(llama, monkeypatch)
+    known = ("Cake: with apples.", "Soup: hot.")
+    for message in ("Something with apples?", "Who is the king?", BEGINNING):
+        await replied(model, replace(asking(message), facts=known))
+    fitting, none, beginning = (str(body["messages"][1:]) for body in llama.asked)
+    assert "with apples" in fitting
+    assert "Soup" not in fitting
+    assert "invent nothing" in none
+    assert "invent" not in beginning
+    await model.aclose()
+
+
+async def test_a_reply_goes_on_after_its_opening_and_need_not(monkeypatch: pytest.MonkeyPatch):
+    llama = Llama(" and I sell cakes.", "")
+    model = running(llama, monkeypatch)
+    asked = replace(asking("Who are you?"), opening="I am Ana,")
+    assert await replied(model, asked) == "I am Ana, and I sell cakes."
+    assert llama.asked[0]["messages"][-2:] == [
+        {"role": "user", "content": "Who are you?"},
+        {"role": "assistant", "content": "I am Ana,"},
+    ]
+    assert await replied(model, asked) == "I am Ana,"
+    await model.aclose()
+
+
 async def test_a_template_that_takes_one_system_message_gets_the_note_below_the_users_message(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -111,9 +176,15 @@ async def test_a_template_that_takes_one_system_message_gets_the_note_below_the_
     await model.aclose()
 
 
-async def test_an_empty_reply_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch):
-    model = running(Llama("", "Good evening."), monkeypatch)
+async def test_an_empty_reply_is_asked_for_twice_more_the_last_time_with_another_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    llama = Llama("", " ", "Good evening.")
+    model = running(llama, monkeypatch)
     assert await replied(model, asking("Hello")) == "Good evening."
+    first, second, third = (body["messages"] for body in llama.asked)
+    assert first == second != third
+    assert third[-1]["content"] == "Hello\n\n[Note. Now: Answer.]"
     await model.aclose()
 
 
@@ -132,8 +203,8 @@ async def test_a_reply_that_only_looks_like_a_note_is_whole(monkeypatch: pytest.
     await model.aclose()
 
 
-async def test_a_second_empty_reply_is_the_models_mistake(monkeypatch: pytest.MonkeyPatch):
-    model = running(Llama("", " "), monkeypatch)
+async def test_a_third_empty_reply_is_the_models_mistake(monkeypatch: pytest.MonkeyPatch):
+    model = running(Llama("", " ", ""), monkeypatch)
     with pytest.raises(ModelMisbehaved):
         await replied(model, asking("Hello"))
     await model.aclose()

@@ -19,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tertulia import languages
+from tertulia.engine.agent import sayings
 from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState, ToolCallState
 from tertulia.events import VersionInfo
@@ -231,16 +232,26 @@ def _short(results: Sequence[str]) -> Sequence[str]:
 
 
 def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:
-    """Name options by the states that they lead to, an action by its own state. Returns them, exits first."""
+    """Name options by the states that they lead to, an action by its own state, or by its first word if it has others.
+
+    Returns them, exits first.
+    """
     leads_to = {f"exit-{n}": exit_.next_state for n, exit_ in enumerate(state.exit_conditions, 1)}
+    is_alone = len(choices.keys() - leads_to.keys()) == 1
     options: dict[str, Option] = {}
     taken: set[str] = set()
     for key in sorted(choices, key=lambda key: key not in leads_to):
-        target = leads_to.get(key, state.name)
+        text, said = sayings.split(choices[key])
+        target = leads_to.get(key, state.name if is_alone else _first_word(text) or key)
         name = target if isinstance(target, str) else target[0]
-        options[key] = Option(name if name not in taken else f"{name}_{key}", choices[key])
+        options[key] = Option(name if name not in taken else f"{name}_{key}", text, said)
         taken.add(name)
     return options
+
+
+def _first_word(text: str) -> str:
+    found = _NAME.search(text)
+    return found[0].lower() if found else ""
 
 
 def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force: str | None) -> Prompt:
@@ -278,12 +289,20 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
         _list("Limits:", limits),
         "" if scene.speaking is None else SPOKEN,
         _later(scene),
-        f"Now: {action}\nWrite only your next message to the user.",
+        f"Now: {sayings.without(action)}\nWrite only your next message to the user.",
     )
     return replace(
         _prompt(ENGAGE_USER, scene, talk, question),
+        facts=_facts(scene.agent),
+        opening=sayings.opening(action),
         instructions=(*_rules(scene.agent, scene.graphs[_root(scene)]), *guidelines, *limits),
     )
+
+
+def _facts(agent: Agent) -> Sequence[str]:
+    """Read an agent's background. Returns its lines, without those that only introduce the next ones."""
+    lines = (line.strip() for line in agent.background.splitlines())
+    return tuple(line for line in lines if line and not line.endswith(":"))
 
 
 def _rules(agent: Agent, graph: ContextGraph) -> Sequence[str]:
@@ -517,7 +536,7 @@ def _list(title: str, items: Sequence[str]) -> str:
 
 
 def _options(choices: Choices, title: str = "Options:") -> str:
-    return "\n".join([title, *(f"{key}: {text}" for key, text in choices.items())])
+    return "\n".join([title, *(f"{key}: {sayings.without(text)}" for key, text in choices.items())])
 
 
 def _who(agent: Agent) -> str:

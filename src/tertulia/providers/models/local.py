@@ -14,7 +14,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
@@ -26,9 +26,10 @@ import xllamacpp  # pyright: ignore[reportMissingTypeStubs] - it has none
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import BEGINNING, DIRECTION, UNCOUNTED, Choice, Prompt, Report, Tokens, Turn
-from tertulia.providers.models import chat, judging
+from tertulia.providers.base import BEGINNING, DIRECTION, UNCOUNTED, Choice, Embedder, Prompt, Report, Tokens, Turn
+from tertulia.providers.models import chat, facts, judging
 from tertulia.providers.models.secrecy import SecrecyGuard
+from tertulia.providers.models.sorting import Sorting
 from tertulia.providers.models.thoughts import ThoughtFilter
 from tertulia.providers.models.window import ContextWindow
 
@@ -37,7 +38,8 @@ PARALLEL = 2
 
 _CONTEXT_TOKENS = 4096  # of one request: a processor takes half a minute to read so many
 _BATCH_TOKENS = 256  # read between two signs of life, at which a request can be stopped
-_SLOTS = 3  # conversations whose prompts are remembered; the slot after them is for choices
+_SLOTS = 3  # conversations whose prompts are remembered
+_CHOICE_SLOTS = 2  # choices whose beginnings are remembered, in the slots after those
 _REUSED_TOKENS = 16  # a stretch that is as long as this is not read again, though what stood before it is gone
 _PARAMS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop", "temperature", "top_k", "top_p")
 _REPLY = {
@@ -52,9 +54,15 @@ _ENOUGH_CHARS = 400
 _CHOICE = {"temperature": 0, "max_tokens": 400}
 _SECOND_REPLY = {**_REPLY, "stop": ["\nUser:"]}
 """For a reply that was empty, mostly because it began with a note of the model's own: what follows that is said."""
+_THIRD_REPLY = {**_SECOND_REPLY, "temperature": 0.8}
+"""For a reply that was empty again; its question stands below the user's message, so that the prompt is another."""
 _NOTE = "[Note"
 _OWN_NOTE = re.compile(r"\s*\[Note\b[^\]]*\]\s*(?:You:\s*)?")
 _DEFLECT = "[Note. Say in one short sentence that you keep that to yourself. Ask what else the user would like.]"
+_ACTION = "action-"
+"""How the keys of a state's actions begin."""
+_KNOWN = "What you know about this:"
+_UNKNOWN = "You know nothing about this in particular: invent nothing."
 _GREETING = "Hello!"
 _DEFLECTION = "I keep that to myself."
 _TEMPLATE = re.compile(r"template|jinja|roles? must", re.IGNORECASE)
@@ -84,11 +92,14 @@ class LocalModel:
     """A model in this process, loaded by `start` or by the first prompt.
 
     `stall_s` seconds without a sign of life, waiting for a thread included, are a ModelTimeout. Of a conversation that
-    is too long for the model, it is shown the end.
+    is too long for the model, it is shown the end. Choices whose options have sayings are left to the embedding model
+    that `embedder` gives, if there is one.
     """
 
-    def __init__(self, path: Path, stall_s: float) -> None:
+    def __init__(self, path: Path, stall_s: float, embedder: Callable[[], Embedder | None] = lambda: None) -> None:
         self.work = WorkedTokens()
+        self._embedder = embedder
+        self._sorting = Sorting()
         self._path = path
         self._spec = f"local:{path.stem}"
         self._stall_s = stall_s
@@ -96,7 +107,8 @@ class LocalModel:
         self._loading = asyncio.Lock()
         self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="local-model")
         self._requests: set[_Request] = set()
-        self._slots = _Slots(_SLOTS)
+        self._slots = _Slots(range(_SLOTS))
+        self._choice_slots = _Slots(range(_SLOTS, _SLOTS + _CHOICE_SLOTS))
         self._window = ContextWindow(_CONTEXT_TOKENS)
         self._joins_notes = False
         """True if the model's template takes no system message but the first: notes stand below the user's message."""
@@ -111,9 +123,11 @@ class LocalModel:
         self._server = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        for options in (_REPLY, _SECOND_REPLY):
+        shown = _with_facts(prompt)
+        below = replace(shown, turns=shown.asked, question="")
+        for asked, options in ((shown, _REPLY), (shown, _SECOND_REPLY), (below, _THIRD_REPLY)):
             reply = _Reply(prompt)
-            async with aclosing(self._reply(prompt, reply, options)) as pieces:
+            async with aclosing(self._reply(asked, reply, options)) as pieces:
                 async for piece in pieces:
                     yield piece
             if reply.told:
@@ -128,7 +142,7 @@ class LocalModel:
         """Decline to tell the instructions, after a reply that began to. Yield the pieces."""
         _log.info("A model's reply began to tell its instructions, and was ended.", file=self._path.name)
         reply = _Reply(prompt)
-        async with aclosing(self._reply(replace(prompt, question=_DEFLECT), reply, _REPLY)) as pieces:
+        async with aclosing(self._reply(replace(prompt, question=_DEFLECT, opening=""), reply, _REPLY)) as pieces:
             async for piece in pieces:
                 yield piece
         if not reply.given:
@@ -136,6 +150,8 @@ class LocalModel:
 
     async def _reply(self, prompt: Prompt, reply: "_Reply", options: Mapping[str, Any]) -> AsyncGenerator[str]:
         """Read a reply to its end, or until it has to end. Yield what of it may be said."""
+        if prompt.opening and (text := reply.feed(prompt.opening)):
+            yield text
         async with aclosing(self._speak(prompt, options)) as pieces:
             async for piece in pieces:
                 if text := reply.feed(piece):
@@ -147,16 +163,36 @@ class LocalModel:
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         if prompt.choice is not None:
-            return {next(iter(schema["properties"])): await self._judge(prompt, prompt.choice)}
+            key = await self._sort(prompt, prompt.choice) or await self._judge(prompt, prompt.choice)
+            return {next(iter(schema["properties"])): key}
         options = {**_CHOICE, "response_format": _json(schema)}
         return chat.answer("".join([piece async for piece in self._speak(prompt, options)]), schema)
+
+    async def _sort(self, prompt: Prompt, choice: Choice) -> str | None:
+        """Choose by the meaning of what was said last. Return the option's key, or None if that cannot be done.
+
+        When nobody has said anything, the first action is right: so the choice costs nothing.
+        """
+        said = prompt.turns[-1].content if prompt.turns else BEGINNING
+        if DIRECTION.fullmatch(said) and any(option.sayings for option in choice.options.values()):
+            return next((key for key in choice.options if key.startswith(_ACTION)), None)
+        embedder = self._embedder()
+        if embedder is None:
+            return None
+        try:
+            name = await self._sorting.sort(embedder, choice, said)
+        except ModelError as error:
+            _log.warning("A choice is left to the model, for the embedding model has failed.", reason=error.reason)
+            return None
+        return next((key for key, option in choice.options.items() if option.name == name), None)
 
     async def _judge(self, prompt: Prompt, choice: Choice) -> str:
         """Ask for the option that fits what was said last. Return its key."""
         keys = {option.name: key for key, option in choice.options.items()}
-        options = {**_CHOICE, "grammar": judging.grammar(keys), "id_slot": _SLOTS}
-        body = _body(judging.messages(choice, prompt.turns), prompt.params, options)
-        answer = "".join([piece async for piece in self._pieces(prompt, body)])
+        with self._choice_slots.taken(judging.matter(choice)) as slot:
+            options = {**_CHOICE, "grammar": judging.grammar(keys), "id_slot": slot}
+            body = _body(judging.messages(choice, prompt.turns), prompt.params, options)
+            answer = "".join([piece async for piece in self._pieces(prompt, body)])
         if answer not in keys:
             raise ModelMisbehaved("a choice of none of the options")
         return keys[answer]
@@ -168,6 +204,8 @@ class LocalModel:
             while True:
                 try:
                     messages = chat.messages(fitting.prompt) if self._joins_notes else _messages(fitting.prompt)
+                    if prompt.opening:  # the model goes on with what it seems to have said
+                        messages = [*messages, {"role": "assistant", "content": prompt.opening}]
                     body = _body(messages, prompt.params, {**options, "id_slot": slot})
                     async with aclosing(self._pieces(prompt, body)) as pieces:
                         async for piece in pieces:
@@ -325,17 +363,20 @@ class _Request:
 
 
 class _Slots:
-    """llama.cpp's slots by conversation, which a prompt's system text tells apart well enough."""
+    """Some of llama.cpp's slots, by the beginning of what each remembers.
 
-    def __init__(self, count: int) -> None:
-        self._slots: OrderedDict[int, int] = OrderedDict.fromkeys(range(count), 0)
-        """The conversation that each remembers, the least recently used first."""
+    A conversation is told apart well enough by its prompt's system text.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._slots: OrderedDict[int, int] = OrderedDict.fromkeys(numbers, 0)
+        """The beginning that each remembers, the least recently used first."""
         self._busy: list[int] = []
 
     @contextmanager
-    def taken(self, conversation: str) -> Generator[int]:
-        """Take the slot of a conversation, else the one that has rested longest. Yield its number."""
-        key = hash(conversation)
+    def taken(self, beginning: str) -> Generator[int]:
+        """Take the slot that remembers a beginning, else the one that has rested longest. Yield its number."""
+        key = hash(beginning)
         mine = (slot for slot, other in self._slots.items() if other == key)
         resting = (slot for slot in self._slots if slot not in self._busy)
         slot = next(mine, next(resting, next(iter(self._slots))))
@@ -356,8 +397,8 @@ def _load(path: Path) -> Server:
     """
     params = _llama.CommonParams()
     params.model.path = str(path)
-    params.n_parallel = _SLOTS + 1
-    params.n_ctx = (_SLOTS + 1) * _CONTEXT_TOKENS
+    params.n_parallel = _SLOTS + _CHOICE_SLOTS
+    params.n_ctx = params.n_parallel * _CONTEXT_TOKENS
     params.n_batch = _BATCH_TOKENS
     params.n_cache_reuse = _REUSED_TOKENS
     params.verbosity = -1
@@ -411,6 +452,15 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
     if not prompt.question or DIRECTION.fullmatch(last["content"]):
         return chat.messages(prompt)
     return [*before, {"role": "system", "content": prompt.question}, last]
+
+
+def _with_facts(prompt: Prompt) -> Prompt:
+    """Write the facts that fit what was said above the question. Return the prompt that has them there."""
+    if not prompt.facts or not prompt.turns or DIRECTION.fullmatch(prompt.turns[-1].content):
+        return prompt
+    fitting = facts.fitting(prompt.facts, prompt.turns)
+    known = "\n".join([_KNOWN, *fitting]) if fitting else _UNKNOWN
+    return replace(prompt, question=f"{known}\n{prompt.question}")
 
 
 def _failure(error: Mapping[str, Any]) -> ModelError:
