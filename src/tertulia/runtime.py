@@ -72,6 +72,7 @@ class Runtime:
     maintenance: Maintenance
     loops: Loops
     models: Models
+    voices: Voices
     tools: Tools
     snapshots: Snapshots
 
@@ -216,6 +217,7 @@ async def open_runtime(
             maintenance=maintenance,
             loops=loops,
             models=models,
+            voices=voices,
             tools=tools,
             snapshots=snapshots,
         )

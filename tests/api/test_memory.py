@@ -467,7 +467,7 @@ BERLIN, ROME, OSLO = "I live in Berlin.", "I live in Rome.", "I live in Oslo."
     ],
 )
 def test_a_memory_that_changes_while_a_contradiction_is_looked_for_is_not_replaced_by_it(
-    stage: Stage, puppet: Puppet, user: httpx2.Client, change: str, held: dict[str, str]
+    stage: Stage, puppet: Puppet, user: UserClient, change: str, held: dict[str, str]
 ) -> None:
     learn(puppet, told(ROME, ROME))
     said_and_finished(stage, user, ROME)
@@ -479,7 +479,7 @@ def test_a_memory_that_changes_while_a_contradiction_is_looked_for_is_not_replac
     waiting.asked.clear()
     assert finish(user, conversation_id).status_code == 204
     assert waiting.asked.wait(jobs.PATIENCE_S)
-    path = f"/user/{user.user_id}/memory"  # type: ignore[attr-defined]
+    path = f"/user/{user.user_id}/memory"
 
     match change:
         case "forget it":
@@ -497,7 +497,7 @@ def test_a_memory_that_changes_while_a_contradiction_is_looked_for_is_not_replac
 
 
 def test_models_of_memories_that_change_meanwhile_do_not_take_the_place_of_newer_ones(
-    stage: Stage, puppet: Puppet, user: httpx2.Client
+    stage: Stage, puppet: Puppet, user: UserClient
 ) -> None:
     stage.admin.post("/organization/", json={"user_dimensions": DIMENSIONS})
     learn(puppet, told(ROME, ROME))
@@ -518,7 +518,7 @@ def test_models_of_memories_that_change_meanwhile_do_not_take_the_place_of_newer
         "models": [{"dimension": "dimension-1", "content": "Lives in Oslo.", "memories": ["memory-1"]}]
     }
     [rome] = remembered(user, user)
-    path = f"/user/{user.user_id}/memory/{rome['id']}"  # type: ignore[attr-defined]
+    path = f"/user/{user.user_id}/memory/{rome['id']}"
 
     user.post(path, json={"content": OSLO}).raise_for_status()
     jobs.wait_for(lambda: models_of(user))

@@ -179,7 +179,9 @@ def _make_tool(server: Server, user_id: str, talk: Targets, service_id: str) -> 
     return {"tool_id": tool_id, "version": "1.0.0", "versions": "%3E%3D9"}
 
 
-def write(server: Server, unit: Callable[Concatenate[Connection, P], None], *args: P.args, **kwargs: P.kwargs) -> None:
+def write(
+    server: Server, unit: Callable[Concatenate[Connection, P], object], *args: P.args, **kwargs: P.kwargs
+) -> None:
     """Run a unit of storage in a server's database."""
     engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
     with engine.begin() as connection:

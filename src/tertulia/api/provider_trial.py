@@ -50,7 +50,7 @@ class VoiceList(BaseModel):
 async def get_voices(runtime: CurrentRuntime, actor: CurrentActor, organization: Organization) -> VoiceList:
     """List the voices that an agent can have here, provider by provider. Return them, the preferred provider first."""
     actor.require(Permission.ADMIN_GET_MODELS, organization.attributes)
-    listed = await runtime.conversations.voices.listed()
+    listed = await runtime.voices.listed()
     return VoiceList(
         providers=[
             VoicesOfProvider(provider=name, voices=[], problem=str(found))
@@ -118,7 +118,7 @@ async def _ask(runtime: Runtime, org_id: str, name: str | None) -> tuple[str, fl
 
 
 async def _speak(runtime: Runtime, voice_id: str) -> tuple[str, float]:
-    voices = runtime.conversations.voices
+    voices = runtime.voices
     if not await voices.knows(voice_id):
         raise NotFound(f"name: there is no voice {voice_id}.")
     seconds, first_at = 0.0, 0.0

@@ -101,5 +101,5 @@ async def _keep(database: Database, worked: Worked, trace: NewTrace, *, is_void:
     """Keep a trace. The work counts, and is not to fail for its trace."""
     try:
         await database.write(partial(insert_trace_of_work, is_void=is_void), worked, trace)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - the work counts, whatever becomes of its trace
         log.warning("trace not kept", work=worked.work, conversation_id=worked.conversation_id, reason=repr(error))

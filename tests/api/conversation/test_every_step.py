@@ -199,7 +199,7 @@ def test_a_turn_through_everything_tells_each_step_and_keeps_it(stage: Stage) ->
     root = [service["service_hierarchical_state_machine_id"], 1]
     user = stage.user("DefaultAdministratorRole")
     conversation_id = id_of(begin(user, service_id))
-    remembered = remember(stage, user.user_id, conversation_id)  # type: ignore[attr-defined]
+    remembered = remember(stage, user.user_id, conversation_id)
     stage.play(Player("So", " it", " is."))
 
     events = go_on(user, conversation_id, SAYS)

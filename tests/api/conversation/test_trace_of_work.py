@@ -183,7 +183,7 @@ def test_who_forgets_a_user_forgets_what_traces_quote_of_them(stage: Stage, pupp
     user = stage.user()
     conversation_id = talk(stage, user)
 
-    assert user.delete(f"/user/{user.user_id}/memory").status_code == 204  # type: ignore[attr-defined]
+    assert user.delete(f"/user/{user.user_id}/memory").status_code == 204
 
     assert listed(stage.admin, conversation_id) == []
 
@@ -191,8 +191,8 @@ def test_who_forgets_a_user_forgets_what_traces_quote_of_them(stage: Stage, pupp
 def test_what_a_deleted_user_leaves_has_no_trace_though_its_work_ends_later(stage: Stage, puppet: Puppet) -> None:
     user = stage.user()
     conversation_id = talk(stage, user)
-    worked = traces.Worked("late", "demo", user.user_id, conversation_id, "", "")  # type: ignore[attr-defined]
-    assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204  # type: ignore[attr-defined]
+    worked = traces.Worked("late", "demo", user.user_id, conversation_id, "", "")
+    assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204
     jobs.wait_until_done(stage.server)
 
     write(stage.server, traces.insert_trace_of_work, worked, traces.NewTrace(b"[]", 0), is_void=False)
