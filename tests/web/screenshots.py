@@ -148,10 +148,12 @@ def main() -> None:
         link = _prepare(server)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            with _running(server, switch):
-                for look in LOOKS:
-                    _take(browser, server, look)
-                    _take_open(browser, server, look, link)
+            wanted = [name for name in PAGES if not sys.argv[1:] or name in sys.argv[1:]]
+            for look in LOOKS:
+                _take(browser, server, look, [name for name in wanted if name != "running"])
+                _take_open(browser, server, look, link)
+                with _running(server, switch):  # a puppet does not wait for ever
+                    _take(browser, server, look, [name for name in wanted if name == "running"])
             browser.close()
         server.stop()
 
@@ -190,7 +192,7 @@ def _change_graph(server: Server) -> None:
 
 @contextmanager
 def _running(server: Server, switch: Switch) -> Generator[None]:
-    """Let a turn of the demo user run for as long as pictures are taken."""
+    """Let a turn of the demo user run while a picture is taken."""
     held, scripted = Puppet("A book on ", "gardens."), switch.model
     held.hold()
     user = server.client(server.sign_in(server.demo.user_id))
@@ -204,7 +206,7 @@ def _running(server: Server, switch: Switch) -> Generator[None]:
         switch.model = scripted
         yield
         held.release(5)
-        turn.result()
+        talk.finish(user, talk.id_of(turn.result()))
 
 
 def _publish_greeting(server: Server) -> None:
@@ -247,9 +249,8 @@ def _give_grants(server: Server) -> None:
         server.as_super.post("/role/temporary_permission_grant/", json=body).raise_for_status()
 
 
-def _take(browser: Browser, server: Server, look: str) -> None:
+def _take(browser: Browser, server: Server, look: str, wanted: list[str]) -> None:
     """Take the pages that people see who have signed in."""
-    wanted = [name for name in PAGES if not sys.argv[1:] or name in sys.argv[1:]]
     for client, names in (
         (server.as_admin, [name for name in wanted if name not in ABOVE]),
         (server.as_super, [name for name in wanted if name in ABOVE]),
