@@ -166,8 +166,17 @@ def _prepare(server: Server) -> str:
     _change_graph(server)
     behavior = {
         "name": "Lost umbrella",
-        "conversation_triggers": ["I have lost my umbrella.", "Did anybody find an umbrella?"],
-        "actions": [{"type": "inject-instruction", "instruction": "Say that lost things are at the front desk."}],
+        "initial_version": {
+            "conversation_triggers": ["I have lost my umbrella.", "Did anybody find an umbrella?"],
+            "actions": [
+                {
+                    "type": "inject-instruction",
+                    "instruction": "Say that lost things are at the front desk.",
+                    "overrides_instructions": False,
+                }
+            ],
+            "is_active": True,
+        },
         "applied_to_services": [server.demo.service_id],
         "tags": {},
     }
