@@ -6,8 +6,11 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tertulia import __version__, logs
 from tertulia.api import FAMILIES, FORMS, ROUTERS
@@ -25,6 +28,9 @@ from tertulia.runtime import Runners, Runtime, open_runtime
 from tertulia.settings import Settings
 from tertulia.web import news, pages
 
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""The framework's own telemetry would tell what was sent; a turn has its trace."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -35,7 +41,7 @@ class Application(FastAPI):
     """
 
     def __init__(self, proxies: TrustedProxies, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(telemetry=_NO_TELEMETRY, **options)
         self._proxies = proxies
         self._watched = Watch(super().__call__)
         openapi.install(self, FORMS, self.load_all)
@@ -54,6 +60,16 @@ class Application(FastAPI):
     async def load(self) -> None:
         """Load the operations that a start does without, soon, and so that no request waits for long."""
         await self._families.add_beside_requests()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the layers around the router. Return the outermost.
+
+        Those of the framework that do again what ours have done are left out: its last resort, and its bound on bodies.
+        """
+        app: ASGIApp = ExceptionMiddleware(AsyncExitStackMiddleware(self.router), self.exception_handlers)
+        for layer, args, options in reversed(self.user_middleware):
+            app = layer(app, *args, **options)
+        return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":

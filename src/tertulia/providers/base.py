@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
+
+import msgspec
 
 from tertulia.audio import pcm
 
@@ -107,8 +109,7 @@ class FunctionChoice:
     question: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True, eq=False):
     """A question to a model: who it is (`system`), what was said (`turns`), and the question of this step.
 
     `interaction` is the contract's name of the step (`SelectNextAction`, `EngageUser`, ...); `params` are the model's
@@ -120,21 +121,44 @@ class Prompt:
     answers one question after the other raises NoRoom. `tell` is called with each sign of a reply, before the next
     piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has only
     its end to read. `report` is called with each request that the model's server gets, and with its end.
+
+    Two prompts are equal if a model would be asked the same. (A turn changes its prompts in one field after the other,
+    and a struct is copied in a twentieth of a dataclass's time.)
     """
 
     interaction: str
     system: str
     turns: Sequence[Turn]
-    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     question: str = ""
     instructions: Sequence[str] = ()
     facts: Sequence[str] = ()
     opening: str = ""
     choice: Choice | None = None
     functions: FunctionChoice | None = None
-    tentative: bool = field(default=False, compare=False)
-    tell: Callable[[Sign], None] = field(default=_ignore, repr=False, compare=False)
-    report: Callable[[Report], None] = field(default=unreported, repr=False, compare=False)
+    tentative: bool = False
+    tell: Callable[[Sign], None] = _ignore
+    report: Callable[[Report], None] = unreported
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prompt) and self._words == other._words
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _words(self) -> tuple[object, ...]:
+        return (
+            self.question,
+            self.system,
+            self.turns,
+            self.interaction,
+            self.params,
+            self.instructions,
+            self.facts,
+            self.opening,
+            self.choice,
+            self.functions,
+        )
 
     @property
     def asked(self) -> Sequence[Turn]:

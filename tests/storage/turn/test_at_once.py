@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 from sqlalchemy.engine import Connection
 
 from durability.world import LEASE, REPLAY, START
@@ -255,7 +256,7 @@ async def test_a_key_is_asked_for_with_the_role_that_it_had(place: Place) -> Non
 @pytest.mark.parametrize("obstacle", ["lease", "user"])
 async def test_an_end_with_something_in_its_way_is_left_to_the_unit(place: Place, obstacle: str) -> None:
     claim = await place.database.do_lazily(place.claiming(place.opening(), refuse))
-    lost = {"lease": replace(claim, lease_token=7), "user": replace(claim, user_id="x" * 24)}[obstacle]
+    lost = {"lease": structs.replace(claim, lease_token=7), "user": structs.replace(claim, user_id="x" * 24)}[obstacle]
     before = place.state()
 
     def leave(_connection: Connection) -> Any:
@@ -322,7 +323,7 @@ async def test_a_row_that_is_locked_for_long_holds_nobody_else_up(
         held = asyncio.create_task(
             place.database.do(settle_at_once(lambda it: settle(it, claims[0], made), claims[0], made))
         )
-        second = replace(claims[1], interaction_id="j" * 24)
+        second = structs.replace(claims[1], interaction_id="j" * 24)
         await place.database.do(settle_at_once(refuse, second, replace(made, messages=others)))
         assert not held.done()
     await asyncio.wait_for(held, 5)

@@ -40,7 +40,7 @@ class TrustedProxies:
 
     def tell(self, scope: Scope) -> None:
         """Put the address of the client, and the scheme that it used, into a request's scope."""
-        peer = _parse(scope["client"][0]) if scope.get("client") else None
+        peer = _parse(scope["client"][0]) if self._networks and scope.get("client") else None
         if peer is None or not self._trusts(peer):
             return
         headers = Headers(scope=scope)

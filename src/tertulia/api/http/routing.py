@@ -17,6 +17,7 @@ from tertulia.api.http.audit import SENT
 from tertulia.api.http.bodies import BodyReader
 from tertulia.api.http.deps import find_claims, find_runtime, needs_caller
 from tertulia.api.http.rate_limit import RateLimit
+from tertulia.api.http.shortcut import shortcut_of
 from tertulia.api.http.warnings import unknown, warn
 from tertulia.errors import Unprocessable, UnsupportedMedia
 
@@ -61,6 +62,7 @@ class ContractRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         reader = None if self.body_field is None else BodyReader(self.body_field.field_info.annotation)
+        shortcut = shortcut_of(self, BROKEN_BODY)
         rate_limit, operation = self._rate_limit, self.operation_id or ""
         knows_caller = rate_limit is not None or any(needs_caller(each.call) for each in self.dependant.dependencies)
 
@@ -79,7 +81,9 @@ class ContractRoute(APIRoute):
 
         async def handle_within_bounds(request: Request) -> Response:
             contract_request = ContractRequest(request.scope, request.receive, reader)
-            response = await handle(contract_request)
+            response = None if shortcut is None else await shortcut(contract_request)
+            if response is None:
+                response = await handle(contract_request)
             contract_request.warn_of_unknown_fields()
             return response
 

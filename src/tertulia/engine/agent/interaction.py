@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from tertulia import events
 from tertulia.engine.agent import behaviors, prompt
 from tertulia.engine.agent.confirming import settle_pending
@@ -52,7 +54,7 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
     remembered = await recall_actively(scene, outcome, resources.recall)
     async with aclosing(ReplyAhead(resources.guess)) as ahead:
         walk = behaviors.navigate_beside(scene, outcome, resources, fillers, ahead)
-        async with aclosing(told_after_choice(walk, remembered)) as actions:
+        async with aclosing(told_after_choice(walk, remembered) if remembered else walk) as actions:
             async for action in actions:
                 yield events.CurrentAgentAction(action)
         for action in behaviors.speech_override(outcome.behavior):
@@ -151,7 +153,7 @@ def _reply(
             outcome.reply_cut_short = sign
         tell(sign)
 
-    return ahead.take(model, replace(question, tell=note))
+    return ahead.take(model, structs.replace(question, tell=note))
 
 
 async def _write(scene: Scene, outcome: Outcome, text: _Text) -> AsyncGenerator[events.NewMessage, None]:

@@ -7,8 +7,10 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
+
+from msgspec import structs
 
 from tertulia.errors import ModelMissing
 from tertulia.providers.base import LanguageModel, Prompt, Sign
@@ -70,7 +72,7 @@ def model_for(models: Models, preferences: Mapping[str, Any], prompt: Prompt) ->
     named = models.named(name)
     if named is None:
         raise ModelMissing(name)
-    return storable_model(named), replace(prompt, params=preference.get("params", {}))
+    return storable_model(named), structs.replace(prompt, params=preference.get("params", {}))
 
 
 class PieceListener(Protocol):
@@ -224,4 +226,4 @@ class _Attended:
             self.alive()
             prompt.tell(sign)
 
-        return replace(prompt, tell=tell)
+        return structs.replace(prompt, tell=tell)

@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from tertulia import languages
 from tertulia.engine.agent import sayings
 from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
@@ -192,7 +194,7 @@ def select_next_action(scene: Scene, version: VersionInfo, state: ActionState, t
         f"Take an exit only if the user's last message meets it, else an action. {_ANSWER_WITH_KEY}",
     )
     choice = Choice(_named(state, choices), [*guidelines, *_short(talk.results)])
-    return replace(_prompt(SELECT_NEXT_ACTION, scene, talk, question), choice=choice)
+    return structs.replace(_prompt(SELECT_NEXT_ACTION, scene, talk, question), choice=choice)
 
 
 def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices) -> Prompt:
@@ -204,7 +206,7 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
         f"Take the option that fits the user's last message. {_ANSWER_WITH_KEY}",
     )
     choice = Choice(_named(state, choices), [state.objective, *state.decision_guidelines, *_short(talk.results)])
-    return replace(_prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, scene, talk, question), choice=choice)
+    return structs.replace(_prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, scene, talk, question), choice=choice)
 
 
 def generate_reflection(scene: Scene, state: ReflectionState, talk: Said) -> Prompt:
@@ -263,7 +265,7 @@ def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force
         f"Choose the matter that what was said last is about; else none. {_ANSWER_WITH_KEY}",
     )
     choice = Choice(_matters(choices))
-    return replace(_prompt(SELECT_DYNAMIC_BEHAVIOR, scene, talk, question), choice=choice)
+    return structs.replace(_prompt(SELECT_DYNAMIC_BEHAVIOR, scene, talk, question), choice=choice)
 
 
 def _matters(choices: Choices) -> Mapping[str, Option]:
@@ -291,7 +293,7 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
         _later(scene),
         f"Now: {sayings.without(action)}\nWrite only your next message to the user.",
     )
-    return replace(
+    return structs.replace(
         _prompt(ENGAGE_USER, scene, talk, question),
         facts=_facts(scene.agent),
         opening=sayings.opening(action),
@@ -325,8 +327,15 @@ def _prompt(interaction: str, scene: Scene, talk: Said, question: str) -> Prompt
     turns = talk.turns or [Turn("user", BEGINNING)]
     if turns[-1].role == "assistant":
         turns = [*turns, Turn("user", _SILENCE)]
-    setting = Setting(scene.agent, scene.graphs[_root(scene)], scene.person, _began(scene))
-    return Prompt(interaction, system(setting), turns, question=question)
+    return Prompt(interaction, _system(scene), turns, question=question)
+
+
+def _system(scene: Scene) -> str:
+    """Write the system text of a scene's prompts, the first time. Return it."""
+    if not scene.written:
+        setting = Setting(scene.agent, scene.graphs[_root(scene)], scene.person, _began(scene))
+        scene.written.append(system(setting))
+    return scene.written[0]
 
 
 def _aim(objective: str, talk: Said) -> tuple[str, ...]:
@@ -391,7 +400,7 @@ def select_tools(
     )
     functions = [Function(name, tool.use, tool.schema) for name, tool in offers.items()]
     asked = _prompt(need.interaction, scene, talk, question)
-    return replace(asked, functions=FunctionChoice(functions, natively)), _closed({"calls": calls})
+    return structs.replace(asked, functions=FunctionChoice(functions, natively)), _closed({"calls": calls})
 
 
 def repair_parameters(
@@ -453,7 +462,7 @@ def confirm_calls(scene: Scene, talk: Said, calls: Sequence[str]) -> tuple[Promp
     )
     options = {key: Option(key, text) for key, text in choices.items()}
     choice = Choice(options, [f"The agent asked: {call}?" for call in calls])
-    return replace(_prompt(CONFIRM_TOOL_CALLS, scene, talk, question), choice=choice), choices
+    return structs.replace(_prompt(CONFIRM_TOOL_CALLS, scene, talk, question), choice=choice), choices
 
 
 def ask_for_yes(calls: Sequence[str], action: str) -> str:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from itertools import islice
+
+from msgspec import structs
 
 from tertulia import events
 from tertulia.engine.agent import prompt
@@ -61,7 +62,7 @@ async def _think(calling: Calling, state: ReflectionState, results: Sequence[str
         if sign == "taken-back":
             pieces.clear()
 
-    async with aclosing(model.stream(replace(question, tell=tell))) as stream:
+    async with aclosing(model.stream(structs.replace(question, tell=tell))) as stream:
         async for piece in stream:
             resources.alive(0)
             pieces.append(piece)

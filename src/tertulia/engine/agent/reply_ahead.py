@@ -8,7 +8,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from tertulia.engine.agent import prompt
 from tertulia.engine.agent.instructions import for_speech
@@ -120,7 +122,7 @@ class _Draft:
         self.task = asyncio.create_task(self._write(model))
 
     async def _write(self, model: LanguageModel) -> None:
-        question = replace(self.question, tentative=True, tell=self._hold)
+        question = structs.replace(self.question, tentative=True, tell=self._hold)
         try:
             async with aclosing(model.stream(question)) as pieces:
                 async for piece in pieces:

@@ -174,6 +174,8 @@ class Scene:
     """The results of tools that earlier turns have kept."""
     pending_calls: Sequence[PendingCall] = ()
     """The calls of the turn before that wait for the user's yes."""
+    written: list[str] = field(default_factory=list[str], init=False, repr=False, compare=False)
+    """The system text of the interaction's prompts, once it has been written."""
 
     @property
     def language(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import structs
 from sqlalchemy.engine import Connection
 
 from tertulia import clock, events
@@ -245,7 +246,8 @@ class Runner:
         scene = await self._scene(turn, incoming, speaking, remembered)
         meanings = self._reach.meanings if turn.trace is None else traced_meanings(self._reach.meanings, turn.trace)
         recall = _recall(turn, meanings)
-        turn.claim = replace(turn.claim, profile=_FORGOTTEN, history=())  # the scene has them, and a turn may take long
+        # The scene has them, and a turn may take long.
+        turn.claim = structs.replace(turn.claim, profile=_FORGOTTEN, history=())
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
         models, voices = self._reach.models.of(turn.claim.org_id), self._reach.voices
         if incoming is not None and incoming.hearing is not None:

@@ -17,12 +17,13 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 import xllamacpp  # pyright: ignore[reportMissingTypeStubs] - it has none
+from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
@@ -124,7 +125,7 @@ class LocalModel:
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
         shown = _with_facts(prompt)
-        below = replace(shown, turns=shown.asked, question="")
+        below = structs.replace(shown, turns=shown.asked, question="")
         for asked, options in ((shown, _REPLY), (shown, _SECOND_REPLY), (below, _THIRD_REPLY)):
             reply = _Reply(prompt)
             async with aclosing(self._reply(asked, reply, options)) as pieces:
@@ -142,7 +143,8 @@ class LocalModel:
         """Decline to tell the instructions, after a reply that began to. Yield the pieces."""
         _log.info("A model's reply began to tell its instructions, and was ended.", file=self._path.name)
         reply = _Reply(prompt)
-        async with aclosing(self._reply(replace(prompt, question=_DEFLECT, opening=""), reply, _REPLY)) as pieces:
+        instead = structs.replace(prompt, question=_DEFLECT, opening="")
+        async with aclosing(self._reply(instead, reply, _REPLY)) as pieces:
             async for piece in pieces:
                 yield piece
         if not reply.given:
@@ -448,7 +450,7 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
     with a greeting: to a direction such a model says that it does not know what the user likes.
     """
     turns = [Turn(turn.role, _GREETING if turn.content == BEGINNING else turn.content) for turn in prompt.turns]
-    *before, last = chat.messages(replace(prompt, question="", turns=turns))
+    *before, last = chat.messages(structs.replace(prompt, question="", turns=turns))
     if not prompt.question or DIRECTION.fullmatch(last["content"]):
         return chat.messages(prompt)
     return [*before, {"role": "system", "content": prompt.question}, last]
@@ -460,7 +462,7 @@ def _with_facts(prompt: Prompt) -> Prompt:
         return prompt
     fitting = facts.fitting(prompt.facts, prompt.turns)
     known = "\n".join([_KNOWN, *fitting]) if fitting else _UNKNOWN
-    return replace(prompt, question=f"{known}\n{prompt.question}")
+    return structs.replace(prompt, question=f"{known}\n{prompt.question}")
 
 
 def _failure(error: Mapping[str, Any]) -> ModelError:

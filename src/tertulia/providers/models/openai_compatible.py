@@ -7,7 +7,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -149,7 +148,7 @@ class OpenAICompatibleModel:
         """
         if prompt.functions is None:
             raise ValueError("a prompt without functions")
-        asked = self._window.fit(replace(prompt, question=prompt.functions.question)).prompt
+        asked = self._window.fit(msgspec.structs.replace(prompt, question=prompt.functions.question)).prompt
         body = {**self._body(asked, stream=False), "tools": calls.requested(prompt.functions.functions)}
         try:
             content = await self._content(asked, body)

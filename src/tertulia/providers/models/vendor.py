@@ -6,7 +6,6 @@ https://ai.pydantic.dev/direct/. Keys come from the vendor's own variables (`ANT
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_ai import exceptions as vendor_errors
@@ -122,7 +121,7 @@ class VendorModel:
             ToolDefinition(name=one.name, description=one.use, parameters_json_schema=dict(one.schema))
             for one in prompt.functions.functions
         ]
-        fitting = self._window.fit(replace(prompt, question=prompt.functions.question))
+        fitting = self._window.fit(structs.replace(prompt, question=prompt.functions.question))
         response = await self._ask(fitting, ModelRequestParameters(function_tools=offered, allow_text_output=True))
         return calls.answer((part.tool_name, part.args) for part in response.parts if isinstance(part, ToolCallPart))
 

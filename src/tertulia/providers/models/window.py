@@ -7,7 +7,8 @@ stays the same from turn to turn, and a server that remembers beginnings can use
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from tertulia.errors import ModelError, ModelUnavailable
 from tertulia.providers.base import Prompt, Turn
@@ -183,7 +184,7 @@ def _shortened(prompt: Prompt, limit: int) -> Prompt:
         return prompt
     step = max(1, limit // _STEPS)
     left_out = _count(prompt.turns, -(-excess // step) * step)
-    return replace(prompt, turns=prompt.turns[left_out:])
+    return structs.replace(prompt, turns=prompt.turns[left_out:])
 
 
 def _count(turns: Sequence[Turn], excess: int) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
+
 from tertulia.events import MessageFormat, MessageType, VersionInfo
 from tertulia.ids import new_id
 from tertulia.storage.conversation import UserProfile
@@ -80,8 +82,7 @@ class Recording:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A turn's right to a conversation, and the conversation as the turn sees it. `position` is None for a new one.
 
     `attributes` are those that a permission's conditions can name.
