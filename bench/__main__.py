@@ -16,8 +16,11 @@ from bench.load import NotAResult, choose_generator
 from bench.measures import (
     conversation,
     creates,
+    database,
     first_piece,
     growth,
+    instructions,
+    operations,
     page,
     peers,
     pieces,
@@ -26,6 +29,7 @@ from bench.measures import (
     streams,
     tools,
     trace,
+    users,
     voice,
     ways,
 )
@@ -34,7 +38,11 @@ from bench.setting import FULL, QUICK, Effort, Setting
 SUBJECTS: dict[str, Callable[[Setting], Section]] = {
     "start": start.measure,
     "creates": creates.measure,
+    "instructions": instructions.measure,
+    "users": users.measure,
     "ways": ways.measure,
+    "operations": operations.measure,
+    "database": database.measure,
     "streams": streams.measure,
     "pieces": pieces.measure,
     "trace": trace.measure,
@@ -60,16 +68,21 @@ def main() -> int:
         _allow_open_files(2 * effort.streams + 500)
         with machine.folder_on_disk() as folder:
             facts = machine.facts(folder)
-            sections = measure(folder, options.generator or choose_generator(), effort, options.subjects)
+            took: dict[str, float] = {}
+            sections = measure(folder, options.generator or choose_generator(), effort, options.subjects, took)
     except NotAResult as error:
         print(f"No result: {error}", file=sys.stderr)
         return 2
+    facts["load after"] = " ".join(f"{load:.2f}" for load in os.getloadavg())
+    facts["seconds of each subject"] = ", ".join(f"{name} {seconds:.0f}" for name, seconds in took.items())
     facts["took"] = f"{time.monotonic() - began:.0f} s{', --quick' if options.quick else ''}"
     return _report(sections, facts, options)
 
 
-def measure(folder: Path, generator: str, effort: Effort, subjects: Sequence[str]) -> list[Section]:
-    """All figures, in one run; the load has a core of its own where there are two."""
+def measure(
+    folder: Path, generator: str, effort: Effort, subjects: Sequence[str], took: dict[str, float]
+) -> list[Section]:
+    """All figures, in one run; the load has a core of its own where there are two. `took` gets each subject's time."""
     cores = machine.cores()
     with machine.pinned(cores.load):
         _say("users and services ...")
@@ -77,7 +90,10 @@ def measure(folder: Path, generator: str, effort: Effort, subjects: Sequence[str
         sections: list[Section] = []
         for subject in subjects:
             _say(f"{subject} ...")
+            began = time.monotonic()
             sections.append(SUBJECTS[subject](setting))
+            took[subject] = time.monotonic() - began
+            _say(f"{subject} took {took[subject]:.0f} s, load {os.getloadavg()[0]:.2f}")
             print(report.as_text(sections[-1]), end="\n\n", flush=True)
         return sections
 

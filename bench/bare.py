@@ -1,14 +1,21 @@
 """The yardstick: a bare ASGI application that streams the bytes of a recorded answer, one send a line.
 
 It reads the request and does nothing else: no routing, no authentication, no storage. The server below it is the
-product's own, with the same options. Run as `python -m bench.bare LINES DELAY_MS`.
+product's own, with the same options. Run as `python -m bench.bare LINES DELAY_MS [APP]`; other applications are
+`create_few`, which sends the lines in FEW sends, and `create_framework`, which does that by FastAPI: a route, its
+parameters and its body, and nothing else.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from tertulia.serving import serve
 
@@ -49,6 +56,46 @@ def _is_delayed(line: bytes) -> bool:
     return line.startswith(PIECE) and LAST_PIECE not in line
 
 
+FEW = 4
+"""The sends of an answer whose lines come together: as many as Tertulia has, about."""
+
+
+def _joined(lines: list[bytes]) -> list[bytes]:
+    size = -(-len(lines) // FEW)
+    return [b"".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+
+
+def create_few() -> Bare:
+    """Make the bare application with few sends."""
+    return Bare(_joined(_lines()), 0)
+
+
+def create_framework() -> FastAPI:
+    """Make an application of FastAPI alone with a create's signature."""
+    app, chunks = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False}), _joined(_lines())
+
+    async def stream() -> AsyncGenerator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    @app.post("/v1/{organization}/conversation/", status_code=201)
+    async def create(
+        organization: str,
+        body: _Create,
+        response_format: Literal["text", "voice"],
+        authorization: Annotated[str, Header()],
+        current_agent_action_type: str = "^.*$",
+    ) -> StreamingResponse:
+        return StreamingResponse(stream(), 201, media_type="application/x-ndjson")
+
+    return app
+
+
+class _Create(BaseModel):
+    service_id: str
+    initial_message: str | None = None
+
+
 async def _live(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
@@ -58,18 +105,25 @@ async def _live(receive: Any, send: Any) -> None:
 
 
 def create_app() -> Bare:
-    lines = Path(os.environ[LINES]).read_bytes().splitlines(keepends=True)
-    return Bare(lines, float(os.environ[DELAY_MS]) / 1000)
+    """Make the bare application."""
+    return Bare(_lines(), float(os.environ[DELAY_MS]) / 1000)
+
+
+def _lines() -> list[bytes]:
+    return Path(os.environ[LINES]).read_bytes().splitlines(keepends=True)
 
 
 def main() -> None:
-    os.environ[LINES], os.environ[DELAY_MS] = sys.argv[1:]
+    os.environ[LINES], os.environ[DELAY_MS], *named = sys.argv[1:]
     listener = serve.listen("127.0.0.1", 0)
     where = serve.address(listener)
-    serve.run_server(listener, 1, lambda: print(f"The bare application answers on {where}", flush=True), APP)
+    serve.run_server(
+        listener,
+        1,
+        lambda: print(f"The bare application answers on {where}", flush=True),
+        f"bench.bare:{(*named, 'create_app')[0]}",
+    )
 
-
-APP = "bench.bare:create_app"
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from bench.http import FIRST_EVENT, PIECE, Answer, address_of
+from bench.http import ANSWERED, FIRST_EVENT, PIECE, Answer, address_of
 from bench.load import NotAResult
 
 PATIENCE_S = 30
@@ -60,6 +60,16 @@ class Caller:
                     seen[mark] = now
         _check(answer)
         return answer, Times(seen[FIRST_EVENT], seen[PIECE], now)
+
+    def ask(self, request: bytes) -> Answer:
+        """Make any request. Return its answer. Raises NotAResult: it was refused."""
+        answer = Answer()
+        self._connection.sendall(request)
+        while not answer.feed(self._receive()):
+            pass
+        if not answer.received.startswith(ANSWERED):
+            raise NotAResult(f"a request was refused: {answer.received[:500]!r}")
+        return answer
 
     def _receive(self) -> bytes:
         data = self._connection.recv(_BUFFER)

@@ -1,6 +1,7 @@
 """The load, where there is no wrk: connections that each make one create after another, in a process of its own.
 
-Run as `python -m bench.generator URL PATH CREATES CONNECTIONS SECONDS`; prints what happened as a line of JSON.
+Run as `python -m bench.generator URL PATH CREATES CONNECTIONS SECONDS [alone]`; prints what happened as a line of JSON.
+With `alone`, each create has a connection of its own.
 """
 
 import asyncio
@@ -41,6 +42,10 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self._send()
 
+    def go_on(self) -> None:
+        """Make the next create, or end."""
+        self._send()
+
     def _send(self) -> None:
         self.answer = Answer()
         request = self.tally.next()
@@ -57,12 +62,37 @@ class Connection(asyncio.Protocol):
             self.tally.creates += 1
         else:
             self.tally.errors += 1
-        self._send()
+        self.go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
             self.tally.errors += 1
             self.done.set_result(None)
+
+
+class Alone(Connection):
+    """A connection that makes one create."""
+
+    def go_on(self) -> None:
+        self.done.set_result(None)
+        self.transport.close()
+
+
+async def run_alone(url: str, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, float]:
+    """Make creates, each on a connection of its own, until there are none left."""
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    tally = Tally(requests, began + seconds)
+
+    async def call() -> None:
+        while (request := tally.next()) is not None:
+            one = Tally(iter([request]), tally.ends_at)
+            connection = (await loop.create_connection(lambda one=one: Alone(one), *address_of(url)))[1]
+            await connection.done
+            tally.creates, tally.errors = tally.creates + one.creates, tally.errors + one.errors
+
+    await asyncio.gather(*(call() for _ in range(connections)))
+    return {"creates": tally.creates, "errors": tally.errors, "seconds": time.perf_counter() - began}
 
 
 async def run(url: str, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, float]:
@@ -78,10 +108,11 @@ async def run(url: str, requests: Iterator[bytes], connections: int, seconds: fl
 
 
 def main() -> None:
-    url, path, creates, connections, seconds = sys.argv[1:]
+    url, path, creates, connections, seconds, *alone = sys.argv[1:]
     lines = Path(creates).read_text(encoding="ascii").splitlines()
-    requests = [request_of(path, Create(*line.split())) for line in lines]
-    print(json.dumps(uvloop.run(run(url, iter(requests), int(connections), float(seconds)))))
+    requests = [request_of(path, Create(*line.split(" ", 2))) for line in lines]
+    load = run_alone if alone else run
+    print(json.dumps(uvloop.run(load(url, iter(requests), int(connections), float(seconds)))))
 
 
 if __name__ == "__main__":

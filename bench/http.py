@@ -8,9 +8,11 @@ FIRST_EVENT = b'{"type":"'
 PIECE = b'{"type":"new-message"'
 COMPLETE = b'{"type":"interaction-complete"'
 
+ANSWERED = b"HTTP/1.1 2"
 _FINE = (b"HTTP/1.1 201 ", b"HTTP/1.1 200 ")
 _CHUNKED = b"transfer-encoding: chunked"
 _END = b"\r\n0\r\n\r\n"
+_NO_CONTENT = b"HTTP/1.1 204 "
 _LENGTH = re.compile(rb"content-length: (\d+)")
 _CONVERSATION_ID = re.compile(rb'"conversation_id":"([0-9a-f]+)"')
 _BOUNDARY = "bench"
@@ -21,6 +23,14 @@ class Create(NamedTuple):
 
     token: str
     service_id: str
+    message: str = ""
+    """The user's first message, plain ASCII; without one the agent speaks first."""
+
+    @property
+    def body(self) -> str:
+        """Its body, in JSON."""
+        said = f',"initial_message":"{self.message}"' if self.message else ""
+        return f'{{"service_id":"{self.service_id}"{said}}}'
 
 
 def path_of(org_id: str) -> str:
@@ -38,10 +48,16 @@ def address_of(url: str) -> tuple[str, int]:
 
 def request_of(path: str, create: Create) -> bytes:
     """A create on a connection that is kept open."""
-    body = f'{{"service_id":"{create.service_id}"}}'
+    return plain_request("POST", path, create.token, create.body)
+
+
+def plain_request(method: str, path: str, token: str, body: str = "", headers: str = "") -> bytes:
+    """A request with a body of JSON, or none, on a connection that is kept open; `headers` are more whole lines."""
+    kind = "Content-Type: application/json\r\n" if body else ""
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     return (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {create.token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}{headers}"
+        f"{kind}Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 
@@ -74,6 +90,8 @@ class Answer:
         if self.received.endswith(_END):
             return True
         head, found, body = self.received.partition(b"\r\n\r\n")
+        if found and head.startswith(_NO_CONTENT):
+            return True
         if not found or _CHUNKED in head:
             return False
         length = _LENGTH.search(head)

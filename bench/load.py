@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bench.http import Create
 from bench.machine import ROOT
@@ -17,6 +18,7 @@ from bench.machine import ROOT
 SATURATED = 0.95
 """A generator that uses more than this share of its core may be what is measured."""
 PATIENCE_S = 20
+MOST_ALONE_S = 60
 
 
 class NotAResult(Exception):
@@ -52,9 +54,30 @@ def run_load(
     """
     command = _wrk if generator == "wrk" else _own
     with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=folder) as file:
-        file.writelines(f"{create.token} {create.service_id}\n" for create in creates)
-        file.flush()
+        _write(file, creates)
         output, cpu_share = _run(command(url, path, Path(file.name), connections, seconds), seconds + PATIENCE_S)
+    return _result(url, output, cpu_share)
+
+
+def run_each_alone(url: str, path: str, creates: Sequence[Create], folder: Path, connections: int) -> Load:
+    """Make each create once, on a connection of its own, so many at a time. The generator is our own.
+
+    Raises:
+        NotAResult: an answer was wrong.
+    """
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=folder) as file:
+        _write(file, creates)
+        command = [*_own(url, path, Path(file.name), connections, MOST_ALONE_S), "alone"]
+        output, cpu_share = _run(command, MOST_ALONE_S + PATIENCE_S)
+    return _result(url, output, cpu_share)
+
+
+def _write(file: IO[str], creates: Sequence[Create]) -> None:
+    file.writelines(f"{create.token} {create.service_id} {create.message}\n" for create in creates)
+    file.flush()
+
+
+def _result(url: str, output: str, cpu_share: float) -> Load:
     result = json.loads(output.splitlines()[-1])
     if result["errors"] or not result["creates"]:
         raise NotAResult(f"{url}: {result['errors']} wrong answers, {result['creates']} right ones")

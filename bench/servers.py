@@ -19,7 +19,7 @@ from bench.machine import ROOT, pinned
 PIECES = 20
 """Pieces of a reply."""
 
-START_S = 60
+START_S = 180
 STOP_S = 30
 
 _ANSWERS = re.compile(r" answers on (http://[^\s.]\S*)$", re.MULTILINE)
@@ -40,6 +40,10 @@ class Server:
         """Memory in use now."""
         return sum(one.memory_info().rss for one in self._processes()) / 1024
 
+    def pss_mib(self) -> float:
+        """Memory in use now, a page that processes share counted once."""
+        return sum(one.memory_full_info().pss for one in self._processes()) / 2**20
+
     def _processes(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
 
@@ -50,23 +54,26 @@ def tertulia(
     cores: frozenset[int],
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
-    host: str = "",
+    under: Sequence[str] = (),
 ) -> Generator[Server]:
     """The product as it ships, but for rate limits: `tertulia serve` on an installation, with the scripted model.
 
-    `settings` change that, by the names of their variables without the prefix; `host` is a network namespace.
+    `settings` change that, by the names of their variables without the prefix; `under` are the words of a command that
+    runs it.
     """
     variables = {"MODEL": "scripted", "RATE_LIMITS": "off", "SCRIPTED_PIECES": str(PIECES), **(settings or {})}
     serve = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(data), "--port", "0", *options]
-    command = ["ip", "netns", "exec", host, *serve] if host else serve
+    command = [*under, *serve]
     with running(command, cores, {f"TERTULIA_{name}": value for name, value in variables.items()}, data) as server:
         yield server
 
 
 @contextmanager
-def bare(lines: Path, cores: frozenset[int], delay_ms: float = 0) -> Generator[Server]:
-    """The bare application, streaming the lines of a file."""
-    command = [sys.executable, "-m", "bench.bare", str(lines), str(delay_ms)]
+def bare(
+    lines: Path, cores: frozenset[int], delay_ms: float = 0, app: str = "create_app", under: Sequence[str] = ()
+) -> Generator[Server]:
+    """The bare application, or another one of its module, streaming the lines of a file."""
+    command = [*under, sys.executable, "-m", "bench.bare", str(lines), str(delay_ms), app]
     with running(command, cores, {}, lines.parent) as server:
         yield server
 

@@ -35,8 +35,8 @@ class Effort:
 
 
 FULL = Effort(
-    rounds=4,
-    round_s=5,
+    rounds=7,
+    round_s=3,
     creates_in_turn=400,
     streams=2000,
     ramp_s=10,

@@ -20,7 +20,7 @@ from tertulia.storage.clusters import Clusters
 from tertulia.storage.user import NewUser
 
 USERS = 2000
-SERVICES = 200
+SERVICES = 400
 
 
 class Workload:
@@ -29,7 +29,11 @@ class Workload:
     org_id = ORGANIZATION
     path = path_of(ORGANIZATION)
 
-    def __init__(self, user_ids: list[str], tokens: list[str], service_ids: list[str]) -> None:
+    def __init__(
+        self, user_ids: list[str], tokens: list[str], service_ids: list[str], demo: Demo, admin_token: str
+    ) -> None:
+        self.demo = demo
+        self.admin_token = admin_token
         self.user_ids = user_ids
         self.service_ids = service_ids
         self._creates = (Create(token, service_id) for service_id, token in itertools.product(service_ids, tokens))
@@ -58,7 +62,8 @@ async def _fill(clusters: Clusters, box: SecretBox, demo: Demo) -> Workload:
     services = await clusters.default.write(_insert_services, demo)
     tokens = Tokens(clusters.default, box)
     issued = [(await tokens.issue(demo.organization_id, user_id))[0] for user_id in users]
-    return Workload(users, issued, services)
+    admin_token, _ = await tokens.issue(demo.organization_id, demo.admin_user_id)
+    return Workload(users, issued, services, demo, admin_token)
 
 
 def _insert_users(connection: Connection, demo: Demo) -> list[str]:

@@ -1,4 +1,4 @@
--- wrk -s bench/wrk.lua URL -- PATH CREATES: each line of the file CREATES is a token and a service, used once.
+-- wrk -s bench/wrk.lua URL -- PATH CREATES: each line of the file CREATES is a token, a service and perhaps a message.
 -- Prints what happened as a line of JSON.
 local COMPLETE = '{"type":"interaction-complete"'
 local threads = {}
@@ -12,9 +12,10 @@ function init(args)
   right, wrong, position = 0, 0, 0
   tokens, bodies = {}, {}
   for line in io.lines(args[2]) do
-    local token, service = line:match("(%S+) (%S+)")
+    local token, service, message = line:match("(%S+) (%S+) ?(.*)")
+    local said = message ~= "" and ',"initial_message":"' .. message .. '"' or ""
     tokens[#tokens + 1] = "Bearer " .. token
-    bodies[#bodies + 1] = '{"service_id":"' .. service .. '"}'
+    bodies[#bodies + 1] = '{"service_id":"' .. service .. '"' .. said .. "}"
   end
 end
 

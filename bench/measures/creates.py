@@ -11,8 +11,8 @@ from bench.load import SATURATED, Load
 from bench.setting import CONNECTIONS, Pair, Setting
 
 SMALLEST_SHARE = 0.20
-LATEST_FIRST_EVENT_MS = 3.0
-"""Beyond that of the bare application."""
+LATEST_MS = {("first event", 50): 0.5, ("first event", 99): 1.5, ("whole answer", 50): 1.0, ("whole answer", 99): 2.5}
+"""At one client, beyond the bare application, by percentile."""
 BUSY = 0.85
 """A server that uses less than this share of its core waits for something else than itself."""
 WARM_UP_S = 1
@@ -108,17 +108,23 @@ def _latency(pair: Pair) -> list[Figure]:
     for _ in range(4):
         for name, server in pair.servers.items():
             times[name] += clients.create_in_turn(server.url, pair.requests(name, block))
-    events = {name: [1000 * one.first_event for one in some] for name, some in times.items()}
-    pieces = {name: [1000 * one.first_piece for one in some] for name, some in times.items()}
-    wholes = {name: [1000 * one.whole for one in some] for name, some in times.items()}
-    beyond = statistics.median(events[PRODUCT]) - statistics.median(events[BARE])
+    came = {
+        "first event": {name: [1000 * one.first_event for one in some] for name, some in times.items()},
+        "first piece": {name: [1000 * one.first_piece for one in some] for name, some in times.items()},
+        "whole answer": {name: [1000 * one.whole for one in some] for name, some in times.items()},
+    }
     return [
-        percentile_figure("first event at one client", 50, events, Bound(beyond, LATEST_FIRST_EVENT_MS, "at most")),
-        percentile_figure("first event at one client", 99, events),
-        percentile_figure("first piece at one client", 50, pieces),
-        percentile_figure("first piece at one client", 99, pieces),
-        percentile_figure("whole answer at one client", 50, wholes),
+        percentile_figure(f"{what} at one client", percent, values, _latest(what, percent, values))
+        for what, values in came.items()
+        for percent in (50, 99)
     ]
+
+
+def _latest(what: str, percent: int, values: dict[str, list[float]]) -> Bound | None:
+    """The bound of a percentile beyond that of the bare application, if there is one."""
+    limit = LATEST_MS.get((what, percent))
+    beyond = percentile(values[PRODUCT], percent) - percentile(values[BARE], percent)
+    return None if limit is None else Bound(beyond, limit, "at most")
 
 
 def percentile_figure(name: str, percent: int, values: dict[str, list[float]], bound: Bound | None = None) -> Figure:

@@ -100,7 +100,10 @@ def _prepare(setting: Setting) -> _Place:
         for _ in range(1, setting.effort.late_turn):
             caller.call(interact_of(ORGANIZATION, admin, long, MESSAGE))
     store.fill(
-        data, Workload([demo.user_id, demo.admin_user_id], [], [demo.service_id] * store.SERVICES), short, CONVERSATIONS
+        data,
+        Workload([demo.user_id, demo.admin_user_id], [], [demo.service_id] * store.SERVICES, demo, admin),
+        short,
+        CONVERSATIONS,
     )
     return _Place(data, admin, long)
 

@@ -2,15 +2,18 @@
 
 import statistics
 
-from bench import servers
+from bench import clients, servers
 from bench.clients import Caller
-from bench.figures import PRODUCT, Bound, Figure, Section
+from bench.figures import BARE, PRODUCT, Bound, Figure, Section
 from bench.http import interact_of, request_of
 from bench.servers import Server
-from bench.setting import Setting
+from bench.setting import Pair, Setting
 from bench.workload import Workload
 
 MOST_CPU_US = 25.0
+MOST_LONE = 2.0
+"""The CPU of a piece that comes alone, in that of the bare application's."""
+PAUSE_MS = 0.5
 LONG, SHORT = 2000, 20
 WAYS = {
     "together": "in writes of 16 KiB",
@@ -18,13 +21,17 @@ WAYS = {
     "paced": "a chunk each, half a millisecond apart",
 }
 _BLOCKS = 4
+_STREAMS = 2
+"""Streams of a lone piece's measure, of each length."""
 
 _TEXT = (
     f"Replies of {LONG:,} and of {SHORT} pieces come from a fake server in a process on the other core, one piece an "
     "event; the difference of the CPU that a turn costs Tertulia's process, divided by the difference of the pieces, "
     "is what a piece costs: received, decoded, recorded, encoded, sent to the client, and its part of the stored "
     "message and stream. Pieces that come faster than they are read are read several at once; half a millisecond "
-    "apart, each comes alone and pays for a write of its own to the client. What the model's server costs is not in it."
+    "apart, each comes alone and pays for a write of its own to the client. What the model's server costs is not in "
+    f"it. A lone piece comes from the scripted model, {PAUSE_MS:g} ms after the one before, as it does from the bare "
+    "application."
 )
 
 
@@ -37,7 +44,30 @@ def measure(setting: Setting) -> Section:
         Figure(f"CPU of a piece, {text}", "us", {PRODUCT: cost}, bound=Bound(cost, MOST_CPU_US, "at most"))
         for text, cost in costs.items()
     ]
-    return Section("Reading a streamed reply", figures, _TEXT)
+    return Section("Reading a streamed reply", [*figures, _lone_piece(setting)], _TEXT)
+
+
+def _lone_piece(setting: Setting) -> Figure:
+    """Compare a piece that comes alone, after a pause, with one of the bare application, after the same pause."""
+    costs: dict[str, list[float]] = {PRODUCT: [], BARE: []}
+    with setting.pair(LONG, PAUSE_MS) as long, setting.pair(SHORT, PAUSE_MS) as short:
+        for number in range(-1, _BLOCKS):
+            for name, some in costs.items():
+                cost = (_stream_us(long, name) - _stream_us(short, name)) / (LONG - SHORT)
+                if number >= 0:
+                    some.append(cost)
+    medians = {name: statistics.median(some) for name, some in costs.items()}
+    share = medians[PRODUCT] / medians[BARE]
+    name = "CPU of a lone piece of the scripted model"
+    return Figure(name, "us", medians, "share", Bound(share, MOST_LONE, "at most"))
+
+
+def _stream_us(pair: Pair, name: str) -> float:
+    """The CPU of a stream."""
+    server, requests = pair.servers[name], pair.requests(name, _STREAMS)
+    before = server.cpu_s()
+    clients.create_in_turn(server.url, requests)
+    return 1e6 * (server.cpu_s() - before) / _STREAMS
 
 
 def _cost_us(setting: Setting, server: Server, way: str) -> float:

@@ -15,8 +15,11 @@ from bench.hosts import Host
 from bench.servers import Server
 from bench.setting import CONNECTIONS, MOST_CREATES_A_SECOND, Setting
 
-SMALLEST_SHARE_OF_WORKERS = 0.85
-SMALLEST_SHARE_OF_HOSTS = 0.80
+SMALLEST_SHARE_OF_WORKERS: Mapping[int, float | None] = {1: None, 2: 0.90, 4: 0.80}
+"""Creates in a CPU second of so many workers, in those of one."""
+SMALLEST_SHARE_OF_HOSTS: Mapping[int, float | None] = {1: None, 2: 0.80}
+MOST_MEMORY_MIB = 250.0
+"""Of four workers."""
 WARM_UP_S = 1
 
 _TEXT = (
@@ -24,8 +27,9 @@ _TEXT = (
     "own, and what counts is the CPU of Tertulia's processes alone. With as few cores as this machine has, the figures "
     "say what one more worker or host costs, not how much faster two are: that takes more cores. Hosts are network "
     "namespaces joined by a bridge, so a hop costs less than a cable does. PostgreSQL is durable (fsync on). "
-    "Part of what a second worker costs is the machine's: two busy processes share caches. On SQLite they share no "
-    "commits either, and each has to read again what the other has changed."
+    "Memory is the sum of the processes' proportional set sizes after the load. Part of what a second worker costs is "
+    "the machine's: two busy processes share caches. On SQLite they share no commits either, and each has to read "
+    "again what the other has changed."
 )
 
 
@@ -81,9 +85,12 @@ def _workers(setting: Setting, database: str, folder: Path, settings: Mapping[st
                 [stack.enter_context(servers.tertulia(folder, setting.cores.all, settings, ["--workers", str(count)]))],
                 workers=count,
             )
-            for count in (1, 2)
+            for count in SMALLEST_SHARE_OF_WORKERS
         ]
-        return _compared(setting, groups, f"worker on {database}", SMALLEST_SHARE_OF_WORKERS)
+        figures = _compared(setting, groups, f"worker on {database}", SMALLEST_SHARE_OF_WORKERS)
+        used = sum(server.pss_mib() for server in groups[-1].servers)
+    name = f"memory of {groups[-1].workers} workers on {database}, shared pages once"
+    return [*figures, Figure(name, "MiB", {PRODUCT: used}, bound=Bound(used, MOST_MEMORY_MIB, "at most"))]
 
 
 def _hosts(setting: Setting, folder: Path, url: str, made: Sequence[Host]) -> list[Figure]:
@@ -95,7 +102,7 @@ def _hosts(setting: Setting, folder: Path, url: str, made: Sequence[Host]) -> li
                     setting.cores.all,
                     {"DATABASE_URL": url, "RELAY_HOST": host.address},
                     ["--host", host.address],
-                    host.name,
+                    ["ip", "netns", "exec", host.name],
                 )
             )
             for host in made
@@ -103,18 +110,26 @@ def _hosts(setting: Setting, folder: Path, url: str, made: Sequence[Host]) -> li
         return _compared(setting, [_Group(running[:1]), _Group(running)], "host on PostgreSQL", SMALLEST_SHARE_OF_HOSTS)
 
 
-def _compared(setting: Setting, groups: Sequence[_Group], what: str, smallest: float) -> list[Figure]:
-    """Creates in a CPU second of the first group, of the second, and the share; loaded by turns."""
+def _compared(
+    setting: Setting, groups: Sequence[_Group], what: str, smallest: Mapping[int, float | None]
+) -> list[Figure]:
+    """Creates in a CPU second of each group, and the share of the first one's; loaded by turns."""
     for group in groups:
         group.creates_per_cpu_s(setting, WARM_UP_S)
     rounds = [
         [group.creates_per_cpu_s(setting, setting.effort.round_s) for group in groups]
         for _ in range(setting.effort.rounds)
     ]
-    one, two = (statistics.median(values) for values in zip(*rounds, strict=True))
     noun, _, where = what.partition(" ")
-    return [
-        Figure(f"creates in a CPU second, 1 {what}", "1/s", {PRODUCT: one}),
-        Figure(f"creates in a CPU second, 2 {noun}s {where}", "1/s", {PRODUCT: two}),
-        Figure(f"2 {noun}s to 1 {where}", "", {PRODUCT: two / one}, bound=Bound(two / one, smallest, "at least")),
-    ]
+    figures: list[Figure] = []
+    first = 0.0
+    for (count, least), values in zip(smallest.items(), zip(*rounds, strict=True), strict=True):
+        rate, spread = statistics.median(values), f"{min(values):.0f} to {max(values):.0f}"
+        first = first or rate
+        named = f"1 {what}" if count == 1 else f"{count} {noun}s {where}"
+        figures.append(Figure(f"creates in a CPU second, {named}", "1/s", {PRODUCT: rate}, note=spread))
+        if least is not None:
+            share = rate / first
+            bound = Bound(share, least, "at least")
+            figures.append(Figure(f"{count} {noun}s to 1 {where}", "", {PRODUCT: share}, bound=bound))
+    return figures

@@ -30,6 +30,8 @@ from tertulia.providers.voices.local.voice import open_voice
 from tertulia.providers.weights import WHISPER_TINY_EN, WeightsUnavailable
 
 LATEST_FIRST_SOUND_MS = 60.0
+LATEST_ANSWER_MS = {True: 650.0, False: 150.0}
+"""From the end of speech to the first sound, found by the detector or told."""
 SPEAKERS = (1, 4, 8)
 PIECES = 60
 """Words of a reply that is spoken as a whole: some twenty seconds."""
@@ -162,14 +164,11 @@ def _live(setting: Setting) -> list[Figure]:
         return [Figure(name, "ms", {}, note=f"skipped: {error}") for name in names.values()]
     said = asyncio.run(_recorded())
     with servers.tertulia(setting.folder, setting.cores.server, {"VOICE": "local"}) as server:
-        return [
-            Figure(
-                f"{name}, p50",
-                "ms",
-                {PRODUCT: 1000 * statistics.median(asyncio.run(_talk(setting, server, said, vad)))},
-            )
-            for vad, name in names.items()
-        ]
+        waited = {vad: 1000 * statistics.median(asyncio.run(_talk(setting, server, said, vad))) for vad in names}
+    return [
+        Figure(f"{name}, p50", "ms", {PRODUCT: waited[vad]}, bound=Bound(waited[vad], LATEST_ANSWER_MS[vad], "at most"))
+        for vad, name in names.items()
+    ]
 
 
 async def _recorded() -> list[bytes]:
