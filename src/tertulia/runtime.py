@@ -13,7 +13,7 @@ from tertulia.auth.places import Places, ScarcePlaces
 from tertulia.auth.secrets import AUDIT_LOG, SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.tokens import Tokens
-from tertulia.background import keys, leftovers, retention, search_index
+from tertulia.background import keys, leftovers, retention, search_index, user_statistics
 from tertulia.background.erasing import Eraser
 from tertulia.background.jobs import POLL_S, JobKind, JobWorker
 from tertulia.background.mails import mail_kinds
@@ -23,6 +23,7 @@ from tertulia.background.post_processing import PostProcessing
 from tertulia.background.results import fill_result
 from tertulia.background.search_index import read_messages
 from tertulia.background.sweeper import purge, sweep
+from tertulia.background.user_statistics import order_users
 from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.toolbox import Snapshots, Tools
 from tertulia.engine.turns.conversations import Conversations
@@ -109,6 +110,9 @@ async def _keep(
             loops.keep(f"retention of {name}", keeper.remove_expired, retention.LOOK_S, limit_s=retention.LIMIT_S),
             loops.keep(
                 f"search of {name}", partial(read_messages, database), search_index.LOOK_S, search_index.LIMIT_S
+            ),
+            loops.keep(
+                f"order of {name}", partial(order_users, database), user_statistics.LOOK_S, user_statistics.LIMIT_S
             ),
             loops.keep(f"API keys of {name}", partial(keys.warn, database), keys.LOOK_S),
         ):

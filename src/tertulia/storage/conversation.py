@@ -1,8 +1,9 @@
 """Conversations: one, many, tags. Their turns, and their end, are in storage/turn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,9 +17,9 @@ from tertulia.storage.database.dialect import Unindexed
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns
-from tertulia.storage.database.shapes import among
+from tertulia.storage.database.shapes import among, padded
 from tertulia.storage.database.tags import tag_conditions
-from tertulia.storage.tables import conversations, messages, roles, services, users
+from tertulia.storage.tables import conversation_tags, conversations, messages, roles, services, users
 
 COLUMNS: Mapping[str, ColumnElement[Any]] = {
     "org_id": conversations.c.org_id,
@@ -324,20 +325,66 @@ def list_conversations(
     window: Window,
 ) -> Page[ListedConversation]:
     """List settled conversations with their last message. Return a page, newest first by default."""
-    query = (
-        sa.select(*_LISTED)
-        .join(users, users.c.id == conversations.c.user_id)
-        .where(conversations.c.num_interactions > 0, visible, *_chosen(org_id, narrow))
-        .order_by(
-            *ordering(
-                sort,
-                {"created_at": conversations.c.created_at},
-                conversations.c.created_at.desc(),
-                conversations.c.id.desc(),
-            )
-        )
-    )
-    return fetch_page(connection, query, window, ListedConversation)
+    tags = _of_tags(connection, org_id, narrow.tag)
+    narrow = replace(narrow, tag=())
+    created_at, key = conversations.c.created_at, conversations.c.id
+    if tags:
+        created_at, key = conversation_tags.c.created_at, conversation_tags.c.conversation_id
+    order = ordering(sort, {"created_at": created_at}, created_at.desc(), key.desc())
+    if not (tags or narrow.id) and 1 < len(narrow.service_id) <= SERVICES_APART:
+        one = _listed(visible, tags).where(*_chosen(org_id, replace(narrow, service_id=())))
+        query = _listed(visible, tags).where(conversations.c.id.in_(_of_each(one, narrow.service_id, order, window)))
+    else:
+        query = _listed(visible, tags).where(*_chosen(org_id, narrow))
+    return fetch_page(connection, query.order_by(*order), window, ListedConversation)
+
+
+SERVICES_APART = 32
+"""Services whose conversations are looked for one service after the other; of more, all are looked through."""
+
+_RARE = 200
+"""Conversations with a tag beyond which it does not matter how many there are."""
+
+
+def _listed(visible: ColumnElement[bool], tags: Sequence[ColumnElement[bool]]) -> sa.Select[Any]:
+    query = sa.select(*_LISTED).join(users, users.c.id == conversations.c.user_id)
+    if tags:
+        query = query.join(conversation_tags, conversation_tags.c.conversation_id == conversations.c.id)
+    return query.where(conversations.c.num_interactions > 0, visible, *tags)
+
+
+def _of_each(
+    query: sa.Select[Any], service_ids: Sequence[str], order: Sequence[ColumnElement[Any]], window: Window
+) -> sa.CompoundSelect[Any]:
+    """Return the query of the first conversations of each service, as many as a page may need of one."""
+    some = query.with_only_columns(conversations.c.id).order_by(*order).limit(window.offset + window.limit + 1)
+    each = (some.where(conversations.c.service_id == service_id).subquery() for service_id in service_ids)
+    return sa.union_all(*(sa.select(found.c.id) for found in each))
+
+
+_KINDS: Sequence[Callable[[str], bool]] = (lambda value: not value, "*".__eq__, lambda value: value not in {"", "*"})
+"""Kinds of a filter's values: they stand kind by kind, so that the order and number of filters make few statements."""
+
+
+def _of_tags(connection: Connection, org_id: str, tags: Sequence[tuple[str, str]]) -> Sequence[ColumnElement[bool]]:
+    """Return the conditions of a filter's tags, for a query that has rows of tags: those of the rarest are read."""
+
+    def is_tag(table: Any, tag: tuple[str, str]) -> ColumnElement[bool]:
+        value = {"": table.value.is_(None), "*": sa.true()}.get(tag[1], table.value == tag[1])
+        return sa.and_(table.org_id == org_id, table.key == tag[0], value)
+
+    def count(tag: tuple[str, str]) -> int:
+        few = sa.select(conversation_tags.c.key).where(is_tag(conversation_tags.c, tag)).limit(_RARE).subquery()
+        return connection.execute(sa.select(sa.func.count()).select_from(few)).scalar_one()
+
+    rarest_first = sorted(dict.fromkeys(tags), key=count) if len(tags) > 1 else tags
+    conditions = [is_tag(conversation_tags.c, tag) for tag in rarest_first[:1]]
+    kinds = [[tag for tag in rarest_first[1:] if kind(tag[1])] for kind in _KINDS]
+    for tag in chain.from_iterable(padded(kind) for kind in kinds):
+        other = conversation_tags.alias()
+        same = other.c.conversation_id == conversation_tags.c.conversation_id
+        conditions.append(sa.exists().where(same, is_tag(other.c, tag)))
+    return conditions
 
 
 def _chosen(org_id: str, narrow: ConversationFilter) -> list[ColumnElement[bool]]:

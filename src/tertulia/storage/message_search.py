@@ -89,7 +89,7 @@ def list_unread(connection: Connection) -> tuple[list[UnreadMessage], str]:
 
     Return them, and the identifier up to which none is left then: "" if it is the one up to which all were read before.
     """
-    safe = _settled_until(connection)
+    safe = settled_until(connection)
     found = [UnreadMessage(*row) for row in connection.execute(_UNREAD.limit(PORTION))]
     until = min(found[-1].id, safe) if len(found) == PORTION else safe
     read_to = connection.execute(_READ_TO).scalar_one()
@@ -97,7 +97,7 @@ def list_unread(connection: Connection) -> tuple[list[UnreadMessage], str]:
     return found, until if connection.execute(between).first() is not None else ""
 
 
-def _settled_until(connection: Connection) -> str:
+def settled_until(connection: Connection) -> str:
     """Return the identifier before which no message can come any more: turns that run, or are on their way, can."""
     oldest = sa.select(sa.func.min(conversations.c.lease_interaction_id)).where(
         conversations.c.lease_expires_at.is_not(None)

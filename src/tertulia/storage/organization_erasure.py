@@ -22,6 +22,7 @@ from tertulia.storage.tables import (
     roles,
     search_progress,
     signing_keys,
+    statistics_progress,
     temporary_grants,
     users,
     workers,
@@ -36,7 +37,7 @@ HEAD_START = timedelta(minutes=5)
 PORTION_ROWS = 200
 """Rows that one transaction removes at most."""
 
-_INSTALLATION = {directory, maintenance, search_progress, signing_keys, workers}
+_INSTALLATION = {directory, maintenance, search_progress, signing_keys, statistics_progress, workers}
 """Tables that no organization has rows in, but for its entry of the directory, which goes with the last."""
 
 _LAST = {jobs, organizations, roles, users}

@@ -66,12 +66,14 @@ PARTS: Sequence[PersonTable] = (
 """The tables that are exported, in their order."""
 
 _UNEXPORTED: Sequence[tuple[Table, str]] = (
+    (tables.conversation_tags, "conversation_id"),
     (tables.streams, "conversation_id"),
     (tables.memory_words, "user_id"),
     (tables.memory_vectors, "user_id"),
     (tables.idempotency_keys, "user_id"),
     (tables.mail_tokens, "user_id"),
     (tables.user_search, "user_id"),
+    (tables.user_statistics, "user_id"),
 )
 """The tables besides, whose rows repeat what the others have, or find it."""
 

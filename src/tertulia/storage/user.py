@@ -30,11 +30,13 @@ from tertulia.storage.tables import (
     roles,
     shares,
     temporary_grants,
+    user_statistics,
     users,
 )
 from tertulia.storage.turn.values import Standing
 from tertulia.storage.usage import give_back_all
 from tertulia.storage.user_search import add_entries, find_user_ids, remove_entries
+from tertulia.storage.user_statistics import ranked, recent_users, remove_statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ SORTABLE: Mapping[str, ColumnElement[Any]] = {
     # SQLite puts nulls first, PostgreSQL last: no message at all counts as the oldest on both.
     "user_stats.last_message_time": sa.func.coalesce(users.c.last_message_time, sa.literal(0, sa.BigInteger)),
 }
+
+_RANKED: Mapping[str, ColumnElement[Any]] = {
+    **SORTABLE,
+    "user_stats.num_conversations": user_statistics.c.num_conversations,
+    "user_stats.num_messages": user_statistics.c.num_messages,
+    "user_stats.last_message_time": sa.type_coerce(user_statistics.c.last_message_time, sa.BigInteger),
+}
+
+RANKED = frozenset(field for field in SORTABLE if _RANKED[field] is not SORTABLE[field])
+"""The fields that lists are sorted by with the indexes of `user_statistics`."""
 
 MOST_PLAIN_VARIABLES = 19
 """Variables of a user that are not secret; `user_id`, which is built in, is the twentieth."""
@@ -307,10 +319,57 @@ def list_users(
         emails = among(users.c.email, [email.lower() for email in narrow.email])
         theirs = connection.execute(sa.select(users.c.id).where(users.c.org_id == org_id, emails)).scalars().all()
         query = query.where(among(users.c.id, theirs))
-    ties = users.c.created_at, users.c.id  # in the direction of the fields: an index is read in one
-    backwards = bool(sort) and sort[-1].descending
-    ordered = query.order_by(*ordering(sort, SORTABLE, *(tie.desc() if backwards else tie for tie in ties)))
+    elif not narrow.user_id and sort and sort[0].field in RANKED:
+        recent = recent_users(connection, org_id)
+        if recent is not None:
+            return _list_ranked(connection, ranked(org_id, recent), (users.c.id.in_(recent), visible), sort, window)
+    ordered = query.order_by(*_order(sort, SORTABLE, users.c.created_at, users.c.id))
     return fetch_page(connection, ordered, window, User)
+
+
+def _order(
+    sort: Sort, columns: Mapping[str, ColumnElement[Any]], *ties: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
+    """Return the terms of an order; ties are in the direction of the last field, for an index is read in one."""
+    backwards = bool(sort) and sort[-1].descending
+    return ordering(sort, columns, *(tie.desc() if backwards else tie for tie in ties))
+
+
+def _list_ranked(
+    connection: Connection,
+    ranked: ColumnElement[bool],
+    recent: tuple[ColumnElement[bool], ColumnElement[bool]],
+    sort: Sort,
+    window: Window,
+) -> Page[User]:
+    """Fetch a page of users by their statistics: as many as it takes from an index, and all who have changed since."""
+    is_recent, visible = recent
+    fields = {key.field: f"key_{number}" for number, key in enumerate(sort)}
+
+    def keyed(columns: Mapping[str, ColumnElement[Any]], *ties: ColumnElement[Any]) -> sa.Select[Any]:
+        keys = [columns[field].label(name) for field, name in fields.items()]
+        return sa.select(*keys, ties[0].label("made"), ties[1].label("user_id"))
+
+    counted = user_statistics.c
+    from_index = (
+        keyed(_RANKED, counted.created_at, counted.user_id)
+        .select_from(
+            user_statistics.join(users, users.c.id == counted.user_id).join(roles, roles.c.id == users.c.role_id)
+        )
+        .where(ranked, visible)
+        .order_by(*_order(sort, _RANKED, counted.created_at, counted.user_id))
+        .limit(window.offset + window.limit + 1)
+        .subquery()
+    )
+    from_rows = (
+        keyed(SORTABLE, users.c.created_at, users.c.id)
+        .select_from(users.join(roles, roles.c.id == users.c.role_id))
+        .where(is_recent, visible)
+    )
+    both = sa.union_all(sa.select(from_index), from_rows).subquery()
+    merged = {field: both.c[name] for field, name in fields.items()}
+    query = _USERS.join(both, both.c.user_id == users.c.id)
+    return fetch_page(connection, query.order_by(*_order(sort, merged, both.c.made, both.c.user_id)), window, User)
 
 
 def update_user(connection: Connection, user: User, changes: UserChanges) -> None:
@@ -409,6 +468,7 @@ def delete_user(connection: Connection, user: User, more: Mapping[str, Any] | No
     for table in (temporary_grants, mail_tokens, shares, identities):
         connection.execute(sa.delete(table).where(table.c.user_id == user.id))
     remove_entries(connection, user.org_id, user.id, user.search_text)
+    remove_statistics(connection, user.id)
     connection.execute(sa.delete(users).where(users.c.id == user.id))
     return add_erasure(connection, user.org_id, user.id, more)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 
+from msgspec import structs
 from pydantic_ai import exceptions as vendor_errors
 from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.messages import (

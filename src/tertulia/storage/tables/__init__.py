@@ -11,6 +11,7 @@ from tertulia.storage.tables.behavior import (
 )
 from tertulia.storage.tables.context_graph import context_graph_versions, context_graphs
 from tertulia.storage.tables.conversation import (
+    conversation_tags,
     conversations,
     idempotency_keys,
     interactions,
@@ -31,9 +32,11 @@ from tertulia.storage.tables.organization import (
     organization_usage,
     organizations,
     roles,
+    statistics_progress,
     temporary_grants,
     used_sign_ins,
     user_search,
+    user_statistics,
     users,
 )
 from tertulia.storage.tables.result import results
@@ -54,6 +57,7 @@ __all__ = [
     "behavior_sets",
     "context_graph_versions",
     "context_graphs",
+    "conversation_tags",
     "conversations",
     "directory",
     "feedback",
@@ -79,6 +83,7 @@ __all__ = [
     "services",
     "shares",
     "signing_keys",
+    "statistics_progress",
     "streams",
     "temporary_grants",
     "tool_invocations",
@@ -90,6 +95,7 @@ __all__ = [
     "used_sign_ins",
     "user_models",
     "user_search",
+    "user_statistics",
     "users",
     "version_sets",
     "workers",

@@ -43,6 +43,8 @@ conversations = Table(
     moment("lease_expires_at", nullable=True),
     Index(None, "org_id", "created_at"),
     Index(None, "org_id", "user_id", "created_at"),
+    Index(None, "org_id", "service_id", "created_at"),
+    Index(None, "org_id", "is_finished", "created_at"),
     Index(None, "user_id", "service_id", "is_finished"),
     Index(None, "lease_expires_at"),
 )
@@ -55,6 +57,20 @@ Index(
     unique=True,
     sqlite_where=sa.text("NOT is_finished"),
     postgresql_where=sa.text("NOT is_finished"),
+)
+
+# A row for each tag of a conversation, by which lists find it. Triggers keep them: see storage/database/tag_rows.py.
+conversation_tags = Table(
+    "conversation_tags",
+    metadata,
+    key("conversation_id"),
+    key("key"),
+    text("org_id"),
+    text("value", nullable=True),
+    moment("created_at"),  # of the conversation
+    Index("ix_conversation_tags_key", "org_id", "key", "created_at", "conversation_id"),
+    Index("ix_conversation_tags_value", "org_id", "key", "value", "created_at", "conversation_id"),
+    ForeignKeyConstraint(["conversation_id"], ["conversations.id"], ondelete="CASCADE"),
 )
 
 interactions = Table(

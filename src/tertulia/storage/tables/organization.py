@@ -87,6 +87,24 @@ user_search = Table(
     sqlite_with_rowid=False,
 )
 
+# What users are sorted by, as it was when it was read last: see storage/user_statistics.py.
+user_statistics = Table(
+    "user_statistics",
+    metadata,
+    key("user_id"),
+    text("org_id"),
+    number("num_conversations"),
+    number("num_messages"),
+    moment("last_message_time"),  # 0: there is none
+    moment("created_at"),
+    Index("ix_user_statistics_conversations", "org_id", "num_conversations", "created_at", "user_id"),
+    Index("ix_user_statistics_messages", "org_id", "num_messages", "created_at", "user_id"),
+    Index("ix_user_statistics_last", "org_id", "last_message_time", "created_at", "user_id"),
+)
+
+# One row of a cluster: what was made with smaller identifiers is in user_statistics.
+statistics_progress = Table("statistics_progress", metadata, key(), text("read_to"))
+
 api_keys = Table(
     "api_keys",
     metadata,
