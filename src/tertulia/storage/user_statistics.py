@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tertulia.storage.database.dialect import unindexed
+from tertulia.storage.database.dialect import Unindexed
 from tertulia.storage.database.shapes import among
 from tertulia.storage.message_search import settled_until
 from tertulia.storage.tables import conversations, messages, statistics_progress, user_statistics, users
@@ -53,7 +53,7 @@ def recent_users(connection: Connection, org_id: str) -> Select[tuple[str]] | No
         .join(messages, messages.c.conversation_id == conversations.c.id)
         .where(messages.c.id > since, messages.c.org_id == org_id)
     )
-    new = sa.select(users.c.id).where(users.c.id > since, sa.literal(org_id) == unindexed(users.c.org_id))
+    new = sa.select(users.c.id).where(users.c.id > since, sa.literal(org_id) == Unindexed(users.c.org_id))
     return sa.select(sa.union(spoken, new).subquery().c.user_id)
 
 
