@@ -172,6 +172,15 @@ def test_days_are_whole_and_within_bounds(server: Server, field: str) -> None:
     assert server.as_admin.put(RETENTION, json={"traces_days": 31}).status_code == 422
 
 
+def test_a_misspelt_field_is_refused_and_leaves_the_rule_as_it_is(server: Server) -> None:
+    keep(server, memories_days=7)
+
+    answer = server.as_admin.put(RETENTION, json={"memories_day": 30})
+
+    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "memories_day"])
+    assert server.as_admin.get(RETENTION).json()["memories_days"] == 7
+
+
 def test_the_rule_is_set_by_who_may_and_stands_in_the_audit_log(server: Server, as_user: httpx2.Client) -> None:
     keep(server, memories_days=7)
     user = server.client(server.sign_in(server.demo.user_id))

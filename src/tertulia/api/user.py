@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, String
 from sqlalchemy.engine import Connection
 
 from tertulia.api.http.client_address import limited_address
-from tertulia.api.http.deps import CurrentActor, CurrentCaller, CurrentRuntime, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentCaller, CurrentRuntime, Organization, make_recorder
 from tertulia.api.http.pagination import PageModel, sorting, window
-from tertulia.api.http.rate_limit import count, rate_limit, sign_in_limit
+from tertulia.api.http.rate_limit import attempt, count, rate_limit, sign_in_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.api.http.types import Keyterms, Language, NewPreferences, Preferences, Text256, Texts, Timezone
 from tertulia.api.http.warnings import warn
@@ -30,6 +31,7 @@ from tertulia.storage import memory as memories
 from tertulia.storage import organization as organizations
 from tertulia.storage import role as roles
 from tertulia.storage import user as users
+from tertulia.storage.audit import append_line
 from tertulia.storage.database.paging import Sort, Window
 from tertulia.storage.job import Job, StaleJob
 from tertulia.storage.memory import UserModel as StoredModel
@@ -72,6 +74,7 @@ class SignedIn(BaseModel):
     dependencies=[Depends(sign_in_limit(5))],
 )
 async def sign_in_with_api_key(
+    request: Request,
     runtime: CurrentRuntime,
     organization: Organization,
     x_api_key: Annotated[str, Header()],
@@ -80,7 +83,11 @@ async def sign_in_with_api_key(
 ) -> SignedIn:
     """Trade an API key for a token of a user whose role is of lower rank than the key's."""
     org_id = organization.org_id
-    key = await organization.database.read(check_sign_in, org_id, x_api_key_id, x_api_key, x_user_id)
+    signing_in = organization.database.read(check_sign_in, org_id, x_api_key_id, x_api_key, x_user_id)
+    key = await attempt(request, org_id, signing_in)
+    entry = make_recorder(request, org_id).entry("sign-in-with-api-key", "user", x_user_id, "{}", (org_id, x_user_id))
+    line = replace(entry, api_key_id=key.key_id)
+    await organization.database.write(append_line, runtime.audit_key, line)
     token, expires_at = await runtime.tokens.issue(org_id, x_user_id, key)
     return SignedIn(id_token=token, expires_at=expires_at)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection
 
 from tertulia.auth import roles
-from tertulia.auth.secrets import SecretBox, create_key_file
+from tertulia.auth.secrets import AUDIT_LOG, SecretBox, create_key_file
 from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import organization as demo
@@ -22,6 +22,7 @@ from tertulia.storage import clusters as directory
 from tertulia.storage import job as jobs
 from tertulia.storage import maintenance, migrations, organization, organization_erasure, user, versioned
 from tertulia.storage.agent import AGENT
+from tertulia.storage.audit import AuditEntry, append_line
 from tertulia.storage.clusters import Clusters
 from tertulia.storage.database import dialect
 from tertulia.storage.job import Job
@@ -69,7 +70,30 @@ def make_organization(settings: Settings, org_id: str, cluster: str | None) -> F
     Raises:
         CommandFailed: there is no such cluster, the organization is in another, or its identifier is not one.
     """
-    return _make(settings, org_id, cluster, demo.found)
+
+    def found(connection: Connection, org_id: str) -> Founded:
+        made = demo.found(connection, org_id)
+        box = open_box(settings)
+        append_line(connection, box.derive(AUDIT_LOG), _line(org_id, "org create", "organization", org_id))
+        return made
+
+    return _make(settings, org_id, cluster, found)
+
+
+def _line(org_id: str, command: str, kind: str, object_id: str) -> AuditEntry:
+    """Say what an operator has done with a command, as nobody's user. Return the line to be written."""
+    return AuditEntry(
+        org_id=org_id,
+        action=f"tertulia {command}",
+        object_kind=kind,
+        object_id=object_id,
+        actor_org_id="",
+        actor_user_id="operator",
+        api_key_id="",
+        address="",
+        request_id="",
+        change="{}",
+    )
 
 
 def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[Connection, str], T]) -> T:
@@ -189,6 +213,7 @@ async def _issue_token(
         )
     if await database.read(user.find_role_of, org_id, user_id) is None:
         raise CommandFailed(f"The organization {org_id} has no user {user_id}.")
+    await database.write(append_line, box.derive(AUDIT_LOG), _line(org_id, "token", "user", user_id))
     token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
     return IssuedToken(user_id, token)
 

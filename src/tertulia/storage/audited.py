@@ -81,3 +81,15 @@ def find_object(connection: Connection, org_id: str, kind: str, object_id: str) 
         query = query.where(table.c[name] == value)
     found = connection.execute(query).mappings().first()
     return {} if found is None else dict(found)
+
+
+def is_hidden(connection: Connection, org_id: str, kind: str, object_id: str) -> bool:
+    """Return True if an object is a conversation whose user hides theirs from administrators."""
+    if kind != "conversation":
+        return False
+    owner = tables.conversations.c.user_id == tables.users.c.id
+    query = sa.select(tables.users.c.conversations_visible_to_admins).select_from(
+        tables.conversations.join(tables.users, owner)
+    )
+    this = tables.conversations.c.org_id == org_id, tables.conversations.c.id == object_id
+    return connection.execute(query.where(*this)).scalar() is False

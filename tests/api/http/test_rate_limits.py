@@ -91,6 +91,23 @@ def test_guessing_is_stopped_whoever_the_users_are(limited: Server) -> None:
     assert sign_in(limited, "another key", "user 1").status_code == 401
 
 
+def test_a_burst_of_guesses_learns_of_no_more_than_may_fail(limited: Server) -> None:
+    guesses = [("a key in a burst", f"user {number}") for number in range(2 * FAILURES_A_MINUTE)]
+
+    with ThreadPoolExecutor(10) as pool:
+        statuses = list(pool.map(lambda guess: sign_in(limited, *guess).status_code, guesses))
+
+    assert sorted(statuses) == [401] * FAILURES_A_MINUTE + [429] * FAILURES_A_MINUTE
+
+
+def test_a_right_guess_after_too_many_wrong_ones_is_told_nothing(limited: Server) -> None:
+    demo = limited.demo
+    for number in range(FAILURES_A_MINUTE):
+        assert sign_in(limited, demo.api_key_id, f"user {number}").status_code == 401
+
+    assert sign_in(limited, demo.api_key_id, demo.user_id, demo.api_key).status_code == 429
+
+
 def test_a_public_endpoint_is_not_limited(limited: Server) -> None:
     assert not set(HEADERS) & set(limited.anonymous.get("/organization/").headers)
 

@@ -15,10 +15,10 @@ from sqlalchemy.engine import Connection
 from starlette.requests import HTTPConnection
 
 from tertulia.api.http.bodies import SMALL, is_larger
-from tertulia.api.http.masking import change_told, told
+from tertulia.api.http.masking import change_told, masked, told
 from tertulia.auth.tokens import Claims
 from tertulia.storage.audit import AuditEntry, append_line
-from tertulia.storage.audited import find_object
+from tertulia.storage.audited import find_object, is_hidden
 from tertulia.storage.database.shortcut import Shortcut
 from tertulia.storage.database.units import Database
 
@@ -37,18 +37,21 @@ UNAUDITED = frozenset(
         "cancel-interaction",
         "recommend-responses-for-interaction",
         "generate-conversation-starter",
-        # These tell of a user who is made, or has another role now, and of nothing else.
+        # These write lines of their own: of who signed in with which key; of a user who is made, or has another role.
+        "sign-in-with-api-key",
         "sign-in-with-oidc-code",
         "sign-in-with-id-token",
-        # What changes nothing: a token is got, or a mail is asked for, which an address that is nobody's does too.
-        "sign-in-with-api-key",
+        # What changes nothing: a mail is asked for, which an address that is nobody's does too.
         "sign-in-with-email",
         "start-oidc-sign-in",
         "list-openapi-tools",
         "list-mcp-tools",
     }
 )
-"""The operations other than GET that leave no line of their own."""
+"""The operations other than GET to which this seam brings no line."""
+
+_OF_HIDDEN = frozenset({"tags", "updates"})
+"""What a line does not say of a conversation whose user hides them from administrators; the names of tags remain."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {
@@ -129,7 +132,9 @@ class Recorder:
             object_id = object_id or id_of(kind, result, self._scope.get(SENT))
             after = find_object(connection, self._org_id, kind, object_id)
             shown = {} if kind == "user" and not after else before  # the person is to be gone
-            change = change_told(self._asked, shown, after)
+            private = _OF_HIDDEN if is_hidden(connection, self._org_id, kind, object_id) else frozenset[str]()
+            asked = masked(self._asked, private) if private else self._asked
+            change = change_told(asked, shown, after, private)
             line = self.entry(self.action, kind, object_id, change, self._signed_in(result))
             append_line(connection, self._key, line)
             self.done = True

@@ -30,8 +30,8 @@ _LINK = re.compile(r"://(?P<user>[^\s/?#]*@|[^\s/:@?#]*:(?!\d*/)[^\s?#]*@)?(?P<r
 """A link behind its scheme. A password may have signs that ought to be escaped: it ends with the last at sign."""
 
 
-def masked(value: Any) -> Any:
-    """Put a mask in the place of secrets: values under names of secrets, of variables, and within links.
+def masked(value: Any, private: frozenset[str] = frozenset()) -> Any:
+    """Put a mask in the place of secrets: values under names of secrets or `private` ones, of variables, within links.
 
     Return the value without them; the names remain.
     """
@@ -40,12 +40,12 @@ def masked(value: Any) -> Any:
         is_variable = {"name", "value"} <= named.keys() and named.get("is_secret") is not False
         return {
             key: _hidden(item)
-            if _SECRET.search(key) or _ALL_SECRET.search(key) or (is_variable and key == "value")
-            else masked(item)
+            if key in private or _SECRET.search(key) or _ALL_SECRET.search(key) or (is_variable and key == "value")
+            else masked(item, private)
             for key, item in named.items()
         }
     if isinstance(value, list | tuple):
-        return [masked(item) for item in cast("list[Any]", value)]
+        return [masked(item, private) for item in cast("list[Any]", value)]
     return _shortened(_LINK.sub(_without_secrets, value)) if isinstance(value, str) else value
 
 
@@ -83,13 +83,15 @@ def told(request: Any) -> Any:
     return _bounded(masked(request))
 
 
-def change_told(request: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Tell a change whose request is told already. Return it as JSON, without secrets."""
+def change_told(
+    request: Any, before: Mapping[str, Any], after: Mapping[str, Any], private: frozenset[str] = frozenset()
+) -> str:
+    """Tell a change whose request is told already. Return it as JSON, without secrets and values of `private` names."""
     names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     parts = {
         "request": request,
-        "before": masked({name: before[name] for name in names if name in before}),
-        "after": masked({name: after[name] for name in names if name in after}),
+        "before": masked({name: before[name] for name in names if name in before}, private),
+        "after": masked({name: after[name] for name in names if name in after}, private),
     }
     change = {name: part for name, part in parts.items() if part}
     for name in ("request", "before", "after"):

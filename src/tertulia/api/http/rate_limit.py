@@ -4,8 +4,8 @@ A route counts its caller before it reads anything else of the request:
 `@router.get(..., dependencies=[Depends(rate_limit(20))])`.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
@@ -17,6 +17,8 @@ from tertulia.api.http.deps import find_organization, find_runtime
 from tertulia.auth.limits import Allowance
 from tertulia.auth.tokens import Claims
 from tertulia.errors import Unauthorized
+
+T = TypeVar("T")
 
 _ALLOWANCE = "tertulia.allowance"
 """The allowance of a limited request in its scope."""
@@ -81,34 +83,62 @@ FAILURES_A_MINUTE = 20
 _FAILED = "sign-in-with-api-key:failed"
 
 
-def sign_in_limit(per_minute: int) -> Callable[..., AsyncGenerator[None]]:
+def sign_in_limit(per_minute: int) -> Callable[..., Awaitable[None]]:
     """Make a dependency that counts as `rate_limit` does, for those who have no token yet. Return it.
 
     A backend signs in many users with one key from one address, so what is limited is each user of a key, and what
-    fails with a key from an address.
+    fails with a key from an address: see `attempt`.
     """
 
-    async def limit(request: Request) -> AsyncGenerator[None]:
+    async def limit(request: Request) -> None:
         runtime = await find_runtime(request)
         organization = await find_organization(request)
         if runtime.limiter is None:
-            yield
             return
         route: Any = request.scope["route"]
-        # The caller makes up key and user, so only their beginnings count: a UUID has 36 characters.
-        key, user = (request.headers.get(name, "")[:40] for name in ("x-api-key-id", "x-user-id"))
-        failures = organization.org_id, key, limited_address(request)
-        failed = await runtime.limiter.allowance(_FAILED, FAILURES_A_MINUTE, *failures)
+        key, user = _said(request)
+        failed = await runtime.limiter.allowance(_FAILED, FAILURES_A_MINUTE, *_failures(request, organization.org_id))
         if failed is not None:
             failed.refuse()
         await count(request, route.operation_id, per_minute, organization.org_id, key, user)
-        try:
-            yield
-        except Unauthorized:
-            await runtime.limiter.hit(_FAILED, FAILURES_A_MINUTE, *failures)
-            raise
 
     return limit
+
+
+async def attempt(request: Request, org_id: str, signing_in: Awaitable[T]) -> T:
+    """Wait for a sign-in with a key. Return what it returns, unless too many have failed by then.
+
+    What fails is counted before anything is said of it, so a burst of guesses learns of no more than may fail, however
+    many are on their way at once; sign-ins that do not fail are never in each other's way.
+
+    Raises:
+        TooManyRequests: as many as may fail have failed before; nothing is said of this one, even if it is right.
+    """
+    limiter = (await find_runtime(request)).limiter
+    if limiter is None:
+        return await signing_in
+    failures = _failures(request, org_id)
+    try:
+        signed_in = await signing_in
+    except Unauthorized:
+        failed = await limiter.hit(_FAILED, FAILURES_A_MINUTE, *failures)
+        if failed is not None:
+            failed.refuse()
+        raise
+    failed = await limiter.allowance(_FAILED, FAILURES_A_MINUTE, *failures)
+    if failed is not None:
+        failed.refuse()
+    return signed_in
+
+
+def _said(request: Request) -> tuple[str, str]:
+    """Read the key and the user of a sign-in. Return their beginnings, for the caller makes them up."""
+    key, user = (request.headers.get(name, "")[:40] for name in ("x-api-key-id", "x-user-id"))  # a UUID has 36
+    return key, user
+
+
+def _failures(request: Request, org_id: str) -> tuple[str, str, str]:
+    return org_id, _said(request)[0], limited_address(request)
 
 
 def public_limit(per_minute: int) -> Callable[..., Awaitable[None]]:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection
 
 from tertulia.api.http.deps import CurrentActor, Organization
@@ -22,7 +22,12 @@ Days = Annotated[int, Field(ge=1, le=36_500, strict=True)] | None
 
 
 class RetentionRule(BaseModel):
-    """The days for which things are kept; null: without end, but traces 30 days at most."""
+    """The days for which things are kept; null: without end, but traces 30 days at most.
+
+    All are said anew, so a misspelt one is refused: it would keep without end what was to go.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     conversations_days: Days = None
     recordings_days: Days = None
