@@ -40,7 +40,7 @@ def test_many_warnings_are_not_compared_with_each_other() -> None:
         def __eq__(self, other: object) -> bool:
             nonlocal compared
             compared += 1
-            return str.__eq__(self, other)  # pyright: ignore[reportUnknownMemberType]
+            return str.__eq__(self, other)
 
         __hash__ = str.__hash__
 
