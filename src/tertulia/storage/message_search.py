@@ -28,6 +28,9 @@ from tertulia.storage.tables import conversations, message_searches, messages, s
 PORTION = 200
 """Messages whose terms one transaction writes."""
 
+MOST_MATCHES = 10_000
+"""Messages with the words of a search that it looks at, the newest ones."""
+
 LATE = timedelta(seconds=60)
 """The time after which a message that is made at once is in the database, clocks of other hosts included."""
 
@@ -159,7 +162,7 @@ def search_messages(
     message_type: Sequence[MessageType],
     window: Window,
 ) -> Page[FoundMessage]:
-    """Search for messages that have all of these terms. Return a page, the newest first.
+    """Search the newest `MOST_MATCHES` messages that have all of these terms. Return a page, the newest first.
 
     `visible` may name columns of the message, its conversation and the conversation's owner.
     """
@@ -172,7 +175,7 @@ def search_messages(
         .where(visible, among(messages.c.message_type, message_type), *narrowed(narrow))
     )
     table = message_searches.c
-    found = newest_with_terms(connection, query, table.number, table.terms, wanted)
+    found = newest_with_terms(connection, query, table.number, table.terms, wanted, MOST_MATCHES)
     return fetch_page(connection, found, window, FoundMessage)
 
 

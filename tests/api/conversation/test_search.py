@@ -187,7 +187,27 @@ def test_what_was_said_is_not_found_when_its_user_is_gone_and_leaves_no_term(sta
     assert found(stage.admin, "else") != []
 
 
-def test_a_database_without_a_full_text_index_is_searched_all_the_same(serve: Serve) -> None:
+def reach(stage: Stage, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Check that a search goes back to the newest messages of a word alone, whatever else narrows it."""
+    user = stage.user()
+    said(stage, user, f"One {word}.", f"Two {word}.", f"Three {word}.", reply="Hm.")
+    monkeypatch.setattr(message_search, "MOST_MATCHES", 2)
+    assert [message["snippet"] for message in found(user, word)] == [f"Three {word}.", f"Two {word}."]
+    assert found(user, f"one {word}") != []
+    assert found(stage.admin, word, message_type="agent-message") == []
+    monkeypatch.undo()
+    assert len(found(user, word)) == 3
+
+
+def test_a_search_reads_no_more_than_the_newest_messages_of_its_words(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(stage, monkeypatch, "harpsichord")
+
+
+def test_a_database_without_a_full_text_index_is_searched_all_the_same(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage = Stage(serve(models=Models(switch := Switch())), switch)
     engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
     user = stage.user()
@@ -204,3 +224,4 @@ def test_a_database_without_a_full_text_index_is_searched_all_the_same(serve: Se
     said(stage, user, "A lute.")
     assert found(user, "lute")
     assert found(user, "lute viola") == []
+    reach(stage, monkeypatch, "spinet")

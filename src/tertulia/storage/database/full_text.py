@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Select
+from sqlalchemy import Column, ColumnElement, Select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
@@ -35,15 +35,40 @@ def create_index(connection: Connection) -> None:
 
 
 def newest_with_terms(
-    connection: Connection, query: Select[Any], number: Column[int], terms: Column[str], wanted: Sequence[str]
+    connection: Connection,
+    query: Select[Any],
+    number: Column[int],
+    terms: Column[str],
+    wanted: Sequence[str],
+    most: int,
 ) -> Select[Any]:
-    """Narrow a query of `message_searches` to rows that have all of some terms. Return it, the newest row first."""
+    """Narrow a query of `message_searches` to the newest `most` rows that have all of some terms.
+
+    Return it, the newest row first. Older rows are out of reach whatever else narrows the query: a common word, and a
+    filter that lets nothing through, would have every row of that word read.
+    """
+    has_all = _has_all(connection, terms, wanted)
+    if has_all is not None:
+        oldest = _oldest(sa.select(number).where(has_all), number, most)
+        return query.where(has_all, number >= oldest).order_by(number.desc())
+    index, again = (
+        sa.func.message_index(" ".join(wanted)).table_valued("rowid", name=name) for name in (INDEX, f"{INDEX}_again")
+    )
+    oldest = _oldest(sa.select(again.c.rowid), again.c.rowid, most)
+    return query.join(index, index.c.rowid == number).where(index.c.rowid >= oldest).order_by(index.c.rowid.desc())
+
+
+def _oldest(matching: Select[Any], number: ColumnElement[int], most: int) -> ColumnElement[int]:
+    """Write the number of the oldest row that is within reach. Return the SQL of it, 0 if all rows are."""
+    return sa.func.coalesce(matching.order_by(number.desc()).offset(most - 1).limit(1).scalar_subquery(), 0)
+
+
+def _has_all(connection: Connection, terms: Column[str], wanted: Sequence[str]) -> ColumnElement[bool] | None:
+    """Write that a row has all of some terms. Return it, or None where FTS5 knows them."""
     if connection.dialect.name == "postgresql":
         array = sa.func.string_to_array(terms, sa.literal_column("' '"))
-        found = query.where(array.op("@>")(sa.cast(list(wanted), postgresql.ARRAY(sa.Text))))
-        return found.order_by(number.desc())
+        return array.op("@>")(sa.cast(list(wanted), postgresql.ARRAY(sa.Text)))
     if connection.execute(_HAS_INDEX).scalar() is None:
         padded = " " + terms + " "
-        return query.where(*(padded.contains(f" {term} ") for term in wanted)).order_by(number.desc())
-    index = sa.func.message_index(" ".join(wanted)).table_valued("rowid", name=INDEX)
-    return query.join(index, index.c.rowid == number).order_by(index.c.rowid.desc())
+        return sa.and_(*(padded.contains(f" {term} ") for term in wanted))
+    return None
