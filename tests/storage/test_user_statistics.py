@@ -79,7 +79,7 @@ def test_a_page_is_that_of_all_users_sorted(
         return [user.id for user in found.items]
 
     with engine.connect() as connection, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(user_statistics, "settled_until", lambda _connection: "zzz")
+        patch.setattr(user_statistics, "settled_until", lambda _connection: f"p{next(numbers):06}")
         patch.setattr(user_statistics, "PORTION", 7)
         connection.execute(sa.update(tables.statistics_progress).values(read_to="0"))
         fill(connection, org_id, USERS)

@@ -46,6 +46,7 @@ UNAUDITED = frozenset(
         "start-oidc-sign-in",
         "list-openapi-tools",
         "list-mcp-tools",
+        "try-provider",
     }
 )
 """The operations other than GET to which this seam brings no line."""
