@@ -36,7 +36,7 @@ class RealProvider:
 
     def __init__(self, app: Any, url: str) -> None:
         from canaille.app import models  # noqa: PLC0415 - heavy, and of few tests
-        from canaille.backends import Backend  # noqa: PLC0415
+        from canaille.backends import Backend  # noqa: PLC0415 - heavy, and of few tests
 
         self.url = url
         self._app, self._backend = app, Backend.instance
@@ -73,13 +73,13 @@ class RealProvider:
 
     def session(self) -> Any:
         """The person's session at the page."""
-        from canaille.app.session import UserSession  # noqa: PLC0415
+        from canaille.app.session import UserSession  # noqa: PLC0415 - heavy, and of few tests
 
         return UserSession(user=self._person, last_login_datetime=datetime.now(UTC))
 
     def verify_addresses(self, patch: pytest.MonkeyPatch) -> None:
         """Have it say that addresses are verified: as it is, it leaves the claim out, or has a text in it."""
-        from canaille.oidc import provider  # noqa: PLC0415
+        from canaille.oidc import provider  # noqa: PLC0415 - heavy, and of few tests
 
         claims_of: Any = provider.generate_user_claims
 
@@ -126,9 +126,9 @@ class RealProvider:
 def running(patch: pytest.MonkeyPatch) -> Generator[RealProvider]:
     """Run the provider while the block runs."""
     patch.setitem(os.environ, "AUTHLIB_INSECURE_TRANSPORT", "1")  # it is on loopback
-    from canaille import create_app  # noqa: PLC0415
-    from flask import g  # noqa: PLC0415
-    from joserfc.jwk import JWKRegistry  # noqa: PLC0415
+    from canaille import create_app  # noqa: PLC0415 - heavy, and of few tests
+    from flask import g  # noqa: PLC0415 - heavy, and of few tests
+    from joserfc.jwk import JWKRegistry  # noqa: PLC0415 - heavy, and of few tests
 
     server = WSGIServer(("127.0.0.1", 0), _Quiet)
     key = JWKRegistry.generate_key("RSA", 2048)

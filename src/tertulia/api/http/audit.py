@@ -52,7 +52,7 @@ UNAUDITED = frozenset(
 """The operations other than GET to which this seam brings no line."""
 
 _OF_HIDDEN = frozenset({"tags", "updates"})
-"""What a line does not say of a conversation whose user hides them from administrators; the names of tags remain."""
+"""Names whose values no line tells of a conversation whose user hides it from administrators; names of tags remain."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = {
