@@ -13,7 +13,8 @@ from tertulia.api.http.routing import contract_router
 from tertulia.audio.pcm import duration_ms
 from tertulia.auth.permissions import Permission
 from tertulia.errors import ModelError, NotFound
-from tertulia.providers.base import DEFAULT_VOICE, Prompt, Turn
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import Prompt, Turn
 from tertulia.runtime import Runtime
 
 router = contract_router("/admin", "Admin")

@@ -30,7 +30,7 @@ from tertulia.cli.arguments import (
 from tertulia.cli.failure import FAILED, Commands
 from tertulia.demo.content import ORGANIZATION, SERVICE
 from tertulia.languages import ENGLISH
-from tertulia.providers.base import DEFAULT_VOICE
+from tertulia.providers import DEFAULT_VOICE
 
 if TYPE_CHECKING:
     from rich.console import Console

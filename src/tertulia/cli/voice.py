@@ -23,8 +23,8 @@ from tertulia.engine.speech.sentences import Sentences
 from tertulia.engine.speech.speakable import speakable
 from tertulia.errors import ModelError, TertuliaError
 from tertulia.languages import ENGLISH
-from tertulia.providers import weights
-from tertulia.providers.base import DEFAULT_VOICE, VoiceInfo
+from tertulia.providers import DEFAULT_VOICE, weights
+from tertulia.providers.base import VoiceInfo
 from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.registry import open_voices
 from tertulia.settings import Settings

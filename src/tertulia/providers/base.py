@@ -143,7 +143,7 @@ class Prompt(msgspec.Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Prompt) and self._words == other._words
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] - equal by value, and Python gives it none either
 
     @property
     def _words(self) -> tuple[object, ...]:
@@ -249,9 +249,6 @@ class Voice(Protocol):
         """
         ...
 
-
-DEFAULT_VOICE = "default"
-"""The voice id that stands for each provider's own voice of a language."""
 
 HEARING_RATE = pcm.HEARING_RATE
 """Samples a second of what is given to a transcriber and to a detector, in Hz; 16-bit little-endian mono PCM."""

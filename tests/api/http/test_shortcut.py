@@ -57,7 +57,7 @@ BODIES = (
 
 
 class Told(Exception):
-    """What an endpoint was called with."""
+    """The values that an endpoint was called with."""
 
 
 def telling(endpoint: Callable[..., Any]) -> Callable[..., Any]:

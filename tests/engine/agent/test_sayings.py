@@ -1,4 +1,4 @@
-"""What people say who mean an option: read from the end of its text."""
+"""Sayings of people who mean an option: read from the end of its text."""
 
 import pytest
 

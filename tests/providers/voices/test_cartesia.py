@@ -11,7 +11,8 @@ import pytest
 from providers.chat_server import Answer, sends
 from providers.vendor_server import VendorServer, streams, vendor_server
 from tertulia.errors import VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import Sound, VoiceInfo, Word
 from tertulia.providers.remote import Remote, open_client
 from tertulia.providers.voices.cartesia import HEADERS, CartesiaVoice
 

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from support import human
 from tertulia.audio.pcm import RATE, duration_ms
 from tertulia.errors import TranscriptionFailed, VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, Sound, Transcript, VoiceInfo, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import Sound, Transcript, VoiceInfo, Word
 from tertulia.providers.voices.base import Provider
 from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.scripted import ScriptedDetector, ScriptedTranscriber, ScriptedVoice

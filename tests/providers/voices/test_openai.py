@@ -15,7 +15,8 @@ from support import sounds
 from support.sounds import loudness, tone, wave_file
 from tertulia.audio.pcm import wav
 from tertulia.errors import TranscriptionFailed, VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import HEARING_RATE, Sound, Transcript, Word
 from tertulia.providers.remote import Remote, open_client
 from tertulia.providers.voices.openai import OpenAITranscriber, OpenAIVoice
 

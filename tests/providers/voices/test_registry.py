@@ -13,7 +13,8 @@ from providers.chat_server import sends
 from providers.vendor_server import streams, vendor_server
 from support import human
 from tertulia.errors import VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, ProviderError, Sound, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import ProviderError, Sound, Word
 from tertulia.providers.voices.fallback import Voices
 from tertulia.providers.voices.local.silero import SileroDetector
 from tertulia.providers.voices.registry import open_voices

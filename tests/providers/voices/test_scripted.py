@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tertulia.errors import VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import HEARING_RATE, Sound, Word
 from tertulia.providers.voices.scripted import ScriptedDetector, ScriptedTranscriber, ScriptedVoice
 
 TEXT = "Hello, Ana. What would you like?"

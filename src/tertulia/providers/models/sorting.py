@@ -27,7 +27,7 @@ Matrix = Any
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """What the sayings of a choice teach: the options' names, vectors of sayings, and what each says of each option."""
+    """The lesson of a choice's sayings: the options' names, vectors of sayings, and what each says of each option."""
 
     names: Sequence[str]
     vectors: Matrix

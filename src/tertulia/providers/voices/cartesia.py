@@ -12,7 +12,8 @@ import msgspec
 from tertulia.audio.arriving import NotSamples, refuse_other_kinds
 from tertulia.audio.pcm import SAMPLE_BYTES
 from tertulia.errors import ModelError, VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import Sound, VoiceInfo
 from tertulia.providers.remote import Remote, drain
 from tertulia.providers.voices.answers import fields_of, items_of, read_json
 from tertulia.providers.voices.base import Provider, Vendor, open_vendor_client

@@ -10,8 +10,8 @@ from structlog.typing import FilteringBoundLogger
 
 from tertulia.audio.pcm import RATE, duration_ms
 from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
+from tertulia.providers import DEFAULT_VOICE
 from tertulia.providers.base import (
-    DEFAULT_VOICE,
     HEARING_PATIENCE,
     HEARING_RATE,
     Detector,

@@ -9,7 +9,8 @@ from contextlib import aclosing
 from tertulia.audio.arriving import ArrivingSpeech, NotSamples
 from tertulia.audio.pcm import SAMPLE_BYTES, duration_ms, wav
 from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import HEARING_PATIENCE, HEARING_RATE, Sound, Transcript, VoiceInfo
 from tertulia.providers.remote import Remote
 from tertulia.providers.voices.answers import fields_of, items_of, read_json
 from tertulia.providers.voices.base import Provider, Vendor, open_vendor_client

@@ -21,7 +21,8 @@ from operator import mul
 from tertulia import languages
 from tertulia.audio.pcm import RATE
 from tertulia.errors import VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Sound, Transcript, VoiceInfo, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import HEARING_RATE, Sound, Transcript, VoiceInfo, Word
 from tertulia.providers.voices.base import Provider, Vendor
 
 TONE_MS = 20

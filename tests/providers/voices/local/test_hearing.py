@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from tertulia.audio.resample import Resampler
 from tertulia.errors import TranscriptionFailed
-from tertulia.providers.base import DEFAULT_VOICE, HEARING_RATE, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import HEARING_RATE, Word
 from tertulia.providers.voices.local import hearing
 from tertulia.providers.voices.local.hearing import ENGLISH, WORLD, LocalTranscriber, Whisper
 from tertulia.providers.voices.local.voice import LocalVoice, open_voice

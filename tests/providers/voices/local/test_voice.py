@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tertulia.audio.pcm import duration_ms
 from tertulia.errors import VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, Word
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import Word
 from tertulia.providers.voices.local.espeak import dialects
 from tertulia.providers.voices.local.voice import LocalVoice, open_voice
 

@@ -10,7 +10,8 @@ from functools import cache
 
 from tertulia import languages
 from tertulia.errors import VoiceFailed
-from tertulia.providers.base import DEFAULT_VOICE, Sound, VoiceInfo
+from tertulia.providers import DEFAULT_VOICE
+from tertulia.providers.base import Sound, VoiceInfo
 from tertulia.providers.voices.local.espeak import Dialect, EspeakVoice, dialects
 from tertulia.providers.voices.local.hibari import RATE, HibariVoice
 
