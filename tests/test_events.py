@@ -35,6 +35,7 @@ ACTIONS: list[AnyAction] = [
     events.DesignatedToolRetrieved("t", "1.0.0"),
     events.DesignatedToolCallParamsGenerated("t", "1.0.0", {"city": "Oslo"}),
     events.ToolOutputAvailable("t", "1.0.0", "Rain", 0.25, {"city": "Oslo"}),
+    events.FragmentGenerated(0, "We", is_final=False),
     events.ActionTooLong("One moment", events.DecisionStarted()),
 ]
 

@@ -171,7 +171,7 @@ def test_models_and_voices_are_tried(several: Server) -> None:
         tried = try_it(**body)
         assert (tried["works"], tried["first_ms"] > 0, bool(tried["detail"])) == (True, True, True)
     assert try_it(kind="model", name="openai:tiny") == {
-        "works": False, "first_ms": None, "detail": "No language model is available."
+        "works": False, "first_ms": None, "detail": "The language model cannot be reached or is overloaded."
     }  # fmt: skip
     for kind in ("model", "voice"):
         assert several.as_admin.post("/admin/provider_trial/", json={"kind": kind, "name": "none"}).status_code == 404

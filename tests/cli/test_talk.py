@@ -11,13 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from providers.chat_server import DONE, HEAD, chat_server_beside, chunked, event
+from providers.chat_server import DONE, HEAD, Answer, chat_server_beside, chunked, completes, event
 from support.commands import PATIENCE_S, TERTULIA, Command, Process, Start, Starter
 from support.terminal import Terminal, at_a_terminal
 from tertulia import __version__
 from tertulia.demo.content import CONTEXT_GRAPH
 
-GREETING = CONTEXT_GRAPH["states"][0]["actions"][0]
+GREETING = CONTEXT_GRAPH["states"][0]["actions"][0].partition(" People say: ")[0]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,10 @@ def held(shared: Path, tmp_path: Path) -> Iterator[Held]:
         await asyncio.to_thread(go_on.wait, PATIENCE_S)
         writer.write(chunked(event("A late reply.")) + chunked(DONE) + b"0\r\n\r\n")
 
-    with chat_server_beside(reply) as model:
+    def decide(asked: dict[str, Any]) -> Answer:
+        return reply if asked.get("stream") else completes('{"choice": "action-1"}')
+
+    with chat_server_beside(decide=decide) as model:
         starter = Starter(tmp_path)
         settings = {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model.url, "TERTULIA_MODEL": "openai:held"}
         server = starter("serve", "--data", shared, "--port", "0", **settings)

@@ -93,7 +93,8 @@ def test_a_conversation_is_listed_whole(stage: Stage, user: UserClient) -> None:
     (item,) = conversations(user)
     assert item["created_at"].endswith("Z")
     assert item["version_set_info"]["name"] == "release"
-    del item["created_at"], item["version_set_info"]
+    assert item["last_message_at"] >= item["created_at"]
+    del item["created_at"], item["last_message_at"], item["version_set_info"]
     assert item == {
         "id": conversation_id,
         "user_id": user.user_id,
@@ -104,6 +105,9 @@ def test_a_conversation_is_listed_whole(stage: Stage, user: UserClient) -> None:
         "final_message": "Hello there.",
         "service_id": service,
         "num_messages": 2,
+        "num_turns": 1,
+        "state": None,
+        "is_test": False,
         "tags": {},
     }
 

@@ -4,11 +4,11 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tertulia.errors import EmbeddingFailed, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
 from tertulia.providers import weights
@@ -59,7 +59,7 @@ async def replied(model: LocalModel, prompt: Prompt) -> str:
 
 
 def asking(*messages: str, rules: tuple[str, ...] = ()) -> Prompt:
-    return replace(said(*messages), params={}, question="[Note. Now: Answer.]", instructions=rules)
+    return structs.replace(said(*messages), params={}, question="[Note. Now: Answer.]", instructions=rules)
 
 
 async def test_a_reply_is_asked_for_by_the_users_message_with_the_note_before_it(monkeypatch: pytest.MonkeyPatch):
@@ -82,7 +82,7 @@ async def test_a_choice_is_a_short_question_that_leaves_the_conversations_slot_a
     llama = Llama("Hello.", "farewell", "Well.")
     model = running(llama, monkeypatch)
     choice = Choice({"exit-1": Option("farewell", "The person leaves."), "action-1": Option("talk", "Go on.")})
-    asked = replace(asking("Good evening", "Hello.", "Bye"), choice=choice)
+    asked = structs.replace(asking("Good evening", "Hello.", "Bye"), choice=choice)
     await replied(model, asked)
     assert await model.choose(asked, SCHEMA) == {"choice": "exit-1"}
     await replied(model, asked)
@@ -100,9 +100,9 @@ async def test_sayings_are_shown_as_choices_that_were_made_and_read_once_for_eac
     llama = Llama("farewell", "talk", "talk", "farewell")
     model = running(llama, monkeypatch)
     leave, stay = Option("farewell", "The person leaves.", ("Bye!", "so long")), Option("talk", "Go on.", ("Hm.",))
-    other = Choice({"exit-1": leave, "action-1": replace(stay, text="Explain.")})
+    other = Choice({"exit-1": leave, "action-1": Option("talk", "Explain.", stay.sayings)})
     for text, choice in (("Ciao", Choice({"exit-1": leave, "action-1": stay})), ("Why?", other)) * 2:
-        await model.choose(replace(asking("Good evening", "Hello.", text), choice=choice), SCHEMA)
+        await model.choose(structs.replace(asking("Good evening", "Hello.", text), choice=choice), SCHEMA)
     first, _, again, _ = llama.asked
     assert [message["content"] for message in first["messages"][1:-1]] == [
         'Person: "Bye!"', "farewell", 'Person: "Hm."', "talk", 'Person: "so long"', "farewell"
@@ -126,7 +126,7 @@ async def test_the_embedding_model_sorts_by_sayings_and_the_model_is_asked_only_
     llama = Llama("talk")
     model = running(llama, monkeypatch, TwoWords())
     leave, stay = Option("farewell", "They leave.", ("Bye!",)), Option("talk", "Go on.", ("Tell me more",))
-    asked = replace(asking("Hello", "Hi.", "bye now"), choice=Choice({"exit-1": leave, "action-1": stay}))
+    asked = structs.replace(asking("Hello", "Hi.", "bye now"), choice=Choice({"exit-1": leave, "action-1": stay}))
     assert await model.choose(asked, SCHEMA) == {"choice": "action-1" if fails else "exit-1"}
     assert len(llama.asked) == fails
     await model.aclose()
@@ -137,7 +137,7 @@ async def test_facts_that_fit_stand_beside_the_question_and_it_says_if_none_does
     model = running(llama, monkeypatch)
     known = ("Cake: with apples.", "Soup: hot.")
     for message in ("Something with apples?", "Who is the king?", BEGINNING):
-        await replied(model, replace(asking(message), facts=known))
+        await replied(model, structs.replace(asking(message), facts=known))
     fitting, none, beginning = (str(body["messages"][1:]) for body in llama.asked)
     assert "with apples" in fitting
     assert "Soup" not in fitting
@@ -149,7 +149,7 @@ async def test_facts_that_fit_stand_beside_the_question_and_it_says_if_none_does
 async def test_a_reply_goes_on_after_its_opening_and_need_not(monkeypatch: pytest.MonkeyPatch):
     llama = Llama(" and I sell cakes.", "")
     model = running(llama, monkeypatch)
-    asked = replace(asking("Who are you?"), opening="I am Ana,")
+    asked = structs.replace(asking("Who are you?"), opening="I am Ana,")
     assert await replied(model, asked) == "I am Ana, and I sell cakes."
     assert llama.asked[0]["messages"][-2:] == [
         {"role": "user", "content": "Who are you?"},
@@ -229,7 +229,7 @@ async def test_a_reply_that_goes_on_and_on_ends_with_a_sentence(monkeypatch: pyt
     reply = await replied(model, asking("Hello"))
     assert reply.endswith("today.")
     assert 400 < len(reply) < 500
-    assert len(await replied(model, replace(asking("Hello"), params={"max_tokens": 9000}))) > 1000
+    assert len(await replied(model, structs.replace(asking("Hello"), params={"max_tokens": 9000}))) > 1000
     await model.aclose()
 
 

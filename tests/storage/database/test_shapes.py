@@ -49,7 +49,7 @@ def test_lists_with_1_to_100_filters_make_few_statements(engine: Engine) -> None
             list_all(connection, count)
 
     assert len(engine._compiled_cache or ()) <= 4 * 8
-    assert len(texts) <= 5 * 11  # the list of users looks for emails first
+    assert len(texts) <= 6 * 11  # the lists of users and of conversations look for emails and tags first
 
 
 @pytest.mark.parametrize(("count", "length"), [(0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (64, 64), (65, 128), (500, 512)])

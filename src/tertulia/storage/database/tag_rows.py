@@ -16,8 +16,10 @@ def _rows(each: str) -> str:
     return _ROWS.format(row="NEW", source=f"{each}(NEW.tags) AS tag")
 
 
-def _all_rows(each: str) -> str:
-    return _ROWS.format(row="conversations", source=f"conversations, {each}(conversations.tags) AS tag")
+def _all_rows(each: str, kind: str) -> str:
+    """Write the statement for conversations that are there. Return it; tags of an old one may be JSON's null."""
+    tags = f"CASE WHEN {kind}(conversations.tags) = 'object' THEN conversations.tags END"
+    return _ROWS.format(row="conversations", source=f"conversations, {each}({tags}) AS tag")
 
 
 _SQLITE = (
@@ -25,7 +27,7 @@ _SQLITE = (
     f" BEGIN {_rows('json_each')}; END",
     "CREATE TRIGGER conversation_tags_update AFTER UPDATE OF tags ON conversations WHEN NEW.tags <> OLD.tags"
     f" BEGIN {_REMOVE}; {_rows('json_each')}; END",
-    _all_rows("json_each"),
+    _all_rows("json_each", "json_type"),
 )
 
 _POSTGRES = (
@@ -35,7 +37,7 @@ _POSTGRES = (
     " WHEN (NEW.tags <> '{}'::jsonb) EXECUTE FUNCTION keep_conversation_tags()",
     "CREATE TRIGGER conversation_tags_update AFTER UPDATE OF tags ON conversations FOR EACH ROW"
     " WHEN (NEW.tags <> OLD.tags) EXECUTE FUNCTION keep_conversation_tags()",
-    _all_rows("jsonb_each_text"),
+    _all_rows("jsonb_each_text", "jsonb_typeof"),
 )
 
 
