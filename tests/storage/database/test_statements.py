@@ -26,7 +26,9 @@ CREATE = {
     "sqlite": {"SELECT": 3, "INSERT": 6, "UPDATE": 3},
     "postgres": {"SELECT": 2, "WITH": 3},
 }
-"""SQLite tells a statement once more that begins a trigger: the one that keeps tags. On PostgreSQL: two messages, each with settings, and a statement that does all; and the count of the organization."""
+"""SQLite tells a statement once more that begins a trigger: the one that keeps tags.
+
+On PostgreSQL: two messages, each with settings, and a statement that does all; and the count of the organization."""
 INTERACT = {
     "sqlite": {"SELECT": 3, "INSERT": 5, "UPDATE": 4},
     "postgres": {"SELECT": 4, "UPDATE": 1, "WITH": 2},
