@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.engine import Connection, Engine
-from tests.support import many_users, postgres
-from tests.support.many_users import CALLS
 
 from bench.figures import PRODUCT, Bound, Figure, Section
 from bench.setting import Setting
+from support import many_users, postgres
+from support.many_users import CALLS
 from tertulia.storage import migrations
 from tertulia.storage.database import dialect
 

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.support import postgres
-
 from bench import hosts, machine, servers, workload
 from bench.figures import PRODUCT, Bound, Figure, Section
 from bench.hosts import Host
 from bench.servers import Server
 from bench.setting import CONNECTIONS, MOST_CREATES_A_SECOND, Setting
+from support import postgres
 
 SMALLEST_SHARE_OF_WORKERS: Mapping[int, float | None] = {1: None, 2: 0.90, 4: 0.80}
 """Creates in a CPU second of so many workers, in those of one."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
-from tests.support import postgres
 
 from bench import clients, servers, wire, workload
 from bench.clients import Times
@@ -15,6 +14,7 @@ from bench.figures import BARE, PRODUCT, Bound, Figure, Section, percentile
 from bench.http import Create, request_of
 from bench.servers import Server
 from bench.setting import MOST_CREATES_A_SECOND, Setting
+from support import postgres
 
 EASY = "on SQLite, scripted"
 POSTGRES = "on PostgreSQL"
