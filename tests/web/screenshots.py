@@ -124,7 +124,10 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
     "grants": ("/grants", table),
     "access": ("/access?user={user}&permission=conversation", table),
     "audit": ("/audit", table),
-    "settings": ("/settings", lambda page: page.get_by_role("button", name="Try the server's own voice").wait_for()),
+    "settings": (
+        "/settings",
+        lambda page: page.get_by_role("button", name="Try it: the server's own voice").wait_for(),
+    ),
     "running": ("/conversations/running", lambda page: page.get_by_text("speaking").wait_for()),
 }
 ABOVE = {"grants", "access"}

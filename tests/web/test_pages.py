@@ -107,7 +107,7 @@ def test_a_link_signs_nobody_in_as_another_user_without_a_yes(tertulia: Server, 
 
 def test_a_user_is_offered_nothing_that_they_may_not_do(tertulia: Server, open_page: Open) -> None:
     page = open_page(tertulia, "/settings", user_id=tertulia.demo.user_id)
-    expect(page.get_by_text("You need the permission Admin:GetModels.")).to_be_visible()
+    expect(page.get_by_text("You need the permission Admin:GetModels.").first).to_be_visible()
     rail = page.get_by_role("navigation", name="Pages").get_by_role("listitem")
     expect(rail).to_have_text(["Playground", "Conversations", "Settings"])
     page.get_by_role("link", name="Playground", exact=True).click()

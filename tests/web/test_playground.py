@@ -60,11 +60,11 @@ def test_a_person_talks_and_sees_the_way_and_the_trace(tertulia: Server, open_pa
     assert "token" not in page.url
     assert followed == []  # the page was not made anew when it got its address
 
-    say(page, "When are the **meetings**?")
+    say(page, "May I **join**?")
 
     expect(page.get_by_role("log")).to_contain_text("I say the same")
     expect(page.locator("article")).to_have_count(2)
-    expect(page.locator("article .reply strong")).to_have_text("meetings")
+    expect(page.locator("article .reply strong")).to_have_text("join")
     expect(page.locator("article footer").last).to_contain_text("to the first piece")
     expect(page.get_by_role("button", name="action meetings, the current state")).to_be_visible()
     expect(page.locator(".edge.strong")).to_have_count(2)
@@ -94,7 +94,7 @@ def test_a_turn_is_run_again_as_a_program_and_its_prompt_is_compared_with_the_tu
     page = open_page(tertulia)
     begin(page)
     expect(page.get_by_role("button", name="Why?")).to_be_visible()
-    say(page, "When are the **meetings**?")
+    say(page, "May I **join**?")
     expect(page.get_by_role("button", name="Why?")).to_have_count(2)
     page.get_by_role("button", name="Copy as Python").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
@@ -107,7 +107,7 @@ def test_a_turn_is_run_again_as_a_program_and_its_prompt_is_compared_with_the_tu
     turn = page.get_by_role("region", name="The turn's trace")
     turn.get_by_role("button", name=re.compile("^Engage user")).click()
     turn.get_by_role("button", name="What is different from the turn before?").last.click()
-    expect(turn.locator("ins").filter(has_text="When are the **meetings**?").first).to_be_visible()
+    expect(turn.locator("ins").filter(has_text="May I **join**?").first).to_be_visible()
     page.get_by_role("button", name="Its message").click()
     expect(page.locator("article").last).to_be_focused()
 
