@@ -62,7 +62,7 @@ def test_a_person_talks_and_sees_the_way_and_the_trace(tertulia: Server, open_pa
 
     say(page, "May I **join**?")
 
-    expect(page.get_by_role("log")).to_contain_text("I say the same")
+    expect(page.get_by_role("log")).to_contain_text("You said:")
     expect(page.locator("article")).to_have_count(2)
     expect(page.locator("article .reply strong")).to_have_text("join")
     expect(page.locator("article footer").last).to_contain_text("to the first piece")
@@ -249,7 +249,7 @@ def test_the_keyboard_alone_is_enough(tertulia: Server, open_page: Open) -> None
     page.keyboard.press("/")
     page.keyboard.type("When are the meetings?")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("log")).to_contain_text("I say the same")
+    expect(page.get_by_role("log")).to_contain_text("You said:")
     conversation = page.url.rpartition("/")[2]
     press_until(page, "Tab", "action meetings, the current state")
     page.keyboard.press("Enter")
