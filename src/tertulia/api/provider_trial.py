@@ -12,7 +12,7 @@ from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
 from tertulia.audio.pcm import duration_ms
 from tertulia.auth.permissions import Permission
-from tertulia.errors import ModelError, NotFound
+from tertulia.errors import ModelError, ModelMisbehaved, NotFound, VoiceFailed
 from tertulia.providers import DEFAULT_VOICE
 from tertulia.providers.base import Prompt, Turn
 from tertulia.runtime import Runtime
@@ -115,7 +115,9 @@ async def _ask(runtime: Runtime, org_id: str, name: str | None) -> tuple[str, fl
             pieces.append(piece)
             if len(pieces) == MOST_PIECES:
                 break
-    return "".join(pieces)[:MOST_CHARACTERS], first_at or time.perf_counter()
+    if not first_at:
+        raise ModelMisbehaved("an empty reply")
+    return "".join(pieces)[:MOST_CHARACTERS], first_at
 
 
 async def _speak(runtime: Runtime, voice_id: str) -> tuple[str, float]:
@@ -127,4 +129,6 @@ async def _speak(runtime: Runtime, voice_id: str) -> tuple[str, float]:
         async for sound in sounds:
             first_at = first_at or time.perf_counter()
             seconds += duration_ms(sound.pcm, voices.rate) / 1000
-    return f"{seconds:.1f} s of sound", first_at or time.perf_counter()
+    if not first_at:
+        raise VoiceFailed("no sound")
+    return f"{seconds:.1f} s of sound", first_at

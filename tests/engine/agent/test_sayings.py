@@ -15,6 +15,7 @@ from tertulia.engine.agent import sayings
         ("People say: nothing.", "People say: nothing.", ()),
         ('People say: "hello" to each other.', 'People say: "hello" to each other.', ()),
         ("", "", ()),
+        ("a" + " " * 200_000 + "b", "a" + " " * 200_000 + "b", ()),  # looked at once, not once from each space
     ],
 )
 def test_sayings_stand_at_the_end_in_quotation_marks(text: str, bare: str, said: tuple[str, ...]) -> None:

@@ -55,9 +55,12 @@ async def test_what_was_said_is_sorted_to_the_sayings_that_it_is_like(text: str,
         (CHOICE, BEGINNING),
         (Choice(CHOICE.options, ["Tea is out."]), "A tea"),
         (Choice({**CHOICE.options, "action-2": Option("other", "Anything else.")}), "A tea"),
+        (Choice({**CHOICE.options, "action-2": Option("other", "Else.", ("hm",) * 500)}), "A tea"),
     ],
 )
-async def test_without_sayings_or_with_rules_the_embedding_model_is_not_asked(choice: Choice, text: str) -> None:
+async def test_the_embedding_model_is_asked_only_for_sayings_without_rules_and_not_too_many(
+    choice: Choice, text: str
+) -> None:
     embedder = Words()
     assert await Sorting().sort(embedder, choice, text) is None
     assert not embedder.asked

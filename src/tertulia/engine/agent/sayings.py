@@ -12,19 +12,17 @@ import re
 
 BEGIN = "People say:"
 
-_SAYINGS = re.compile(
-    r"""\s*People say:\s*(?P<sayings>["\u201c][^"\u201d\n]+["\u201d](?:,\s*["\u201c][^"\u201d\n]+["\u201d])*)\.?\s*\Z"""
-)
+_SAYINGS = re.compile(r"""\s*["\u201c][^"\u201d\n]+["\u201d](?:,\s*["\u201c][^"\u201d\n]+["\u201d])*\.?\s*""")
 _OPENING = re.compile(r'Begin with:\s*["\u201c]([^"\u201d\n]+)["\u201d]')
 _SAYING = re.compile(r'["\u201c]([^"\u201d\n]+)["\u201d]')
 
 
 def split(text: str) -> tuple[str, tuple[str, ...]]:
     """Split the text of an action or an exit. Return it without its sayings, and the sayings."""
-    found = _SAYINGS.search(text)
-    if found is None:
+    before, found, said = text.rpartition(BEGIN)
+    if not found or not _SAYINGS.fullmatch(said):
         return text, ()
-    return text[: found.start()], tuple(_SAYING.findall(found["sayings"]))
+    return before.rstrip(), tuple(_SAYING.findall(said))
 
 
 def without(text: str) -> str:

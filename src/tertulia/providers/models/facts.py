@@ -15,6 +15,8 @@ _ENOUGH = 1.0
 """The weight that a fact has at least."""
 _FADES = 0.6
 """The weight of a message to that of the next one."""
+_MOST_CHARACTERS = 50_000
+"""The characters of facts that are looked at; more of them fit no small model's prompt either."""
 _TURNS = 6
 """Messages that are looked at."""
 
@@ -32,7 +34,7 @@ _ENDINGS = ("ings", "ing", "ies", "ed", "es", "s", "y", "e")
 def fitting(facts: Sequence[str], turns: Sequence[Turn]) -> Sequence[str]:
     """Look for facts that are about the last message. Return two at most, in the order in which they were given."""
     said = [_stems(turn.content) for turn in turns[-_TURNS:] if not DIRECTION.fullmatch(turn.content)]
-    if not said:
+    if not said or sum(map(len, facts)) > _MOST_CHARACTERS:
         return []
     faded: dict[str, float] = {}
     for age, stems in reversed([*enumerate(reversed(said))]):

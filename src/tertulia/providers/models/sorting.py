@@ -17,6 +17,8 @@ from tertulia.providers.base import DIRECTION, Choice, Embedder
 
 _RIDGE = 0.1
 """How much the regression trusts all sayings together more than each."""
+_MOST_SAYINGS = 500
+"""Sayings that are learned at once: the work grows with their third power, and nobody is served meanwhile."""
 _REMEMBERED = 100
 """Choices whose sayings are known."""
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+")
@@ -45,15 +47,18 @@ class Sorting:
         self._learned: OrderedDict[tuple[tuple[str, tuple[str, ...]], ...], _Learned] = OrderedDict()
 
     async def sort(self, embedder: Embedder, choice: Choice, text: str) -> str | None:
-        """Sort what was said. Return the name of an option, or None if sayings do not suffice: one has none, or rules.
+        """Sort what was said. Return the name of an option, or None if it takes more than sayings.
 
-        Of several sentences the last one counts as much as all together.
+        That is so if an option has none, if there are rules, or if there are too many sayings to learn. Of several
+        sentences the last one counts as much as all together.
 
         Raises:
             EmbeddingFailed: the embedding model has failed.
         """
         sayings = {option.name: tuple(option.sayings) for option in choice.options.values()}
         if choice.rules or not all(sayings.values()) or not text.strip() or DIRECTION.fullmatch(text):
+            return None
+        if sum(map(len, sayings.values())) > _MOST_SAYINGS:
             return None
         key = tuple(sayings.items())
         if key not in self._learned:
