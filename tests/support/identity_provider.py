@@ -21,6 +21,19 @@ CLIENT_ID = "tertulia"
 CLIENT_SECRET = "a secret: with 100%"
 PAGE = "https://tertulia.example/ui/sign-in"
 
+
+def settings_for(url: str, /, **changes: Any) -> dict[str, Any]:
+    """The settings of a server whose people a provider signs in."""
+    return {
+        "name": "Acme",
+        "issuer": url,
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "redirect_uri": PAGE,
+        **changes,
+    }
+
+
 _MAKERS: dict[str, Any] = {
     "RS256": lambda: rsa.generate_private_key(65537, 2048),
     "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -80,15 +93,7 @@ class Provider:
         self.key = SigningKey.make(self.key.algorithm)
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """The settings of a server whose people this provider signs in."""
-        return {
-            "name": "Acme",
-            "issuer": self.url,
-            "client_id": CLIENT_ID,
-            "client_secret": CLIENT_SECRET,
-            "redirect_uri": PAGE,
-            **changes,
-        }
+        return settings_for(self.url, **changes)
 
     # --- Its answers -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import httpx2
 import pytest
 
-from support.identity_provider import CLIENT_ID, PAGE
+from support.identity_provider import CLIENT_ID, PAGE, settings_for
 
 CLIENT_SECRET = "JqVsGk3w"
 """Letters and digits: Authlib, of which the provider is made, takes secrets as they are, not as RFC 6749 has them."""
@@ -110,16 +110,7 @@ class RealProvider:
         return str(answer.json()["id_token"])
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """The settings of a server whose people this provider signs in."""
-        return {
-            "name": "Acme",
-            "issuer": self.url,
-            "client_id": CLIENT_ID,
-            "client_secret": CLIENT_SECRET,
-            "redirect_uri": PAGE,
-            "scopes": SCOPES,
-            **changes,
-        }
+        return settings_for(self.url, client_secret=CLIENT_SECRET, scopes=SCOPES, **changes)
 
 
 @contextmanager

@@ -229,6 +229,19 @@ def make_service(client: httpx2.Client, body: Json | None = None, **fields: Any)
     return str(_created(client.post("/service/", json=new))["id"])
 
 
+def make_clinic(client: httpx2.Client, tool_id: str, **fields: Any) -> str:
+    """Make a service that calls a tool in a state of its own, and speaks. Return its identifier."""
+    use = {**tool_spec(tool_id), "result_persistence": "persisted-preferred", **fields}
+    states = [
+        action("start", "book"),
+        {**tool_call("book", "booked", tool_id), "designated_tool": use},
+        action("booked", "end"),
+        action("end"),
+    ]
+    agent_id = make_agent(client, voice_config={"voice_id": "default"})
+    return make_service(client, graph(*states), agent_id=agent_id)
+
+
 def behavior(*service_ids: str, **fields: Any) -> Json:
     """Describe a new dynamic behaviour set of services. Return its body."""
     version = {

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from support import samples
-from support.samples import Json, action, graph, tool_call, tool_spec
+from support.samples import Json
 from support.talk import Event, begin, create, go_on, id_of, interact, lines, messages, types
 
 MANIFEST = """
@@ -61,19 +61,6 @@ def publish(client: httpx2.Client, code: str = BOOKS) -> str:
     return tool_id
 
 
-def clinic(client: httpx2.Client, tool_id: str, **fields: Any) -> str:
-    """Make a service that books in a state of its own. Return its identifier."""
-    use = {**tool_spec(tool_id), "result_persistence": "persisted-preferred", **fields}
-    states = [
-        action("start", "book"),
-        {**tool_call("book", "booked", tool_id), "designated_tool": use},
-        action("booked", "end"),
-        action("end"),
-    ]
-    agent_id = samples.make_agent(client, voice_config={"voice_id": "default"})
-    return samples.make_service(client, graph(*states), agent_id=agent_id)
-
-
 def invocations(client: httpx2.Client, tool_id: str) -> list[Any]:
     """List the calls of a tool that are on record. Return them, the newest first."""
     return client.get("/tool/invocation", params={"tool_id": tool_id}).raise_for_status().json()["tool_invocations"]
@@ -90,7 +77,7 @@ def insights(client: httpx2.Client, conversation_id: str, events: list[Event]) -
 
 def test_a_clinic_books_and_everything_tells_it(as_admin: httpx2.Client) -> None:
     tool_id = publish(as_admin)
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id)))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id)))
     events = go_on(as_admin, conversation_id, SAYS)
     assert types(events)[-1] == "interaction-complete", events[-1]
     [ended] = steps(events, "tool-call-ended")
@@ -116,7 +103,7 @@ def test_a_clinic_books_and_everything_tells_it(as_admin: httpx2.Client) -> None
 
 def test_only_a_yes_books_exactly_what_was_shown(as_admin: httpx2.Client) -> None:
     tool_id = publish(as_admin)
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id, needs_confirmation=True)))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id, needs_confirmation=True)))
     asked = go_on(as_admin, conversation_id, SAYS)
     assert '{"day": "Monday", "hour": 9}' in asked[-1]["full_message"]
     assert [call["arguments"] for call in insights(as_admin, conversation_id, asked)["pending_tool_calls"]] == [GOOD]
@@ -133,7 +120,7 @@ def test_only_a_yes_books_exactly_what_was_shown(as_admin: httpx2.Client) -> Non
 
 def test_a_void_turn_keeps_its_call_and_its_retry_has_the_same_key(as_admin: httpx2.Client) -> None:
     tool_id = publish(as_admin, FLOODS)
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id, result_persistence="persisted")))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id, result_persistence="persisted")))
     before = messages(as_admin, conversation_id)
     for key in ("once", "once", "other"):
         as_admin.headers["Idempotency-Key"] = key
@@ -150,7 +137,7 @@ def test_a_void_turn_keeps_its_call_and_its_retry_has_the_same_key(as_admin: htt
 def test_by_voice_a_slow_tool_is_filled(as_admin: httpx2.Client) -> None:
     tool_id = publish(as_admin, SLOW)
     filled: Json = {"audio_fillers": ["One moment."], "audio_filler_triggered_after": 0.05}
-    service_id = clinic(as_admin, tool_id, **filled)
+    service_id = samples.make_clinic(as_admin, tool_id, **filled)
     spoken = {"response_format": "voice"}
     conversation_id = id_of(lines(create(as_admin, service_id, spoken)))
     events = lines(interact(as_admin, conversation_id, SAYS, spoken))
@@ -163,7 +150,7 @@ def test_by_voice_a_slow_tool_is_filled(as_admin: httpx2.Client) -> None:
 
 def test_a_turn_that_is_cancelled_stops_its_tool_and_the_call_is_on_record(as_admin: httpx2.Client) -> None:
     tool_id = publish(as_admin, SLOW.replace("sleep(1)", "sleep(60)"))
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id)))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id)))
     params = {"request_format": "text", "response_format": "text"}
     parts = [("initial_message_type", (None, "user-message")), ("recorded_message", (None, SAYS))]
     path = f"/conversation/{conversation_id}"
@@ -184,7 +171,7 @@ def test_a_client_that_leaves_stops_its_tool_unless_it_can_come_back_by_a_key(
     as_admin: httpx2.Client, has_key: bool
 ) -> None:
     tool_id = publish(as_admin, SLOW)
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id)))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id)))
     params = {"request_format": "text", "response_format": "text"}
     parts = [("initial_message_type", (None, "user-message")), ("recorded_message", (None, SAYS))]
     request: Json = {"params": params, "files": parts, "headers": {"Idempotency-Key": "a-key"} if has_key else {}}
@@ -206,7 +193,7 @@ def test_a_client_that_leaves_stops_its_tool_unless_it_can_come_back_by_a_key(
 
 def test_a_reader_who_comes_back_at_once_keeps_the_tool_running(as_admin: httpx2.Client) -> None:
     tool_id = publish(as_admin, SLOW)
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id)))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id)))
     params = {"request_format": "text", "response_format": "text"}
     parts = [("initial_message_type", (None, "user-message")), ("recorded_message", (None, SAYS))]
     path = f"/conversation/{conversation_id}"
@@ -220,7 +207,7 @@ def test_a_reader_who_comes_back_at_once_keeps_the_tool_running(as_admin: httpx2
 @pytest.mark.parametrize("constraint", [">=2", "==1.0.1"])
 def test_a_version_that_is_not_there_is_an_error_that_names_the_tool(as_admin: httpx2.Client, constraint: str) -> None:
     tool_id = publish(as_admin)
-    conversation_id = id_of(begin(as_admin, clinic(as_admin, tool_id, version_constraint=constraint)))
+    conversation_id = id_of(begin(as_admin, samples.make_clinic(as_admin, tool_id, version_constraint=constraint)))
     last = go_on(as_admin, conversation_id, SAYS)[-1]
     assert (last["type"], last["http_error_code"]) == ("error", 400)
     assert constraint in last["error_description"]

@@ -16,7 +16,6 @@ import pytest
 from support import samples, spoken
 from support.answering import Quiet
 from support.pages import ROOT
-from support.samples import action, graph, tool_call, tool_spec
 from support.server import Serve, Server
 from support.talk import Event, begin, create, go_on, id_of, lines, types
 from tertulia.tools import archive
@@ -153,15 +152,7 @@ def of_calculator(client: httpx2.Client) -> str:
 
 def converse(client: httpx2.Client, tool_id: str, says: str, *, aloud: bool) -> list[Event]:
     """Say something, written or aloud, to an agent that uses a tool. Return the events of its answer."""
-    use = {**tool_spec(tool_id), "result_persistence": "persisted-preferred"}
-    states = [
-        action("start", "book"),
-        {**tool_call("book", "booked", tool_id), "designated_tool": use},
-        action("booked", "end"),
-        action("end"),
-    ]
-    agent_id = samples.make_agent(client, voice_config={"voice_id": "default"})
-    service_id = samples.make_service(client, graph(*states), agent_id=agent_id)
+    service_id = samples.make_clinic(client, tool_id)
     if not aloud:
         return go_on(client, id_of(begin(client, service_id)), says)
     conversation_id = id_of(lines(create(client, service_id, {"response_format": "voice"})))
