@@ -168,7 +168,7 @@ _INTRODUCE: Final = _said(
     ],
 )
 _GREET: Final = _said(
-    "Greet, or say something short and kind, and ask what kind of book they would like.",
+    "Greet, or say something short and kind, and ask what kind of book they like.",
     [
         "Good morning!",
         "Hey",
@@ -184,7 +184,7 @@ _GREET: Final = _said(
     ],
 )
 _OTHER: Final = _said(
-    "Other matters are unknown to you: ask what kind of book they would like. Begin with: "
+    "Other matters are unknown to you: ask what kind of book they like. Begin with: "
     '"I am sorry, I cannot help with that: I am a small program that only knows six books and our meetings."',
     [
         "How warm is it in Paris?",
