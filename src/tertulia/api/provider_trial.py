@@ -15,6 +15,7 @@ from tertulia.auth.permissions import Permission
 from tertulia.errors import ModelError, ModelMisbehaved, NotFound, VoiceFailed
 from tertulia.providers import DEFAULT_VOICE
 from tertulia.providers.base import Prompt, Turn
+from tertulia.providers.voices.fallback import Voices
 from tertulia.runtime import Runtime
 
 router = contract_router("/admin", "Admin")
@@ -121,14 +122,23 @@ async def _ask(runtime: Runtime, org_id: str, name: str | None) -> tuple[str, fl
 
 
 async def _speak(runtime: Runtime, voice_id: str) -> tuple[str, float]:
-    voices = runtime.voices
-    if not await voices.knows(voice_id):
+    if not await runtime.voices.knows(voice_id):
         raise NotFound(f"name: there is no voice {voice_id}.")
+    voices = await runtime.voices.only(voice_id)
     seconds, first_at = 0.0, 0.0
-    async with aclosing(voices.speak(SENTENCE, voice_id, LANGUAGE)) as sounds:
+    async with aclosing(voices.speak(SENTENCE, voice_id, await _language_of(voices, voice_id))) as sounds:
         async for sound in sounds:
             first_at = first_at or time.perf_counter()
             seconds += duration_ms(sound.pcm, voices.rate) / 1000
     if not first_at:
         raise VoiceFailed("no sound")
     return f"{seconds:.1f} s of sound", first_at
+
+
+async def _language_of(voices: Voices, voice_id: str) -> str:
+    """Choose a language that a voice speaks. Return English unless it speaks others alone."""
+    for _, found in await voices.listed():
+        for one in () if isinstance(found, ModelError) else found:
+            if one.id == voice_id and one.languages and LANGUAGE not in one.languages:
+                return next(iter(one.languages))
+    return LANGUAGE

@@ -202,11 +202,16 @@ def _complete_models(connection: Connection, followed: Followed, made: Sequence[
 def _put_models(connection: Connection, followed: Followed, made: Sequence[UserModel]) -> None:
     """Store the models of a user, unless what is remembered has changed since they were asked for.
 
-    Whatever has changed it has them made again: models of older memories are not to take the place of newer ones.
+    Models of older memories are not to take the place of newer ones: they are made again, if there is anything to make
+    them of.
     """
     memories.lock_owner(connection, followed.user_id)  # the user first: see the order of locks
     now = steps.find_followed(connection, followed.id)
-    if now is None or now.memory_revision != followed.memory_revision:
+    if now is None:
+        return
+    if now.memory_revision != followed.memory_revision:
+        if now.memory_forgotten_at == followed.memory_forgotten_at:
+            steps.enqueue_models(connection, followed.org_id, followed.id)
         return
     if not made and not memories.list_user_models(connection, followed.user_id):
         return  # nothing changes, so the user's next turns need not read anew

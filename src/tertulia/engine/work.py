@@ -3,13 +3,14 @@
 Each call is a line of the log, and each piece of work on a conversation leaves a trace, as turns do.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from tertulia import clock
 from tertulia.engine.agent.meanings import Meanings
 from tertulia.engine.agent.models import AllModels, Models
 from tertulia.engine.trace import Detail, Span, TextPool, Trace, read
@@ -45,6 +46,7 @@ class RecordedWork:
         At the end of the block each call is logged, with times, counts and the error, and nothing of what was said; the
         trace is kept, as the settings say, also of work that fails: it was asked.
         """
+        began = clock.now()
         trace = Trace(self._detail or "spans", worked.work, TextPool())
         error: BaseException | None = None
         try:
@@ -59,7 +61,8 @@ class RecordedWork:
             _, [_, *spans] = read(body)
             _log_calls(worked, spans)
             if self._detail is not None and spans and worked.conversation_id:
-                await _keep(database, worked, NewTrace(body, prompts), is_void=error is not None)
+                kept = partial(insert_trace_of_work, is_void=error is not None)
+                await _keep(database.write(kept, worked, NewTrace(body, prompts), began), worked)
 
 
 def on_finished(conversation: Followed, work: str) -> Worked:
@@ -97,9 +100,9 @@ def _log_calls(worked: Worked, spans: list[Span]) -> None:
         )
 
 
-async def _keep(database: Database, worked: Worked, trace: NewTrace, *, is_void: bool) -> None:
-    """Keep a trace. The work counts, and is not to fail for its trace."""
+async def _keep(written: Awaitable[None], worked: Worked) -> None:
+    """Wait until a trace is written. The work counts, and is not to fail for its trace."""
     try:
-        await database.write(partial(insert_trace_of_work, is_void=is_void), worked, trace)
+        await written
     except Exception as error:  # noqa: BLE001 - the work counts, whatever becomes of its trace
         log.warning("trace not kept", work=worked.work, conversation_id=worked.conversation_id, reason=repr(error))

@@ -170,7 +170,8 @@ def _delete(connection: Connection, memory_ids: Sequence[str]) -> None:
 def forget_user(connection: Connection, user_id: str) -> None:
     """Forget what is remembered of a user, with all that was made of it; what they said is not remembered again.
 
-    The streams that could be replayed and the traces with prompts go too, for they tell what was recalled.
+    The streams that could be replayed, traces with prompts and those of void turns go too, for they tell what was
+    recalled.
     """
     forgotten = {"memory_revision": users.c.memory_revision + 1, "memory_forgotten_at": clock.now()}
     connection.execute(sa.update(users).where(users.c.id == user_id).values(forgotten))  # first: the order of locks

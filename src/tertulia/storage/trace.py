@@ -128,7 +128,7 @@ def get_trace(connection: Connection, org_id: str, conversation_id: str, interac
     )
     trace = find_row(connection, query, StoredTrace)
     if trace is None:
-        raise NotFound(f"There is no trace of an interaction {interaction_id}.")
+        raise NotFound(f"There is no trace {interaction_id}.")
     return trace
 
 
@@ -150,11 +150,21 @@ def list_traces(
     return fetch_page(connection, query, window, TraceEntry)
 
 
-def insert_trace_of_work(connection: Connection, worked: Worked, trace: NewTrace, *, is_void: bool) -> None:
-    """Keep the trace of work on a conversation, unless its user or the conversation is gone; older ones make room."""
-    user = sa.select(users.c.id).where(users.c.id == worked.user_id).with_for_update()  # who is erased waits for this
+def insert_trace_of_work(
+    connection: Connection, worked: Worked, trace: NewTrace, began: datetime, *, is_void: bool
+) -> None:
+    """Keep the trace of work on a conversation that began at a time; older ones make room.
+
+    It is not kept if the user or the conversation is gone, or if all that is remembered of the user was forgotten since
+    the work began: its prompts tell it.
+    """
+    # An erasure of the user waits for this, or this finds nobody.
+    user = sa.select(users.c.memory_forgotten_at).where(users.c.id == worked.user_id).with_for_update()
     conversation = sa.select(conversations.c.id).where(conversations.c.id == worked.conversation_id)
-    if not (connection.execute(user).first() and connection.execute(conversation).first()):
+    owner = connection.execute(user).first()
+    if owner is None or connection.execute(conversation).first() is None:
+        return
+    if owner.memory_forgotten_at is not None and owner.memory_forgotten_at >= began:
         return
     row = {**asdict(worked), **asdict(trace), "interaction_id": new_id(), "is_void": is_void, "created_at": clock.now()}
     connection.execute(sa.insert(traces), row)

@@ -142,8 +142,8 @@ class Packages:
             await asyncio.sleep(PRUNED_EVERY_S)
             try:
                 await self.prune()
-            except (NotPrepared, OSError):
-                log.warning("tools_not_pruned", exc_info=True)
+            except Exception:
+                log.warning("copies of tools not removed", exc_info=True)
 
     async def _unpack(self, digest: str, folder: Path) -> None:
         packed = await self._load(digest)

@@ -16,7 +16,7 @@ from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import begin, create, finish, go_on, id_of
 from support.targets import write
-from tertulia import runtime
+from tertulia import clock, runtime
 from tertulia.background import jobs as background_jobs
 from tertulia.errors import ModelUnavailable
 from tertulia.providers.models.registry import Models
@@ -188,6 +188,19 @@ def test_who_forgets_a_user_forgets_what_traces_quote_of_them(stage: Stage, pupp
     assert listed(stage.admin, conversation_id) == []
 
 
+def test_work_that_began_before_all_was_forgotten_leaves_no_trace(stage: Stage, puppet: Puppet) -> None:
+    user = stage.user()
+    conversation_id = talk(stage, user)
+    worked = traces.Worked("late", "demo", user.user_id, conversation_id, "", "")
+    began = clock.now()
+    assert user.delete(f"/user/{user.user_id}/memory").status_code == 204
+
+    write(stage.server, traces.insert_trace_of_work, worked, traces.NewTrace(b"[]", 0), began, is_void=False)
+    assert listed(stage.admin, conversation_id) == []
+    write(stage.server, traces.insert_trace_of_work, worked, traces.NewTrace(b"[]", 0), clock.now(), is_void=False)
+    assert [item["work"] for item in listed(stage.admin, conversation_id)] == ["late"]
+
+
 def test_what_a_deleted_user_leaves_has_no_trace_though_its_work_ends_later(stage: Stage, puppet: Puppet) -> None:
     user = stage.user()
     conversation_id = talk(stage, user)
@@ -195,7 +208,7 @@ def test_what_a_deleted_user_leaves_has_no_trace_though_its_work_ends_later(stag
     assert stage.admin.delete(f"/user/{user.user_id}").status_code == 204
     jobs.wait_until_done(stage.server)
 
-    write(stage.server, traces.insert_trace_of_work, worked, traces.NewTrace(b"[]", 0), is_void=False)
+    write(stage.server, traces.insert_trace_of_work, worked, traces.NewTrace(b"[]", 0), clock.now(), is_void=False)
 
     engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
     with engine.connect() as connection:

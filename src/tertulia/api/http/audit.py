@@ -81,6 +81,8 @@ class Recorder:
 
     async def prepare(self) -> None:
         """Tell the request before the transaction: other writers do not wait while secrets are looked for in it."""
+        if self.done:
+            return
         request = self._request
         large = is_larger(request, SMALL)
         self._asked = await asyncio.to_thread(told, request) if large else told(request)

@@ -6,6 +6,7 @@ conversations; the others come with the first request for one of them, or soon a
 
 import asyncio
 import importlib
+import threading
 from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter
@@ -36,6 +37,8 @@ class Families:
         self._router = router
         self._first = [*router.routes]
         self._added: dict[str, list[BaseRoute]] = {}
+        self._adding = threading.Lock()
+        """The document of the API is made in a thread, and adds what is missing there."""
         self._not_found = router.default
         router.default = self._find
 
@@ -49,9 +52,11 @@ class Families:
         await self._router(scope, receive, send)
 
     def _add(self, family: str) -> None:
-        self._added[family] = [route for module in self._modules[family] for route in load(module).routes]
-        added = [route for name in self._modules for route in self._added.get(name, ())]
-        self._router.routes[:] = [*self._first, *added]
+        routes = [route for module in self._modules[family] for route in load(module).routes]
+        with self._adding:
+            self._added[family] = routes
+            added = [route for name in self._modules for route in self._added.get(name, ())]
+            self._router.routes[:] = [*self._first, *added]
 
     def add_all(self) -> None:
         """Add the routes that are missing."""

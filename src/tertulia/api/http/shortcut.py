@@ -64,9 +64,10 @@ def shortcut_of(route: APIRoute, broken: str) -> Shortcut | None:
 class _Shortcut:
     def __init__(self, route: APIRoute, broken: str) -> None:
         known: Any = route.dependant
+        made: Any = route
         _refuse_unusual(known)
         bodies = known.body_params
-        if known.cookie_params or len(bodies) > 1 or (bodies and getattr(route, "_embed_body_fields", True)):
+        if known.cookie_params or len(bodies) > 1 or (bodies and made._embed_body_fields):
             raise _Irregular
         self._endpoint: Callable[..., Awaitable[Response | None]] = route.endpoint
         self._broken = broken

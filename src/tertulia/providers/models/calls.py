@@ -72,20 +72,21 @@ class Trial:
         self._model = model
         self._passed: bool | None = None
         self._running = False
-        self._begun = 0
+        self._held = 0
+        """Trials that came to an end, though it may be that the model could not be asked."""
 
     async def passed(self, ask: Ask) -> bool:
         """Try the model if nobody has. Return True if it makes calls well in its own form."""
         if self._passed is None and not self._running:
             self._running = True
-            self._begun += 1
             try:
                 self._passed = await _passes(ask)
-                _log.info("model_tried_with_functions", model=self._model, passed=self._passed)
             finally:
                 self._running = False
-            if self._passed is None and self._begun == _MOST_TRIALS:
+            self._held += 1
+            if self._passed is None and self._held >= _MOST_TRIALS:
                 self._passed = False
+            _log.info("model tried with functions", model=self._model, passed=self._passed)
         return self._passed is True
 
 

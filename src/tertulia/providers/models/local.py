@@ -176,7 +176,8 @@ class LocalModel:
         When nobody has said anything, the first action is right: so the choice costs nothing.
         """
         said = prompt.turns[-1].content if prompt.turns else BEGINNING
-        if DIRECTION.fullmatch(said) and any(option.sayings for option in choice.options.values()):
+        has_sayings = all(option.sayings for option in choice.options.values())
+        if said == BEGINNING and has_sayings and not choice.rules:
             return next((key for key in choice.options if key.startswith(_ACTION)), None)
         embedder = self._embedder()
         if embedder is None:

@@ -67,7 +67,8 @@ class Sorting:
         while len(self._learned) > _REMEMBERED:
             self._learned.popitem(last=False)
         learned = self._learned[key]
-        said = _units(await embedder.embed([text, _SENTENCE_END.split(text.strip())[-1]]))
+        last = _SENTENCE_END.split(text.strip())[-1]
+        said = _units(await embedder.embed(list(dict.fromkeys([text.strip(), last]))))
         return learned.names[int(learned.scores(said).sum(axis=0).argmax())]
 
 

@@ -128,6 +128,15 @@ class Voices:
             raise failure
         return False
 
+    async def only(self, voice_id: str) -> "Voices":
+        """Leave out the providers that have not got a voice. Return the rest, of which none speaks in another's place.
+
+        Raises VoiceFailed if that cannot be found out.
+        """
+        own = self._ids.get(voice_id, voice_id)
+        found = [each for each in self._providers if each[1].voice is not None and await _knows(each[1].voice, own)]
+        return Voices(found, self._stall_s, self._ids)
+
     def speaker(self, voice_id: str, language: str) -> "Speaker":
         """One voice for a whole message, in a language (ISO 639-3)."""
         return Speaker(self._speaking(language), self._ids.get(voice_id, voice_id), language, self._stall_s)
