@@ -84,16 +84,17 @@ def client(server: Server) -> Iterator[httpx2.Client]:
     wait_until_done(server)
 
 
-def count(heard: Heard, turn: Callable[[], object]) -> Counter[str]:
+def once(heard: Heard, turn: Callable[[], object]) -> Counter[str]:
     """Statements of a turn, by what they do."""
+    heard.clear()
+    turn()
+    verbs = (statement.split(maxsplit=1)[0].upper() for statement in heard if not _JOBS.search(statement))
+    return Counter(verb for verb in verbs if verb in ROWS)
 
-    def once() -> Counter[str]:
-        heard.clear()
-        turn()
-        verbs = (statement.split(maxsplit=1)[0].upper() for statement in heard if not _JOBS.search(statement))
-        return Counter(verb for verb in verbs if verb in ROWS)
 
-    return min((once() for _ in range(REPEATS)), key=Counter.total)
+def count(heard: Heard, turn: Callable[[], object]) -> Counter[str]:
+    """Statements of the cheapest of several such turns: now and then one is counted with work beside it."""
+    return min((once(heard, turn) for _ in range(REPEATS)), key=Counter.total)
 
 
 def test_a_create_sends_a_fixed_number_of_statements(
@@ -132,16 +133,23 @@ def test_a_spoken_turn_also_looks_for_keyterms_and_keeps_two_recordings(
     conversation_id = talk.id_of(talk.begin(client, server.demo.service_id))
     recording = spoken.said(MESSAGE)
 
-    def interact() -> None:
-        answer = spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice")
-        assert answer.status_code == 200
-
     def sound(kept: bytes) -> int:
         return ceil(len(kept) / PART_BYTES)
 
-    replies = talk.lines(spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice"))
-    parts = sound(wav(recording, RATE)) + sound(wav(spoken.sound(replies), RATE))
-    assert count(heard, interact) == {"SELECT": 4, "INSERT": 7 + parts, "UPDATE": 4}
+    def beside_the_sound() -> Counter[str]:
+        replies: list[talk.Event] = []
+
+        def interact() -> None:
+            answer = spoken.send(client, conversation_id, recording, spoken.BARE, response_format="voice")
+            replies.extend(talk.lines(answer))
+
+        counted = once(heard, interact)
+        parts = sound(wav(recording, RATE)) + sound(wav(spoken.sound(replies), RATE))
+        return counted - Counter(INSERT=parts)
+
+    beside_the_sound()
+    counted = min((beside_the_sound() for _ in range(REPEATS)), key=Counter.total)
+    assert counted == {"SELECT": 4, "INSERT": 7, "UPDATE": 4}
 
 
 def test_dynamic_behaviours_cost_no_statement_once_they_are_known(
