@@ -75,7 +75,7 @@ def placed_words(text: str) -> Iterator[tuple[str, int, int]]:
     """
     for run in _RUN.finditer(text):
         start, end = run.span()
-        if not _IS_UNPARTED.search(run[0]):
+        if run[0].isascii() or not _IS_UNPARTED.search(run[0]):
             for form in _forms(run[0]):
                 yield form, start, end
             continue

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,10 +64,12 @@ class FoundMessage:
 
 def terms(org_id: str, words: Iterable[str]) -> list[str]:
     """Make the terms of words in an organization. Return one for each different word."""
-    return [
-        hashlib.blake2b(f"{org_id}\0{word}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        for word in dict.fromkeys(words)
-    ]
+    return [_term(org_id, word) for word in dict.fromkeys(words)]
+
+
+@lru_cache(maxsize=8192)
+def _term(org_id: str, word: str) -> str:
+    return hashlib.blake2b(f"{org_id}\0{word}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def user_word(user_id: str) -> str:

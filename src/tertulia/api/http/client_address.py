@@ -5,6 +5,7 @@ One header is read and no other, for a proxy passes on what it does not know as 
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
@@ -82,6 +83,7 @@ class TrustedProxies:
 _HTTP = ("http", "https")
 
 
+@lru_cache(maxsize=1024)
 def _parse(text: str) -> Address | None:
     """Read an address, with or without a port. Return it, or None if it is none."""
     text = text.strip().strip('"')

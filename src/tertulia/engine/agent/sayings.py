@@ -9,6 +9,7 @@ Quotation marks may be curly.
 """
 
 import re
+from functools import lru_cache
 
 BEGIN = "People say:"
 
@@ -17,6 +18,7 @@ _OPENING = re.compile(r'Begin with:\s*["\u201c]([^"\u201d\n]+)["\u201d]')
 _SAYING = re.compile(r'["\u201c]([^"\u201d\n]+)["\u201d]')
 
 
+@lru_cache(maxsize=1024)
 def split(text: str) -> tuple[str, tuple[str, ...]]:
     """Split the text of an action or an exit. Return it without its sayings, and the sayings."""
     before, found, said = text.rpartition(BEGIN)
@@ -30,6 +32,7 @@ def without(text: str) -> str:
     return split(text)[0]
 
 
+@lru_cache(maxsize=1024)
 def opening(text: str) -> str:
     """Look for the words with which a reply is to begin. Return them, nothing if there are none."""
     found = _OPENING.search(text)

@@ -248,6 +248,7 @@ class _Writer:
         self._engine = engine
         self._connection: Connection | None = None
         self._durable = True
+        self._knows_logs = False
         self.file = DatabaseFile(engine, self._forget_connection)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
@@ -285,7 +286,9 @@ class _Writer:
                     for job in jobs:
                         _run_in_savepoint(connection, job)
                 execute_directly(connection, "COMMIT")
-                self.file.note_logs()
+                if not self._knows_logs:  # they stay the same while a connection is open
+                    self.file.note_logs()
+                    self._knows_logs = True
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
             self._roll_back()
             for job in jobs:
@@ -302,6 +305,7 @@ class _Writer:
     def _forget_connection(self) -> Connection | None:
         connection, self._connection = self._connection, None
         self._durable = True  # as connections begin
+        self._knows_logs = False
         return connection
 
     def _connected(self) -> Connection:
