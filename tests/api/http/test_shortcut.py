@@ -13,18 +13,23 @@ from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from tertulia.api.conversation import stream, turns
+from tertulia.api import FAMILIES, ROUTERS
+from tertulia.api.http.families import load
 from tertulia.api.http.bodies import BodyReader
 from tertulia.api.http.routing import BROKEN_BODY, ContractRequest
 from tertulia.api.http.shortcut import shortcut_of
 
-ROUTES: dict[str, Any] = {
-    getattr(route, "operation_id", ""): route for router in (turns.router, stream.router) for route in router.routes
+ROUTES: dict[str, APIRoute] = {
+    route.operation_id or route.name: route
+    for router in (*ROUTERS, *(load(module) for modules in FAMILIES.values() for module in modules))
+    for route in router.routes
+    if isinstance(route, APIRoute)
 }
+SHORTENED = [name for name, route in ROUTES.items() if shortcut_of(route, BROKEN_BODY) is not None]
 HOT = ("create-conversation", "interact-with-conversation", "finish-conversation", "follow-interaction")
 REQUESTS = 150
 
-IDS = ("0" * 24, "f" * 24, "1" * 24, "x", "A" * 24)
+PATH = ("0" * 24, "f" * 24, "1" * 24, "x", "A" * 24)
 VALUES = (
     "text",
     "text",
@@ -53,7 +58,9 @@ BODIES = (
     *(b'{"service_id":"000000000000000000000000"}',) * 8,
     b'{"service_id":"000000000000000000000000","initial_message":"Hello","tags":{"a":"b"},"is_test":true,"more":1}',
     b'{"service_id":1,"initial_message":2}',
+    *(b'{"rating":"up","content":"Likes cats.","version_set":{"llm_model_preferences":{}}}',) * 8,
 )
+"""What several operations take, each its own part of it, and what none takes."""
 
 
 class Told(Exception):
@@ -95,7 +102,7 @@ def scope_of(route: APIRoute, chance: random.Random) -> tuple[dict[str, Any], by
     headers = [(b"content-type", chance.choice((b"application/json",) * 4 + (b"text/plain", b"")))]
     if chance.random() < 0.5:
         headers.append((b"idempotency-key", chance.choice(VALUES).encode()))
-    path = {field.alias: chance.choice(IDS) for field in route.dependant.path_params}
+    path = {field.alias: chance.choice(PATH) for field in route.dependant.path_params}
     scope = {
         "type": "http",
         "method": "POST",
@@ -126,7 +133,11 @@ async def told_by(
             return "refused"
 
 
-@pytest.mark.parametrize("operation", HOT)
+def test_the_busiest_operations_have_shortcuts() -> None:
+    assert set(HOT) <= set(SHORTENED)
+
+
+@pytest.mark.parametrize("operation", SHORTENED)
 async def test_shortcuts_give_an_endpoint_what_the_framework_gives_it(operation: str) -> None:
     route = route_like(ROUTES[operation])
     shortcut = shortcut_of(route, BROKEN_BODY)
@@ -140,7 +151,7 @@ async def test_shortcuts_give_an_endpoint_what_the_framework_gives_it(operation:
         found = await told_by(shortcut, scope, body, reader)
         assert found == (None if right == "refused" else right), json.dumps([str(scope), body.decode()])
         outcomes.append(right == "refused")
-    assert set(outcomes) == {True, False}
+    assert False in outcomes  # some were right
 
 
 def test_an_endpoint_that_asks_for_anything_unusual_has_no_shortcut() -> None:
