@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print the tables; exit code 1: a bound is missed, 2: there is no result."""
+"""`python -m bench`: measure, print the tables; exit code 1: a bound is missed, 2: a subject has none."""
 
 import argparse
 import json
@@ -63,7 +63,7 @@ def main() -> int:
     options = _options()
     for name in [name for name in os.environ if name.startswith("TERTULIA_")]:
         del os.environ[name]  # the settings that are measured are the product's own
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and folders do not stay behind
+    signal.signal(signal.SIGTERM, _end)
     began = time.monotonic()
     effort = QUICK if options.quick else FULL
     try:
@@ -71,20 +71,38 @@ def main() -> int:
         with machine.folder_on_disk() as folder:
             facts = machine.facts(folder)
             took: dict[str, float] = {}
-            sections = measure(folder, options.generator or choose_generator(), effort, options.subjects, took)
+            failures: dict[str, str] = {}
+            generator = options.generator or choose_generator()
+            sections = measure(folder, generator, effort, options.subjects, took, failures)
     except NotAResult as error:
         print(f"No result: {error}", file=sys.stderr)
         return 2
     facts["load after"] = " ".join(f"{load:.2f}" for load in os.getloadavg())
     facts["seconds of each subject"] = ", ".join(f"{name} {seconds:.0f}" for name, seconds in took.items())
     facts["took"] = f"{time.monotonic() - began:.0f} s{', --quick' if options.quick else ''}"
-    return _report(sections, facts, options)
+    status = _report(sections, facts, options)
+    for subject, reason in failures.items():
+        print(f"No result of {subject}: {reason}", file=sys.stderr)
+    return 2 if failures else status
+
+
+def _end(_signal: int, _frame: object) -> None:
+    """End in such a way that servers and folders do not stay behind."""
+    sys.exit(143)
 
 
 def measure(
-    folder: Path, generator: str, effort: Effort, subjects: Sequence[str], took: dict[str, float]
+    folder: Path,
+    generator: str,
+    effort: Effort,
+    subjects: Sequence[str],
+    took: dict[str, float],
+    failures: dict[str, str],
 ) -> list[Section]:
-    """All figures, in one run; the load has a core of its own where there are two. `took` gets each subject's time."""
+    """All figures, in one run; the load has a core of its own where there are two.
+
+    `took` gets each subject's time, `failures` the reason why one has no result: the others are measured all the same.
+    """
     cores = machine.cores()
     with machine.pinned(cores.load):
         _say("users and services ...")
@@ -93,7 +111,12 @@ def measure(
         for subject in subjects:
             _say(f"{subject} ...")
             began = time.monotonic()
-            sections.append(SUBJECTS[subject](setting))
+            try:
+                sections.append(SUBJECTS[subject](setting))
+            except NotAResult as error:
+                failures[subject] = str(error)
+                _say(f"{subject} has no result: {error}")
+                continue
             took[subject] = time.monotonic() - began
             _say(f"{subject} took {took[subject]:.0f} s, load {os.getloadavg()[0]:.2f}")
             print(report.as_text(sections[-1]), end="\n\n", flush=True)

@@ -107,7 +107,8 @@ class SlowStream(asyncio.Protocol):
         self._answer = Answer()
         self._end = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._began = time.perf_counter()
         transport.write(self.request)

@@ -38,7 +38,8 @@ class Connection(asyncio.Protocol):
         self.tally = tally
         self.done = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._send()
 

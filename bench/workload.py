@@ -14,7 +14,7 @@ from tertulia.auth.tokens import Tokens
 from tertulia.cli import installation
 from tertulia.demo.organization import ORGANIZATION, Demo
 from tertulia.ids import new_id
-from tertulia.settings import Settings
+from tertulia.settings import DatabaseSettings, Settings
 from tertulia.storage import organization, role, service, user
 from tertulia.storage.clusters import Clusters
 from tertulia.storage.user import NewUser
@@ -48,7 +48,7 @@ class Workload:
 
 def prepare(data: Path, database_url: str = "") -> Workload:
     """Make an installation in a folder: the demo organization, and more users and services in it."""
-    settings = Settings(data=data, database={"url": database_url})
+    settings = Settings(data=data, database=DatabaseSettings(url=database_url))
     demo = installation.make_demo(settings, ORGANIZATION, None)
     clusters = Clusters(settings)
     try:

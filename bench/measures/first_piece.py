@@ -31,7 +31,7 @@ _TEXT = (
     "else the machine does comes on top."
 )
 
-_STATE = {
+_STATE: dict[str, Any] = {
     "type": "action",
     "objective": "Learn which kind of book the person likes.",
     "intra_state_navigation_guidelines": [],

@@ -135,6 +135,7 @@ def _create(setting: Setting, server: Server, create: Create, message: str) -> _
     """Create a conversation whose first reply is spoken, and hear it to its end."""
     body = {"service_id": create.service_id, "initial_message": message}
     began, first_sound, sound = time.monotonic(), 0.0, 0.0
+    event: dict[str, Any] = {"type": "nothing"}
     with _answer(setting, server, create, body) as lines:
         for event in lines:
             if event["type"] == "new-message" and event["message"]:

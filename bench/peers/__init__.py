@@ -52,7 +52,11 @@ def _get(path: str) -> bytes:
 
 
 def _chatkit() -> Talk:
-    message = {"content": [{"type": "input_text", "text": "Hello"}], "attachments": [], "inference_options": {}}
+    message: dict[str, object] = {
+        "content": [{"type": "input_text", "text": "Hello"}],
+        "attachments": [],
+        "inference_options": {},
+    }
     yield _post("/chatkit", {"type": "threads.create", "params": {"input": message}})
 
 
@@ -62,7 +66,7 @@ def _adk() -> Talk:
 
 
 def _langgraph() -> Talk:
-    run = {
+    run: dict[str, object] = {
         "assistant_id": "stub",
         "input": {"messages": [{"role": "user", "content": "Hello"}]},
         "stream_mode": ["messages-tuple"],

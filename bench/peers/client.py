@@ -45,6 +45,7 @@ async def _create_on(url: str, peer: Peer, ends_at: float, seen: Run) -> None:
     while time.perf_counter() < ends_at:
         talk, began, first = peer.talk(), time.perf_counter(), 0.0
         request: bytes | None = next(talk)
+        answer = Answer()
         while request is not None:
             writer.write(request)
             answer, whole = Answer(), False

@@ -14,8 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from tertulia.api import FAMILIES, ROUTERS
-from tertulia.api.http.families import load
 from tertulia.api.http.bodies import BodyReader
+from tertulia.api.http.families import load
 from tertulia.api.http.routing import BROKEN_BODY, ContractRequest
 from tertulia.api.http.shortcut import shortcut_of
 
