@@ -43,8 +43,8 @@ class RecordedWork:
     async def begin(self, database: Database, worked: Worked) -> AsyncGenerator[WorkResources]:
         """Have a piece of work done in the block. Yield its models and meanings.
 
-        At the end of the block each call is logged, with times, counts and the error, and nothing of what was said; the
-        trace is kept, as the settings say, also of work that fails: it was asked.
+        At the end of the block each call is logged with its times, counts and error, without the texts. The trace is
+        kept if the settings say so, after failures too.
         """
         began = clock.now()
         trace = Trace(self._detail or "spans", worked.work, TextPool())

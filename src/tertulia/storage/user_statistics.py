@@ -22,7 +22,7 @@ PORTION = 300
 """Messages, and users, that one transaction brings into the indexes at most."""
 
 MOST_RECENT = 20_000
-"""Messages, or users, since when a list is cheaper without the indexes."""
+"""If more messages or users than this are newer than the indexes, a list that reads the rows alone is cheaper."""
 
 _READ_TO = sa.select(statistics_progress.c.read_to)
 _COUNTED = (user_statistics.c.num_conversations, user_statistics.c.num_messages, user_statistics.c.last_message_time)

@@ -1,7 +1,7 @@
 """Folders that can be made again, kept on a shelf that several processes share, and removed when nobody uses them.
 
-A process that uses a folder holds a shared lock on it; whoever removes one takes the lock alone first. A folder that is
-removed has no name any more before its files go, so nobody comes upon a half of it.
+A process that uses a folder holds a shared lock on it; a process that removes one takes an exclusive lock first. A
+folder loses its name before its files are removed, so no process finds half of it.
 """
 
 import asyncio

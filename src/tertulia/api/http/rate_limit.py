@@ -108,11 +108,11 @@ def sign_in_limit(per_minute: int) -> Callable[..., Awaitable[None]]:
 async def attempt(request: Request, org_id: str, signing_in: Awaitable[T]) -> T:
     """Wait for a sign-in with a key. Return what it returns, unless too many have failed by then.
 
-    What fails is counted before anything is said of it, so a burst of guesses learns of no more than may fail, however
-    many are on their way at once; sign-ins that do not fail are never in each other's way.
+    A failure is counted before it is answered: a burst of guesses learns of as many as may fail and no more, however
+    many are on their way at once. Sign-ins that succeed never delay each other.
 
     Raises:
-        TooManyRequests: as many as may fail have failed before; nothing is said of this one, even if it is right.
+        TooManyRequests: as many as may fail have failed before; the caller does not learn if this one was right.
     """
     limiter = (await find_runtime(request)).limiter
     if limiter is None:
