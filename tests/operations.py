@@ -62,12 +62,12 @@ class Operation:
 
     def at(self, targets: Targets) -> str:
         """Fill in the path. Return it."""
-        return _filled(self.path, targets)
+        return filled(self.path, targets)
 
     def ask(self, client: httpx2.Client, targets: Targets, **changes: Any) -> httpx2.Response:
         """Make the example call; `changes` replace arguments of the client's `request`. Return the answer."""
         call: Json = {"params": self.query, "headers": self.headers, "json": self.json, "files": self.form}
-        call = {name: _filled(value, targets) for name, value in call.items() if value is not None}
+        call = {name: filled(value, targets) for name, value in call.items() if value is not None}
         if self.archive is not None:
             call |= {"content": self.archive, "headers": {"content-type": "application/gzip"}}
         return client.request(self.method, self.at(targets), **{**call, **changes})
@@ -83,14 +83,14 @@ def _value(name: str, targets: Targets) -> str:
             return targets[name]
 
 
-def _filled(value: Any, targets: Targets) -> Any:
+def filled(value: Any, targets: Targets) -> Any:
     match value:
         case str():
             return _NAME.sub(lambda name: _value(name[1], targets), value)
         case Mapping():
-            return {key: _filled(item, targets) for key, item in value.items()}
+            return {key: filled(item, targets) for key, item in value.items()}
         case tuple() | list():
-            return type(value)(_filled(item, targets) for item in value)
+            return type(value)(filled(item, targets) for item in value)
         case _:
             return value
 

@@ -121,6 +121,30 @@ def test_a_role_that_an_administrator_has_given_is_that_of_the_groups_again(
     assert (user["user_id"], user["role"]) == (user_id, roles.USER)
 
 
+def test_nobody_makes_a_role_that_sign_ins_would_give_them_above_their_own(
+    serve: Serve, provider: RunningProvider, person: dict[str, Any]
+) -> None:
+    groups = {"staff": "Staff", "owners": "Owners"}
+    server = serve(oidc={"providers": {"demo": provider.settings(roles=groups, default_role="Guests")}})
+    powerful = [{"permission_name": "Organization:CreateAPIKey", "conditions": {}}]
+    body = {"description": "X", "permission_grants": powerful, "frontend_view": "admin"}
+
+    made = {
+        name: server.as_admin.post("/role/", json={**body, "role_name": name})
+        for name in ("Owners", "Guests", "Others")
+    }
+    plain = {**body, "role_name": "Staff", "permission_grants": []}
+
+    assert {name: answer.status_code for name, answer in made.items()} == {"Owners": 403, "Guests": 403, "Others": 201}
+    assert made["Owners"].json()["detail"].startswith("An identity provider gives this role")
+    assert server.as_admin.post("/role/", json=plain).status_code == 201
+    assert server.as_super.post("/role/", json={**body, "role_name": "Owners"}).status_code == 201
+    email = person["email"]
+    invite(server, email, roles.USER)
+    assert by_token(server, provider.id_token(groups=["owners"])).status_code == 200
+    assert find(server, email)[0]["role"] == "Owners"
+
+
 def test_a_person_is_known_by_their_subject_not_by_their_address(
     server: Server, provider: RunningProvider, person: dict[str, Any]
 ) -> None:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.api.http.deps import CurrentActor, CurrentCaller, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentCaller, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, parse_creator, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
@@ -166,10 +166,18 @@ class RoleId(BaseModel):
     status_code=201,
     dependencies=[Depends(rate_limit(20))],
 )
-async def create_role(organization: Organization, actor: CurrentActor, body: NewRole) -> RoleId:
-    """Create a role. Who may give it to somebody is asked when they do."""
+async def create_role(
+    runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: NewRole
+) -> RoleId:
+    """Create a role. Who may give it to somebody is asked when they do, or now if an identity provider gives it."""
     actor.require(Permission.ROLE_CREATE_ROLE, {"org_id": organization.org_id, "role_name": body.role_name})
     document = RoleDocument(body.description, _stored(body.permission_grants), body.frontend_view)
+    providers = runtime.identity_providers
+    if providers is not None and providers.gives(organization.org_id, body.role_name):
+        actor.require_rank_over(
+            document.permission_grants,
+            "An identity provider gives this role: you can make only one of lower rank than your own.",
+        )
     return RoleId(
         role_id=await organization.database.write(roles.insert_role, organization.org_id, body.role_name, document)
     )

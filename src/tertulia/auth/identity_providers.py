@@ -243,6 +243,11 @@ class IdentityProviders:
         """Look for the provider of an organization. Return its client, or None."""
         return self._clients.get(org_id)
 
+    def gives(self, org_id: str, role_name: str) -> bool:
+        """Return whether the settings have a role of an organization given at sign-ins, by its name."""
+        client = self._clients.get(org_id)
+        return client is not None and role_name in {*client.provider.roles.values(), client.provider.default_role}
+
     async def aclose(self) -> None:
         """Close the connections to all of them."""
         for client in self._clients.values():

@@ -1,6 +1,7 @@
 """An installation: its secret key, the schema of its clusters, its signing key, its demo organization."""
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from tertulia.storage.job import Job
 from tertulia.storage.library import get_agent_body
 
 T = TypeVar("T")
+M = TypeVar("M", Demo, Founded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +63,21 @@ def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
     Raises:
         CommandFailed: as `make_organization`.
     """
-    return _make(settings, org_id, cluster, demo.bootstrap)
+    return _make(settings, org_id, cluster, demo.bootstrap, "init")
 
 
-def make_organization(settings: Settings, org_id: str, cluster: str | None) -> Founded:
+def make_organization(settings: Settings, org_id: str, cluster: str | None, command: str) -> Founded:
     """Migrate, then make an organization with an administrator if it is not there; a new API key each time.
+
+    The audit log says by which command.
 
     Raises:
         CommandFailed: there is no such cluster, the organization is in another, or its identifier is not one.
     """
-
-    def found(connection: Connection, org_id: str) -> Founded:
-        made = demo.found(connection, org_id)
-        box = open_box(settings)
-        append_line(connection, box.derive(AUDIT_LOG), _line(org_id, "org create", "organization", org_id))
-        return made
-
-    return _make(settings, org_id, cluster, found)
+    return _make(settings, org_id, cluster, demo.found, command)
 
 
-def _line(org_id: str, command: str, kind: str, object_id: str) -> AuditEntry:
+def _line(org_id: str, command: str, kind: str, object_id: str, **after: str) -> AuditEntry:
     """Say what an operator has done with a command, as nobody's user. Return the line to be written."""
     return AuditEntry(
         org_id=org_id,
@@ -92,19 +89,29 @@ def _line(org_id: str, command: str, kind: str, object_id: str) -> AuditEntry:
         api_key_id="",
         address="",
         request_id="",
-        change="{}",
+        change=json.dumps({"after": after} if after else {}),
     )
 
 
-def _make(settings: Settings, org_id: str, cluster: str | None, unit: Callable[[Connection, str], T]) -> T:
+def _make(
+    settings: Settings, org_id: str, cluster: str | None, unit: Callable[[Connection, str], M], command: str
+) -> M:
     if not _ORGANIZATION_ID.fullmatch(org_id):
         raise CommandFailed(f"{org_id!r} is no identifier: use at most 63 letters, digits and hyphens.", MISUSED)
     if cluster is not None and cluster not in settings.cluster_urls:
         known = ", ".join(settings.cluster_urls)
         raise CommandFailed(f"There is no storage cluster {cluster}; the settings name {known}.", MISUSED)
     migrate(settings)
+    key = open_box(settings).derive(AUDIT_LOG)
+
+    def make(connection: Connection, org_id: str) -> M:
+        made = unit(connection, org_id)
+        line = _line(org_id, command, "organization", org_id, api_key_id=made.api_key_id)
+        append_line(connection, key, line)
+        return made
+
     with open_clusters(settings) as clusters:
-        return asyncio.run(_make_in(clusters, org_id, cluster, unit))
+        return asyncio.run(_make_in(clusters, org_id, cluster, make))
 
 
 def list_organizations(settings: Settings) -> list[tuple[str, str, str]]:
@@ -219,8 +226,15 @@ async def _issue_token(
 
 
 async def _add_visitor(clusters: Clusters, box: SecretBox, org_id: str) -> IssuedToken:
+    key = box.derive(AUDIT_LOG)
+
+    def add(connection: Connection) -> str:
+        made = demo.add_visitor(connection, org_id)
+        append_line(connection, key, _line(org_id, "rehearse", "user", made))
+        return made
+
     database = await clusters.locate(org_id, None)
-    user_id = await database.write(demo.add_visitor, org_id)
+    user_id = await database.write(add)
     token, _expires_at = await Tokens(clusters.default, box).issue(org_id, user_id)
     return IssuedToken(user_id, token)
 

@@ -164,7 +164,20 @@ def create_organization(
     as_json: Json = False,
 ) -> None:
     """Make an organization with two administrators, and an API key, if it is not there."""
-    init(data=data, organization=name, cluster=cluster, empty=True, as_json=as_json)
+    from tertulia.cli import installation
+    from tertulia.cli.options import load_settings
+
+    made = installation.make_organization(load_settings(data), name, cluster, "org create")
+    _show_made(asdict(made), as_json=as_json)
+
+
+def _show_made(made: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(made))
+        return
+    for name, value in made.items():
+        print(f"{name:<16} {value}")
+    _out().print("[dim]The API key is shown this once; it is good for 90 days.[/]")
 
 
 @org.command("list")
@@ -207,14 +220,12 @@ def init(
     from tertulia.cli import installation
     from tertulia.cli.options import load_settings
 
-    make = installation.make_organization if empty else installation.make_demo
-    made = asdict(make(load_settings(data), organization, cluster))
-    if as_json:
-        print(json.dumps(made))
-        return
-    for name, value in made.items():
-        print(f"{name:<16} {value}")
-    _out().print("[dim]The API key is shown this once; it is good for 90 days.[/]")
+    settings = load_settings(data)
+    if empty:
+        made = asdict(installation.make_organization(settings, organization, cluster, "init"))
+    else:
+        made = asdict(installation.make_demo(settings, organization, cluster))
+    _show_made(made, as_json=as_json)
 
 
 @app.command("chat")

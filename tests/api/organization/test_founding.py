@@ -1,5 +1,6 @@
 """Organizations: made by a super administrator, and deleted with every row that they have."""
 
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -138,13 +139,27 @@ def test_a_deleted_organization_leaves_no_row_in_any_table(serve: Serve) -> None
 
 def test_commands_make_list_and_delete_organizations(tertulia: Server) -> None:
     name = a_slug()
-    installation.make_organization(tertulia.settings, name, None)
+    installation.make_organization(tertulia.settings, name, None, "org create")
     assert (name, name, "default") in installation.list_organizations(tertulia.settings)
 
     installation.delete_organization(tertulia.settings, name)
 
     assert name not in {found[0] for found in installation.list_organizations(tertulia.settings)}
     assert sum(rows_of(tertulia, name).values()) == 0
+
+
+def test_the_log_of_the_process_says_who_has_deleted_an_organization(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(log_level="warning")
+    capsys.readouterr()
+
+    server.as_super.delete("/organization/").raise_for_status()
+
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "organization deleted" in line)
+    told = json.loads(line)
+    assert (told["organization"], told["user"]) == ("demo", server.demo.super_user_id)
+    assert told["request_id"]
 
 
 @pytest.mark.anyio

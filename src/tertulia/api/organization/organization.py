@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Header, Query, Request
 from pydantic import Base64Bytes, BaseModel, Field, StringConstraints
 from sqlalchemy.engine import Connection
@@ -28,6 +29,8 @@ from tertulia.storage.organization_erasure import begin_deletion, erase_organiza
 from tertulia.storage.user import NewUser, User
 
 router = contract_router("/organization", "Organization")
+
+_log = structlog.get_logger(__name__)
 
 
 class OrganizationDetails(BaseModel):
@@ -161,6 +164,8 @@ async def delete_organization(
     if dry_run:
         return
     await organization.database.write(begin_deletion, organization.org_id, actor.user_id)
+    # The audit log goes with the organization; so this is where it is said.
+    _log.warning("organization deleted", organization=organization.org_id, user=actor.user_id)
     await erase_organization(runtime.clusters, organization.storage, organization.org_id)
 
 
