@@ -41,6 +41,8 @@ class UserProfile:
     additional_context: Sequence[str]
     memory_revision: int = 0
     """Counts the changes of what is remembered of the user; 0: nothing ever was."""
+    memory_forgotten_at: datetime | None = None
+    """The time when all that was remembered of the user was forgotten last."""
 
     @property
     def name(self) -> str:
@@ -166,6 +168,7 @@ _CONVERSATION = (
         users.c.preferences,
         users.c.additional_context,
         users.c.memory_revision,
+        users.c.memory_forgotten_at,
         users.c.conversations_visible_to_admins,
         users.c.user_model_visible_to_admins,
         roles.c.name.label("role_name"),
@@ -221,6 +224,7 @@ def _conversation(row: Mapping[Any, Any] | None, conversation_id: str) -> Conver
             row["preferences"],
             row["additional_context"],
             row["memory_revision"],
+            row["memory_forgotten_at"],
         ),
         agent=(row["agent_id"], row["agent_version"]),
         graph=(row["context_graph_id"], row["context_graph_version"]),

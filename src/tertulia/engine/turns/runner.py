@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -62,6 +63,10 @@ KEPT_QUERIES = 500
 
 KEPT_RESULT_CHARS = 60_000
 """Characters of results of tools, and of what they were called with, that a conversation keeps, the newest."""
+
+_FEW_SPANS = 12
+_FEW_BYTES = 64 << 10
+"""The spans and the events of a turn whose trace is encoded without a thread of its own."""
 
 VOID_S = 10.0
 """Seconds that turns which are stopped may take to be abandoned."""
@@ -231,7 +236,8 @@ class Runner:
                 stream: bytes | PackedStream = turn.log.body + complete
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
                 stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
-            settlement = self._settlement(turn, outcome, stream, _next_behavior(turn.claim, incoming, outcome))
+            trace = await _trace_of(turn)
+            settlement = self._settlement(turn, outcome, stream, _next_behavior(turn.claim, incoming, outcome), trace)
             await _settle(turn.database, turn.claim, settlement)
             turn.end(Status.SETTLED, complete)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a stream has no other way to tell it
@@ -247,7 +253,7 @@ class Runner:
         meanings = self._reach.meanings if turn.trace is None else traced_meanings(self._reach.meanings, turn.trace)
         recall = _recall(turn, meanings)
         # The scene has them, and a turn may take long.
-        turn.claim = structs.replace(turn.claim, profile=_FORGOTTEN, history=())
+        turn.claim = structs.replace(turn.claim, profile=_left_of(turn.claim.profile), history=())
         outcome = Outcome(scene.position, turn.claim.last_message_time, working_memory=list(remembered.working_memory))
         models, voices = self._reach.models.of(turn.claim.org_id), self._reach.voices
         if incoming is not None and incoming.hearing is not None:
@@ -336,14 +342,19 @@ class Runner:
     async def _abandon(self, turn: Turn) -> Status | None:
         """Leave nothing of a turn. Return its outcome, VOID or SETTLED; None if the database does not answer."""
         try:
-            is_settled = await turn.database.write(abandon, turn.claim, _trace_of(turn))
+            is_settled = await turn.database.write(abandon, turn.claim, await _trace_of(turn))
         except Exception as error:  # noqa: BLE001 - the lease ends by itself, and the sweeper does the same
             log.warning("turn not abandoned", conversation_id=turn.claim.conversation_id, reason=repr(error))
             return None
         return Status.SETTLED if is_settled else Status.VOID
 
     def _settlement(
-        self, turn: Turn, outcome: Outcome, stream: bytes | PackedStream, behavior: VersionInfo | None
+        self,
+        turn: Turn,
+        outcome: Outcome,
+        stream: bytes | PackedStream,
+        behavior: VersionInfo | None,
+        trace: NewTrace | None,
     ) -> Settlement:
         return Settlement(
             created_at=outcome.began,
@@ -359,7 +370,7 @@ class Runner:
             performed_queries=[*turn.claim.performed_queries, *outcome.performed_queries][-KEPT_QUERIES:],
             tool_results=_kept_results(turn.claim, outcome),
             pending_calls=[call.model_dump(mode="json") for call in outcome.pending_calls],
-            trace=_trace_of(turn),
+            trace=trace,
             stream_expires_at=clock.now() + timedelta(seconds=self._settings.replay_s),
         )
 
@@ -396,7 +407,9 @@ def _kept_results(claim: Claim, outcome: Outcome) -> list[Mapping[str, Any]]:
     return list(kept)
 
 
-_FORGOTTEN = UserProfile("", "", {}, ())
+def _left_of(profile: UserProfile) -> UserProfile:
+    """Leave out what nobody asks any more of a turn's user. Return the rest, which the end of the turn compares."""
+    return UserProfile("", "", {}, (), memory_forgotten_at=profile.memory_forgotten_at)
 
 
 def _next_behavior(claim: Claim, incoming: Incoming | None, outcome: Outcome) -> VersionInfo | None:
@@ -422,15 +435,21 @@ def _root_span(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _trace_of(turn: Turn) -> NewTrace | None:
+async def _trace_of(turn: Turn) -> NewTrace | None:
     """End the trace of a turn. Return it as it is stored; None without one, or if it cannot be written."""
     if turn.trace is None:
         return None
     try:
-        return NewTrace(*turn.trace.encode(_root_span(turn.claim), turn.error))
+        encode = partial(turn.trace.encode, _root_span(turn.claim), turn.error)
+        return NewTrace(*(await asyncio.to_thread(encode) if _is_large(turn, turn.trace) else encode()))
     except Exception as error:  # noqa: BLE001 - the turn counts, and is not to fail for its trace
         log.warning("trace not kept", interaction_id=turn.claim.interaction_id, reason=repr(error))
         return None
+
+
+def _is_large(turn: Turn, trace: Trace) -> bool:
+    """Return True if encoding a trace may keep the event loop for milliseconds: its steps quote the turn's events."""
+    return trace.keeps_texts and (trace.spans > _FEW_SPANS or turn.log.size > _FEW_BYTES)
 
 
 def _error_event(error: BaseException, claim: Claim) -> events.Error:

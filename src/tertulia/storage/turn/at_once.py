@@ -30,7 +30,7 @@ from tertulia.storage.tables import (
 from tertulia.storage.turn import claim as claims
 from tertulia.storage.turn import settle as settling
 from tertulia.storage.turn.claim import SERVICE, OpenedService
-from tertulia.storage.turn.settle import COUNT, MOVE_ON
+from tertulia.storage.turn.settle import COUNT, MOVE_ON, STILL_REMEMBERED
 from tertulia.storage.turn.values import Claim, Lease, Opening, Settlement, Standing
 from tertulia.storage.usage import ADD, addition, shard_of
 
@@ -59,7 +59,10 @@ def claim_at_once(
 
 
 def settle_at_once(unit: Callable[[Connection], None], claim: Claim, made: Settlement) -> Shortcut[None]:
-    """Shorten a unit that settles a plain turn. Return the shortcut; see `is_plain`."""
+    """Shorten a unit that settles a plain turn. Return the shortcut; see `is_plain`.
+
+    Its statements do the work if the user is there, and was not forgotten since the turn was claimed.
+    """
     lock = (claim.org_id, shard_of(claim.user_id), claim.user_id)
     return Shortcut(unit, lambda: _settling(claim, made), _nothing, lock)
 
@@ -160,7 +163,12 @@ _CLAIM = Numbered(
 # --- The end of a turn -----------------------------------------------------------------------------------------------
 
 # The user first: see the order of locks in __init__.
-_user = sa.select(users.c.id).where(users.c.id == bindparam("b_user_id")).with_for_update(key_share=True).cte("owner")
+_user = (
+    sa.select(users.c.id)
+    .where(users.c.id == bindparam("b_user_id"), STILL_REMEMBERED)
+    .with_for_update(key_share=True)
+    .cte("owner")
+)
 _settled = MOVE_ON.where(_user.c.id == bindparam("b_user_id")).returning(conversations.c.id).cte("settled")
 _counted = COUNT.where(_settled.c.id == bindparam("b_id")).cte("counted")
 _said = (

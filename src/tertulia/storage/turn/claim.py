@@ -40,6 +40,7 @@ SERVICE = (
         users.c.preferences,
         users.c.additional_context,
         users.c.memory_revision,
+        users.c.memory_forgotten_at,
     )
     .join(agents, agents.c.id == services.c.agent_id)
     .join(context_graphs, context_graphs.c.id == services.c.context_graph_id)
@@ -125,6 +126,7 @@ def opened_service(row: Mapping[str, Any]) -> OpenedService:
             row["preferences"],
             row["additional_context"],
             row["memory_revision"],
+            row["memory_forgotten_at"],
         ),
     )
 

@@ -1,5 +1,6 @@
 """The end of a turn: all that it made is committed as one, or nothing of it remains."""
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,19 +64,35 @@ COUNT = (
 )
 """The messages of a turn in the counts of its user; `counts` are its parameters."""
 
+STILL_REMEMBERED = users.c.memory_forgotten_at.is_not_distinct_from(
+    bindparam("b_forgotten_at", type_=users.c.memory_forgotten_at.type)
+)
+"""True of a user who was not forgotten since the turn was claimed; see `counts`."""
+
 _SETTLE = Prepared(MOVE_ON)
-_COUNT = Prepared(COUNT)
+_COUNT = Prepared(COUNT.where(STILL_REMEMBERED))
+_COUNT_FORGOTTEN = Prepared(COUNT)
+_USER = Prepared(
+    sa.select(users.c.id)
+    .where(users.c.id == bindparam("b_user_id"), STILL_REMEMBERED)
+    .with_for_update(key_share=True)  # who forgets waits for this, or this finds that they have
+)
 
 
 def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
     """Commit a turn, with its messages, its interaction and the conversation's new position, and give the lease back.
 
+    If all that is remembered of the user was forgotten since the turn was claimed, nothing that may quote it is kept.
+
     Raises:
         Conflict: the lease went to somebody else, or the user is gone, so nothing is stored.
     """
     counted = counts(claim, made)
-    if not _COUNT.run(connection, counted):  # the user first: see the order of locks in __init__
-        raise Conflict("The user has been deleted.")
+    forgotten = not _COUNT.run(connection, counted)  # the user first: see the order of locks in __init__
+    if forgotten:
+        if not _COUNT_FORGOTTEN.run(connection, counted):
+            raise Conflict("The user has been deleted.")
+        made = _forget(connection, claim, made)
     if not _SETTLE.run(connection, changes(claim, made)):
         raise Conflict("The turn took too long, and another has the conversation now.")
     _INSERT_INTERACTION.run(connection, interaction_row(claim, made))
@@ -87,12 +104,25 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
         _INSERT_INVOCATION.run(connection, _invocation_row(claim, made.invocation))
     if made.finished:
         begin_result(connection, claim.org_id, claim.conversation_id, claim.service_id)
-    _INSERT_STREAM.run(connection, stream_row(claim, made))
+    if not forgotten:
+        _INSERT_STREAM.run(connection, stream_row(claim, made))
     if made.finished:
         post_processing.begin(connection, claim.org_id, claim.conversation_id)
     if made.trace is not None:
         _INSERT_TRACE.run(connection, trace_row(claim, made.trace, made.insights["current_graph"], is_void=False))
     add_to_organization(connection, claim.org_id, claim.user_id, counted["b_bytes"])
+
+
+def _forget(connection: Connection, claim: Claim, made: Settlement) -> Settlement:
+    """Leave out of a turn, but for its stream, what may quote memories. Return the rest.
+
+    Its reply may tell them too, and is said before the user was forgotten: nothing is remembered of it.
+    """
+    last = made.messages[-1].created_at
+    earlier = sa.and_(users.c.id == claim.user_id, users.c.memory_forgotten_at < last)
+    connection.execute(sa.update(users).where(earlier).values(memory_forgotten_at=last))
+    trace = None if made.trace is None or made.trace.prompts else made.trace
+    return replace(made, working_memory=(), performed_queries=(), trace=trace)
 
 
 _INSERT_STREAM = insert(streams)
@@ -112,6 +142,7 @@ def counts(claim: Claim, made: Settlement) -> dict[str, Any]:
         "b_bytes": sum(len(message.content.encode()) for message in made.messages)
         + sum(len(recording.body) for recording in made.recordings),
         "b_last_message_time": made.messages[-1].created_at,
+        "b_forgotten_at": claim.profile.memory_forgotten_at,
     }
 
 
@@ -226,9 +257,12 @@ def trace_row(claim: Claim, trace: NewTrace, graph: VersionInfo, *, is_void: boo
 def abandon(connection: Connection, claim: Claim, trace: NewTrace | None = None) -> bool:
     """Leave nothing of a turn: remove a conversation that was never settled, else give its lease back. Safe twice.
 
-    Its trace alone is kept, if there is one. Return True if there was nothing to abandon: the turn is settled, and only
-    the answer to that was lost.
+    Its trace alone is kept, if there is one and the user was not forgotten since the turn was claimed. Return True if
+    there was nothing to abandon: the turn is settled, and only the answer to that was lost.
     """
+    known = {"b_user_id": claim.user_id, "b_forgotten_at": claim.profile.memory_forgotten_at}
+    if trace is not None and _USER.first(connection, known) is None:  # the user first: see the order of locks
+        trace = None
     mine = sa.and_(conversations.c.id == claim.conversation_id, conversations.c.lease_token == claim.lease_token)
     running = sa.and_(mine, conversations.c.lease_interaction_id == claim.interaction_id)
     removed = connection.execute(sa.delete(conversations).where(running, conversations.c.num_interactions == 0))
