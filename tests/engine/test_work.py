@@ -1,5 +1,6 @@
 """The calls of models beside turns, as an operator reads them in the log."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,3 +94,42 @@ async def test_each_call_is_a_line_without_what_was_said_though_no_trace_can_be_
     assert first["error"] == ("ModelTimeout" if fails else None)
     assert [line["event"] for line in lines[len(asked) :]] == ([] if detail is None else ["trace not kept"])
     assert SECRET not in str(lines)
+
+
+class Slow:
+    """A database whose transactions wait until they are released."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.written = 0
+
+    async def write(self, *_: Any) -> None:
+        await self.released.wait()
+        self.written += 1
+
+
+async def test_an_answer_does_not_wait_for_its_trace_unless_many_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "MOST_BESIDE", 3)
+    slow = Slow()
+    database: Any = slow
+    reporting: Any = Reporting()
+    recorded = RecordedWork(reporting, Meanings(), "spans")
+    worked = Worked("recommend-responses", "org", "user", "c", "service", "graph")
+
+    async def answer() -> None:
+        async with recorded.begin_answer(database, worked) as resources:
+            await resources.models.default.choose(Prompt("RecommendResponses", "", [], question=""), {})
+
+    for _ in range(3):
+        await answer()
+    fourth = asyncio.create_task(answer())
+    draining = asyncio.create_task(recorded.drain())
+    await asyncio.wait([fourth, draining], timeout=0.05)
+    waiting = (fourth.done(), draining.done(), slow.written)
+    slow.released.set()
+    await fourth
+    await draining
+    await recorded.drain()
+
+    assert waiting == (False, False, 0)
+    assert slow.written == 4

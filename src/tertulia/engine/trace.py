@@ -225,6 +225,11 @@ class Trace:
         """True if texts are kept, and not times and counts alone."""
         return self._detail == "prompts"
 
+    @property
+    def spans(self) -> int:
+        """The number of spans that are kept so far."""
+        return len(self._calls) + len(self._steps)
+
     def work(self, name: str, begun_ns: int, attributes: dict[str, Any]) -> None:
         """Note work of a voice or a tool that began at `begun_ns` of the performance counter and ends now."""
         self._add(_Step((begun_ns - self._start) // 1000, (now() - begun_ns) // 1000, name, attributes))

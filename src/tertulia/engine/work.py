@@ -3,9 +3,11 @@
 Each call is a line of the log, and each piece of work on a conversation leaves a trace, as turns do.
 """
 
-from collections.abc import AsyncGenerator, Awaitable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import structlog
@@ -31,6 +33,10 @@ class WorkResources:
     meanings: Meanings
 
 
+MOST_BESIDE = 100
+"""Traces of answers that are being kept at once; the next answer waits for its own."""
+
+
 class RecordedWork:
     """Work beside turns, of which models and meanings are recorded; without a detail, by lines of the log alone."""
 
@@ -38,6 +44,7 @@ class RecordedWork:
         self._models = models
         self._meanings = meanings
         self._detail: Detail | None = detail
+        self._beside: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def begin(self, database: Database, worked: Worked) -> AsyncGenerator[WorkResources]:
@@ -46,8 +53,27 @@ class RecordedWork:
         At the end of the block each call is logged with its times, counts and error, without the texts. The trace is
         kept if the settings say so, after failures too.
         """
-        began = clock.now()
-        trace = Trace(self._detail or "spans", worked.work, TextPool())
+        async with self._recorded(worked, partial(self._keep, database, worked)) as resources:
+            yield resources
+
+    @asynccontextmanager
+    async def begin_answer(self, database: Database, worked: Worked) -> AsyncGenerator[WorkResources]:
+        """Have a piece of work done in the block as `begin` has. Yield its models and meanings.
+
+        Somebody waits for its answer, and not for its trace: that is kept afterwards.
+        """
+        async with self._recorded(worked, partial(self._keep_beside, database, worked)) as resources:
+            yield resources
+
+    async def drain(self) -> None:
+        """Wait until the traces of answers are kept."""
+        await asyncio.gather(*self._beside)
+
+    @asynccontextmanager
+    async def _recorded(
+        self, worked: Worked, keep: Callable[["_Done"], Awaitable[None]]
+    ) -> AsyncGenerator[WorkResources]:
+        trace, began = Trace(self._detail or "spans", worked.work, TextPool()), clock.now()
         error: BaseException | None = None
         try:
             yield WorkResources(
@@ -57,12 +83,41 @@ class RecordedWork:
             error = raised
             raise
         finally:
-            body, prompts = trace.encode(_root(worked), error, worked.work)
-            _, [_, *spans] = read(body)
-            _log_calls(worked, spans)
-            if self._detail is not None and spans and worked.conversation_id:
-                kept = partial(insert_trace_of_work, is_void=error is not None)
-                await _keep(database.write(kept, worked, NewTrace(body, prompts), began), worked)
+            await keep(_Done(trace, began, error))
+
+    async def _keep_beside(self, database: Database, worked: Worked, done: "_Done") -> None:
+        keeping = asyncio.create_task(self._keep(database, worked, done))
+        self._beside.add(keeping)
+        keeping.add_done_callback(self._beside.discard)
+        if len(self._beside) > MOST_BESIDE:
+            await asyncio.shield(keeping)
+
+    async def _keep(self, database: Database, worked: Worked, done: "_Done") -> None:
+        """Log the calls of work that has ended, and keep its trace, for which the work is not to fail."""
+        try:
+            trace, calls = await asyncio.to_thread(_encode, worked, done)
+            _log_calls(worked, calls)
+            if self._detail is not None and calls and worked.conversation_id:
+                kept = partial(insert_trace_of_work, is_void=done.error is not None)
+                await database.write(kept, worked, trace, done.began)
+        except Exception as error:  # noqa: BLE001 - the work counts, whatever becomes of its trace
+            log.warning("trace not kept", work=worked.work, conversation_id=worked.conversation_id, reason=repr(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A piece of work that has ended, as its trace tells it."""
+
+    trace: Trace
+    began: datetime
+    error: BaseException | None
+
+
+def _encode(worked: Worked, done: _Done) -> tuple[NewTrace, list[Span]]:
+    """End the trace of a piece of work. Return it as it is stored, and its spans but for the work itself."""
+    body, prompts = done.trace.encode(_root(worked), done.error, worked.work)
+    _, [_, *spans] = read(body)
+    return NewTrace(body, prompts), spans
 
 
 def on_finished(conversation: Followed, work: str) -> Worked:
@@ -98,11 +153,3 @@ def _log_calls(worked: Worked, spans: list[Span]) -> None:
             tries=found["tertulia.tries"],
             error=found.get("error.type"),
         )
-
-
-async def _keep(written: Awaitable[None], worked: Worked) -> None:
-    """Wait until a trace is written. The work counts, and is not to fail for its trace."""
-    try:
-        await written
-    except Exception as error:  # noqa: BLE001 - the work counts, whatever becomes of its trace
-        log.warning("trace not kept", work=worked.work, conversation_id=worked.conversation_id, reason=repr(error))

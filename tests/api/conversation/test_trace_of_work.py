@@ -141,6 +141,7 @@ def test_suggestions_are_traced_with_their_conversation(stage: Stage, puppet: Pu
     begun = begin(user, stage.service())
     path = f"/conversation/{id_of(begun)}/interaction/{begun[-1]['interaction_id']}/recommend_responses"
     assert user.post(path).json() == {"recommended_responses": ["Yes."]}
+    jobs.wait_for(lambda: len(listed(stage.admin, id_of(begun))) == 2)  # an answer does not wait for its trace
 
     (asked,) = calls(of_work(stage.admin, id_of(begun), "recommend-responses"))
 

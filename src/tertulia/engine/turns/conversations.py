@@ -118,6 +118,7 @@ class Conversations:
             finally:
                 await self.drain()
                 await self.void()
+                await self._recorded.drain()
 
     # --- Turns -------------------------------------------------------------------------------------------------------
 
@@ -305,7 +306,7 @@ class Conversations:
         worked = Worked(
             "recommend-responses", conversation.org_id, owner, conversation.id, conversation.service_id, graph_id
         )
-        async with self._recorded.begin(database, worked) as resources:
+        async with self._recorded.begin_answer(database, worked) as resources:
             return await suggestions.recommend_responses(
                 resources.models, conversation.llm_model_preferences, setting, history, context
             )
@@ -323,7 +324,7 @@ class Conversations:
         of_none = Worked(
             "conversation-starters", opening.org_id, opening.user_id, "", opening.service_id, service.graph[0]
         )
-        async with self._recorded.begin(database, of_none) as resources:
+        async with self._recorded.begin_answer(database, of_none) as resources:
             models, preferences = resources.models, service.llm_model_preferences
             return await suggestions.conversation_starters(models, preferences, agent, graph, wish)
 

@@ -107,6 +107,11 @@ class TurnLog:
         """The number of lines so far."""
         return self._packed + len(self._lines)
 
+    @property
+    def size(self) -> int:
+        """The bytes of the lines, before they are packed."""
+        return self._size
+
     def expect_sound(self) -> None:
         """Prepare for a spoken reply: it may be longer, and sound is hardly smaller when it is compressed."""
         self.has_sound = True
