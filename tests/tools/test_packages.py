@@ -1,16 +1,23 @@
 """A tool's packages are those of its lock, by their hashes, from wheels, and they run within the walls alone."""
 
+import asyncio
 import hashlib
 import io
 import json
+import os
 import zipfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support import sandboxes
 from tertulia.errors import BadTool
-from tertulia.tools import lock
+from tertulia.tools import lock, packages, shelf
+from tertulia.tools.packages import Packages
 from tertulia.tools.values import ToolFailed, ToolSucceeded
 
 LEVELS = sandboxes.levels()
@@ -113,3 +120,93 @@ httpx[http2]==0.28.1 \\
     --hash={HASH}
 """
     assert [line.split()[0] for line in lock.check(text)] == ["anyio==4.9.0", "httpx[http2]==0.28.1"]
+
+
+# --- The room that uv takes ------------------------------------------------------------------------------------------
+
+MEGABYTE = 1 << 20
+UV = """#!/bin/sh
+echo "$*" >> "$UV_LOG"
+rm -rf "$UV_CACHE_DIR"
+"""
+
+
+@dataclass
+class Downloads:
+    """A cache of tools, whose uv notes what it is asked for."""
+
+    cache: Path
+    log: Path
+
+    def put(self, megabytes: int) -> None:
+        """Have uv hold so many files of a megabyte."""
+        folder = self.cache / "uv"
+        folder.mkdir(exist_ok=True)
+        for number in range(megabytes):
+            (folder / str(number)).write_bytes(os.urandom(MEGABYTE))
+
+    @property
+    def cleaned(self) -> int:
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+    @asynccontextmanager
+    async def shared(self, most_megabytes: int) -> AsyncGenerator[list[Packages]]:
+        """Open the cache as two workers have it."""
+        made = [Packages(self.cache, PLAIN, _nothing, most_megabytes * MEGABYTE) for _ in range(2)]
+        try:
+            yield made
+        finally:
+            for each in made:
+                await each.aclose()
+
+
+async def _nothing(_digest: str) -> bytes:
+    return b""
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Downloads:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "uv").write_text(UV)
+    (programs / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setenv("UV_LOG", str(tmp_path / "log"))
+    (tmp_path / "cache").mkdir()
+    return Downloads(tmp_path / "cache", tmp_path / "log")
+
+
+async def test_one_worker_of_a_host_removes_what_uv_holds_beyond_its_room(downloads: Downloads) -> None:
+    downloads.put(3)
+
+    async with downloads.shared(1) as workers:
+        await asyncio.gather(*(worker.prune() for worker in workers))
+        left = (downloads.cache / "uv").exists()
+        downloads.put(3)
+        await asyncio.gather(*(worker.prune() for worker in workers))
+
+    assert (left, downloads.cleaned) == (False, 1)
+
+
+async def test_what_uv_holds_is_looked_through_only_if_it_has_changed(
+    downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "PRUNED_EVERY_S", 0)
+    looked: list[object] = []
+
+    def size_of(folder: Path, **options: Any) -> int:
+        looked.append(folder)
+        return shelf.size_of(folder, **options)
+
+    monkeypatch.setattr(packages, "size_of", size_of)
+    downloads.put(1)
+
+    async with downloads.shared(2) as workers:
+        for worker in workers:
+            await worker.prune()
+        before = len(looked)
+        (downloads.cache / "changed").touch()  # as an installation leaves it
+        for worker in workers:
+            await worker.prune()
+
+    assert (before, len(looked), downloads.cleaned) == (1, 2, 0)

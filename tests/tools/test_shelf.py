@@ -155,3 +155,26 @@ def test_bytes_that_another_folder_shares_are_counted_once(tmp_path: Path) -> No
     os.link(tmp_path / "cache" / "shared", tmp_path / "used" / "shared")
     whole, alone = (shelf.size_of(tmp_path / "cache", shared=shared) for shared in (True, False))
     assert whole == 2 * alone > 0
+
+
+def test_a_folder_is_measured_no_further_than_to_its_bound(tmp_path: Path) -> None:
+    for name in ("a", "a/b", "a/b/c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").write_bytes(os.urandom(100 * KILOBYTE))
+
+    assert shelf.size_of(tmp_path) == 300 * KILOBYTE
+    assert shelf.size_of(tmp_path, most=50 * KILOBYTE) == 100 * KILOBYTE
+
+
+def test_a_turn_at_work_is_one_processs_and_does_not_come_again_at_once(tmp_path: Path) -> None:
+    token = tmp_path / "tidied"
+
+    first = shelf.take_turn(token, 60)
+    assert first is not None
+    assert shelf.take_turn(token, 0) is None  # somebody has it
+    first.close()
+    assert shelf.take_turn(token, 60) is None  # it was done
+    os.utime(token, (0, 0))
+    again = shelf.take_turn(token, 60)
+    assert again is not None
+    again.close()

@@ -24,7 +24,7 @@ import structlog
 from tertulia.errors import BadTool
 from tertulia.tools import archive, lock
 from tertulia.tools.host import Host
-from tertulia.tools.shelf import Hold, NotKept, Shelf, size_of
+from tertulia.tools.shelf import Hold, NotKept, Shelf, size_of, take_turn
 
 log = structlog.get_logger()
 
@@ -34,6 +34,8 @@ Load = Callable[[str], Awaitable[bytes]]
 INSTALL_S = 180.0
 MOST_BYTES = 2 << 30
 PRUNED_EVERY_S = 600.0
+_CHANGED = "changed"
+"""The file whose time tells when packages were installed or removed last, and with them what uv alone holds."""
 _PASSED_ON = ("PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -113,14 +115,32 @@ class Packages:
             raise NotPrepared("The server cannot write the files of this version.") from error
 
     async def prune(self) -> None:
-        """Remove what nobody has used for a week, and what was used longest ago if there is too much."""
-        await asyncio.to_thread(self._projects.prune)
-        gone = await asyncio.to_thread(self._packages.prune)
-        downloads = self._cache / "uv"
-        if gone or await asyncio.to_thread(partial(size_of, downloads, shared=False)) > self._most_bytes:
-            uv = find_uv()  # it waits for those of other workers that install
-            if uv and await asyncio.to_thread(downloads.is_dir):
-                await _run([*uv, "cache", "clean", "--quiet"], self._cache, _environment(os.environ, downloads))
+        """Remove what nobody has used for a week, and what was used longest ago if there is too much.
+
+        Of all processes that share the cache one does it, and only if none has for a while.
+        """
+        turn = await asyncio.to_thread(take_turn, self._cache / "tidied", PRUNED_EVERY_S / 2)
+        if turn is None:
+            return
+        with turn:
+            await asyncio.to_thread(self._projects.prune)
+            if await asyncio.to_thread(self._packages.prune):
+                await asyncio.to_thread((self._cache / _CHANGED).touch)
+            if await asyncio.to_thread(self._has_too_many_downloads):
+                await self._remove_downloads()
+
+    def _has_too_many_downloads(self) -> bool:
+        """Return True if uv's own cache is too large; it is looked through only if it has changed since."""
+        measured = self._cache / "measured"
+        if _changed_at(self._cache / _CHANGED) < _changed_at(measured):
+            return False
+        measured.touch()
+        return size_of(self._cache / "uv", shared=False, most=self._most_bytes) > self._most_bytes
+
+    async def _remove_downloads(self) -> None:
+        uv = find_uv()  # it waits for those of other workers that install
+        if uv:
+            await _run([*uv, "cache", "clean", "--quiet"], self._cache, _environment(os.environ, self._cache / "uv"))
 
     async def aclose(self) -> None:
         """Stop what is being made."""
@@ -159,11 +179,22 @@ class Packages:
             *uv, "pip", "install", "--quiet", "--require-hashes", "--no-build", "--no-deps", "--no-progress",
             "--python", self._host.python, "--target", str(folder), "--compile-bytecode", "--requirements", str(locked),
         ]  # fmt: skip
-        await _run(command, folder, _environment(os.environ, self._cache / "uv"))
+        try:
+            await _run(command, folder, _environment(os.environ, self._cache / "uv"))
+        finally:
+            await asyncio.to_thread((self._cache / _CHANGED).touch)
 
     def _key(self, text: str) -> str:
         made_for = f"{sys.implementation.cache_tag} {platform.machine()} {self._host.python}\n{text}"
         return hashlib.sha256(made_for.encode()).hexdigest()
+
+
+def _changed_at(path: Path) -> float:
+    """Return the time of a file, in seconds since 1970; 0 if it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _text(path: Path) -> str:

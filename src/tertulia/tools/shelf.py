@@ -6,6 +6,7 @@ folder loses its name before its files are removed, so no process finds half of 
 
 import asyncio
 import fcntl
+import math
 import os
 import secrets
 import shutil
@@ -169,10 +170,34 @@ class Shelf:
             task.exception()  # those who waited have it
 
 
-def size_of(folder: str | Path, *, shared: bool = True) -> int:
-    """Measure a folder. Return its bytes on the disk; without `shared`, those of files that have no other name."""
+def take_turn(path: Path, every_s: float) -> Hold | None:
+    """Take the turn at work of which a file is the token: one process has it at a time, and not more often than that.
+
+    Return a hold on the file, to be closed when the work is done; None if it is not this process's turn.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    turn = Hold(path, descriptor)
+    try:
+        _lock(descriptor, fcntl.LOCK_EX)
+        seen = os.fstat(descriptor)
+        if seen.st_size and 0 <= time.time() - seen.st_mtime < every_s:
+            raise BlockingIOError
+        os.pwrite(descriptor, b"\n", 0)
+    except OSError:
+        turn.close()
+        return None
+    return turn
+
+
+def size_of(folder: str | Path, *, shared: bool = True, most: float = math.inf) -> int:
+    """Measure a folder. Return its bytes on the disk; without `shared`, those of files that have no other name.
+
+    No more is looked at once there are more than `most`.
+    """
     held = 0
     for place, _, names in os.walk(folder):
+        if held > most:
+            break
         for name in names:
             with suppress(OSError):
                 seen = os.lstat(os.path.join(place, name))
