@@ -15,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from support.many_users import CALLS, Call, fill, finish
+from tertulia.storage import user as users
 from tertulia.storage import user_statistics
 from tertulia.storage.database import dialect
 
@@ -143,3 +144,17 @@ def test_a_list_in_an_order_that_no_index_has_shows_that_the_measure_does(
         few, many = (work(connection, CALLS["users by num_messages"], org_id) for org_id in SIZES)
 
     assert many > few * 3
+
+
+def test_a_search_by_one_who_may_see_hardly_anybody_reads_each_entry_once(filled: Engine) -> None:
+    """Many have the end of their address in common: the work grows with their number, not with its square."""
+    hidden = users.COLUMNS_OF_THE_FEW["user_role_name"].in_(["Nobody's"])
+
+    def call(connection: Connection, org_id: str) -> object:
+        return users.search_users(connection, org_id, hidden, "x.io", None)
+
+    with filled.connect() as connection:
+        call(connection, "few")
+        few, many = (work(connection, call, org_id) for org_id in SIZES)
+
+    assert many < few * 15  # of ten times as many users

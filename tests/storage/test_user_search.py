@@ -53,7 +53,8 @@ def test_a_text_is_found_by_all_it_contains_and_by_nothing_else(
 
 def test_more_than_a_portion_is_found_in_order_and_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_search, "PORTION", 3)
-    monkeypatch.setattr(user_search, "_PORTION", user_search._PORTION.limit(3))
+    for name in ("_PORTION", "_SAME_PART", "_BEHIND_PART"):
+        monkeypatch.setattr(user_search, name, getattr(user_search, name).limit(3))
     with engine.begin() as connection:
         for number in range(20):
             user_search.add_entries(connection, "portions", f"{number:02}", "aaa" if number % 2 else "aab")

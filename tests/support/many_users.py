@@ -1,6 +1,7 @@
 """Organizations of few and of many users, with a conversation each, and every list and search that finds them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -132,6 +133,7 @@ def list_conversations(
     def call(connection: Connection, org_id: str) -> object:
         visible = conversations.COLUMNS["conversation_user_id"].in_([one(org_id)]) if own else sa.true()
         chosen = narrow(org_id) if narrow else ConversationFilter()
+        chosen = replace(chosen, user_id=[one(org_id)]) if own else chosen  # as the API has it
         return conversations.list_conversations(connection, org_id, visible, chosen, sort, Window(100)).items
 
     return call
@@ -146,11 +148,17 @@ def search(text: str, user_ids: Callable[[str], Sequence[str]] | None = None) ->
     return call
 
 
+OF_A_SERVICE = ConversationFilter(service_id=["s1"])
+OF_SERVICES = ConversationFilter(service_id=["s0", "s1"])
+UNFINISHED = ConversationFilter(is_finished=False)
+TAGGED = ConversationFilter(tag=[("kind", "a"), ("number", "*")])
+
 CALLS: dict[str, Call] = {
     "users": list_users(),
     "users by first name": list_users([SortKey("first_name")]),
     "users by first name, backwards": list_users([SortKey("first_name", descending=True)]),
     "users by last name": list_users([SortKey("last_name")]),
+    "users by last name, backwards": list_users([SortKey("last_name", descending=True)]),
     **{
         f"users by {field}{', backwards' if descending else ''}": list_users(
             [SortKey(f"user_stats.{field}", descending)]
@@ -169,18 +177,25 @@ CALLS: dict[str, Call] = {
     "one's own conversations": list_conversations(own=True),
     "one's own conversations, the oldest first": list_conversations([SortKey("created_at")], own=True),
     "conversations of a user": list_conversations(narrow=lambda org_id: ConversationFilter(user_id=[one(org_id)])),
+    "one's own conversations of a service": list_conversations(own=True, narrow=lambda _: OF_A_SERVICE),
+    "one's own conversations of services": list_conversations(own=True, narrow=lambda _: OF_SERVICES),
+    "one's own conversations that go on": list_conversations(own=True, narrow=lambda _: UNFINISHED),
+    "one's own conversations with a tag that all have": list_conversations(own=True, narrow=lambda _: TAGGED),
+    "conversations of users of a service": list_conversations(
+        narrow=lambda org_id: replace(OF_A_SERVICE, user_id=several(org_id))
+    ),
     "conversations of users": list_conversations(narrow=lambda org_id: ConversationFilter(user_id=several(org_id))),
     "conversations by ids": list_conversations(
         narrow=lambda org_id: ConversationFilter(id=[f"c-{user_id}" for user_id in several(org_id)])
     ),
-    "conversations of a service": list_conversations(narrow=lambda _: ConversationFilter(service_id=["s1"])),
+    "conversations of a service": list_conversations(narrow=lambda _: OF_A_SERVICE),
     "conversations of a service that has few": list_conversations(
         narrow=lambda _: ConversationFilter(service_id=["rare"])
     ),
     "conversations of services that have few": list_conversations(
         narrow=lambda _: ConversationFilter(service_id=["rare", "none"])
     ),
-    "conversations that go on": list_conversations(narrow=lambda _: ConversationFilter(is_finished=False)),
+    "conversations that go on": list_conversations(narrow=lambda _: UNFINISHED),
     "conversations that have ended, few": list_conversations(narrow=lambda _: ConversationFilter(is_finished=True)),
     "conversations with a tag that few have": list_conversations(
         narrow=lambda _: ConversationFilter(tag=[("rare", "*")])
@@ -188,9 +203,7 @@ CALLS: dict[str, Call] = {
     "conversations with a value that one has": list_conversations(
         narrow=lambda org_id: ConversationFilter(tag=[("number", "111")])
     ),
-    "conversations with a tag that all have": list_conversations(
-        narrow=lambda org_id: ConversationFilter(tag=[("kind", "a"), ("number", "*")])
-    ),
+    "conversations with a tag that all have": list_conversations(narrow=lambda _: TAGGED),
     "a text that all contain": search("@x.io"),
     "a letter that all contain": search("x"),
     "a text that one contains": search("ooo 111@"),

@@ -329,13 +329,14 @@ def list_conversations(
     window: Window,
 ) -> Page[ListedConversation]:
     """List settled conversations with their last message. Return a page, newest first by default."""
-    tags = _of_tags(connection, org_id, narrow.tag)
-    narrow = replace(narrow, tag=())
+    tags: Sequence[ColumnElement[bool]] = ()
+    if narrow.tag and not narrow.user_id:
+        tags, narrow = _of_tags(connection, org_id, narrow.tag), replace(narrow, tag=())
     created_at, key = conversations.c.created_at, conversations.c.id
     if tags:
         created_at, key = conversation_tags.c.created_at, conversation_tags.c.conversation_id
     order = ordering(sort, {"created_at": created_at}, created_at.desc(), key.desc())
-    if not (tags or narrow.id) and 1 < len(narrow.service_id) <= SERVICES_APART:
+    if not (tags or narrow.id or narrow.user_id) and 1 < len(narrow.service_id) <= SERVICES_APART:
         one = _listed(visible, tags).where(*_chosen(org_id, replace(narrow, service_id=())))
         query = _listed(visible, tags).where(conversations.c.id.in_(_of_each(one, narrow.service_id, order, window)))
     else:
@@ -394,13 +395,15 @@ def _of_tags(connection: Connection, org_id: str, tags: Sequence[tuple[str, str]
 def _chosen(org_id: str, narrow: ConversationFilter) -> list[ColumnElement[bool]]:
     """List the conditions of a filter in an organization. Return them, so that the best index is chosen for them."""
     here = conversations.c.org_id == org_id
-    several = len(narrow.user_id) > 1
-    few = bool(narrow.id) or several
+    # Indexes of these find more rows than that of a user.
+    further = bool(narrow.service_id or narrow.tag) or narrow.is_finished is not None
+    by_user = len(narrow.user_id) > 1 or (bool(narrow.user_id) and further)
+    few = bool(narrow.id) or by_user
     found = [sa.literal(org_id) == Unindexed(conversations.c.org_id) if few else here]
-    if several:
+    if by_user:
         theirs = sa.select(conversations.c.id).where(here, among(conversations.c.user_id, narrow.user_id))
         found.append(conversations.c.id.in_(theirs))
-    return [*found, *narrowed(replace(narrow, user_id=()) if several else narrow)]
+    return [*found, *narrowed(replace(narrow, user_id=()) if by_user else narrow)]
 
 
 def narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:

@@ -4,7 +4,7 @@ Each place of the text that is searched has an entry, which begins there. A text
 them, so that those who contain it are neighbours.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -26,11 +26,14 @@ _RARE = 1000
 
 _part, _user_id = user_search.c.part, user_search.c.user_id
 _RANGE = sa.and_(user_search.c.org_id == bindparam("org_id"), _part >= bindparam("least"), _part < bindparam("end"))
-_PORTION = (
-    sa.select(_part, _user_id)
-    .where(_RANGE, sa.tuple_(_part, _user_id) > sa.tuple_(bindparam("part"), bindparam("user_id")))
-    .order_by(_part, _user_id)
-    .limit(PORTION)
+_ENTRIES = sa.select(_part, _user_id).order_by(_part, _user_id).limit(PORTION)
+_PORTION = _ENTRIES.where(_RANGE)
+_SAME_PART = _ENTRIES.where(
+    user_search.c.org_id == bindparam("org_id"), _part == bindparam("part"), _user_id > bindparam("user_id")
+)
+"""The entries of one text behind a user: many have the same one, such as the end of an email."""
+_BEHIND_PART = _ENTRIES.where(
+    user_search.c.org_id == bindparam("org_id"), _part > bindparam("part"), _part < bindparam("end")
 )
 _COUNT = sa.select(sa.func.count()).select_from(sa.select(_user_id).where(_RANGE).limit(_RARE).subquery())
 
@@ -61,18 +64,26 @@ def find_user_ids(connection: Connection, org_id: str, text: str) -> Iterator[Se
     ranges = [{"org_id": org_id, **_range_of(part)} for part in {text[:PART], text[-PART:].lstrip()}]
     if len(ranges) > 1:
         ranges.sort(key=lambda found: connection.execute(_COUNT, found).scalar_one())
-    chosen, part, user_id = ranges[0], ranges[0]["least"], ""
     known: set[str] = set()
-    while True:
-        rows = connection.execute(_PORTION, {**chosen, "part": part, "user_id": user_id}).all()
-        new = list(dict.fromkeys(row.user_id for row in rows if row.user_id not in known))
+    for portion in _portions(connection, ranges[0]):
+        new = list(dict.fromkeys(user_id for user_id in portion if user_id not in known))
         known.update(new)
         if new:
             yield new
-        if len(rows) < PORTION:
+
+
+def _portions(connection: Connection, chosen: Mapping[str, str]) -> Iterator[Sequence[str]]:
+    """Read a range of entries in order, each portion from where the last one ended. Yield the users' identifiers."""
+    query, values = _PORTION, {**chosen}
+    while True:
+        rows = connection.execute(query, values).all()
+        yield [row.user_id for row in rows]
+        if len(rows) == PORTION:
+            query, values = _SAME_PART, {**chosen, "part": rows[-1].part, "user_id": rows[-1].user_id}
+        elif query is _SAME_PART:
+            query = _BEHIND_PART
+        else:
             return
-        part, user_id = rows[-1]
-        chosen = {**chosen, "least": part}
 
 
 def _range_of(part: str) -> dict[str, str]:

@@ -77,8 +77,10 @@ async def get_conversations(
     is_test: Annotated[bool | None, Query(description="An extension: tests alone, or none of them.")] = None,
 ) -> Conversations:
     """List the conversations that the caller may see. Return a page, newest first unless sorted otherwise."""
-    narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test)
     visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, conversations.COLUMNS)
+    if not user_id and actor.sees_own_only(Permission.CONVERSATION_GET_CONVERSATION, "conversation_user_id"):
+        user_id = [actor.user_id]  # no other conversation is read, whatever else is asked for
+    narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test)
     page = await organization.database.read(
         conversations.list_conversations, organization.org_id, visible, narrow, sort, part
     )
