@@ -51,7 +51,12 @@ def rows_of(org_id: str, number: int, count: int) -> dict[sa.Table, list[dict[st
         "user_id": user_id,
         "service_id": "rare" if number == 7 else f"s{number % 2}",
     }
-    conversation |= {"version_set_name": "release", "agent_id": "a", "agent_version": 1, "context_graph_id": "g"}
+    conversation |= {
+        "version_set_name": "edge" if number == 17 else "release",
+        "agent_id": "a",
+        "agent_version": 1,
+        "context_graph_id": "g",
+    }
     conversation |= {"context_graph_version": 1, "llm_model_preferences": {}, "tags": tags, "is_test": False}
     conversation |= {"is_finished": number == 11, "is_analyzed": False, "completed_post_processings": []}
     conversation |= {"position": [], "num_interactions": 1, "num_messages": 1, "last_message_time": at}
@@ -197,6 +202,9 @@ CALLS: dict[str, Call] = {
     ),
     "conversations that go on": list_conversations(narrow=lambda _: UNFINISHED),
     "conversations that have ended, few": list_conversations(narrow=lambda _: ConversationFilter(is_finished=True)),
+    "conversations of a version set that few have": list_conversations(
+        narrow=lambda _: ConversationFilter(version_set_name=["edge"])
+    ),
     "conversations with a tag that few have": list_conversations(
         narrow=lambda _: ConversationFilter(tag=[("rare", "*")])
     ),

@@ -30,6 +30,13 @@ COLUMNS: Mapping[str, ColumnElement[Any]] = {
 }
 """The attributes of a conversation that a permission's conditions can name."""
 
+VERSION_SET_COLUMNS: Mapping[str, ColumnElement[Any]] = {
+    "org_id": conversations.c.org_id,
+    "service_id": conversations.c.service_id,
+    "version_set_name": conversations.c.version_set_name,
+}
+"""The attributes of the version set that a conversation began with."""
+
 
 @dataclass(frozen=True, slots=True)
 class UserProfile:
@@ -303,6 +310,7 @@ class ConversationFilter:
     tag: Sequence[tuple[str, str]] = ()
     """Pairs of a key and a value, where the value `*` stands for any, and an empty one for null."""
     is_test: bool | None = None
+    version_set_name: Sequence[str] = ()
 
 
 def _final(column: Column[Any], otherwise: str) -> ColumnElement[Any]:
@@ -410,7 +418,7 @@ def narrowed(narrow: ConversationFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter, for a query that has the conversations."""
     conditions: list[ColumnElement[bool]] = [
         among(conversations.c[name], values)
-        for name in ("id", "user_id", "service_id")
+        for name in ("id", "user_id", "service_id", "version_set_name")
         if (values := getattr(narrow, name))
     ]
     if narrow.is_finished is not None:

@@ -10,6 +10,7 @@ from support.samples import action, annotation, graph
 from support.server import UserClient
 from support.stage import Stage
 from support.talk import begin, conversations, finish, go_on, id_of, messages
+from support.targets import make_role
 
 pytestmark = pytest.mark.both_databases
 
@@ -52,6 +53,33 @@ def test_conversations_are_filtered(stage: Stage, user: httpx2.Client) -> None:
         assert found(tag=tag) == [first], tag
     for tag in ("channel:", "channel:web", "pilot:x", "other:*"):
         assert found(tag=tag) == [], tag
+
+
+def test_conversations_of_a_version_set_are_found_by_those_who_may_see_it(stage: Stage) -> None:
+    service, other = stage.service(), stage.service()
+    here = {"org_id": {"type": "Equals", "value": "{self_org_id}"}}
+    names = [f"Conversation:{name}" for name in ("CreateConversation", "GetConversation", "GetMessage")]
+    own = {**here, "conversation_user_id": {"type": "Equals", "value": "{self_user_id}"}}
+    grants = [{"permission_name": name, "conditions": own} for name in names]
+    grants.append({"permission_name": "Service:GetService", "conditions": here})
+    get_set = {"permission_name": "Service:GetVersionSet", "conditions": here}
+    in_part = {**get_set, "conditions": {**here, "version_set_name": {"type": "Equals", "value": "edge"}}}
+    sees = {"all": [get_set], "edge": [in_part], "none": []}
+    for seen, more in sees.items():
+        user = stage.user(make_role(stage.root, *grants, *more))
+        edge = id_of(begin(user, service, service_version_set_name="edge"))
+        release = id_of(begin(user, other))
+
+        def found(user: UserClient = user, **query: Any) -> list[str]:
+            return [item["id"] for item in conversations(user, user_id=user.user_id, **query)]
+
+        assert found() == [release, edge]
+        assert found(version_set_name="edge") == ([] if seen == "none" else [edge])
+        assert found(version_set_name="release") == ([release] if seen == "all" else [])
+        assert found(version_set_name=["release", "edge"], service_id=[service, other]) == {
+            "all": [release, edge], "edge": [edge], "none": []
+        }[seen]  # fmt: skip
+        assert found(version_set_name="another") == []
 
 
 @pytest.mark.parametrize(

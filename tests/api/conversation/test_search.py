@@ -121,6 +121,7 @@ def test_a_search_is_narrowed_as_a_list_of_conversations_is(stage: Stage) -> Non
         {"user_id": user.user_id},
         {"is_finished": False},
         {"tag": "room:blue"},
+        {"version_set_name": ["edge", "release"]},
         {"message_type": ["user-message", "agent-message"]},
     ):
         assert len(found(stage.admin, "zeppelin", **narrow)) == 2, narrow
@@ -130,6 +131,7 @@ def test_a_search_is_narrowed_as_a_list_of_conversations_is(stage: Stage) -> Non
         {"user_id": "nobody"},
         {"is_finished": True},
         {"tag": "room:red"},
+        {"version_set_name": "edge"},
         {"message_type": "external-event"},
     ):
         assert found(stage.admin, "zeppelin", **narrow) == [], narrow

@@ -1,6 +1,6 @@
 /** Conversations and messages as files of JSON Lines, of as many pages of the API as there are. */
 
-import { ApiError, ask, client, here, type Conversation, type Message } from "./api";
+import { ask, client, here, patiently, type Conversation, type Message } from "./api";
 
 export interface Filters {
   service: string;
@@ -8,16 +8,18 @@ export interface Filters {
   state: string;
   tag: string;
   test: string;
+  set: string;
 }
 
 /** The query of the API for the filters of a page. */
-export function asQuery(filters: Filters): { service_id?: string[]; user_id?: string[]; is_finished?: boolean; tag?: string[]; is_test?: boolean } {
+export function asQuery(filters: Filters): { service_id?: string[]; user_id?: string[]; is_finished?: boolean; tag?: string[]; is_test?: boolean; version_set_name?: string[] } {
   return {
     ...(filters.service && { service_id: [filters.service] }),
     ...(filters.user && { user_id: [filters.user] }),
     ...(filters.state && { is_finished: filters.state === "finished" }),
     ...(filters.tag && { tag: [filters.tag.includes(":") ? filters.tag : `${filters.tag}:*`] }),
     ...(filters.test && { is_test: filters.test === "only" }),
+    ...(filters.set && { version_set_name: [filters.set] }),
   };
 }
 
@@ -26,20 +28,16 @@ interface Page<T> {
   next: number | null;
 }
 
-/** Read page after page; when the server says that it is too much, wait for as long as it asks. */
+/** Read page after page. */
 async function lines<T>(page: (token: number) => Promise<Page<T>>, came: (count: number) => void): Promise<string[]> {
   const found: string[] = [];
   let token: number | null = 0;
   while (token !== null) {
-    try {
-      const got: Page<T> = await page(token);
-      found.push(...got.rows.map((row) => `${JSON.stringify(row)}\n`));
-      token = got.next;
-      came(found.length);
-    } catch (error) {
-      if (!(error instanceof ApiError && error.status === 429)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(error.headers.get("Retry-After")) || 5)));
-    }
+    const at: number = token;
+    const got: Page<T> = await patiently(() => page(at));
+    found.push(...got.rows.map((row) => `${JSON.stringify(row)}\n`));
+    token = got.next;
+    came(found.length);
   }
   return found;
 }

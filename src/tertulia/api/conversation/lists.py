@@ -75,12 +75,19 @@ async def get_conversations(
     id: Annotated[list[ObjectId], Query()] = [],
     tag: Annotated[list[str], Query()] = [],
     is_test: Annotated[bool | None, Query(description="An extension: tests alone, or none of them.")] = None,
+    version_set_name: Annotated[
+        list[str], Query(description="An extension: the version sets that conversations began with.")
+    ] = [],
 ) -> Conversations:
     """List the conversations that the caller may see. Return a page, newest first unless sorted otherwise."""
     visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, conversations.COLUMNS)
+    if version_set_name:  # which would tell what is null in the answer
+        visible &= actor.visible(Permission.SERVICE_GET_VERSION_SET, conversations.VERSION_SET_COLUMNS)
     if not user_id and actor.sees_own_only(Permission.CONVERSATION_GET_CONVERSATION, "conversation_user_id"):
         user_id = [actor.user_id]  # no other conversation is read, whatever else is asked for
-    narrow = ConversationFilter(id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test)
+    narrow = ConversationFilter(
+        id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test, version_set_name
+    )
     page = await organization.database.read(
         conversations.list_conversations, organization.org_id, visible, narrow, sort, part
     )

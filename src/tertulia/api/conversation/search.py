@@ -16,7 +16,7 @@ from tertulia.auth.permissions import Permission
 from tertulia.errors import Unprocessable
 from tertulia.events import MessageType
 from tertulia.storage import message as messages
-from tertulia.storage.conversation import ConversationFilter
+from tertulia.storage.conversation import VERSION_SET_COLUMNS, ConversationFilter
 from tertulia.storage.database.paging import Window
 from tertulia.storage.message_search import FoundMessage, search_messages, terms, user_word
 from tertulia.vocabulary import placed_words
@@ -73,6 +73,7 @@ async def search_conversations(
     tag: Annotated[list[str], Query()] = [],
     message_type: Annotated[list[MessageType], Query()] = ["agent-message", "external-event", "user-message"],
     is_test: Annotated[bool | None, Query(description="Tests alone, or none of them.")] = None,
+    version_set_name: Annotated[list[str], Query(description="The version sets that conversations began with.")] = [],
 ) -> FoundMessages:
     """Search the messages that the caller may see for words. Return a page of messages, the newest first."""
     words = list(dict.fromkeys(word for word, _, _ in placed_words(query)))[:MOST_WORDS]
@@ -80,8 +81,10 @@ async def search_conversations(
         raise Unprocessable("This must have a word.", ("query", "query"))
     visible = actor.visible(Permission.CONVERSATION_GET_MESSAGE, messages.COLUMNS)
     narrow = ConversationFilter(
-        conversation_id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test
+        conversation_id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test, version_set_name
     )
+    if version_set_name:  # which says nothing to those who may not see it
+        visible &= actor.visible(Permission.SERVICE_GET_VERSION_SET, VERSION_SET_COLUMNS)
     own = actor.sees_own_only(Permission.CONVERSATION_GET_MESSAGE, "conversation_user_id")
     users = {actor.user_id} if own else set(user_id)
     wanted = terms(actor.org_id, [*words, *(map(user_word, users) if len(users) == 1 else ())])

@@ -45,6 +45,7 @@ conversations = Table(
     Index(None, "org_id", "user_id", "created_at"),
     Index(None, "org_id", "service_id", "created_at"),
     Index(None, "org_id", "is_finished", "created_at"),
+    Index(None, "org_id", "version_set_name", "created_at"),
     Index(None, "user_id", "service_id", "is_finished"),
     Index(None, "lease_expires_at"),
 )
