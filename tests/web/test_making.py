@@ -2,6 +2,7 @@
 
 import re
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -30,6 +31,23 @@ def test_somebody_new_makes_a_service_and_talks_to_it(tertulia: Server, open_pag
     page.get_by_label("Message", exact=True).fill("Nothing more, goodbye.")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("log")).to_contain_text("The conversation is finished.")
+
+    page.get_by_role("link", name="Edit the graph").click()
+    page.get_by_role("button", name=re.compile("^action help")).click()
+    objective = page.get_by_label("Objective")
+    objective.fill("Help the person to find a book, or a film.")
+    page.get_by_role("button", name="Save version 2").click()
+    expect(page.get_by_role("button", name="Release version 2")).to_be_visible()
+    stands = objective.bounding_box()
+    objective.press_sequentially(" Now!")
+    expect(page.get_by_role("button", name="Save version 3")).to_be_enabled()
+    assert objective.bounding_box() == stands  # what was said stays while one writes on
+    service = next(
+        one["id"] for one in tertulia.as_admin.get("/service/").json()["services"] if one["name"] == "Library help"
+    )
+    assert released(tertulia.as_admin, service) == 1
+    page.get_by_role("button", name="Release version 2").click()
+    expect(page.get_by_text("Released.")).to_be_visible()
 
 
 def replace(page: Page, text: str, by: str) -> None:
@@ -63,13 +81,21 @@ def test_a_graph_is_checked_saved_compared_and_released(tertulia: Server, open_p
     expect(page.locator(".cm-changedText")).to_have_text(re.compile("good"))
     expect(page.locator(".node[data-mark=changed][data-state=farewell]")).to_have_count(2)  # then, and now
     expect(page.get_by_role("region", name="Drawing of version 1")).to_be_visible()
+    expect(page.get_by_text("Users have it already")).to_be_visible()
+    page.get_by_role("button", name="Keep version 1 for them").click()
+    expect(page.get_by_role("button", name="Release version 2")).to_be_visible()
+    assert released(admin, tertulia.demo.service_id) == 1
     page.get_by_role("button", name="Release version 2").click()
     expect(page.get_by_text("Released.")).to_be_visible()
-
-    services = admin.get("/service/", params={"id": tertulia.demo.service_id}).json()["services"]
-    assert services[0]["version_sets"]["release"]["service_hierarchical_state_machine_version_number"] == 2
+    assert released(admin, tertulia.demo.service_id) == 2
     page.get_by_role("link", name="Try it on edge").click()
     expect(page.get_by_label("Version set")).to_have_value("edge")
+
+
+def released(admin: httpx2.Client, service_id: str) -> int | None:
+    """Return the version of the graph that users of a service have."""
+    services = admin.get("/service/", params={"id": service_id}).json()["services"]
+    return services[0]["version_sets"]["release"]["service_hierarchical_state_machine_version_number"]
 
 
 def test_a_graph_is_written_by_forms_drawn_live_and_problems_stand_at_their_fields(

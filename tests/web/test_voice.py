@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from support.browser import finish_all
 from support.puppet import Puppet
@@ -86,8 +86,16 @@ def silence(seconds: float) -> bytes:
 @pytest.mark.parametrize("page", [1], indirect=True, ids=["heard after a second"])
 def test_a_reply_is_heard_while_its_words_are_shown_and_a_recording_is_sent(page: Page, switch: Switch) -> None:
     switch.model = Puppet("Hello! ", "Tell me.")
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/assets/voice-*.js", hold)
     page.get_by_role("button", name="Aloud").click()
     page.get_by_role("button", name="Let the agent begin").click()
+    expect(page.locator("article .dots")).to_be_visible()
+    waiting[0].continue_()  # what plays the reply comes late, and nothing of the reply is lost
     expect(page.get_by_role("log")).to_contain_text("Hello! Tell me.")
     expect(page.locator("article footer").first).to_contain_text("spoken")
     assert page.evaluate("window.played") > 0.5

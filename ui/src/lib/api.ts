@@ -100,6 +100,28 @@ export function explain(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The seconds after which the server takes a request that was one too many; null: this is no such error. */
+export function waitOf(error: unknown): number | null {
+  return error instanceof ApiError && error.status === 429 ? Number(error.headers.get("Retry-After")) || 5 : null;
+}
+
+export function pause(seconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+}
+
+/** Do a work; while the server says that it is one too many, wait for as long as it asks and do it again. */
+export async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const wait = waitOf(error);
+      if (wait === null) throw error;
+      await pause(wait);
+    }
+  }
+}
+
 /** All items of a list, page after page, at most `most` pages. */
 export async function all<P extends { has_more: boolean; continuation_token: number | null }, T>(
   page: (token: number) => Promise<P>,

@@ -21,7 +21,7 @@ export async function makeService(wish: Wish): Promise<string> {
   const made = await ask(
     client.POST("/v1/{organization}/service/", {
       params: { path: here() },
-      body: { name: wish.name.trim(), description: wish.objective.trim(), agent_id: agent, service_hierarchical_state_machine_id: graph, is_active: true, keyterms: [], tags: {} },
+      body: { name: wish.name.trim(), description: wish.objective.trim(), agent_id: agent, service_hierarchical_state_machine_id: graph, is_active: true, keyterms: [], tags: {}, release_version_set: { agent_version_number: 1, service_hierarchical_state_machine_version_number: 1, llm_model_preferences: {} } },
     }),
   );
   return made.id;

@@ -1,6 +1,6 @@
 /** A conversation as it is held: its turns, the one that runs, and where the agent stands in its graph. */
 
-import { ApiError, ask, client, explain, here, type Conversation, type Insights, type Message } from "./api";
+import { ApiError, ask, client, explain, here, waitOf, type Conversation, type Insights, type Message } from "./api";
 import { logged, told, type Call, type Pending } from "./calls";
 import { listOpinions, type Opinion } from "./feedback";
 import { newKey } from "./keys";
@@ -50,6 +50,7 @@ export class Turn {
   voice = $state(false);
   status = $state<"running" | "settled" | "void">("settled");
   error = $state("");
+  wait = 0; // seconds after which the server would take it
   firstMs = $state<number | null>(null);
   totalMs = $state<number | null>(null);
   lines: Line[] = []; // read it with `count`, which tells that it has grown
@@ -130,6 +131,7 @@ export class Turn {
     this.reply = "";
     this.unheard = "";
     this.error = "";
+    this.wait = 0;
     this.firstMs = null;
     this.status = "running";
   }
@@ -148,6 +150,7 @@ export class Talk {
   older = $state<number | null>(null); // the token of the page before
   aloud = $state(false); // replies are spoken
   player: Player | null = null;
+  #opening: Promise<unknown> | null = null; // while the player is loaded
   #abort = new AbortController();
   #leftAt = false;
   #hidden = false; // the insights of this conversation are not for the caller
@@ -159,6 +162,14 @@ export class Talk {
 
   get last(): Turn | null {
     return this.turns.at(-1) ?? null;
+  }
+
+  /** Have replies spoken from now on, or not; the next turn waits until they can be played. */
+  speak(on: boolean): void {
+    if (!on) this.player?.stop();
+    this.aloud = on;
+    if (!on || this.player) return;
+    this.#opening = import("./voice").then(({ Player }) => (this.player ??= new Player())).catch(() => undefined); // words are shown all the same
   }
 
   /** Stop reading; a turn that runs goes on at the server. */
@@ -312,6 +323,7 @@ export class Talk {
     turn.begin();
     let ended = false;
     try {
+      if (this.aloud) await this.#opening;
       await run(
         turn.request!,
         this.#abort.signal,
@@ -418,6 +430,7 @@ export class Talk {
 
   #void(turn: Turn, error: unknown): void {
     turn.fail(explain(error));
+    turn.wait = waitOf(error) ?? 0;
     forget(this.id);
   }
 
