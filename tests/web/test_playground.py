@@ -125,8 +125,8 @@ def test_what_was_said_is_said_again_as_a_test_of_other_versions(tertulia: Serve
     assert said == ["agent-message", "user-message", "agent-message"]
     page.get_by_role("link", name="Continue as a test").click()
     page.get_by_label("Version set").select_option("edge")
-    busy = {"status": 429, "headers": {"Retry-After": "1"}, "json": {"detail": "Too many requests."}}
-    page.route("**/interact?*", lambda route: route.fulfill(**busy), times=1)
+    later, why = {"Retry-After": "1"}, {"detail": "Too many requests."}
+    page.route("**/interact?*", lambda route: route.fulfill(status=429, headers=later, json=why), times=1)
     page.get_by_role("button", name="Say it again").click()
     expect(page.get_by_role("alert")).to_contain_text("It is sent again then, by itself.")
     expect(page.get_by_role("button", name="Why?")).to_have_count(2)
