@@ -280,6 +280,14 @@ def test_a_folder_that_is_not_there_is_told(command: Command) -> None:
     )
 
 
+def test_a_file_in_the_place_of_its_folder_is_told(command: Command, folder: Path) -> None:
+    done = command("test", folder / "agent.yaml")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"tertulia: {folder}/agent.yaml is a file: name the folder that it is in.\n",
+    )
+
+
 # --- A person, and lists ---------------------------------------------------------------------------------------------
 
 

@@ -177,3 +177,9 @@ def test_a_saved_file_of_a_tool_is_seen(folder: Path) -> None:
     before = signature(folder)
     edit(tool_of(folder) / "tool.py", "COATS = 2", "COATS = 30")
     assert signature(folder) != before
+
+
+def test_a_link_to_nowhere_is_seen_as_a_file_is(folder: Path) -> None:
+    before = signature(folder)
+    (folder / "conversations" / "gone.yaml").symlink_to(folder / "nowhere.yaml")
+    assert signature(folder) != before

@@ -42,6 +42,8 @@ def require_folder(folder: Path) -> None:
     Raises:
         CommandFailed: it is none; names the command that makes one.
     """
+    if folder.exists() and not folder.is_dir():
+        raise CommandFailed(f"{folder} is a file: name the folder that it is in.")
     if not folder.is_dir():
         raise CommandFailed(f"There is no folder {folder}: `tertulia new {folder}` makes one.")
 
