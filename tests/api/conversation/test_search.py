@@ -1,5 +1,6 @@
 """The search for words in messages: found by whom may read them, as plain words, and gone with what they stood in."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from support.puppet import Puppet
 from support.server import Serve
 from support.stage import Stage, Switch
 from support.talk import begin, go_on, id_of
+from tertulia.api.conversation import search
 from tertulia.background import search_index
 from tertulia.providers.models.registry import Models
 from tertulia.storage import message_search
@@ -227,3 +229,21 @@ def test_a_database_without_a_full_text_index_is_searched_all_the_same(
     assert found(user, "lute")
     assert found(user, "lute viola") == []
     reach(stage, monkeypatch, "spinet")
+
+
+def test_words_are_marked_beside_the_loop(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.play(Puppet())
+    user, threads = stage.user(), list[str]()
+    begin(user, stage.service(), initial_message="A marmot whistles.")
+    wait_until_read(stage)
+
+    def mark(text: str, words: frozenset[str]) -> tuple[str, list[tuple[int, int]]]:
+        threads.append(threading.current_thread().name)
+        return real(text, words)
+
+    real = search.mark
+    monkeypatch.setattr(search, "mark", mark)
+
+    assert len(found(user, "marmot")) == 1
+    assert [name for name in threads if name.startswith(("server", "sqlite"))] == []
+    assert len(threads) == 1

@@ -1,5 +1,6 @@
 """The search for words in messages: an extension of the contract."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -90,7 +91,9 @@ async def search_conversations(
     wanted = terms(actor.org_id, [*words, *(map(user_word, users) if len(users) == 1 else ())])
     async with runtime.searches.place((actor.org_id, actor.user_id)):
         page = await organization.database.read(search_messages, wanted, visible, narrow, message_type, part)
-    return FoundMessages.of(page, messages=[_instance(found, frozenset(words)) for found in page.items])
+        # A word may stand at the end of each long message: a second for a page, beside which the loop goes on.
+        shown = await asyncio.to_thread(lambda: [_instance(found, frozenset(words)) for found in page.items])
+    return FoundMessages.of(page, messages=shown)
 
 
 def _instance(found: FoundMessage, words: frozenset[str]) -> FoundMessageInstance:

@@ -154,7 +154,9 @@ async def _call(
     runs: Tools, program: ToolProgram, inputs: Sequence[ToolInput], environment: Mapping[str, str]
 ) -> InvocationResults:
     """Call a program with each input, all at once. Return their outcomes in order."""
-    calls = [_checked(program, index, given, environment) for index, given in enumerate(inputs)]
+    calls = await asyncio.to_thread(
+        lambda: [_checked(program, index, given, environment) for index, given in enumerate(inputs)]
+    )
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(runs.run(program, call)) for call in calls]
     return InvocationResults(invocation_results=[_result(task.result()) for task in running])
