@@ -97,7 +97,7 @@ class RecordedWork:
         try:
             trace, calls = await asyncio.to_thread(_encode, worked, done)
             _log_calls(worked, calls)
-            if self._detail is not None and calls and worked.conversation_id:
+            if self._detail is not None and calls:
                 kept = partial(insert_trace_of_work, is_void=done.error is not None)
                 await database.write(kept, worked, trace, done.began)
         except Exception as error:  # noqa: BLE001 - the work counts, whatever becomes of its trace
@@ -133,7 +133,8 @@ def on_finished(conversation: Followed, work: str) -> Worked:
 
 
 def _root(worked: Worked) -> dict[str, str]:
-    return {"gen_ai.conversation.id": worked.conversation_id, "tertulia.work": worked.work}
+    found = {"gen_ai.conversation.id": worked.conversation_id} if worked.conversation_id else {}
+    return {**found, "tertulia.work": worked.work}
 
 
 def _log_calls(worked: Worked, spans: list[Span]) -> None:

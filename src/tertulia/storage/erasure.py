@@ -124,11 +124,14 @@ def _remove_memories(connection: Connection, user_id: str) -> bool:
 
 
 def _remove_traces(connection: Connection, here: ColumnElement[bool], ids: sa.Select[tuple[str]], user_id: str) -> bool:
-    """Remove traces up to the bytes of a portion, then those of void turns. Return True if there were any."""
+    """Remove traces up to the bytes of a portion, those of void turns last. Return True if there were any."""
     query = sa.select(traces.c.interaction_id, sa.func.length(traces.c.body)).where(here)
-    chosen = _portion(connection, query.where(traces.c.conversation_id.in_(ids))) or _portion(
-        connection, query.where(traces.c.is_void.is_(True), traces.c.user_id == user_id)
+    conditions = (
+        traces.c.conversation_id.in_(ids),
+        traces.c.conversation_id == user_id,  # of work for the user beside all conversations
+        sa.and_(traces.c.is_void.is_(True), traces.c.user_id == user_id),
     )
+    chosen = next((found for one in conditions if (found := _portion(connection, query.where(one)))), ())
     if chosen:
         connection.execute(sa.delete(traces).where(among(traces.c.interaction_id, chosen)))
     return bool(chosen)

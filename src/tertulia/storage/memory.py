@@ -183,6 +183,7 @@ def forget_user(connection: Connection, user_id: str) -> None:
     in_org = traces.c.org_id == sa.select(users.c.org_id).where(users.c.id == user_id).scalar_subquery()
     for quoting in (
         sa.and_(traces.c.conversation_id.in_(talks), traces.c.prompts > 0),
+        sa.and_(traces.c.conversation_id == user_id, traces.c.prompts > 0),
         sa.and_(traces.c.user_id == user_id, traces.c.is_void.is_(True)),
     ):
         connection.execute(sa.delete(traces).where(in_org, quoting))

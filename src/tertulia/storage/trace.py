@@ -1,6 +1,7 @@
 """Traces of turns, read back; they are written with the turns. The form of a body is known to the engine.
 
-Work on a conversation beside its turns has traces too, each with an id of its own in place of an interaction's.
+Work on a conversation beside its turns has traces too, each with an id of its own in place of an interaction's; work
+for a user beside all conversations has them under the user's id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class StoredTrace:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """A conversation that was worked on beside its turns, and the name of the work."""
+    """A conversation that was worked on beside its turns, and the name of the work; none if its id is empty."""
 
     work: str
     org_id: str
@@ -72,6 +73,11 @@ class Worked:
     conversation_id: str
     service_id: str
     context_graph_id: str
+
+    @property
+    def place(self) -> str:
+        """The id that the traces are listed under: the conversation's, or without one the user's."""
+        return self.conversation_id or self.user_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,7 @@ def list_traces(
 def insert_trace_of_work(
     connection: Connection, worked: Worked, trace: NewTrace, began: datetime, *, is_void: bool
 ) -> None:
-    """Keep the trace of work on a conversation that began at a time; older ones make room.
+    """Keep the trace of work that began at a time; older ones of the same work in the same place make room.
 
     It is not kept if the user or the conversation is gone, or if all that is remembered of the user was forgotten since
     the work began: its prompts tell it.
@@ -162,15 +168,15 @@ def insert_trace_of_work(
     user = sa.select(users.c.memory_forgotten_at).where(users.c.id == worked.user_id).with_for_update()
     conversation = sa.select(conversations.c.id).where(conversations.c.id == worked.conversation_id)
     owner = connection.execute(user).first()
-    if owner is None or connection.execute(conversation).first() is None:
+    if owner is None or (worked.conversation_id and connection.execute(conversation).first() is None):
         return
     if owner.memory_forgotten_at is not None and owner.memory_forgotten_at >= began:
         return
-    row = {**asdict(worked), **asdict(trace), "interaction_id": new_id(), "is_void": is_void, "created_at": clock.now()}
-    connection.execute(sa.insert(traces), row)
+    row = {**asdict(worked), "conversation_id": worked.place, **asdict(trace), "is_void": is_void}
+    connection.execute(sa.insert(traces), {**row, "interaction_id": new_id(), "created_at": clock.now()})
     same = sa.select(traces.c.interaction_id).where(
         traces.c.org_id == worked.org_id,
-        traces.c.conversation_id == worked.conversation_id,
+        traces.c.conversation_id == worked.place,
         traces.c.work == worked.work,
     )
     older = same.order_by(traces.c.interaction_id.desc()).offset(MOST_OF_WORK)

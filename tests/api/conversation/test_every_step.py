@@ -1,84 +1,29 @@
 """A turn through every kind of state, with memory, behaviour and tools: its steps in their order, and what is kept."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import httpx2
 import pytest
 
-from support.puppet import Puppet
-from support.samples import (
-    a_name,
-    action,
-    annotation,
-    decision,
-    graph,
-    instruction,
-    make_agent,
-    make_behavior,
-    make_graph,
-    recall,
-    reflection,
-    tool,
-    tool_call,
-    tool_spec,
+from support.every_step import (
+    GIVEN,
+    LIKES,
+    MEMORY,
+    NAME,
+    OUTPUT,
+    SAYS,
+    Player,
+    inner,
+    outer,
+    publish,
+    remember,
 )
+from support.puppet import Puppet
+from support.samples import instruction, make_agent, make_behavior, make_graph
 from support.stage import Stage
 from support.talk import Event, begin, go_on, id_of, messages, types
-from support.targets import write
-from tertulia import clock
-from tertulia.engine.agent.remembering import recollection
-from tertulia.ids import new_id
-from tertulia.providers.base import Prompt
-from tertulia.storage import memory as memories
-from tertulia.storage.memory import Memory
-from tertulia.tools import scaffold
-from tertulia.vocabulary import stems
 
 STATE = "navigate-state-machine-"
-LIKES = "Which plums does the user like?"
-NAME = "What is the user called?"
-MEMORY = "They like plums."
-SAYS = "Which plums would suit me today?"
-GIVEN, OUTPUT = {"name": "Ada"}, "Hello, Ada!"
 VERSION = "1.0.0"
-
-
-class Player(Puppet):
-    """A model that takes every exit up to the state `back`, wants to remember one thing, and calls the tool it may."""
-
-    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        if "calls" in schema["properties"]:
-            [form] = schema["properties"]["calls"]["items"]["anyOf"]
-            [tool] = form["properties"]["tool"]["enum"]
-            return {"calls": [{"tool": tool, "parameters": GIVEN}]}
-        if "name" in schema["properties"]:
-            return GIVEN
-        if "choice" not in schema["properties"]:
-            return {key: [NAME] for key in schema["properties"]}
-        keys = schema["properties"]["choice"]["enum"]
-        wanted = {"behavior-1", "action-1" if "Objective of back" in prompt.question else "exit-1"}
-        return {"choice": next(key for key in keys if key in wanted)}
-
-
-def inner() -> dict[str, Any]:
-    return graph(action("start", "end", actions=2), action("end"))
-
-
-def outer(inner_id: str, tool_id: str) -> dict[str, Any]:
-    uses = [tool_spec(tool_id)]
-    return graph(
-        action("start", "remember", exit_condition_tool_call_specs=uses),
-        recall("remember", "ask", LIKES),
-        recall("ask", "note", wants=NAME),
-        annotation("note", "weigh"),
-        {**reflection("weigh", "greet"), "tool_call_specs": uses},
-        {**tool_call("greet", "choice", tool_id), "tool_call_specs": uses},
-        {**decision("choice", ["inner.start", "back"], "end"), "tool_call_specs": uses},
-        action("back", "end", "start", actions=2, action_tool_call_specs=uses),
-        action("end"),
-        references={"inner": [inner_id, 1]},
-    )
 
 
 def called(tool_id: str, round_index: int = 1) -> list[Event]:
@@ -165,23 +110,6 @@ def expected(root: list[Any], other: list[Any], chosen: list[Any], tool_id: str,
         {"type": "engage-user-dynamic-behavior-override", **overrides},
         *called(tool_id),
     ]
-
-
-def publish(client: httpx2.Client) -> str:
-    """Make a tool that greets, with a version. Return its identifier."""
-    tool_id = str(client.post("/tool/", json=tool(a_name().lower().replace(" ", "_"))).json()["id"])
-    path, kind = f"/tool/{tool_id}/version/archive", {"content-type": "application/gzip"}
-    client.post(path, params={"bump_type": "major"}, content=scaffold.archive(), headers=kind).raise_for_status()
-    return tool_id
-
-
-def remember(stage: Stage, user_id: str, conversation_id: str) -> str:
-    """Have something remembered of a user. Return it as the agent is told."""
-    org_id = stage.server.demo.organization_id
-    made = Memory(new_id(), org_id, user_id, conversation_id, MEMORY, "", [], True, False, None, clock.now(), None)
-    write(stage.server, memories.insert_memory, made, stems(MEMORY), None)
-    write(stage.server, memories.count_change, user_id)
-    return recollection(made).text
 
 
 def steps_of(events: list[Event]) -> list[Event]:

@@ -1,27 +1,24 @@
 """Models and graphs that mean harm: a turn with them ends with a clear error, and leaves nothing half written."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import httpx2
 import pytest
-import sqlalchemy as sa
 
+from support.hostile import Mover, put_version, refused
 from support.puppet import Puppet
-from support.samples import action, annotation, decision, graph, reflection, short_graph, tool_call
+from support.samples import action, annotation, decision, graph, make_graph, reflection, short_graph, tool_call
 from support.server import Serve
 from support.stage import Stage, Switch
-from support.talk import Event, begin, go_on, id_of, messages
+from support.talk import begin, go_on, id_of
 from tertulia.providers.base import Prompt
 from tertulia.providers.models.registry import Models
-from tertulia.storage.database import dialect
 
 TWO_WAYS = graph(
     action("start", "think"), reflection("think", "choice"), decision("choice", "end", "start"), action("end")
 )
-ALL = {"message_type": ["user-message", "agent-message", "agent-inner-thought", "external-event"]}
 
 
 class Garbage(Puppet):
@@ -33,27 +30,6 @@ class Garbage(Puppet):
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         return self._answer
-
-
-class Mover(Puppet):
-    """A model that takes the first exit, and says what it was given."""
-
-    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
-        return {"choice": next(key for key in schema["properties"]["choice"]["enum"] if key.startswith("exit-"))}
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str, None]:
-        for piece in self.pieces:
-            if piece:
-                yield piece
-
-
-def refused(client: httpx2.Client, conversation_id: str) -> Event:
-    """Send a message whose turn is void. Return the error; nothing of the turn is there, and the next one goes well."""
-    before = messages(client, conversation_id, **ALL)
-    events = go_on(client, conversation_id, "What now?")
-    assert events[-1]["type"] == "error"
-    assert messages(client, conversation_id, **ALL) == before
-    return events[-1]
 
 
 @pytest.fixture
@@ -101,18 +77,6 @@ def test_a_thought_without_end_is_cut_and_the_turn_goes_on(
     assert len(thought.split()) == 10
 
 
-def put_version(stage: Stage, service_id: str, body: Mapping[str, Any]) -> None:
-    """Give a service the graph of an earlier day, which nobody would accept today."""
-    [service] = stage.admin.get("/service/", params={"id": service_id}).json()["services"]
-    engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
-    with engine.begin() as connection:
-        connection.execute(
-            sa.text("UPDATE context_graph_versions SET body = :body WHERE context_graph_id = :id"),
-            {"body": json.dumps(body), "id": service["service_hierarchical_state_machine_id"]},
-        )
-    engine.dispose()
-
-
 @pytest.mark.parametrize(
     ("states", "told"),
     [
@@ -125,8 +89,9 @@ def put_version(stage: Stage, service_id: str, body: Mapping[str, Any]) -> None:
 def test_a_graph_of_earlier_days_is_a_clear_error_and_not_a_turn_without_end(
     stage: Stage, states: list[dict[str, Any]], told: str
 ) -> None:
-    service_id = stage.service(short_graph())
-    put_version(stage, service_id, graph(action("start", "a"), *states, action("end")))
+    graph_id = make_graph(stage.admin, short_graph())
+    service_id = stage.service(graph_id=graph_id)
+    put_version(stage, graph_id, graph(action("start", "a"), *states, action("end")))
     user = stage.user("DefaultAdministratorRole")
     stage.play(Puppet())
     conversation_id = id_of(begin(user, service_id))

@@ -50,6 +50,7 @@ def puppet(stage: Stage) -> Puppet:
         "ExtractMemories": {"memories": [REMEMBERED]},
         "GenerateResult": {"town": {"value": "Berlin", "message": "m1"}},
         "RecommendResponses": {"responses": ["Yes."]},
+        "GenerateConversationStarters": {"prompts": [{"prompt": "Which books?", "facets": ["facet-1"]}]},
     }
     return puppet
 
@@ -79,6 +80,15 @@ def of_work(client: httpx2.Client, conversation_id: str, work: str) -> Json:
     """Read the newest trace of a work. Return it."""
     items = listed(client, conversation_id)
     return read(client, conversation_id, next(item for item in items if item["work"] == work))
+
+
+def kept_of(stage: Stage, user_id: str) -> list[str | None]:
+    """The works of the traces that are stored of a user."""
+    engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(table.c.work).where(table.c.user_id == user_id)).scalars().all()
+    engine.dispose()
+    return list(found)
 
 
 def calls(trace: Json) -> list[Json]:
@@ -148,6 +158,48 @@ def test_suggestions_are_traced_with_their_conversation(stage: Stage, puppet: Pu
     assert asked["tertulia.interaction"] == "RecommendResponses"
 
 
+def ask_for_starters(stage: Stage, user: httpx2.Client) -> int:
+    wish = {"facets": ["books"], "min_count": 1, "max_count": 1, "generation_instructions": "They like plums."}
+    body = {"service_id": stage.service(), **wish}
+    return user.post("/conversation/conversation_starter", json=body).status_code
+
+
+def test_conversation_starters_are_traced_with_the_user_and_go_with_them(
+    stage: Stage, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "MOST_OF_WORK", 2)
+    user, other = stage.user(), stage.user()
+    assert ask_for_starters(stage, user) == ask_for_starters(stage, other) == 200
+    jobs.wait_for(lambda: len(kept_of(stage, user.user_id)) == len(kept_of(stage, other.user_id)) == 1)
+    well = puppet.answers["GenerateConversationStarters"]
+    puppet.answers["GenerateConversationStarters"] = {"prompts": [{"prompt": None, "facets": ["facet-1"]}]}
+    assert ask_for_starters(stage, user) == 500
+    jobs.wait_for(lambda: len(kept_of(stage, user.user_id)) == 2)
+    puppet.answers["GenerateConversationStarters"] = well
+    assert ask_for_starters(stage, user) == 200
+    work, newest_first = "conversation-starters", ["settled", "void"]  # the first one had to make room
+    outcomes = [(work, outcome) for outcome in newest_first]
+    jobs.wait_for(lambda: [(each["work"], each["outcome"]) for each in listed(stage.admin, user.user_id)] == outcomes)
+
+    listed_traces = listed(stage.admin, user.user_id)
+
+    trace = read(stage.admin, user.user_id, listed_traces[0])
+    (asked,) = calls(trace)
+    assert (trace["prompts"], asked["tertulia.interaction"]) == ("shown", "GenerateConversationStarters")
+    assert "They like plums." in asked["gen_ai.input.messages"][-1]["parts"][0]["content"]
+    assert "Which books?" in asked["gen_ai.output.messages"][0]["parts"][0]["content"]
+    assert user.get(f"/conversation/{user.user_id}/trace/{listed_traces[0]['id']}").status_code == 403
+    prefix = {"prompt_log_prefix": user.user_id}
+    logs = stage.admin.get("/admin/get_prompt_logs/", params=prefix)
+    with zipfile.ZipFile(io.BytesIO(logs.content)) as archive:
+        assert f"{user.user_id}/{listed_traces[0]['id']}/1-GenerateConversationStarters-history" in archive.namelist()
+    assert user.delete(f"/user/{user.user_id}/memory").status_code == 204
+    assert stage.admin.get(f"/conversation/{user.user_id}/trace/").status_code == 404
+    assert stage.root.delete(f"/user/{other.user_id}").status_code == 204
+    jobs.wait_until_done(stage.server)
+    assert kept_of(stage, other.user_id) == []
+
+
 def test_the_comparison_of_triggers_is_a_span_of_its_turn(stage: Stage, puppet: Puppet) -> None:
     service_id = stage.service()
     stage.admin.post("/dynamic_behavior_set/", json=behavior(service_id)).raise_for_status()
@@ -211,8 +263,4 @@ def test_what_a_deleted_user_leaves_has_no_trace_though_its_work_ends_later(stag
 
     write(stage.server, traces.insert_trace_of_work, worked, traces.NewTrace(b"[]", 0), clock.now(), is_void=False)
 
-    engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
-    with engine.connect() as connection:
-        left = connection.execute(sa.select(table.c.work).where(table.c.user_id == worked.user_id)).all()
-    engine.dispose()
-    assert left == []
+    assert kept_of(stage, user.user_id) == []

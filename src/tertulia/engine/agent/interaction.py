@@ -27,6 +27,7 @@ from tertulia.engine.speech.wishes import Speaking
 from tertulia.errors import ModelMisbehaved, NothingHeard
 from tertulia.events import MessageFormat
 from tertulia.providers.base import CUTS, HEARING_PATIENCE, Sign
+from tertulia.texts import is_blank
 
 if TYPE_CHECKING:  # it needs an extra
     from tertulia.audio.decode import Recorded
@@ -89,7 +90,7 @@ async def _hear_speech(
     transcript = await resources.voices.transcribe(recording.pcm, scene.language, incoming.keyterms)
     resources.alive(0)
     text = transcript.text.strip()
-    if not text:
+    if is_blank(text):
         raise NothingHeard("There is no speech in the recording.")
     return _hear(scene, outcome, replace(incoming, text=text), recording)
 
@@ -172,7 +173,7 @@ async def _write(scene: Scene, outcome: Outcome, text: _Text) -> AsyncGenerator[
             number += 1
             yield events.NewMessage(piece, False, number, outcome.message_id)
     outcome.full_message = "".join(pieces)
-    if not outcome.full_message.strip():
+    if is_blank(outcome.full_message):
         raise ModelMisbehaved("the reply is empty")
     outcome.add("agent-message", scene.agent.identity.name, outcome.full_message, began)
     yield events.NewMessage("", True, number + 1, outcome.message_id)

@@ -12,11 +12,13 @@ from typing import Any, Protocol, cast
 
 from msgspec import structs
 
-from tertulia.errors import ModelMissing
+from tertulia.errors import ModelMisbehaved, ModelMissing
 from tertulia.providers.base import LanguageModel, Prompt, Sign
 
 PIECES_AT_ONCE = 256
 """Pieces of a reply, which a model may give without waiting, until other work has its turn."""
+MOST_DEPTH = 50
+"""Lists and objects within each other that an answer may have; no question asks for nearly as many."""
 DECISIONS = frozenset(
     {
         "CheckIfActiveMemoryNeeded",
@@ -153,11 +155,12 @@ class StorableModel:
         prompt, listener = self.listen(prompt, "json")
         try:
             value = await self.model.choose(prompt, schema)
+            storable = _storable_value(value)
         except BaseException as error:
             listener.end(error)
             raise
         listener.answered(value)
-        return _storable_value(value)
+        return storable
 
 
 def storable_model(model: LanguageModel) -> LanguageModel:
@@ -175,15 +178,17 @@ def _storable(text: str) -> tuple[str, str]:
     return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
 
 
-def _storable_value(value: Any) -> Any:
+def _storable_value(value: Any, room: int = MOST_DEPTH) -> Any:
     if isinstance(value, str):
         text, half = _storable(value)
         return text + "\ufffd" * len(half)
+    if isinstance(value, list | dict) and not room:
+        raise ModelMisbehaved(f"the answer is more than {MOST_DEPTH} deep")
     if isinstance(value, list):
-        return [_storable_value(item) for item in cast("list[Any]", value)]
+        return [_storable_value(item, room - 1) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
-        return {_storable_value(key): _storable_value(item) for key, item in items.items()}
+        return {_storable_value(key): _storable_value(item, room - 1) for key, item in items.items()}
     return value
 
 

@@ -39,6 +39,9 @@ from tertulia.errors import LostInGraph
 MOST_STEPS = 50
 """Changes of state in one turn after which the next action state speaks, whatever exits it has."""
 
+MOST_SILENT = 1000
+"""States in a row of one turn that say nothing; a graph that refers to itself would go deeper without end."""
+
 
 async def navigate(
     scene: Scene,
@@ -58,7 +61,7 @@ async def navigate(
     """
     visited: set[context_graph.Position] = set()
     silent: set[context_graph.Position] = set()
-    while outcome.position not in silent:
+    while outcome.position not in silent and len(silent) < MOST_SILENT:
         state = context_graph.state_at(outcome.position, scene.graphs)
         if isinstance(state, ActionState):
             silent.clear()
@@ -85,7 +88,9 @@ async def navigate(
         async with aclosing(_pass(scene, outcome, resources, state, fillers)) as actions:
             async for action in actions:
                 yield action
-    raise LostInGraph("The context graph leads in a circle without an action.")
+    if outcome.position in silent:
+        raise LostInGraph("The context graph leads in a circle without an action.")
+    raise LostInGraph(f"The context graph leads through more than {MOST_SILENT} states without an action.")
 
 
 def _pass(

@@ -16,6 +16,7 @@ from tertulia.engine.speech.fillers import Wait, begun
 from tertulia.engine.speech.sentences import Sentences
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Sign
+from tertulia.texts import is_blank
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 """A word, or a character of Chinese or Japanese, which put no space between words."""
@@ -69,7 +70,7 @@ async def _think(calling: Calling, state: ReflectionState, results: Sequence[str
             if is_over("".join(pieces), state.word_limit):
                 break
     thought = within("".join(pieces).strip(), state.word_limit)
-    if not thought:
+    if is_blank(thought):
         raise ModelMisbehaved("the reflection is empty")
     return thought
 

@@ -12,6 +12,7 @@ from tertulia.engine.graph.context_graph import ContextGraph
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Prompt
 from tertulia.storage.turn.values import Message
+from tertulia.texts import is_blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ async def recommend_responses(
     """Ask the model for answers that the user might give now. Return them. Raises ModelError."""
     question, schema = prompt.recommend_responses(setting, context, prompt.said(history, setting.person.timezone))
     answer = await _ask(models, preferences, question, schema)
-    return [text for text in _list(answer, "responses") if isinstance(text, str) and text.strip()]
+    return [text for text in _list(answer, "responses") if isinstance(text, str) and not is_blank(text)]
 
 
 async def conversation_starters(
@@ -69,7 +70,9 @@ def _list(answer: Any, key: str) -> list[Any]:
 
 def _starter(item: Any, names: Mapping[str, str]) -> Starter:
     try:
-        facets = dict.fromkeys(names[key] for key in item["facets"])
-        return Starter(str(item["prompt"]), list(facets))
+        facets, text = dict.fromkeys(names[key] for key in item["facets"]), item["prompt"]
     except (KeyError, TypeError) as error:
         raise ModelMisbehaved("a conversation starter is not of the asked form") from error
+    if not isinstance(text, str) or is_blank(text):
+        raise ModelMisbehaved("a conversation starter has no text")
+    return Starter(text, list(facets))

@@ -23,6 +23,7 @@ from tertulia.engine.speech.wishes import AudioFormat, Speaking
 from tertulia.engine.speech.words import without_part
 from tertulia.errors import ModelMisbehaved, VoiceFailed
 from tertulia.providers.base import Sound
+from tertulia.texts import is_blank
 
 LONGEST = 1 << 18
 """Characters of a reply; a model that writes more while it is spoken has gone wrong."""
@@ -71,7 +72,7 @@ async def speak(
                         ahead.check()
                         yield piece
                         await message.heard(alive)
-            if not ahead.text.strip():
+            if is_blank(ahead.text):
                 raise ModelMisbehaved("the reply is empty")
             yield message.end()
             await message.heard(alive, to_the_end=True)

@@ -321,10 +321,10 @@ class Conversations:
         service = await database.read(get_opened_service, opening)
         agent = await self._library.agent(database, service.agent)
         graph = (await self._library.graphs(database, service.graph))[service.graph]
-        of_none = Worked(
+        worked = Worked(
             "conversation-starters", opening.org_id, opening.user_id, "", opening.service_id, service.graph[0]
         )
-        async with self._recorded.begin_answer(database, of_none) as resources:
+        async with self._recorded.begin_answer(database, worked) as resources:
             models, preferences = resources.models, service.llm_model_preferences
             return await suggestions.conversation_starters(models, preferences, agent, graph, wish)
 
