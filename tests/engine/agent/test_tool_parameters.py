@@ -1,6 +1,7 @@
 """The parameters of a tool, as a model is asked for them and as they come back."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -62,6 +63,19 @@ def test_a_schema_that_refers_to_itself_has_an_end(schema: Json) -> None:
     assert len(json.dumps(asked(schema))) < 200 * MOST_NODES
     given({"child": {"child": {"a": None}}}, schema)
     described(schema)
+
+
+def test_parts_without_end_are_joined_up_to_a_bound() -> None:
+    part = {"properties": {f"name{number}": {} for number in range(1500)}, "required": ["name0"] * 1500}
+    joined = {"allOf": [{"$ref": "#/$defs/part"}] * 2000}
+    schema = {"type": "object", "$defs": {"part": part}, "properties": {f"p{number}": joined for number in range(50)}}
+    began = time.thread_time()
+
+    assert "name0" in json.dumps(asked(schema))
+    described(schema)
+    given({"p1": {"name0": None}}, schema)
+
+    assert time.thread_time() - began < 0.3
 
 
 def test_nulls_of_parameters_that_were_not_given_are_taken_out_at_every_depth() -> None:

@@ -16,6 +16,9 @@ MOST_DEPTH = 8
 MOST_NODES = 1000
 """Schemas in all that a model is shown, each as often as something refers to it."""
 
+MOST_JOINED = 20_000
+"""Names of properties that are joined in all, where `allOf` has a schema in parts; further parts are left out."""
+
 _LONGEST_DESCRIPTION = 300
 _COPIED = ("const", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "type")
 _NULL: Schema = {"type": "null"}
@@ -47,6 +50,7 @@ class _Form:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._nodes = 0
+        self._names = 0
 
     def resolved(self, schema: object) -> Schema:
         """Follow references, and join what `allOf` has in parts. Return the schema, empty if nothing is known."""
@@ -62,9 +66,9 @@ class _Form:
 
     def of(self, schema: object, depth: int) -> dict[str, Any]:
         self._nodes += 1
-        node = self.resolved(schema)
         if depth > MOST_DEPTH or self._nodes > MOST_NODES:
             return {}
+        node = self.resolved(schema)
         made = {key: node[key] for key in _COPIED if key in node}
         if isinstance(description := node.get("description"), str):
             made["description"] = description[:_LONGEST_DESCRIPTION]
@@ -88,9 +92,9 @@ class _Form:
         return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
     def without_nulls(self, value: object, schema: object, depth: int) -> object:
-        node = self.resolved(schema)
         if depth > MOST_DEPTH:
             return value
+        node = self.resolved(schema)
         if isinstance(value, dict):
             parts, required = dict(_parts(node.get("properties"))), _names(node.get("required"))
             return {
@@ -116,7 +120,10 @@ class _Form:
             if isinstance(reference := found.get("$ref"), str):
                 found = self._lookup(reference)
             properties = {**dict(_parts(found.get("properties"))), **dict(_parts(whole.get("properties")))}
-            required = [*_names(whole.get("required")), *_names(found.get("required"))]
+            required = list(dict.fromkeys([*_names(whole.get("required")), *_names(found.get("required"))]))
+            self._names += 1 + len(properties) + len(required)
+            if self._names > MOST_JOINED:
+                break
             whole = {**found, **whole, **({"properties": properties, "required": required} if properties else {})}
         return whole
 
@@ -135,4 +142,5 @@ def _parts(properties: object) -> Sequence[tuple[str, Any]]:
 
 
 def _names(required: object) -> Sequence[str]:
-    return cast("list[str]", required) if isinstance(required, list) else ()
+    names = cast("list[object]", required) if isinstance(required, list) else ()
+    return [name for name in names if isinstance(name, str)]
