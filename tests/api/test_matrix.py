@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -27,6 +28,17 @@ BY_RANK = {
 }
 """Operations that want a rank besides, which no temporary grant gives."""
 MINUTE = timedelta(minutes=1)
+
+OF_THEIR_OWN = {
+    "get-running-interactions": "conversation/test_running.py",
+    "search-conversations": "conversation/test_search.py",
+    "get-prompt-logs": "test_admin.py",
+    "get-tools": "tool/test_tool.py",
+    "get-tool-versions": "tool/test_version.py",
+    "get-tool-scaffold-release": "tool/test_call.py",
+    "assign-role": "test_role.py",
+}
+"""Operations whose answer says of each item if the caller may see it, or that ask for no permission by name."""
 
 
 def each_of(operations: Iterable[Operation]) -> pytest.MarkDecorator:
@@ -113,6 +125,15 @@ def test_a_list_leaves_out_what_conditions_do_but_while_a_temporary_grant_lasts(
 
     assert meanwhile != []
     assert operation.ask(client, own).json()[operation.lists] == []
+
+
+def test_every_operation_that_is_not_in_the_matrix_has_a_test_of_its_own() -> None:
+    outside = [each for each in CLOSED if not each.lists and (each.item_by_item or each not in ASKED)]
+
+    assert {each.id for each in outside} == OF_THEIR_OWN.keys()
+    for operation in outside:
+        said = (Path(__file__).parent / OF_THEIR_OWN[operation.id]).read_text("utf-8")
+        assert operation.path.partition("{")[0].rstrip("/") in said or operation.id in said, operation.id
 
 
 def test_a_deleted_user_may_do_nothing(tertulia: Server, own: Targets) -> None:

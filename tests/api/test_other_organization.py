@@ -1,8 +1,10 @@
 """Nothing of one organization is to be had by way of another's paths: its identifiers are as good as made up ones."""
 
 import re
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -10,7 +12,7 @@ import pytest
 import structlog
 from sqlalchemy.engine import Connection
 
-from operations import CLOSED, GRAPH, Operation, Targets
+from operations import BY_ID, CLOSED, GRAPH, Operation, Targets, filled
 from support import samples
 from support.server import Server
 from support.targets import NOWHERE, make_targets
@@ -28,15 +30,21 @@ def theirs(tertulia: Server, as_admin: httpx2.Client) -> Targets:
 
 
 @pytest.fixture(scope="module")
-def stranger(tertulia: Server) -> httpx2.Client:
-    """An administrator of another organization, at the paths of that one."""
-    other = installation.make_demo(tertulia.settings, "other", None)
-    base = f"{tertulia.url}/v1/other"
-    headers = {"x-api-key": other.api_key, "x-api-key-id": other.api_key_id, "x-user-id": other.admin_user_id}
-    token = tertulia.anonymous.post(f"{base}/user/signin_with_api_key", headers=headers).json()["id_token"]
-    client = tertulia.client(token)
-    client.base_url = base
-    return client
+def elsewhere(tertulia: Server) -> Server:
+    """The same server, for those of another organization."""
+    return replace(tertulia, demo=installation.make_demo(tertulia.settings, "other", None))
+
+
+@pytest.fixture(scope="module")
+def stranger(elsewhere: Server) -> httpx2.Client:
+    """An administrator of the other organization, at its paths."""
+    return elsewhere.as_admin
+
+
+@pytest.fixture(scope="module")
+def mine(elsewhere: Server, stranger: httpx2.Client) -> Targets:
+    """One of everything, of the other organization."""
+    return make_targets(elsewhere, stranger, elsewhere.demo.admin_user_id)
 
 
 def answer_of(client: httpx2.Client, operation: Operation, targets: Targets) -> tuple[int, str]:
@@ -85,6 +93,98 @@ def test_a_graph_names_another_organizations_tool_as_one_that_is_not(stranger: h
         answers.append((answer.status_code, sorted(answer.json()), warning))
 
     assert answers[0] == answers[1]
+
+
+NAMING: dict[str, dict[str, str]] = {
+    "create-conversation": {"service_id": "service_id"},
+    "generate-conversation-starter": {"service_id": "service_id"},
+    "create-service": {"agent_id": "agent_id", "service_hierarchical_state_machine_id": "state_machine_id"},
+    "create-share": {"message_id": "message_id"},
+    "create-dynamic-behavior-set": {"applied_to_services": "service_id"},
+    "update-dynamic-behavior-set": {"applied_to_services": "service_id"},
+    "create-temporary-permission-grant": {"user_id": "user_id"},
+    "assign-role": {"user_id": "user_id"},
+    "create-api-key": {"role_name": "role_name"},
+    "create-invited-user": {"role_name": "role_name"},
+    "sign-in-with-mail-token": {"token": "mail_token"},
+}
+"""The fields of bodies that name what there is, by operation, and what they name."""
+
+HEADERS = {
+    "sign-in-with-api-key": {"x-api-key": "api_key", "x-api-key-id": "demo_key_id", "x-user-id": "user_id"},
+    "get-shared-conversation": {"x-share-token": "share_token"},
+}
+"""The headers that name what there is."""
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name, fields in NAMING.items() for field in fields])
+def test_a_body_that_names_what_another_organization_has_is_refused_as_if_nobody_had_it(
+    elsewhere: Server, theirs: Targets, mine: Targets, name: str, field: str
+) -> None:
+    operation = BY_ID[name]
+    body = dict(filled(operation.json, mine))
+    answers: list[tuple[int, str]] = []
+    for value in (theirs[NAMING[name][field]], made_up(theirs[NAMING[name][field]])):
+        named = [value] if field == "applied_to_services" else value
+        answer = operation.ask(operation.by(elsewhere), mine, json={**body, field: named})
+        answers.append((answer.status_code, answer.text.replace(value, "...")))
+
+    assert answers[0] == answers[1]
+    assert 400 <= answers[0][0] < 500
+
+
+@pytest.mark.parametrize(("name", "header"), [(name, header) for name, found in HEADERS.items() for header in found])
+def test_a_header_that_names_what_another_organization_has_is_refused_as_if_nobody_had_it(
+    elsewhere: Server, theirs: Targets, mine: Targets, name: str, header: str
+) -> None:
+    right = dict(filled(BY_ID[name].headers, mine))
+    answers = [
+        BY_ID[name].ask(elsewhere.anonymous, mine, headers={**right, header: value})
+        for value in (theirs[HEADERS[name][header]], made_up(theirs[HEADERS[name][header]]))
+    ]
+
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[0].text == answers[1].text
+    assert answers[0].status_code in {401, 404}
+    assert BY_ID[name].ask(elsewhere.anonymous, mine).status_code == 200
+
+
+def made_up(value: str) -> str:
+    """Make up what is like a value, and nobody's. Return it."""
+    return secrets.token_hex(LONG // 2) if len(value) == LONG else f"{value[:-1]}x"
+
+
+def test_a_filter_by_all_that_another_organization_has_finds_what_one_by_nothing_finds(
+    elsewhere: Server, theirs: Targets, mine: Targets
+) -> None:
+    document = elsewhere.anonymous.get(f"{elsewhere.url}/v1/openapi.json").json()
+    parameters = {
+        each["operationId"]: each.get("parameters", []) for path in document["paths"].values() for each in path.values()
+    }
+    known = [*{value for value in theirs.values() if _ID.fullmatch(value)}]
+    unknown = [made_up(value) for value in known]
+    asked: list[str] = []
+    for operation in CLOSED:
+        lists = [each["name"] for each in parameters[operation.id] if each["schema"].get("type") == "array"]
+        for name in [name for name in lists if operation.method == "GET" and name != "sort_by"]:
+            first, second = (
+                operation.ask(elsewhere.as_super, mine, params={**(operation.query or {}), name: values})
+                for values in (known, unknown)
+            )
+            asked.append(f"{operation.id} {name}")
+            assert first.status_code == second.status_code, asked[-1]
+            assert hidden(first.text, known) == hidden(second.text, unknown), asked[-1]
+
+    assert len(asked) > 40
+
+
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def hidden(text: str, values: list[str]) -> str:
+    for value in values:
+        text = text.replace(value, "...")
+    return text
 
 
 # --- Time ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,6 +17,7 @@ from support.identity_provider import CLIENT_ID, PAGE, RunningProvider, SigningK
 from support.server import Serve, Server
 from support.targets import an_email
 from tertulia.auth import roles
+from tertulia.cli import installation
 
 GROUPS = {"leads": roles.ADMINISTRATOR, "staff": roles.USER, "ghosts": "NoSuchRole"}
 REFUSED = {"detail": "You are not signed in: an administrator of this server finds the reason in its log."}
@@ -227,6 +230,44 @@ def test_an_id_token_is_good_once(server: Server, provider: RunningProvider, per
 
     assert [by_token(server, id_token).status_code for _ in range(3)] == [200, 401, 401]
     assert by_token(server, id_token).json() == REFUSED
+
+
+def test_of_many_who_bring_one_id_token_or_one_code_at_once_one_is_signed_in(
+    server: Server, provider: RunningProvider, person: dict[str, Any]
+) -> None:
+    id_token, started = provider.id_token(), start(server)
+    came = visit(started)
+    with ThreadPoolExecutor(8) as threads:
+        by_one_token = threads.map(lambda _: by_token(server, id_token).status_code, range(16))
+        by_one_code = threads.map(lambda _: by_code(server, started, came).status_code, range(8))
+
+    assert sorted(by_one_token) == [200] + [401] * 15
+    assert sorted(by_one_code) == [200] + [401] * 7
+
+
+def test_what_is_of_one_organizations_provider_signs_nobody_in_to_another(
+    serve: Serve, provider: RunningProvider, person: dict[str, Any]
+) -> None:
+    second = RunningProvider()
+    second.person = person
+    both = {"demo": provider.settings(roles=GROUPS, make_users=True)}
+    both["other"] = second.settings(roles=GROUPS, make_users=True)
+    server = serve(oidc={"providers": both})
+    other = replace(server, demo=installation.make_demo(server.settings, "other", None))
+    started = start(server)
+    came = visit(started)
+
+    mixed = [
+        by_token(other, provider.id_token()),
+        by_token(other, provider.id_token(iss=second.url)),
+        by_token(server, second.id_token(iss=provider.url)),
+        by_code(other, started, came),
+    ]
+    second.stop()
+
+    assert [(answer.status_code, answer.json()) for answer in mixed] == [(401, REFUSED)] * 4
+    assert find(other, person["email"]) == []
+    assert by_code(server, started, came).status_code == 200
 
 
 def test_every_wrong_id_token_is_the_same_refusal(

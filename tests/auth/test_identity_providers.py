@@ -1,11 +1,14 @@
 """Clients of identity providers: what is asked for, how often, and answers that are no good."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from support.identity_provider import Provider, RunningProvider, SigningKey
+from support.identity_provider import Provider, RunningProvider, SigningKey, settings_for
+from tertulia.auth import identity_providers
 from tertulia.auth.id_tokens import SignInRefused
 from tertulia.auth.identity_providers import BETWEEN_KEYS_S, FRESH_S, MOST_BYTES, Client
 from tertulia.errors import Unavailable
@@ -126,6 +129,26 @@ async def test_a_provider_that_is_down_is_not_available(provider: Provider) -> N
     with pytest.raises(Unavailable):
         await client.read(provider.id_token())
     await client.aclose()
+
+
+@pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"])
+async def test_a_provider_that_hangs_is_waited_for_no_longer_than_the_bound(
+    begins: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity_providers, "PATIENCE_S", 0.2)
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(begins)
+        with suppress(OSError):
+            await reader.read(-1)  # until the client gives up
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = Client(IdentityProvider(**settings_for(f"http://127.0.0.1:{port}")))
+        with pytest.raises(Unavailable):
+            await client.authorization_url({})
+        await client.aclose()
 
 
 async def test_a_code_that_is_not_taken_is_refused_and_a_failure_is_not(client: Client, provider: Provider) -> None:
