@@ -67,6 +67,33 @@ def test_the_graphs_of_the_examples_are_in_order(path: Path) -> None:
         ("    actions: [Ask.]\n", "    actions: [Ask.]\n    mood: good\n", "6:5", "The field mood is not known."),
         ("actions: [Say goodbye.]", "actions: [Say goodbye.", "11:1", ""),
         ("states:\n", "states:\n  - {type: dream, name: x}\n", "3:5", ""),
+        ("    objective: Help.", "\tobjective: Help.", "4:1", "A tab stands here"),
+        ("objective: Help.", "objective: 7", "4:5", "This must be text."),
+        ("objective: Help.", "objective: Help.\n    objective: Ask.", "5:5", "The key objective stands here twice."),
+        ("name: bye", "name: desk", "8:5", "Another state is named desk too."),
+        ("  - name: bye", "  - null\n  - name: bye", "8:5", "The field 'type' must be one of"),
+        ("description: A", "terminal_state: desk\ndescription: A", "1:1", "it cannot have exit conditions."),
+        ("[Say goodbye.]", "[Wave., Say goodbye.]", "1:1", "it must have exactly one action."),
+        ("description: A", "new_user_initial_state: nobody\ndescription: A", "1:1", "There is no state nobody."),
+        ("next_state: bye", "next_state: [other.start, bye]", "7:36", "There is no reference other."),
+        ("states:\n", "references: {other: none.yaml}\nstates:\n", "2:14", "There is no file none.yaml."),
+        *[
+            ("  - name: bye", f"  - {{name: x, next_state: bye, {fields}}}\n  - name: bye", place, text)
+            for fields, place, text in [
+                ("type: recall", "8:5", "either queries or requested_information"),
+                ("type: recall, queries: [a], requested_information: b", "8:60", "either queries or requested"),
+                ("type: reflection, problem: p, word_limit: 0", "8:62", "This must be greater than 0."),
+                ("type: annotation", "8:5", "The field inner_thought is required."),
+            ]
+        ],
+        *[
+            ("  - name: bye", f"  - {{name: x, type: decision, objective: o, {fields}}}\n  - name: bye", "8:45", text)
+            for fields, text in [
+                ("exit_conditions: []", "A decision state needs at least one exit condition."),
+                ("audio_filler_triggered_after: 11, exit_conditions: []", "This must be at most 10.0."),
+                ("audio_fillers: [a, b, c, d, e, f], exit_conditions: []", "This must have at most 5 items."),
+            ]
+        ],
     ],
 )
 def test_a_mistake_has_its_line_and_column(file: Path, right: str, wrong: str, place: str, text: str) -> None:
@@ -76,6 +103,13 @@ def test_a_mistake_has_its_line_and_column(file: Path, right: str, wrong: str, p
     assert status == 1
     assert f"{file}:{place}: " in printed
     assert text in printed
+
+
+def test_a_wrong_name_is_told_once_where_it_stands(file: Path) -> None:
+    file.write_text(DESK.replace("name: desk", "name: d\u0435sk"))
+    assert run("check", file)[1] == f"{file}:3:5: This must match the pattern ^[A-Za-z0-9_]+$\n"
+    file.write_text(f"{DESK}new_user_initial_state: nobody\n")
+    assert run("check", file)[1] == f"{file}:11:1: There is no state nobody.\n"
 
 
 def test_states_that_nothing_leads_to_and_circles_are_found(file: Path) -> None:

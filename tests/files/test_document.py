@@ -87,7 +87,12 @@ def test_what_is_no_yaml_is_told_where_it_ends(tmp_path: Path) -> None:
 
 
 def test_other_bytes_than_utf_8_are_told(tmp_path: Path) -> None:
-    assert wrong(tmp_path, b"name: \xff")[2] == "The file is not UTF-8."
+    assert wrong(tmp_path, b"name: a\nrole: \xff") == (2, 7, "The file is not UTF-8.")
+
+
+def test_a_character_that_is_not_allowed_is_told_at_its_place(tmp_path: Path) -> None:
+    told = "The character U+0000 is not allowed here; write it as an escape."
+    assert wrong(tmp_path, b"\xef\xbb\xbfname: a\nrole: b\0") == (2, 8, told)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

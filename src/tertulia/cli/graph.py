@@ -20,7 +20,7 @@ def check(path: Path) -> list[Problem]:
         document = read(path)
         graph, others = _load(document)
     except WrongFile as wrong:
-        return sorted(wrong.problems, key=_place)
+        return sorted(_told_once(wrong.problems), key=_place)
     wrong_places = rules.external_problems(graph, others)
     found = [document.problem(place, text) for place, text in wrong_places]
     for name in rules.unreached(graph):
@@ -48,6 +48,12 @@ def draw(path: Path, ending: str) -> str:
     if len(diagram.boxes) > MOST_BOXES:
         raise CommandFailed(f"The graph has more than {MOST_BOXES} states; draw it as Mermaid (.mmd).")
     return svg(diagram)
+
+
+def _told_once(problems: list[Problem]) -> list[Problem]:
+    """Leave out what is told of fields that the file leaves out, if it is told elsewhere too. Return the rest."""
+    placed = {problem.text for problem in problems if (problem.line, problem.column) != (1, 1)}
+    return [problem for problem in problems if (problem.line, problem.column) != (1, 1) or problem.text not in placed]
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

@@ -135,18 +135,29 @@ def parse(path: Path, body: bytes) -> Document:
         node: yaml.Node | None = loader.get_single_node()
         places: dict[Place, tuple[int, int]] = {(): (1, 1)}
         return Document(path, _value(path, loader, node, (), places), places)
-    except UnicodeDecodeError:
-        raise WrongFile([Problem(path, 1, 1, "The file is not UTF-8.")]) from None
+    except UnicodeDecodeError as error:
+        raise WrongFile([Problem(path, *_end_of(body[: error.start].decode()), "The file is not UTF-8.")]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise WrongFile([Problem(path, line, column, _sentence(error.problem or error.context or ""))]) from None
+    except yaml.reader.ReaderError as error:
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        told = f"The character U+{code:04X} is not allowed here; write it as an escape."
+        place = _end_of(body.decode("utf-8-sig")[: error.position])
+        raise WrongFile([Problem(path, *place, told)]) from None
     except yaml.YAMLError as error:
         raise WrongFile([Problem(path, 1, 1, _sentence(str(error)))]) from None
     except RecursionError:
         raise WrongFile([Problem(path, 1, 1, "The file is nested too deeply.")]) from None
     except (ValueError, OverflowError):  # an escape that is no character
         raise WrongFile([Problem(path, 1, 1, "The file has an escape that stands for no character.")]) from None
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    """Find the line and the column that follow a text. Return them."""
+    text = text.removeprefix("\ufeff")
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 def _value(
