@@ -29,7 +29,7 @@ Json = dict[str, Any]
 DIMENSIONS = [{"description": "Where they live", "tags": ["home"]}, {"description": "What they eat", "tags": []}]
 
 
-def told(content: str, quote: str, message: str = "m1", **fields: Any) -> Json:
+def told(content: str, quote: Any, message: Any = "m1", **fields: Any) -> Json:
     """A memory as a model tells it."""
     return {"content": content, "context": "", "references": [{"message": message, "quote": quote}], **fields}
 
@@ -526,3 +526,35 @@ def test_models_of_memories_that_change_meanwhile_do_not_take_the_place_of_newer
     jobs.wait_until_done(stage.server)
 
     assert [model["content"] for model in models_of(user)] == ["Lives in Oslo."]
+
+
+@pytest.mark.parametrize("about", ["ExtractMemories", "GenerateUserModels"])
+def test_a_step_whose_user_is_deleted_meanwhile_ends_and_leaves_nothing(
+    stage: Stage, puppet: Puppet, user: UserClient, about: str
+) -> None:
+    stage.admin.post("/organization/", json={"user_dimensions": DIMENSIONS}).raise_for_status()
+    waiting = Waiting(about)
+    learn(waiting, told(BERLIN, BERLIN))
+    conversation_id = id_of(begin(user, stage.service(), initial_message=BERLIN))
+    stage.play(waiting)
+    waiting.asked.clear()
+    assert finish(user, conversation_id).status_code == 204
+    assert waiting.asked.wait(jobs.PATIENCE_S)
+
+    stage.admin.delete(f"/user/{user.user_id}").raise_for_status()
+    waiting.release()
+    jobs.wait_until_done(stage.server)
+
+    assert left(stage, user) == NOTHING
+
+
+def test_what_a_model_writes_besides_memories_is_passed_over(stage: Stage, puppet: Puppet, user: UserClient) -> None:
+    odd: list[Any] = [None, 7, "memory", [], {}, {"content": ["x"]}, {"content": BERLIN, "references": BERLIN}]
+    odd += [told(BERLIN, BERLIN, message=message) for message in ([], {"m1": 1}, None)]
+    odd += [told(ROME, BERLIN, replaces=[["memory-1"], None, {}]), told(BERLIN, ["I"])]
+    odd += [told(says_nothing, BERLIN) for says_nothing in ("\ufeff", "?!", "The user is.")]
+    learn(puppet, *odd, told(BERLIN, BERLIN, context={"a": []}, replaces="memory-1"))
+
+    said_and_finished(stage, user, BERLIN)
+
+    assert contents(user, user) == [BERLIN]

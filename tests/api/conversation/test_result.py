@@ -131,6 +131,46 @@ def test_what_was_not_said_so_is_null(stage: Stage, claimed: Any) -> None:
     assert set(found["result"]) == set(INTAKE["properties"])
 
 
+HOME = {
+    "type": "object",
+    "properties": {
+        "town": {"type": "string"},
+        "floors": {"type": "array", "items": {"enum": ["first", "second"]}, "maxItems": 2},
+    },
+    "required": ["town"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("home", "fits"),
+    [
+        ({"town": "Berlin", "floors": ["second"]}, True),
+        ({"town": "Berlin"}, True),
+        ({"floors": ["second"]}, False),
+        ({"town": "Berlin", "floors": ["third"]}, False),
+        ({"town": "Berlin", "floors": ["first", "second", "first"]}, False),
+        ({"town": "Berlin", "floors": [["second"]]}, False),
+        ({"town": {"name": "Berlin"}}, False),
+        ({"town": "Berlin", "street": "Long"}, False),
+        ([{"town": "Berlin"}], False),
+        ("Berlin", False),
+    ],
+)
+def test_a_field_of_fields_is_whole_or_null(stage: Stage, home: Any, fits: bool) -> None:
+    stage.play(Claims({"home": claim(home, words="Berlin")}))
+    user = stage.user()
+    schema = {"type": "object", "properties": {"home": HOME}}
+    conversation_id = talk(user, stage.service(ONE_WAY, result_schema=schema), "I live in Berlin.")
+
+    found = ready(stage.server, user, conversation_id)
+
+    (said,) = messages(user, conversation_id, message_type="user-message")
+    assert (found["result"], found["references"]) == (
+        ({"home": home}, {"home": said["id"]}) if fits else ({"home": None}, {"home": None})
+    )
+
+
 def test_words_may_differ_in_spaces_and_case(stage: Stage) -> None:
     stage.play(Claims({"age": claim(34)}))
     user = stage.user()

@@ -103,7 +103,7 @@ def _memory(
     content, context = _text(fields.get("content")), _text(fields.get("context"))
     unique = list({message.id: message for message in _quoted(fields.get("references"), keyed)}.values())
     evidence = [text for message in unique for text in (message.content, _answered(message, said))]
-    if not content or not unique or not is_borne_out(content, evidence, free, FOUND_OF_MEMORY):
+    if not stems(content) or not unique or not is_borne_out(content, evidence, free, FOUND_OF_MEMORY):
         return None
     replaces = [older[key].id for key in _keys(fields.get("replaces")) if key in older]
     if not is_borne_out(context, [*evidence, content], free, FOUND_OF_MODEL):
@@ -178,7 +178,7 @@ def _user_model(fields: Mapping[str, Any], keyed: Mapping[str, Memory], followed
     sources = [keyed[key] for key in _keys(fields.get("memories")) if key in keyed]
     evidence = [text for memory in sources for text in (memory.content, memory.context)]
     free = _folded_stems([followed.user_name])
-    if not content or not sources or not is_borne_out(content, evidence, free, FOUND_OF_MODEL):
+    if not stems(content) or not sources or not is_borne_out(content, evidence, free, FOUND_OF_MODEL):
         return None
     return UserModel(content, [memory.id for memory in sources], [])
 
