@@ -1,6 +1,7 @@
 """The model of a question: the preference of the version set, else the one that decides or the one that speaks."""
 
 import ast
+import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import tertulia
+from support import pages
 from tertulia.engine.agent.models import DECISIONS, model_for
 from tertulia.providers.base import LanguageModel, Prompt, Turn
 
@@ -71,6 +73,12 @@ def test_every_question_of_the_engine_is_of_one_kind() -> None:
     assert {"EngageUser", "SelectNextAction", "GenerateResult"} <= found
     assert found <= DECISIONS | WRITTEN
     assert not DECISIONS & WRITTEN
+
+
+def test_every_question_is_documented_and_no_other_is() -> None:
+    told = pages.read("docs/guide/models.md").partition("| Question | Asked |")[2].partition("\n\n")[0]
+
+    assert set(re.findall(r"^\| `(\w+)`", told, re.MULTILINE)) == set(names())
 
 
 @pytest.mark.parametrize("name", sorted(set(names())))
