@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from support.every_step import (
@@ -18,9 +19,10 @@ from support.every_step import (
     remember,
 )
 from support.puppet import Puppet
-from support.samples import instruction, make_agent, make_behavior, make_graph
+from support.samples import action, graph, instruction, make_agent, make_behavior, make_graph, reflection
 from support.stage import Stage
 from support.talk import Event, begin, go_on, id_of, messages, types
+from support.targets import make_role
 
 STATE = "navigate-state-machine-"
 VERSION = "1.0.0"
@@ -166,6 +168,28 @@ def test_a_turn_through_everything_tells_each_step_and_keeps_it(stage: Stage) ->
     assert insights["reflections"] == ["So it is."]
     assert insights["triggered_dynamic_behavior_set_version_info"] == [set_id, 1]
     assert (insights["current_state_name"], insights["current_state_action"]) == ("back", "Action 1 of back")
+
+
+def test_insights_keep_thoughts_and_memories_from_those_who_may_not_read_messages(stage: Stage) -> None:
+    service_id = stage.service(graph(action("start", "weigh"), reflection("weigh", "end"), action("end")))
+    user = stage.user("DefaultAdministratorRole")
+    conversation_id = id_of(begin(user, service_id))
+    remember(stage, user.user_id, conversation_id)
+    stage.play(Puppet("So", " it", " is.", choice="exit-1"))
+    path = f"/conversation/{conversation_id}/interaction/{go_on(user, conversation_id, SAYS)[-1]['interaction_id']}"
+    insights, graphs = "Conversation:GetInteractionInsights", "Organization:GetServiceHierarchicalStateMachine"
+
+    def seen_with(*permissions: str) -> httpx2.Response:
+        shown = {"conversations_visible_to_admins": {"type": "Equals", "value": True}}
+        grants = [{"permission_name": each, "conditions": {} if each == graphs else shown} for each in permissions]
+        reader, role = stage.user(), make_role(stage.admin, *grants)
+        stage.server.as_super.post(f"/role/{role}/assign", json={"user_id": reader.user_id}).raise_for_status()
+        return reader.get(f"{path}/insights")
+
+    whole = seen_with(insights, graphs, "Conversation:GetMessage").json()
+    assert (whole["reflections"], [found["content"] for found in whole["working_memory"]]) == (["So it is."], [MEMORY])
+    assert seen_with(insights, graphs).json() == {**whole, "reflections": [], "working_memory": []}
+    assert seen_with(insights).status_code == seen_with(graphs, "Conversation:GetMessage").status_code == 403
 
 
 @pytest.mark.parametrize("response_format", ["text", "voice"])

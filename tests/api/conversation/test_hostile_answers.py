@@ -11,7 +11,7 @@ from support.hostile import ALL
 from support.puppet import Puppet
 from support.samples import instruction, make_agent, make_behavior, make_graph
 from support.stage import Stage
-from support.talk import begin, go_on, id_of, messages
+from support.talk import begin, go_on, id_of, messages, types
 from tertulia.providers.base import Prompt
 
 DEEP = json.loads("[" * 500 + "]" * 500)
@@ -89,6 +89,28 @@ def test_whatever_is_answered_the_turn_is_whole_or_void(stage: Stage, service_id
         stage.play(Player("So", " it", " is."))
         assert go_on(user, conversation_id, SAYS)[-1]["type"] == "interaction-complete"
         stage.admin.post(f"/conversation/{conversation_id}/finish/")
+
+
+class Speechless(Player):
+    """A model that goes through everything, calls its tools, and then has nothing to say."""
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+        yield " " if prompt.interaction == "EngageUser" else "So it is."
+
+
+def test_a_reply_that_is_empty_after_its_tools_leaves_nothing(stage: Stage, service_id: str) -> None:
+    user = stage.user("DefaultAdministratorRole")
+    conversation_id = id_of(begin(user, service_id))
+    before = messages(user, conversation_id, **ALL)
+    stage.play(Speechless())
+
+    events = go_on(user, conversation_id, SAYS)
+
+    assert "tool-call-ended" in types(events)
+    assert (events[-1]["type"], events[-1]["error_description"]) == ("error", USELESS)
+    assert messages(user, conversation_id, **ALL) == before
+    stage.play(Player("So", " it", " is."))
+    assert go_on(user, conversation_id, SAYS)[-1]["type"] == "interaction-complete"
 
 
 MB = 1 << 20
