@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from tertulia.ids import new_id
 from tertulia.storage.database.units import Database
 from tertulia.storage.message_search import (
-    PORTION,
     UnreadMessage,
     hold,
+    is_portion,
     list_unread,
     put_terms,
     release,
@@ -39,7 +39,7 @@ async def read_messages(database: Database) -> None:
         made = await asyncio.to_thread(_terms, found)
         if not await database.write(put_terms, holder, made, until):
             return
-        if len(found) < PORTION:
+        if not is_portion(found):
             break
         await asyncio.sleep((time.monotonic() - began) * (1 / SHARE - 1))
         found, until = await database.read(list_unread)

@@ -29,6 +29,9 @@ from tertulia.storage.tables import conversations, message_searches, messages, s
 PORTION = 200
 """Messages whose terms one transaction writes."""
 
+PORTION_CHARS = 100_000
+"""Characters of the messages of a portion, but for a longer message, which goes alone: each may be a term."""
+
 MOST_MATCHES = 10_000
 """Messages with the words of a search that it looks at, the newest ones."""
 
@@ -88,6 +91,7 @@ _UNREAD = (
     .where(messages.c.id > _READ_TO.scalar_subquery(), _IS_UNREAD)
     .order_by(messages.c.id)
 )
+_SIZES: sa.Select[str, int] = _UNREAD.with_only_columns(messages.c.id, sa.func.length(messages.c.content))
 
 
 def list_unread(connection: Connection) -> tuple[list[UnreadMessage], str]:
@@ -96,11 +100,25 @@ def list_unread(connection: Connection) -> tuple[list[UnreadMessage], str]:
     Return them, and the identifier up to which none is left then: "" if it is the one up to which all were read before.
     """
     safe = settled_until(connection)
-    found = [UnreadMessage(*row) for row in connection.execute(_UNREAD.limit(PORTION))]
-    until = min(found[-1].id, safe) if len(found) == PORTION else safe
+    found = _list_portion(connection)
+    until = min(found[-1].id, safe) if is_portion(found) else safe
     read_to = connection.execute(_READ_TO).scalar_one()
     between = sa.select(messages.c.id).where(messages.c.id > read_to, messages.c.id <= until).limit(1)
     return found, until if connection.execute(between).first() is not None else ""
+
+
+def _list_portion(connection: Connection) -> list[UnreadMessage]:
+    room, last = PORTION_CHARS, ""
+    for message_id, length in connection.execute(_SIZES.limit(PORTION)):
+        last, room = message_id, room - length
+        if room <= 0:
+            break
+    return [UnreadMessage(*row) for row in connection.execute(_UNREAD.where(messages.c.id <= last))] if last else []
+
+
+def is_portion(found: Sequence[UnreadMessage]) -> bool:
+    """Return True if there may be more messages than these."""
+    return len(found) >= PORTION or sum(len(message.content) for message in found) >= PORTION_CHARS
 
 
 def settled_until(connection: Connection) -> str:

@@ -33,8 +33,7 @@ def _stage(serve: Serve) -> Iterator[Stage]:
     switch = Switch()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_index, "LOOK_S", 0.05)
-        for module in (search_index, message_search):
-            patch.setattr(module, "PORTION", 3)
+        patch.setattr(message_search, "PORTION", 3)
         yield Stage(serve(models=Models(switch)), switch)
 
 
@@ -247,3 +246,25 @@ def test_words_are_marked_beside_the_loop(stage: Stage, monkeypatch: pytest.Monk
     assert len(found(user, "marmot")) == 1
     assert [name for name in threads if name.startswith(("server", "sqlite"))] == []
     assert len(threads) == 1
+
+
+def test_long_messages_are_read_a_few_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    portions: list[int] = []
+
+    def put_terms(connection: Any, holder: str, made: Any, until: str) -> bool:
+        portions.append(len(made))
+        return real(connection, holder, made, until)
+
+    real = search_index.put_terms
+    stage.play(Puppet("x" * 60))
+    user = stage.user()
+    conversation_id = id_of(begin(user, stage.service()))
+    wait_until_read(stage)
+    monkeypatch.setattr(message_search, "PORTION_CHARS", 50)
+    monkeypatch.setattr(search_index, "put_terms", put_terms)
+
+    go_on(user, conversation_id, "A marmot " + "y" * 60)
+    wait_until_read(stage)
+
+    assert len(found(user, "marmot")) == 1
+    assert max(portions) == 1
