@@ -61,13 +61,13 @@ def signs(output: str) -> list[str]:
 
 
 @contextmanager
-def answering(body: dict[str, Any]) -> Generator[str]:
+def answering(body: dict[str, Any] | str, status: int = 200) -> Generator[str]:
     """Serve an API that says one thing to everything. Yield its address."""
 
     class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            text = json.dumps(body).encode()
-            self.send_response(200)
+            text = (body if isinstance(body, str) else json.dumps(body)).encode()
+            self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
@@ -351,6 +351,12 @@ def test_a_server_that_knows_less_is_told_as_one(command: Command, folder: Path)
         done = command("apply", folder, "--plan", **KEY, AMIGO_BASE_URL=url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"tertulia: {url} does not answer as this command expects: is it older?\n"
+
+
+def test_a_page_for_browsers_is_told_by_its_status_alone(command: Command, folder: Path) -> None:
+    with answering("<!DOCTYPE html>\n<p>Nothing here.", 404) as url:
+        done = command("apply", folder, "--plan", **KEY, AMIGO_BASE_URL=url)
+    assert (done.returncode, done.stderr) == (1, "tertulia: HTTP 404: Not Found\n")
 
 
 @pytest.mark.parametrize(

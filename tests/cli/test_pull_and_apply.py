@@ -47,6 +47,15 @@ AGENTS = st.fixed_dictionaries(
         "behaviors": st.lists(TEXTS, max_size=3),
         "communication_patterns": st.lists(TEXTS, max_size=2),
         "voice_config": st.just({"voice_id": "default"}),
+        "identity": st.fixed_dictionaries(
+            {
+                **dict.fromkeys(("name", "role", "developed_by"), TEXTS),
+                "default_spoken_language": st.sampled_from(["eng", "deu", "spa"]),
+                "relationship_to_developer": st.fixed_dictionaries(
+                    dict.fromkeys(("ownership", "type", "conversation_visibility", "thought_visibility"), TEXTS)
+                ),
+            }
+        ),
     },
 )
 BEHAVIORS = st.lists(

@@ -128,7 +128,10 @@ PAGES: dict[str, tuple[str, Callable[[Page], None]]] = {
         "/settings",
         lambda page: page.get_by_role("button", name="Try it: the server's own voice").wait_for(),
     ),
-    "running": ("/conversations/running", lambda page: page.get_by_text("speaking").wait_for()),
+    "running": (
+        "/conversations/running",
+        lambda page: page.get_by_text("speaking").wait_for() or page.get_by_text("Demo User", exact=True).wait_for(),
+    ),
 }
 ABOVE = {"grants", "access"}
 """Pages that administrators see only in part."""

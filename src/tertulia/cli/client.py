@@ -349,11 +349,11 @@ def _problems(text: str) -> Problems:
 
 
 def _detail(text: str) -> str:
-    """Read the body of a refusal. Return its reason."""
+    """Read the body of a refusal. Return its reason in a line; a page for browsers has none."""
     try:
         detail = json.loads(text)["detail"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        return text[:200]
+        return "" if text.lstrip().startswith("<") else " ".join(text.split())[:200]
     if isinstance(detail, list):
         problems = cast("list[dict[str, Any]]", detail)
         return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in problems)

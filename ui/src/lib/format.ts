@@ -54,6 +54,8 @@ export function plainly(type: string): string {
 
 const ACTIONS: Record<string, string> = {
   invoke_agent: "Turn",
+  speak: "Speech",
+  transcribe: "Words heard",
   "select-dynamic-behavior-vector-generated": "Messages compared with behaviours",
   "select-dynamic-behavior-relevance-retrieval-completed": "Behaviours considered",
   "select-dynamic-behavior-completed": "Behaviour chosen",
