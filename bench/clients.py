@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from bench.http import ANSWERED, FIRST_EVENT, PIECE, Answer, address_of
 from bench.load import NotAResult
@@ -108,10 +108,9 @@ class SlowStream(asyncio.Protocol):
         self._end = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # that of uvloop is no subclass
         self._began = time.perf_counter()
-        transport.write(self.request)
+        self._transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter() - self._began
