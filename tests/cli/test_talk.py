@@ -17,7 +17,7 @@ from support.terminal import Terminal, at_a_terminal
 from tertulia import __version__
 from tertulia.demo.content import CONTEXT_GRAPH
 
-GREETING = CONTEXT_GRAPH["states"][0]["actions"][0].partition(" People say: ")[0]
+GREETING = CONTEXT_GRAPH["states"][0]["actions"][0].partition(" In words like these: ")[0]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The demo's agent and the local model, with real weights: run by `pytest -m live`, in half an hour and more."""
+"""The demo's agent and the local model, with real weights: run by `pytest -m live`, in some minutes."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -76,6 +76,33 @@ async def test_the_agent_does_not_tell_its_instructions(model: LocalModel, wordi
 
 async def test_a_turn_reads_its_own_words_and_not_the_whole_conversation_again(model: LocalModel) -> None:
     conversation = Conversation(model)
+    for text in (None, "A short novel, please.", "What is it about?"):
+        await conversation.say(text)
+    turns = [await conversation.say(text) for text in ("How long is it?", "Who wrote it?")]
+    assert 0 < max(turn.read for turn in turns) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        ("Could you find me a detective story?", "How about The Hound of the Baskervilles"),
+        ("sumting for my dotter, she is sevn", "How about Charlotte's Web"),
+        ("Write a program in Rust.", "I am sorry, I cannot help with that"),
+        ("whats yuor nam", "I am Tula"),
+        ("do yu hav to pay", "It is free"),
+        ("Wo trefft ihr euch denn?", "We meet in the reading room"),
+        ("Okay, bye then!", "Goodbye"),
+    ],
+)
+async def test_what_the_author_wrote_is_said_at_once(model: LocalModel, text: str, reply: str) -> None:
+    conversation = Conversation(model)
     await conversation.say(None)
-    turns = [await conversation.say(text) for text in ("A short novel, please.", "How long is it?", "Who wrote it?")]
-    assert max(turn.read for turn in turns) < 400
+    assert (await conversation.say(text)).text.startswith(reply)
+
+
+async def test_questions_are_about_the_book_that_was_named_last(model: LocalModel) -> None:
+    conversation = Conversation(model)
+    for text in (None, "Something funny, please.", "No, something for a child."):
+        await conversation.say(text)
+    assert "White" in (await conversation.say("Who wrote it?")).text
+    assert "190" in (await conversation.say("And how many pages is it?")).text

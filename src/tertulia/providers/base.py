@@ -116,8 +116,9 @@ class Prompt(msgspec.Struct, frozen=True, eq=False):
     own parameters from the version set (`temperature`, ...). `instructions` are the parts of the prompt that are rules
     for the model, and that a reply never tells; `choice` is the question's matter if it is a choice, for a model that
     asks it in a form of its own; `functions` likewise for calls, for a model that makes them in one. `facts` are what
-    the agent knows, for a model that is shown those that fit the message once more; `opening` are the words with which
-    a reply is to begin, as the question says too. The answer to a `tentative` question may not be wanted: a model that
+    the agent knows, for a model that is shown those that fit the message once more, or, if the reply `keeps_to_last`,
+    the one that was named last; `opening` are the words with which a reply is to begin, and `wording` the whole of it,
+    as the question says too. The answer to a `tentative` question may not be wanted: a model that
     answers one question after the other raises NoRoom. `tell` is called with each sign of a reply, before the next
     piece is given out. The same comes first in every step: a model that remembers the beginning of a prompt has only
     its end to read. `report` is called with each request that the model's server gets, and with its end.
@@ -134,6 +135,8 @@ class Prompt(msgspec.Struct, frozen=True, eq=False):
     instructions: Sequence[str] = ()
     facts: Sequence[str] = ()
     opening: str = ""
+    wording: str = ""
+    keeps_to_last: bool = False
     choice: Choice | None = None
     functions: FunctionChoice | None = None
     tentative: bool = False
@@ -156,6 +159,8 @@ class Prompt(msgspec.Struct, frozen=True, eq=False):
             self.instructions,
             self.facts,
             self.opening,
+            self.wording,
+            self.keeps_to_last,
             self.choice,
             self.functions,
         )

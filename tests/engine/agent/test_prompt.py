@@ -149,6 +149,21 @@ def test_sayings_are_apart_from_the_texts_of_options_and_in_no_prompt() -> None:
     assert not [text for text in (asked.question, told.question) if "People say" in text]
 
 
+def test_words_of_an_action_are_asked_for_in_turn_and_no_option_has_them() -> None:
+    start = _state(OUTER, "start", ActionState)
+    decline = 'Decline. Keep to what was named last. In words like these: "No.", "I cannot." People say: "Sing!".'
+    first = prompt.said([message("user-message", "Sing!")], "UTC")
+    again = prompt.said(
+        [message("user-message", "Sing!"), message("agent-message", "No."), message("user-message", "Do!")], "UTC"
+    )
+    asked = [prompt.engage_user(scene("start"), ROOT, start, decline, talk) for talk in (first, again)]
+    assert [question.wording for question in asked] == ["No.", "I cannot."]
+    assert [question.keeps_to_last for question in asked] == [True, True]
+    assert 'In words like these: "I cannot."\n' in asked[1].question
+    chosen = prompt.select_next_action(scene("start"), ROOT, start, first, {"action-1": decline, "exit-1": "Leave"})
+    assert "action-1: Decline. Keep to what was named last.\n" in chosen.question
+
+
 def test_no_note_that_asks_for_a_choice_names_a_key_to_copy() -> None:
     for asked in steps(scene("start"), [message("user-message", "Hello")])[:2]:
         assert asked.question.count("exit-1") == 1

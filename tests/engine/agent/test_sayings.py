@@ -20,11 +20,48 @@ from tertulia.engine.agent import sayings
 )
 def test_sayings_stand_at_the_end_in_quotation_marks(text: str, bare: str, said: tuple[str, ...]) -> None:
     assert sayings.split(text) == (bare, said)
-    assert sayings.without(text) == bare
+    assert sayings.phrased(text, []).text == bare
 
 
 def test_an_opening_is_in_quotation_marks_and_no_saying() -> None:
     text = 'Introduce yourself. Begin with: "I am Ana," and go on. People say: "Begin with: me".'
-    assert sayings.opening(text) == "I am Ana,"
-    assert sayings.opening("Greet. Begin with: “Hello!”") == "Hello!"
-    assert sayings.opening("Begin with: a smile.") == ""
+    assert sayings.phrased(text, []).opening == "I am Ana,"
+    assert sayings.phrased("Greet. Begin with: “Hello!”", []).opening == "Hello!"
+    assert sayings.phrased("Begin with: a smile.", []).opening == ""
+
+
+def test_a_wording_is_the_whole_reply_and_no_opening() -> None:
+    phrased = sayings.phrased('Decline. In words like these: "I cannot do that." People say: "Sing!".', [])
+    assert (phrased.text, phrased.opening) == ('Decline. In words like these: "I cannot do that."', "")
+    assert phrased.wording == "I cannot do that."
+
+
+@pytest.mark.parametrize(
+    ("replies", "opening"),
+    [
+        ([], "Well,"),
+        (["Hm."], "Well,"),
+        (["well,  I do not know"], "So"),
+        (["Well, no.", "So it is."], "You see:"),
+        (["You see: I am.", "So it is.", "Well, no."], "You see:"),
+        (["So it is.", "Well, no.", "You see: I am.", "So there."], "Well,"),
+    ],
+)
+def test_of_several_openings_the_one_that_was_said_longest_ago_or_never_is_meant(
+    replies: list[str], opening: str
+) -> None:
+    phrased = sayings.phrased('Answer. Begin with: "Well,", "So", "You see:". People say: "Why?".', replies)
+    assert phrased.opening == opening
+    assert phrased.text == f'Answer. Begin with: "{opening}".'
+
+
+@pytest.mark.parametrize(
+    ("text", "described"),
+    [
+        ('Introduce yourself. Begin with: "I am Ana,", "My name is Ana". People say: "Who?".', "Introduce yourself."),
+        ('In words like these: "No." Then stop.', "Then stop."),
+        ("Ask what they like.", "Ask what they like."),
+    ],
+)
+def test_an_option_is_described_without_the_words_to_use(text: str, described: str) -> None:
+    assert sayings.described(text) == described

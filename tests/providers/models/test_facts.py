@@ -30,3 +30,45 @@ def test_a_fact_fits_by_its_rare_words_and_else_by_what_was_said_before(
 ) -> None:
     turns = [Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(messages)]
     assert facts.fitting(ALL, turns) == fitting
+
+
+@pytest.mark.parametrize("said", ["Hot tomatos, please", "HOT tomattoes?", "a tomatoe"])
+def test_a_word_that_is_spelled_wrongly_fits_all_the_same(said: str) -> None:
+    assert facts.fitting(ALL, [Turn("user", said)]) == [SOUP]
+
+
+SEA = "- The Old Man and the Sea, by Ernest Hemingway: short, sad, about a fisherman, Santiago."
+DOG = "- The Hound of the Baskervilles, by Arthur Conan Doyle: long, about a dog and Doctor Watson."
+BOOKS = (SEA, DOG, HOURS)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("How about The Old Man and the Sea, by Ernest Hemingway? It is", [SEA]),
+        ("I have the HOUND of the Baskervilles.", [DOG]),
+        ("Hemingway wrote it.", [SEA]),
+        ("How about both, The Old Man and the Sea, and The Hound of the Baskervilles?", []),
+        ("How many old books are there?", []),
+        ("The kitchen closes at nine.", []),
+    ],
+)
+def test_a_fact_is_named_by_what_stands_before_its_colon(text: str, named: list[str]) -> None:
+    assert facts.named(BOOKS, text) == named
+
+
+@pytest.mark.parametrize(
+    ("messages", "fitting"),
+    [
+        (["A dog?", "How about The Hound of the Baskervilles?", "Is it sad?"], [DOG]),
+        (["A dog?", "How about The Hound of the Baskervilles?", "It is long.", "Hm.", "Is it short?"], [DOG]),
+        (["A dog?", "How about The Hound of the Baskervilles?", "And who is santiago?"], [SEA]),
+        (["A dog?", "How about The Hound of the Baskervilles?", "Tell me of Hemmingway"], [SEA]),
+        (["Hello", "Hello.", "Is there a sad one?"], [SEA]),
+        (["(The conversation begins.)"], []),
+        ([], []),
+    ],
+)
+def test_a_reply_may_keep_to_the_fact_that_was_named_last(messages: list[str], fitting: list[str]) -> None:
+    turns = [Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(messages)]
+    assert facts.named_last(BOOKS, turns) == fitting

@@ -113,6 +113,18 @@ async def test_sayings_are_shown_as_choices_that_were_made_and_read_once_for_eac
     await model.aclose()
 
 
+async def test_of_many_sayings_the_first_of_each_option_are_shown(monkeypatch: pytest.MonkeyPatch):
+    llama = Llama("talk")
+    model = running(llama, monkeypatch)
+    leave, stay = Option("farewell", "They leave.", tuple(f"bye {n}" for n in range(300))), Option("talk", "", ("Hm.",))
+    choice = Choice({"exit-1": leave, "action-1": stay})
+    await model.choose(structs.replace(asking("Good evening", "Hello.", "Ciao"), choice=choice), SCHEMA)
+    shown = [message["content"] for message in llama.asked[0]["messages"] if message["role"] == "user"]
+    assert shown[:3] == ['Person: "bye 0"', 'Person: "Hm."', 'Person: "bye 1"']
+    assert len(shown) == 101
+    await model.aclose()
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_the_embedding_model_sorts_by_sayings_and_the_model_is_asked_only_if_it_fails(
     monkeypatch: pytest.MonkeyPatch, fails: bool
@@ -156,6 +168,52 @@ async def test_a_reply_goes_on_after_its_opening_and_need_not(monkeypatch: pytes
         {"role": "assistant", "content": "I am Ana,"},
     ]
     assert await replied(model, asked) == "I am Ana,"
+    await model.aclose()
+
+
+async def test_a_wording_is_the_reply_and_the_model_is_not_asked(monkeypatch: pytest.MonkeyPatch):
+    llama = Llama()
+    model = running(llama, monkeypatch)
+    asked = structs.replace(asking("Write a program!"), wording="I only sell cakes.")
+    assert await replied(model, asked) == "I only sell cakes."
+    assert not llama.asked
+    await model.aclose()
+
+
+async def test_the_fact_that_an_opening_names_or_that_was_named_last_stands_alone_beside_the_question(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    llama = Llama("sweet.", "Hello.", "Four euros.")
+    model = running(llama, monkeypatch)
+    tea, cake = "Green tea: from Japan, 4 euros.", "Apple cake: sweet, 5 euros."
+    known = structs.replace(asking("Is there tea?"), facts=(tea, cake))
+    await replied(model, structs.replace(known, opening="How about an apple cake? It is"))
+    await replied(model, structs.replace(known, opening="Good evening,"))
+    talk = said("Cake?", "How about an apple cake?", "Is it 4 euros?")
+    await replied(model, structs.replace(known, turns=talk.turns, keeps_to_last=True))
+    assert [(tea in str(body), cake in str(body)) for body in llama.asked] == [
+        (False, True),
+        (False, False),
+        (False, True),
+    ]
+    await model.aclose()
+
+
+async def test_sayings_are_read_while_the_agent_opens_the_conversation(monkeypatch: pytest.MonkeyPatch):
+    class Reads:
+        def __init__(self) -> None:
+            self.read = asyncio.Event()
+
+        async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            self.read.set()
+            return [[1.0] for _ in texts]
+
+    embedder = Reads()
+    model = running(Llama(), monkeypatch, embedder)
+    greet = Choice({"action-1": Option("greet", "Greet.", ("Hi",)), "action-2": Option("tell", "Tell.", ("What?",))})
+    assert await model.choose(structs.replace(asking(BEGINNING), choice=greet), SCHEMA) == {"choice": "action-1"}
+    async with asyncio.timeout(30):
+        await embedder.read.wait()
     await model.aclose()
 
 

@@ -45,6 +45,12 @@ async def test_a_reply_quotes_the_user_and_names_the_matter():
     )
 
 
+async def test_words_for_a_reply_are_no_part_of_the_matter_that_is_named():
+    question = 'Now: Greet. Be kind. In words like these: "Hello there!"\nWrite only your message.'
+    prompt = Prompt("EngageUser", "", [Turn("user", "Hi")], question=question, wording="Hello there!")
+    assert "".join(await pieces(ScriptedModel(10), prompt)).startswith('You said: "Hi" Greet. Be kind. I am')
+
+
 async def test_an_agent_that_speaks_first_greets():
     assert "".join(await pieces(ScriptedModel(5), said())) == "Hello! Ask how the day was."
 

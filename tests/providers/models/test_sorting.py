@@ -35,17 +35,44 @@ class Words:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"),
+    ("text", "key"),
     [
-        ("Bye!", "farewell"),
-        ("On which day do you meet?", "meetings"),
-        ("Coffee, please.", "drinks"),
-        ("I love tea. Coffee is fine too. I leave.", "farewell"),
-        ("I leave if I do not get a tea. A tea!", "drinks"),
+        ("Bye!", "exit-1"),
+        ("On which day do you meet?", "exit-2"),
+        ("Coffee, please.", "action-1"),
+        ("I love tea. Coffee is fine too. I leave.", "exit-1"),
+        ("I leave if I do not get a tea. A tea!", "action-1"),
     ],
 )
-async def test_what_was_said_is_sorted_to_the_sayings_that_it_is_like(text: str, name: str) -> None:
-    assert await Sorting().sort(Words(), CHOICE, text) == name
+async def test_what_was_said_is_sorted_to_the_sayings_that_it_is_like(text: str, key: str) -> None:
+    assert await Sorting().sort(Words(), CHOICE, text) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("by", "exit-1"),
+        ("now i leev", "exit-1"),
+        ("wen do yu meat", "exit-2"),
+        ("a cofe", "action-1"),
+        ("COFFFEE", "action-1"),
+    ],
+)
+async def test_words_that_are_spelled_wrongly_are_known_by_their_letters(text: str, key: str) -> None:
+    assert await Sorting().sort(Words(), CHOICE, text) == key
+
+
+async def test_in_doubt_the_conversation_stays() -> None:
+    options = {"exit-1": Option("farewell", "They leave.", ("bye",)), "action-1": Option("talk", "Go on.", ("tea",))}
+    assert await Sorting().sort(Words(), Choice(options), "???") == "action-1"
+
+
+async def test_sayings_are_read_ahead() -> None:
+    embedder, sorting = Words(), Sorting()
+    await sorting.read(embedder, CHOICE)
+    embedder.asked.clear()
+    await sorting.sort(embedder, CHOICE, "Hello")
+    assert set(embedder.asked) == {"Hello"}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +82,7 @@ async def test_what_was_said_is_sorted_to_the_sayings_that_it_is_like(text: str,
         (CHOICE, BEGINNING),
         (Choice(CHOICE.options, ["Tea is out."]), "A tea"),
         (Choice({**CHOICE.options, "action-2": Option("other", "Anything else.")}), "A tea"),
-        (Choice({**CHOICE.options, "action-2": Option("other", "Else.", ("hm",) * 500)}), "A tea"),
+        (Choice({**CHOICE.options, "action-2": Option("other", "Else.", ("hm",) * 2000)}), "A tea"),
     ],
 )
 async def test_the_embedding_model_is_asked_only_for_sayings_without_rules_and_not_too_many(

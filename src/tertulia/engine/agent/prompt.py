@@ -243,7 +243,7 @@ def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str,
     options: dict[str, Option] = {}
     taken: set[str] = set()
     for key in sorted(choices, key=lambda key: key not in leads_to):
-        text, said = sayings.split(choices[key])
+        text, said = sayings.described(choices[key]), sayings.split(choices[key])[1]
         target = leads_to.get(key, state.name if is_alone else _first_word(text) or key)
         name = target if isinstance(target, str) else target[0]
         options[key] = Option(name if name not in taken else f"{name}_{key}", text, said)
@@ -285,18 +285,21 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
     is_root = version == _root(scene)
     guidelines = [*([] if is_root else graph.global_action_guidelines), *state.action_guidelines]
     limits = [*([] if is_root else graph.global_boundary_constraints), *state.boundary_constraints]
+    phrased = sayings.phrased(action, [turn.content for turn in talk.turns if turn.role == "assistant"])
     question = _note(
         *_aim(state.objective, talk),
         _list("Guidelines:", guidelines),
         _list("Limits:", limits),
         "" if scene.speaking is None else SPOKEN,
         _later(scene),
-        f"Now: {sayings.without(action)}\nWrite only your next message to the user.",
+        f"Now: {phrased.text}\nWrite only your next message to the user.",
     )
     return structs.replace(
         _prompt(ENGAGE_USER, scene, talk, question),
         facts=_facts(scene.agent),
-        opening=sayings.opening(action),
+        opening=phrased.opening,
+        wording=phrased.wording,
+        keeps_to_last=sayings.KEEP in phrased.text,
         instructions=(*_rules(scene.agent, scene.graphs[_root(scene)]), *guidelines, *limits),
     )
 
@@ -545,7 +548,7 @@ def _list(title: str, items: Sequence[str]) -> str:
 
 
 def _options(choices: Choices, title: str = "Options:") -> str:
-    return "\n".join([title, *(f"{key}: {sayings.without(text)}" for key, text in choices.items())])
+    return "\n".join([title, *(f"{key}: {sayings.described(text)}" for key, text in choices.items())])
 
 
 def _who(agent: Agent) -> str:

@@ -3,19 +3,36 @@
 Sayings are what people say who mean an action or an exit. They stand at the end:
 `The person says goodbye. People say: "So long!", "I have to go".`
 
-An opening is how the reply of an action begins: `Introduce yourself. Begin with: "I am a small program".`
+An opening is how the reply of an action begins: `Introduce yourself. Begin with: "I am a small program".` A wording is
+an example of the whole: `Decline. In words like these: "I cannot help with that."`. A local model says just that. Of
+several, in a row like sayings, the first one that the agent has not said is meant.
+
+An action that says `Keep to what was named last.` is about the fact that was named last.
 
 Quotation marks may be curly.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 BEGIN = "People say:"
+KEEP = "Keep to what was named last."
 
-_SAYINGS = re.compile(r"""\s*["\u201c][^"\u201d\n]+["\u201d](?:,\s*["\u201c][^"\u201d\n]+["\u201d])*\.?\s*""")
-_OPENING = re.compile(r'Begin with:\s*["\u201c]([^"\u201d\n]+)["\u201d]')
+_QUOTED = r"""["\u201c][^"\u201d\n]+["\u201d]"""
+_SAYINGS = re.compile(rf"\s*{_QUOTED}(?:,\s*{_QUOTED})*\.?\s*")
+_PHRASES = re.compile(rf"(?P<kind>Begin with|In words like these):\s*(?P<texts>{_QUOTED}(?:,\s*{_QUOTED})*)")
 _SAYING = re.compile(r'["\u201c]([^"\u201d\n]+)["\u201d]')
+
+
+@dataclass(frozen=True, slots=True)
+class Phrased:
+    """An action as its reply is asked for, with the words that are meant now; there may be none of either kind."""
+
+    text: str
+    opening: str = ""
+    wording: str = ""
 
 
 @lru_cache(maxsize=1024)
@@ -27,13 +44,31 @@ def split(text: str) -> tuple[str, tuple[str, ...]]:
     return before.rstrip(), tuple(_SAYING.findall(said))
 
 
-def without(text: str) -> str:
-    """Leave the sayings out. Return the text of an action as its reply is asked for."""
-    return split(text)[0]
-
-
 @lru_cache(maxsize=1024)
-def opening(text: str) -> str:
-    """Look for the words with which a reply is to begin. Return them, nothing if there are none."""
-    found = _OPENING.search(text)
-    return found[1].strip() if found else ""
+def described(text: str) -> str:
+    """Leave sayings, openings and wordings out. Return the text of an option as it is chosen by."""
+    bare = split(text)[0]
+    found = _PHRASES.search(bare)
+    return f"{bare[: found.start()]}{bare[found.end() :].lstrip('. ')}".strip() if found else bare
+
+
+def phrased(action: str, replies: Sequence[str]) -> Phrased:
+    """Choose the words of an action by the agent's replies until now, the newest last. Return the action with them."""
+    text = split(action)[0]
+    found = _PHRASES.search(text)
+    if found is None:
+        return Phrased(text)
+    phrase = _freshest(_SAYING.findall(found["texts"]), replies).strip()
+    told = f'{text[: found.start()]}{found["kind"]}: "{phrase}"{text[found.end() :]}'
+    return Phrased(told, opening=phrase) if found["kind"] == "Begin with" else Phrased(told, wording=phrase)
+
+
+def _freshest(phrases: Sequence[str], replies: Sequence[str]) -> str:
+    """Look for the phrase that was said longest ago, or never. Return the first such."""
+    said = [" ".join(reply.casefold().split()) for reply in replies]
+
+    def last(phrase: str) -> int:
+        words = " ".join(phrase.casefold().split())
+        return max((number for number, reply in enumerate(said) if words in reply), default=-1)
+
+    return min(phrases, key=last)

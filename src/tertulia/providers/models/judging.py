@@ -18,6 +18,8 @@ _SYSTEM = "You judge what a person said in a conversation."
 _SORTING = "You sort what a person said in a conversation. These are the kinds:"
 _TURN_CHARS = 500
 """The end of a message that is shown."""
+_MOST_EXAMPLES = 100
+"""Sayings that are shown, the first of each option: all of many would be more than a small model can read."""
 
 
 def messages(choice: Choice, turns: Sequence[Turn]) -> list[dict[str, str]]:
@@ -45,11 +47,13 @@ def _examples(choice: Choice) -> Iterator[dict[str, str]]:
 
     The options take turns: a small model likes best what it has just seen several times.
     """
+    left = _MOST_EXAMPLES
     options = [*choice.options.values()]
     yield {"role": "system", "content": "\n".join([_SORTING, *(f"{option.name}: {option.text}" for option in options)])}
     for row in zip_longest(*(option.sayings for option in options)):
         for option, saying in zip(options, row, strict=True):
-            if saying is not None:
+            if saying is not None and left:
+                left -= 1
                 yield {"role": "user", "content": f'Person: "{saying}"'}
                 yield {"role": "assistant", "content": option.name}
 

@@ -14,9 +14,9 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,18 @@ from msgspec import structs
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError, ModelMisbehaved, ModelRefused, ModelTimeout, ModelUnavailable
-from tertulia.providers.base import BEGINNING, DIRECTION, UNCOUNTED, Choice, Embedder, Prompt, Report, Tokens, Turn
+from tertulia.providers.base import (
+    BEGINNING,
+    DIRECTION,
+    UNCOUNTED,
+    Choice,
+    Embedder,
+    Prompt,
+    Report,
+    Tokens,
+    Turn,
+    unreported,
+)
 from tertulia.providers.models import chat, facts, judging
 from tertulia.providers.models.secrecy import SecrecyGuard
 from tertulia.providers.models.sorting import Sorting
@@ -101,6 +112,8 @@ class LocalModel:
         self.work = WorkedTokens()
         self._embedder = embedder
         self._sorting = Sorting()
+        self._reading: set[asyncio.Task[None]] = set()
+        """Sayings and prompts that are read ahead."""
         self._path = path
         self._spec = f"local:{path.stem}"
         self._stall_s = stall_s
@@ -118,12 +131,19 @@ class LocalModel:
         await self._loaded()
 
     async def aclose(self) -> None:
+        for task in self._reading:
+            task.cancel()
         for request in self._requests:
             request.stopped = True
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._server = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
+        if prompt.wording:
+            if prompt.turns[-1].content == BEGINNING:  # whoever answers needs a while, and the model too
+                self._beside(self._read_prompt(prompt))
+            yield prompt.wording
+            return
         shown = _with_facts(prompt)
         below = structs.replace(shown, turns=shown.asked, question="")
         for asked, options in ((shown, _REPLY), (shown, _SECOND_REPLY), (below, _THIRD_REPLY)):
@@ -173,21 +193,40 @@ class LocalModel:
     async def _sort(self, prompt: Prompt, choice: Choice) -> str | None:
         """Choose by the meaning of what was said last. Return the option's key, or None if that cannot be done.
 
-        When nobody has said anything, the first action is right: so the choice costs nothing.
+        When nobody has said anything, the first action is right: so the choice costs nothing, and the sayings are read
+        meanwhile, for the next one.
         """
         said = prompt.turns[-1].content if prompt.turns else BEGINNING
+        embedder = self._embedder()
         has_sayings = all(option.sayings for option in choice.options.values())
         if said == BEGINNING and has_sayings and not choice.rules:
+            if embedder is not None:
+                self._beside(self._read_sayings(embedder, choice))
             return next((key for key in choice.options if key.startswith(_ACTION)), None)
-        embedder = self._embedder()
         if embedder is None:
             return None
         try:
-            name = await self._sorting.sort(embedder, choice, said)
+            return await self._sorting.sort(embedder, choice, said)
         except ModelError as error:
             _log.warning("A choice is left to the model, for the embedding model has failed.", reason=error.reason)
             return None
-        return next((key for key, option in choice.options.items() if option.name == name), None)
+
+    def _beside(self, reading: Coroutine[Any, Any, None]) -> None:
+        """Read something ahead, beside the turn."""
+        task = asyncio.create_task(reading)
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _read_sayings(self, embedder: Embedder, choice: Choice) -> None:
+        with suppress(ModelError):  # the next choice will tell
+            await self._sorting.read(embedder, choice)
+
+    async def _read_prompt(self, prompt: Prompt) -> None:
+        with suppress(ModelError):  # the next reply will tell
+            unseen = structs.replace(prompt, params={"max_tokens": 1}, report=unreported)
+            async with aclosing(self._speak(unseen, _REPLY)) as pieces:
+                async for _ in pieces:
+                    pass
 
     async def _judge(self, prompt: Prompt, choice: Choice) -> str:
         """Ask for the option that fits what was said last. Return its key."""
@@ -458,10 +497,19 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
 
 
 def _with_facts(prompt: Prompt) -> Prompt:
-    """Write the facts that fit what was said above the question. Return the prompt that has them there."""
+    """Write the facts that fit what was said above the question. Return the prompt that has them there.
+
+    If the reply has an opening, they are those that fit it.
+    """
     if not prompt.facts or not prompt.turns or DIRECTION.fullmatch(prompt.turns[-1].content):
         return prompt
-    fitting = facts.fitting(prompt.facts, prompt.turns)
+    if prompt.opening:
+        begun = Turn("assistant", prompt.opening)
+        fitting = facts.named(prompt.facts, prompt.opening) or facts.fitting(prompt.facts, [begun])
+    else:
+        fitting = (facts.named_last if prompt.keeps_to_last else facts.fitting)(prompt.facts, prompt.turns)
+    if prompt.opening and not fitting:
+        return prompt
     known = "\n".join([_KNOWN, *fitting]) if fitting else _UNKNOWN
     return structs.replace(prompt, question=f"{known}\n{prompt.question}")
 

@@ -102,7 +102,7 @@ def _reply(prompt: Prompt, count: int) -> Sequence[str]:
 
 
 def _opening(prompt: Prompt) -> str:
-    matter = _matter(prompt.question)
+    matter = _matter(prompt)
     said = _last_message(prompt)
     if not said:
         return f"Hello! {matter}"
@@ -111,9 +111,12 @@ def _opening(prompt: Prompt) -> str:
     return f'You said: "{" ".join(words[:_QUOTED_WORDS])}{more}" {matter}'
 
 
-def _matter(question: str) -> str:
-    _before, found, after = f"\n{question}".rpartition(f"\n{MATTER}")
+def _matter(prompt: Prompt) -> str:
+    """Read what is to be done in a reply. Return it without a sentence that gives the wording."""
+    _before, found, after = f"\n{prompt.question}".rpartition(f"\n{MATTER}")
     matter = after.partition("\n")[0].strip() if found else ""
+    if prompt.wording and prompt.wording in matter:
+        matter = f"{matter.partition(prompt.wording)[0].rpartition('. ')[0]}."
     return f"{matter}." if matter[-1:].isalnum() else matter
 
 
