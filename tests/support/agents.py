@@ -7,21 +7,25 @@ from typing import Any
 import httpx2
 
 from support import samples, talk
+from support.bookings import Calendar
 from support.jobs import wait_for
 from support.talk import Event
 from tertulia.files.folder import AgentFolder, GraphFile, Rehearsal, Step
 from tertulia.files.tool_uses import with_ids
-from tertulia.files.tools import CodeTool, ToolOfFolder
+from tertulia.files.tools import CodeTool, HttpTool, ToolOfFolder
 from tertulia.tools import archive
 
 NUMBERS = itertools.count(1)
 ALL_STEPS = {"current_agent_action_type": ".*"}
 
 
-def install(admin: httpx2.Client, folder: AgentFolder) -> str:
-    """Make the agent of a folder, its graphs, its behaviours and its service. Return the service's identifier."""
+def install(admin: httpx2.Client, folder: AgentFolder, calendar: Calendar | None = None) -> str:
+    """Make the agent of a folder, its graphs, its behaviours and its service. Return the service's identifier.
+
+    Its tools of HTTP APIs ask the calendar.
+    """
     agent_id = samples.make_agent(admin, **folder.agent)
-    tools = {name: _tool(admin, tool) for name, tool in folder.tools.items()}
+    tools = {name: _tool(admin, tool, calendar) for name, tool in folder.tools.items()}
     graph_id = _graph(admin, folder, folder.graph, tools)
     fields: dict[str, Any] = {**folder.service, "name": f"{folder.service['name']} {samples.a_name()}"}
     service_id = samples.make_service(admin, agent_id=agent_id, graph_id=graph_id, **fields)
@@ -34,16 +38,31 @@ def install(admin: httpx2.Client, folder: AgentFolder) -> str:
     return service_id
 
 
-def _tool(admin: httpx2.Client, tool: ToolOfFolder) -> str:
-    """Publish a tool in code, under a name of its own. Return its identifier."""
-    assert isinstance(tool, CodeTool)
+def _tool(admin: httpx2.Client, tool: ToolOfFolder, calendar: Calendar | None) -> str:
+    """Publish a tool under a name of its own. Return its identifier."""
     body = {"name": f"{tool.name}_{next(NUMBERS)}", "description": tool.description, "tags": {}}
     made = admin.post("/tool/", json=body)
     assert made.status_code == 201, made.text
-    path = f"/tool/{made.json()['id']}/version/archive"
-    published = admin.post(path, params={"bump_type": "major"}, content=archive.pack(tool.files))
+    tool_id = str(made.json()["id"])
+    if isinstance(tool, CodeTool):
+        path = f"/tool/{tool_id}/version/archive"
+        published = admin.post(path, params={"bump_type": "major"}, content=archive.pack(tool.files))
+    else:
+        published = _publish_operation(admin, tool_id, tool, calendar)
     assert published.status_code == 201, published.text
-    return str(made.json()["id"])
+    return tool_id
+
+
+def _publish_operation(
+    admin: httpx2.Client, tool_id: str, tool: HttpTool, calendar: Calendar | None
+) -> httpx2.Response:
+    assert calendar is not None, f"{tool.name} needs the calendar"
+    keys = [{"name": name, "value": calendar.key, "is_secret": True} for name in tool.variables]
+    if keys:
+        admin.post(f"/tool/{tool_id}/envvar", json={"inserts": keys}).raise_for_status()
+    definition = {**tool.definition, "url": calendar.url_of(str(tool.definition["url"]))}
+    version = {"definition": definition, "input_schema": dict(tool.input_schema), "bump_type": "major"}
+    return admin.post(f"/tool/{tool_id}/version/http", json=version)
 
 
 def _graph(admin: httpx2.Client, folder: AgentFolder, graph: GraphFile, tools: Mapping[str, str]) -> str:

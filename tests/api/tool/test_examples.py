@@ -1,8 +1,6 @@
 """The examples of tools, published as they stand but for their addresses: called, and used in conversations."""
 
-import importlib.util
 import json
-import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,8 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from support import samples, spoken
+from support import bookings, samples, spoken
 from support.answering import Quiet
+from support.bookings import Calendar
 from support.pages import ROOT
 from support.server import Serve, Server
 from support.talk import Event, begin, create, go_on, id_of, lines, types
@@ -23,7 +22,8 @@ from tertulia.tools import archive
 from .conftest import a_tool_name
 
 EXAMPLES = ROOT / "examples" / "tools"
-KEY = "key-of-the-calendar"
+WEATHER = EXAMPLES / "weather" / "weather.json"
+BOOKING = ROOT / "examples" / "agents" / "clinic-intake" / "tools"
 
 
 class Weather(Quiet, BaseHTTPRequestHandler):
@@ -54,14 +54,9 @@ def weather() -> Iterator[str]:
 
 
 @pytest.fixture
-def calendar(tmp_path: Path) -> Iterator[str]:
-    """The calendar of the examples, over a file of its own."""
-    spec = importlib.util.spec_from_file_location("calendar_server", EXAMPLES / "booking" / "calendar_server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield from started(module.serve(str(tmp_path / "bookings.db"), 0, KEY))
+def calendar(tmp_path: Path) -> Iterator[Calendar]:
+    with bookings.running(tmp_path / "bookings.db") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +66,16 @@ def server(serve: Serve) -> Server:
     return serve(tools={"allow": ["127.0.0.1"]}, mcp={"servers": {"files": files}})
 
 
-def publish(client: httpx2.Client, file: str, address: str) -> str:
+def publish(client: httpx2.Client, file: Path, address: str, key: str = "") -> str:
     """Publish an example with an address of the test. Return the identifier of its tool."""
-    example: dict[str, Any] = json.loads((EXAMPLES / file).read_text("utf-8"))
+    example: dict[str, Any] = json.loads(file.read_text("utf-8"))
     path = "/" + example["definition"]["url"].split("/", 3)[3]
     example["definition"]["url"] = address + path
     body = samples.tool(a_tool_name(), description=example["description"])
     tool_id = str(client.post("/tool/", json=body).raise_for_status().json()["id"])
     if "authorization" in example["definition"]:
-        key = {"name": "CALENDAR_KEY", "value": KEY, "is_secret": True}
-        client.post(f"/tool/{tool_id}/envvar", json={"inserts": [key]}).raise_for_status()
+        variable = {"name": "CALENDAR_KEY", "value": key, "is_secret": True}
+        client.post(f"/tool/{tool_id}/envvar", json={"inserts": [variable]}).raise_for_status()
     version = {"definition": example["definition"], "input_schema": example["input_schema"], "bump_type": "major"}
     client.post(f"/tool/{tool_id}/version/http", json=version).raise_for_status()
     return tool_id
@@ -95,17 +90,17 @@ def call(client: httpx2.Client, tool_id: str, **parameters: Any) -> Any:
 
 
 def test_the_weather_is_asked_for_a_place(server: Server, weather: str) -> None:
-    tool_id = publish(server.as_admin, "weather/weather.json", weather)
+    tool_id = publish(server.as_admin, WEATHER, weather)
 
     asked = call(server.as_admin, tool_id, latitude=52.5, longitude=13.4)["asked"]
 
     assert asked.startswith("/v1/forecast?latitude=52.5&longitude=13.4&current=temperature_2m")
 
 
-def test_an_appointment_is_booked_once(server: Server, calendar: str) -> None:
+def test_an_appointment_is_booked_once(server: Server, calendar: Calendar) -> None:
     admin = server.as_admin
-    free = publish(admin, "booking/free_slots.json", calendar)
-    book = publish(admin, "booking/book_slot.json", calendar)
+    free = publish(admin, BOOKING / "free_slots.json", calendar.address)
+    book = publish(admin, BOOKING / "book_slot.json", calendar.address, calendar.key)
     wish = {"day": "2026-12-24", "time": "09:30", "name": "Ada"}
 
     before = call(admin, free, day="2026-12-24")["free"]
@@ -118,8 +113,8 @@ def test_an_appointment_is_booked_once(server: Server, calendar: str) -> None:
     assert set(before) - set(after) == {"09:30"}
 
 
-def test_an_address_that_the_operator_has_not_listed_is_not_reached(tertulia: Server, calendar: str) -> None:
-    tool_id = publish(tertulia.as_admin, "booking/free_slots.json", calendar)
+def test_an_address_that_the_operator_has_not_listed_is_not_reached(tertulia: Server, calendar: Calendar) -> None:
+    tool_id = publish(tertulia.as_admin, BOOKING / "free_slots.json", calendar.address)
 
     refused = call(tertulia.as_admin, tool_id, day="2026-12-24")
 
@@ -170,23 +165,19 @@ def used(events: list[Event]) -> str:
 
 
 @pytest.mark.parametrize("aloud", [False, True], ids=["written", "aloud"])
-def test_an_agent_books_an_appointment_in_the_calendar(
-    server: Server, calendar: str, tmp_path: Path, aloud: bool
-) -> None:
+def test_an_agent_books_an_appointment_in_the_calendar(server: Server, calendar: Calendar, aloud: bool) -> None:
     admin = server.as_admin
     says = "I want to book. day: 2026-12-24, time: 09:30, name: Ada"
 
-    free = used(converse(admin, publish(admin, "booking/free_slots.json", calendar), says, aloud=aloud))
-    book = publish(admin, "booking/book_slot.json", calendar)
+    free = used(converse(admin, publish(admin, BOOKING / "free_slots.json", calendar.address), says, aloud=aloud))
+    book = publish(admin, BOOKING / "book_slot.json", calendar.address, calendar.key)
     booked = used(converse(admin, book, says, aloud=aloud))
     again = used(converse(admin, book, says, aloud=aloud))
 
     assert "09:30" in json.loads(free)["free"]
     assert json.loads(booked) == {"booked": {"day": "2026-12-24", "time": "09:30", "name": "Ada"}}
     assert "not free" in again
-    with sqlite3.connect(tmp_path / "bookings.db") as connection:
-        rows = connection.execute("SELECT day, time, name FROM bookings").fetchall()
-    assert rows == [("2026-12-24", "09:30", "Ada")]
+    assert calendar.bookings() == [("2026-12-24", "09:30", "Ada")]
     made = admin.get("/tool/invocation", params={"tool_id": book}).raise_for_status().json()["tool_invocations"]
     assert sorted(one["invocation_status"]["succeeded"] for one in made) == [False, True]
 
@@ -196,9 +187,8 @@ def test_an_agent_uses_the_weather_the_calculator_and_the_file_server(
     server: Server, weather: str, aloud: bool
 ) -> None:
     admin = server.as_admin
-    asked = converse(
-        admin, publish(admin, "weather/weather.json", weather), "Book it. latitude: 52.5, longitude: 13.4", aloud=aloud
-    )
+    forecast = publish(admin, WEATHER, weather)
+    asked = converse(admin, forecast, "Book it. latitude: 52.5, longitude: 13.4", aloud=aloud)
     reckoned = converse(admin, of_calculator(admin), 'Book it. expression: "(12.5 + 3) * 2"', aloud=aloud)
     read = converse(admin, of_file_server(admin), 'Book it. name: "guide/security.md"', aloud=aloud)
 
