@@ -9,7 +9,7 @@ from support.puppet import Puppet
 from support.samples import action, annotation, graph
 from support.server import UserClient
 from support.stage import Stage
-from support.talk import begin, conversations, finish, go_on, id_of, messages
+from support.talk import begin, conversations, create, finish, go_on, id_of, lines, messages
 from support.targets import make_role
 
 pytestmark = pytest.mark.both_databases
@@ -188,6 +188,22 @@ def test_insights_tell_how_the_agent_came_to_its_message(stage: Stage) -> None:
     assert (first["type"], first["previous_state"], first["next_state"]) == ("action", "start", "think")
     assert (first["previous_state_exit_condition_description"], first["tool_call_logs"]) == ("To think", [])
     assert (second["type"], second["inner_thought_message_id"]) == ("annotation", thought["id"])
+
+
+def test_events_and_insights_leave_out_the_words_that_small_models_go_by(stage: Stage) -> None:
+    admin = stage.user("DefaultAdministratorRole")
+    stage.play(Puppet(choice="exit-1"))
+    leave = {"description": 'It starts. People say: "Go on!", "so?".', "next_state": "talk"}
+    talk = {**action("talk"), "actions": ['Chat. Begin with: "Well," People say: "Hm".']}
+    service = stage.service(graph({**action("start"), "exit_conditions": [leave]}, talk, action("end")))
+    events = lines(create(admin, service, {"current_agent_action_type": ".*"}, initial_message="Go on"))
+    interaction = events[-1]["interaction_id"]
+    insights = admin.get(f"/conversation/{id_of(events)}/interaction/{interaction}/insights").json()
+    told = [event["action"] for event in events if event["type"] == "current-agent-action"]
+    assert [action["exit_condition"] for action in told if "exit_condition" in action] == ["It starts."]
+    assert [action["action"] for action in told if "action" in action] == ["Chat."]
+    assert insights["current_state_action"] == "Chat."
+    assert insights["state_transition_logs"][0]["previous_state_exit_condition_description"] == "It starts."
 
 
 def test_insights_are_for_those_who_may_see_them(stage: Stage, user: httpx2.Client) -> None:

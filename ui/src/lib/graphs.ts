@@ -34,9 +34,17 @@ export interface Exit {
   condition: string;
 }
 
+/** An action's or an exit's text without the words that small models go by: what people say, and how a reply is worded. */
+export function described(text: string): string {
+  return text
+    .replace(/\s*People say:\s*["\u201c][\s\S]*$/, "")
+    .replace(/\s*(Begin with|In words like these):\s*(["\u201c][^"\u201d\n]+["\u201d](,\s*)?)+\.?/, "")
+    .trim();
+}
+
 /** Where a state leads. A pair names a state of another graph. */
 export function exits(state: State): Exit[] {
-  if ("exit_conditions" in state) return state.exit_conditions.map((exit) => ({ to: name(exit.next_state), condition: exit.description }));
+  if ("exit_conditions" in state) return state.exit_conditions.map((exit) => ({ to: name(exit.next_state), condition: described(exit.description) }));
   return [{ to: name(state.next_state), condition: "" }];
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from tertulia import events
-from tertulia.engine.agent import behaviors, prompt
+from tertulia.engine.agent import behaviors, prompt, sayings
 from tertulia.engine.agent.confirming import settle_pending
 from tertulia.engine.agent.instructions import offered
 from tertulia.engine.agent.memory import recall_actively, told_after_choice
@@ -125,7 +125,10 @@ async def _call_for_reply(calling: Calling, told: list[str]) -> AsyncGenerator[e
     top = outcome.position.top
     place = CallPlace("engage-user", top.graph, top.state, transition_index=len(outcome.transitions) + 1)
     rounds = Rounds(calling, place)
-    need = prompt.Need(prompt.ENGAGE_USER, f"{outcome.objective}\nWhat you do in your next message: {outcome.action}")
+    need = prompt.Need(
+        prompt.ENGAGE_USER,
+        f"{outcome.objective}\nWhat you do in your next message: {sayings.described(outcome.action)}",
+    )
     async with aclosing(rounds.run(specs, need)) as steps:
         async for step in steps:
             yield step

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, Literal
 
 from tertulia import events
-from tertulia.engine.agent import prompt
+from tertulia.engine.agent import prompt, sayings
 from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.instructions import for_navigation, offered
 from tertulia.engine.agent.memory import recall_state
@@ -79,7 +79,7 @@ async def navigate(
             chosen = await _select_next_action(scene, outcome, resources.models, options, ahead, rounds.told)
             if isinstance(chosen, str):
                 outcome.action, outcome.objective, outcome.action_calls = chosen, state.objective, rounds.logs
-                yield events.ActionSelected(chosen)
+                yield events.ActionSelected(sayings.described(chosen))
                 return
             for action in _leave(scene, outcome, chosen, rounds.logs):
                 yield action
@@ -253,12 +253,13 @@ async def _reflect(
 def _leave(scene: Scene, outcome: Outcome, chosen: ExitCondition, calls: Sequence[ToolRound]) -> list[events.AnyAction]:
     """Leave an action or a decision state by an exit condition. Returns the steps to tell."""
     log: dict[str, Any] = {
-        "previous_state_exit_condition_description": chosen.description,
+        "previous_state_exit_condition_description": sayings.described(chosen.description),
         "tool_call_logs": list(calls),
     }
     hops = _go(scene, outcome, chosen.next_state, log)
     target = hops[0].after
-    return [events.ExitConditionSelected(chosen.description, target.graph, target.state), *_told(hops)]
+    told = events.ExitConditionSelected(sayings.described(chosen.description), target.graph, target.state)
+    return [told, *_told(hops)]
 
 
 def _go(scene: Scene, outcome: Outcome, target: str | tuple[str, str], log: Mapping[str, Any]) -> tuple[Hop, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tertulia import clock
+from tertulia.engine.agent import sayings
 from tertulia.engine.graph.context_graph import Graphs, Position, ToolCallSpec
 from tertulia.engine.speech.ahead import Hearing
 from tertulia.engine.speech.wishes import Speaking
@@ -293,7 +294,7 @@ class Outcome:
         return {
             "current_graph": self.position.top.graph,
             "current_state_name": self.position.top.state,
-            "current_state_action": self.action,
+            "current_state_action": sayings.described(self.action),
             "current_state_objective": self.objective,
             "state_transition_logs": self.transitions,
             "working_memory": [found.id for found in self.working_memory],  # a memory that is forgotten leaves no copy
