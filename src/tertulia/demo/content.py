@@ -183,7 +183,12 @@ _SMALL_TALK: Final = [
         sayings.COMPLAINS,
     ),
     _said(
-        "Sympathize in one short sentence with what they say of themselves, and ask what they would like to read.",
+        _saying(
+            "Sympathize with what they say of themselves.",
+            "I hear you. Perhaps a good book is the right company: something funny, or something calm?",
+            "Thank you for telling me. A short and easy book may be just right for you. Shall I recommend one?",
+            "I see. I am only a small program, but I wish you well, and a good story too.",
+        ),
         sayings.FEELS,
     ),
     _said(
@@ -282,7 +287,14 @@ _SHELVES: Final = [
 ]
 _ANSWERS: Final = [
     _said(
-        "Describe the book: answer what they ask about it in one sentence. Keep to what was named last.", sayings.ABOUT
+        "Describe the book: answer what they ask about it in one sentence. Keep to what was named last. Begin with: "
+        '"It is".',
+        sayings.ABOUT,
+    ),
+    _said(
+        "Author: tell in one sentence who wrote the book. Keep to what was named last. Begin with: "
+        '"It was written by".',
+        sayings.AUTHOR,
     ),
     _said(
         _saying(
@@ -312,7 +324,7 @@ _BOOK: Final = _exit(
     "The person wants you to recommend a book, novel or story, or talks about one.",
     "books",
     *(*sayings.SHORT, *sayings.LOVE, *sayings.CRIME, *sayings.SCARY, *sayings.FUNNY, *sayings.CHILDREN),
-    *(*sayings.ANY, *sayings.SHELF, *sayings.ABSENT, *sayings.ABOUT, *sayings.ENDING, *sayings.BEYOND),
+    *(*sayings.ANY, *sayings.SHELF, *sayings.ABSENT, *sayings.ABOUT, *sayings.AUTHOR, *sayings.ENDING, *sayings.BEYOND),
 )
 
 _BOOKS: Final = _action(

@@ -115,6 +115,8 @@ OTHER: Final = _each(
     "Who was the first man on the moon? / who's your favourite singer / What's the time? / how many legs has a "
     "spider? / can you write an SQL query / what should I wear tomorrow / what's 7 times 8 / recommend a restaurant "
     "/ is there a good movie on tonight / can you help me with my homework"
+    " / write me a program / a program in C / code a small game for me / write a function that adds numbers / a "
+    "shell script that deletes files / debug this code / write an essay about the sea / list the planets"
 )
 SHORT: Final = _each(
     "A short book / something about the ocean / I have little time, nothing thick / fishing and nature / something "
@@ -202,21 +204,25 @@ ABSENT: Final = _each(
     "cook book / do you have Les Misérables / I'd like the new John Grisham / any books on astronomy?"
 )
 ABOUT: Final = _each(
-    "What's the plot? / who is the writer / Is it thick, does it take long to read? / what is it about / Tell me "
-    "more about the story / What is that one like, is it any good? / how big is it / how many pages / when was it "
-    "published / Would a child understand it? / where does the story take place / Is it a sad book? / is it hard to "
-    "read / what are the names of the characters / what's it called again / which country is the author from / why "
-    "should I read it / length? / author? / when did it come out? / can you summarise it / tell me a bit more / Is "
-    "it suitable for a ten-year-old? / where is it set? / Is that one funny? / is it scary? / what is the title / "
-    "Who is Mr Darcy? / tell me about Frankenstein / how many pages has the book? / who wrote Frankenstein? / Wie "
-    "lang ist es? / who's it by / how thick is it? / year? / how does it begin / go on, tell me more / what genre "
-    "is it / who's the hero / is the writer English? / is it suitable for children? / does it have pictures? / "
-    "would my grandma like it? / Wovon handelt es? / De quoi parle-t-il ? / what is the book about / when was the "
-    "author born / what kind of book is it / explain the plot / is it romantic / is it funny / is it true, did it "
-    "happen / what is the first scene / what does he do then / ¿De qué se trata? / Qui l'a écrit ? / Wie viele "
-    "Seiten? / how old's the book / what happens first? / where does it play? / would it suit a teenager? / what's "
-    "the fisherman's name? / who wrote the book / Worum geht es in dem Buch? / and who wrote that one? / sounds "
-    "nice, tell me more about it"
+    "What's the plot? / Is it thick, does it take long to read? / what is it about / Tell me more about the story / "
+    "What is that one like, is it any good? / how big is it / how many pages / when was it published / Would a "
+    "child understand it? / where does the story take place / Is it a sad book? / is it hard to read / what are the "
+    "names of the characters / what's it called again / why should I read it / length? / when did it come out? / "
+    "can you summarise it / tell me a bit more / Is it suitable for a ten-year-old? / where is it set? / Is that "
+    "one funny? / is it scary? / what is the title / Who is Mr Darcy? / tell me about Frankenstein / how many pages "
+    "has the book? / Wie lang ist es? / how thick is it? / year? / how does it begin / go on, tell me more / what "
+    "genre is it / who's the hero / is it suitable for children? / does it have pictures? / would my grandma like "
+    "it? / Wovon handelt es? / De quoi parle-t-il ? / what is the book about / what kind of book is it / explain "
+    "the plot / is it romantic / is it funny / is it true, did it happen / what is the first scene / what does he "
+    "do then / ¿De qué se trata? / Wie viele Seiten? / how old's the book / what happens first? / where does it "
+    "play? / would it suit a teenager? / what's the fisherman's name? / Worum geht es in dem Buch? / sounds nice, "
+    "tell me more about it"
+)
+AUTHOR: Final = _each(
+    "who is the writer / which country is the author from / author? / who wrote Frankenstein? / who's it by / is "
+    "the writer English? / when was the author born / Qui l'a écrit ? / who wrote the book / and who wrote that "
+    "one? / who wrote it / who is the author / Who is it by? / the author's name / where was the author born / is "
+    "the author still alive / a man or a woman wrote it?"
 )
 ENDING: Final = _each(
     "does it end well? / How does the story end? / who is the murderer / Does the hero die? / tell me the ending / "

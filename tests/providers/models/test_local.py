@@ -191,9 +191,12 @@ async def test_the_fact_that_an_opening_names_or_that_was_named_last_stands_alon
     await replied(model, structs.replace(known, opening="Good evening,"))
     talk = said("Cake?", "How about an apple cake?", "Is it 4 euros?")
     await replied(model, structs.replace(known, turns=talk.turns, keeps_to_last=True))
+    llama.answers = ["5 euros."]
+    await replied(model, structs.replace(known, turns=talk.turns, keeps_to_last=True, opening="It is"))
     assert [(tea in str(body), cake in str(body)) for body in llama.asked] == [
         (False, True),
         (False, False),
+        (False, True),
         (False, True),
     ]
     await model.aclose()

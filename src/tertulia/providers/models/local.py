@@ -499,15 +499,16 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
 def _with_facts(prompt: Prompt) -> Prompt:
     """Write the facts that fit what was said above the question. Return the prompt that has them there.
 
-    If the reply has an opening, they are those that fit it.
+    If the reply has an opening, they are those that fit it, unless the reply keeps to the one that was named last.
     """
     if not prompt.facts or not prompt.turns or DIRECTION.fullmatch(prompt.turns[-1].content):
         return prompt
-    if prompt.opening:
-        begun = Turn("assistant", prompt.opening)
-        fitting = facts.named(prompt.facts, prompt.opening) or facts.fitting(prompt.facts, [begun])
-    else:
-        fitting = (facts.named_last if prompt.keeps_to_last else facts.fitting)(prompt.facts, prompt.turns)
+    fitting = facts.named(prompt.facts, prompt.opening)
+    if not fitting and prompt.keeps_to_last:
+        fitting = facts.named_last(prompt.facts, prompt.turns)
+    elif not fitting:
+        about = [Turn("assistant", prompt.opening)] if prompt.opening else prompt.turns
+        fitting = facts.fitting(prompt.facts, about)
     if prompt.opening and not fitting:
         return prompt
     known = "\n".join([_KNOWN, *fitting]) if fitting else _UNKNOWN
