@@ -7,7 +7,8 @@ not part words (Chinese, Japanese, Thai and others) give pairs of neighbouring c
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+
+from tertulia.caching import cached_if_short
 
 STEM = 6
 """Letters of a word that count."""
@@ -88,7 +89,7 @@ def placed_words(text: str) -> Iterator[tuple[str, int, int]]:
                 yield form, first + at, first + at + len(form)
 
 
-@lru_cache(maxsize=8192)
+@cached_if_short(8192)
 def _forms(word: str) -> tuple[str, ...]:
     """Fold a word. Return what a search compares of it: one word as a rule, several of one with odd characters."""
     found: list[str] = []
@@ -117,7 +118,7 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold())
 
 
-@lru_cache(maxsize=8192)
+@cached_if_short(8192)
 def _stem(word: str) -> str:
     return _without_suffix(word)[:STEM]
 

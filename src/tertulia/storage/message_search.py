@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
+from tertulia.caching import cached_if_short
 from tertulia.events import MessageType
 from tertulia.ids import first_id_at, moment_of
 from tertulia.storage.conversation import ConversationFilter, narrowed
@@ -30,7 +30,7 @@ PORTION = 200
 """Messages whose terms one transaction writes."""
 
 PORTION_CHARS = 100_000
-"""Characters of the messages of a portion, but for a longer message, which goes alone: each may be a term."""
+"""Characters after which a portion ends, with the message that has reached them: each character may be a term."""
 
 MOST_MATCHES = 10_000
 """Messages with the words of a search that it looks at, the newest ones."""
@@ -67,12 +67,12 @@ class FoundMessage:
 
 def terms(org_id: str, words: Iterable[str]) -> list[str]:
     """Make the terms of words in an organization. Return one for each different word."""
-    return [_term(org_id, word) for word in dict.fromkeys(words)]
+    return [_hash(f"{org_id}\0{word}") for word in dict.fromkeys(words)]
 
 
-@lru_cache(maxsize=8192)
-def _term(org_id: str, word: str) -> str:
-    return hashlib.blake2b(f"{org_id}\0{word}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+@cached_if_short(8192)
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def user_word(user_id: str) -> str:

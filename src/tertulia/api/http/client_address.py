@@ -5,13 +5,13 @@ One header is read and no other, for a proxy passes on what it does not know as 
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from tertulia.caching import cached_if_short
 from tertulia.settings import ProxyHeader
 
 Address = IPv4Address | IPv6Address
@@ -83,7 +83,7 @@ class TrustedProxies:
 _HTTP = ("http", "https")
 
 
-@lru_cache(maxsize=1024)
+@cached_if_short(1024)
 def _parse(text: str) -> Address | None:
     """Read an address, with or without a port. Return it, or None if it is none."""
     text = text.strip().strip('"')

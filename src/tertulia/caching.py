@@ -1,0 +1,25 @@
+"""Results of functions of texts, kept for the next call, within a bound of memory."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
+
+LONGEST = 100
+"""Characters of a text whose result is kept: a user may send a word of 100,000, and each time another one."""
+
+T = TypeVar("T")
+
+
+def cached_if_short(most: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """Keep the results of a pure function for `most` short texts, those used last. Return a decorator."""
+
+    def decorate(function: Callable[[str], T]) -> Callable[[str], T]:
+        kept = lru_cache(maxsize=most)(function)
+
+        @wraps(function)
+        def call(text: str) -> T:
+            return kept(text) if len(text) <= LONGEST else function(text)
+
+        return call
+
+    return decorate
