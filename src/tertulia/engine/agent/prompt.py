@@ -238,13 +238,21 @@ def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str,
 
     Returns them, exits first.
     """
-    leads_to = {f"exit-{n}": exit_.next_state for n, exit_ in enumerate(state.exit_conditions, 1)}
-    is_alone = len(choices.keys() - leads_to.keys()) == 1
+    targets = tuple(exit_.next_state for exit_ in state.exit_conditions)
+    return _named_by(state.name, targets, tuple(choices.items()))
+
+
+@lru_cache(maxsize=128)
+def _named_by(
+    state: str, targets: tuple[str | tuple[str, str], ...], choices: tuple[tuple[str, str], ...]
+) -> Mapping[str, Option]:
+    leads_to = {f"exit-{n}": target for n, target in enumerate(targets, 1)}
+    is_alone = sum(key not in leads_to for key, _ in choices) == 1
     options: dict[str, Option] = {}
     taken: set[str] = set()
-    for key in sorted(choices, key=lambda key: key not in leads_to):
-        text, said = sayings.described(choices[key]), sayings.split(choices[key])[1]
-        target = leads_to.get(key, state.name if is_alone else _first_word(text) or key)
+    for key, choice in sorted(choices, key=lambda choice: choice[0] not in leads_to):
+        text, said = sayings.described(choice), sayings.split(choice)[1]
+        target = leads_to.get(key, state if is_alone else _first_word(text) or key)
         name = target if isinstance(target, str) else target[0]
         options[key] = Option(name if name not in taken else f"{name}_{key}", text, said)
         taken.add(name)
