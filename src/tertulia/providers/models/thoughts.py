@@ -2,8 +2,9 @@
 
 Reasoning models put what they think into the text: `<think>...</think>`, `<thinking>`, `<thought>`, `<reasoning>`,
 `[THINK]...[/THINK]`, `<seed:think>`, `◁think▷`; some send the closing tag alone, for the opening one stood in their
-prompt. Tags are known in any case, with attributes, and wherever the text is cut. The rules, also in
-docs/guide/models.md:
+prompt. Servers that leave a model's own marks in its text send `<|channel|>analysis<|message|>` before a thought and
+`<|channel|>final<|message|>` before the reply, or `<|START_THINKING|>` and `<|END_THINKING|>`. Tags are known in any
+case, with attributes, and wherever the text is cut. The rules, also in docs/guide/models.md:
 
 - A tag in code (between backticks, or in a fenced block) is text.
 - An opening tag begins a thought, which lasts to the next closing tag or to the end of the reply. A tag in the middle
@@ -18,9 +19,31 @@ _NAME = "|".join(_NAMES)
 _NAME_BEGUN = "|".join(
     sorted({name[:end] for name in _NAMES for end in range(1, len(name) + 1)}, key=len, reverse=True)
 )
+_OPENING_MARKS = (
+    "<|start|>assistant<|channel|>analysis<|message|>",
+    "<|start|>assistant<|channel|>commentary<|message|>",
+    "<|channel|>analysis<|message|>",
+    "<|channel|>commentary<|message|>",
+    "<|start_thinking|>",
+)
+_CLOSING_MARKS = (
+    "<|end|><|start|>assistant<|channel|>final<|message|>",
+    "<|start|>assistant<|channel|>final<|message|>",
+    "<|channel|>final<|message|>",
+    "<|end_thinking|>",
+)
+_MARKS_BEGUN = sorted(
+    {mark[:end] for mark in (*_OPENING_MARKS, *_CLOSING_MARKS) for end in range(2, len(mark))}, key=len, reverse=True
+)
 _ATTRIBUTES = r"(?:\s[^<>]{0,100})?"
-_TAG = rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|[\[◁](?P<shut>/?)think[\]▷]"
-_TAG_BEGUN = rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|[\[◁]/?(?:t|th|thi|thin|think)?"
+_TAG = (
+    rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|[\[◁](?P<shut>/?)think[\]▷]"
+    rf"|(?P<ended>{'|'.join(map(re.escape, _CLOSING_MARKS))})|{'|'.join(map(re.escape, _OPENING_MARKS))}"
+)
+_TAG_BEGUN = (
+    rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|[\[◁]/?(?:t|th|thi|thin|think)?"
+    rf"|{'|'.join(map(re.escape, _MARKS_BEGUN))}"
+)
 _WHOLE_TAG = re.sub(r"\(\?P<\w+>", "(?:", _TAG)
 _LONGEST = 130
 """Characters of the longest tag, between backticks."""
@@ -109,7 +132,7 @@ class ThoughtFilter:
         self._unread.clear()
         if self._code.inside:
             self._give(tag[0], visible)
-        elif tag["close"] or tag["shut"]:
+        elif _closes(tag):
             self._close_alone(visible)
         elif not tag[0].endswith("/>"):
             self._due = self._due if self._given else 0
@@ -121,7 +144,7 @@ class ThoughtFilter:
         for tag in _IN_THOUGHT.finditer(text):
             if tag[0][0] == "`":
                 continue
-            if tag["close"] or tag["shut"]:
+            if _closes(tag):
                 self.closed_alone = self.closed_alone or not self._opener
                 self._end_thought()
                 return text[tag.end() :]
@@ -166,6 +189,10 @@ class ThoughtFilter:
                 visible.append(text)
         elif self._blank is not None:
             self._blank = text
+
+
+def _closes(tag: re.Match[str]) -> bool:
+    return bool(tag["close"] or tag["shut"] or tag["ended"])
 
 
 class _Code:
