@@ -102,7 +102,7 @@ async def test_what_the_author_wrote_is_said_at_once(model: LocalModel, text: st
 
 async def test_questions_are_about_the_book_that_was_named_last(model: LocalModel) -> None:
     conversation = Conversation(model)
-    for text in (None, "Something funny, please.", "No, something for a child."):
+    for text in (None, "Something funny, please.", "And which book would a child of nine like?"):
         await conversation.say(text)
     assert "White" in (await conversation.say("Who wrote it?")).text
     assert "190" in (await conversation.say("And how many pages is it?")).text
