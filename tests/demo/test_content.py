@@ -6,7 +6,7 @@ import pytest
 
 from tertulia.demo import sayings as words
 from tertulia.demo.content import AGENT, CONTEXT_GRAPH
-from tertulia.engine.agent import sayings
+from tertulia.engine.graph import sayings
 from tertulia.providers.models import facts
 
 FACTS = tuple(line for line in AGENT["background"].splitlines() if not line.endswith(":"))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from tertulia.engine.graph import rules
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, State
+from tertulia.engine.graph.sayings import described
 
 Kind = Literal["action", "decision", "recall", "annotation", "reflection", "tool-call", "graph"]
 
@@ -118,7 +119,7 @@ def _class(kind: Kind) -> str:
 def _labels(state: State) -> list[str]:
     """Tell the conditions of the ways that a state leads on. Returns one for each way, empty if it has none."""
     if isinstance(state, ActionState | DecisionState):
-        return [exit_.description for exit_ in state.exit_conditions]
+        return [described(exit_.description) for exit_ in state.exit_conditions]
     return [""]
 
 

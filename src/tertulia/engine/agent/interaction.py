@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from tertulia import events
-from tertulia.engine.agent import behaviors, prompt, sayings
+from tertulia.engine.agent import behaviors, prompt
 from tertulia.engine.agent.confirming import settle_pending
 from tertulia.engine.agent.instructions import offered
 from tertulia.engine.agent.memory import recall_actively, told_after_choice
@@ -20,7 +20,7 @@ from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Incoming, Outcome, Scene
 from tertulia.engine.agent.tool_rounds import Calling, Rounds
 from tertulia.engine.agent.toolbox import CallPlace
-from tertulia.engine.graph import context_graph
+from tertulia.engine.graph import context_graph, sayings
 from tertulia.engine.speech.fillers import Fillers
 from tertulia.engine.speech.reply import SpokenReply, speak
 from tertulia.engine.speech.wishes import Speaking

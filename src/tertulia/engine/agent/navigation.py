@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, Literal
 
 from tertulia import events
-from tertulia.engine.agent import prompt, sayings
+from tertulia.engine.agent import prompt
 from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.instructions import for_navigation, offered
 from tertulia.engine.agent.memory import recall_state
@@ -21,7 +21,7 @@ from tertulia.engine.agent.scene import Outcome, Scene, ToolRound
 from tertulia.engine.agent.tool_rounds import Calling, Rounds
 from tertulia.engine.agent.tool_state import call_tool
 from tertulia.engine.agent.toolbox import CallPlace
-from tertulia.engine.graph import context_graph
+from tertulia.engine.graph import context_graph, sayings
 from tertulia.engine.graph.context_graph import (
     ActionState,
     AnnotationState,

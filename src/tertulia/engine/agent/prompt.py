@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from tertulia import languages
-from tertulia.engine.agent import sayings
 from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
+from tertulia.engine.graph import sayings
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState, ToolCallState
 from tertulia.events import VersionInfo
 from tertulia.providers.base import BEGINNING, Choice, Function, FunctionChoice, Option, Prompt, Role, Turn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tertulia import clock
-from tertulia.engine.agent import sayings
+from tertulia.engine.graph import sayings
 from tertulia.engine.graph.context_graph import Graphs, Position, ToolCallSpec
 from tertulia.engine.speech.ahead import Hearing
 from tertulia.engine.speech.wishes import Speaking

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tertulia.engine.agent import sayings
+from tertulia.engine.graph import sayings
 
 
 @pytest.mark.parametrize(
