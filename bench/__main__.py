@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print the tables; exit code 1: a bound is missed, 2: a subject has none."""
+"""`python -m bench`: measure, print the tables; exit code 1: a bound is missed, 2: a subject has no result."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import machine, report, workload
@@ -70,57 +71,57 @@ def main() -> int:
         _allow_open_files(2 * effort.streams + 500)
         with machine.folder_on_disk() as folder:
             facts = machine.facts(folder)
-            took: dict[str, float] = {}
-            failures: dict[str, str] = {}
             generator = options.generator or choose_generator()
-            sections = measure(folder, generator, effort, options.subjects, took, failures)
+            measured = measure(folder, generator, effort, options.subjects)
     except NotAResult as error:
         print(f"No result: {error}", file=sys.stderr)
         return 2
     facts["load after"] = " ".join(f"{load:.2f}" for load in os.getloadavg())
-    facts["seconds of each subject"] = ", ".join(f"{name} {seconds:.0f}" for name, seconds in took.items())
+    facts["seconds of each subject"] = ", ".join(f"{name} {seconds:.0f}" for name, seconds in measured.seconds.items())
     facts["took"] = f"{time.monotonic() - began:.0f} s{', --quick' if options.quick else ''}"
-    status = _report(sections, facts, options)
-    for subject, reason in failures.items():
+    status = _report(measured.sections, facts, options)
+    for subject, reason in measured.failures.items():
         print(f"No result of {subject}: {reason}", file=sys.stderr)
-    return 2 if failures else status
+    return 2 if measured.failures else status
 
 
 def _end(_signal: int, _frame: object) -> None:
-    """End in such a way that servers and folders do not stay behind."""
+    """Leave as from an error, so that servers and folders are removed."""
     sys.exit(143)
 
 
-def measure(
-    folder: Path,
-    generator: str,
-    effort: Effort,
-    subjects: Sequence[str],
-    took: dict[str, float],
-    failures: dict[str, str],
-) -> list[Section]:
-    """All figures, in one run; the load has a core of its own where there are two.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The figures of a run, the time of each subject, and the reason why a subject has no result."""
 
-    `took` gets each subject's time, `failures` the reason why one has no result: the others are measured all the same.
+    sections: list[Section] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def measure(folder: Path, generator: str, effort: Effort, subjects: Sequence[str]) -> Measured:
+    """Measure subjects in one run, all of them even if one has no result. Return their figures.
+
+    The load has a core of its own if there are two.
     """
+    measured = Measured()
     cores = machine.cores()
     with machine.pinned(cores.load):
         _say("users and services ...")
         setting = Setting(folder, workload.prepare(folder), generator, effort, cores)
-        sections: list[Section] = []
         for subject in subjects:
             _say(f"{subject} ...")
             began = time.monotonic()
             try:
-                sections.append(SUBJECTS[subject](setting))
+                measured.sections.append(SUBJECTS[subject](setting))
             except NotAResult as error:
-                failures[subject] = str(error)
+                measured.failures[subject] = str(error)
                 _say(f"{subject} has no result: {error}")
                 continue
-            took[subject] = time.monotonic() - began
-            _say(f"{subject} took {took[subject]:.0f} s, load {os.getloadavg()[0]:.2f}")
-            print(report.as_text(sections[-1]), end="\n\n", flush=True)
-        return sections
+            measured.seconds[subject] = time.monotonic() - began
+            _say(f"{subject} took {measured.seconds[subject]:.0f} s, load {os.getloadavg()[0]:.2f}")
+            print(report.as_text(measured.sections[-1]), end="\n\n", flush=True)
+    return measured
 
 
 def _allow_open_files(wanted: int) -> None:

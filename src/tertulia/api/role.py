@@ -169,7 +169,11 @@ class RoleId(BaseModel):
 async def create_role(
     runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, body: NewRole
 ) -> RoleId:
-    """Create a role. Who may give it to somebody is asked when they do, or now if an identity provider gives it."""
+    """Create a role. Return its identifier.
+
+    A role is compared with the rank of its giver when it is given; one that an identity provider gives is compared now,
+    with the caller's, for sign-ins give it without a further check.
+    """
     actor.require(Permission.ROLE_CREATE_ROLE, {"org_id": organization.org_id, "role_name": body.role_name})
     document = RoleDocument(body.description, _stored(body.permission_grants), body.frontend_view)
     providers = runtime.identity_providers

@@ -244,7 +244,7 @@ class IdentityProviders:
         return self._clients.get(org_id)
 
     def gives(self, org_id: str, role_name: str) -> bool:
-        """Return whether the settings have a role of an organization given at sign-ins, by its name."""
+        """Return True if sign-ins to an organization give the role of a name."""
         client = self._clients.get(org_id)
         return client is not None and role_name in {*client.provider.roles.values(), client.provider.default_role}
 

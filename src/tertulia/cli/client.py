@@ -349,7 +349,7 @@ def _problems(text: str) -> Problems:
 
 
 def _detail(text: str) -> str:
-    """Read the body of a refusal. Return its reason in a line; a page for browsers has none."""
+    """Read the body of a refusal. Return its reason on one line, or nothing if it is a page for browsers."""
     try:
         detail = json.loads(text)["detail"]
     except (json.JSONDecodeError, KeyError, TypeError):

@@ -51,7 +51,7 @@ def draw(path: Path, ending: str) -> str:
 
 
 def _told_once(problems: list[Problem]) -> list[Problem]:
-    """Leave out what is told of fields that the file leaves out, if it is told elsewhere too. Return the rest."""
+    """Leave out problems without a place, which are told of line 1, if a place has the same. Return the rest."""
     placed = {problem.text for problem in problems if (problem.line, problem.column) != (1, 1)}
     return [problem for problem in problems if (problem.line, problem.column) != (1, 1) or problem.text not in placed]
 

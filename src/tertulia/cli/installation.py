@@ -69,7 +69,7 @@ def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
 def make_organization(settings: Settings, org_id: str, cluster: str | None, command: str) -> Founded:
     """Migrate, then make an organization with an administrator if it is not there; a new API key each time.
 
-    The audit log says by which command.
+    The line of the audit log names `command`.
 
     Raises:
         CommandFailed: there is no such cluster, the organization is in another, or its identifier is not one.

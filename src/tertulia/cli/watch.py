@@ -216,7 +216,7 @@ def _looks(folder: Path) -> Iterator[tuple[str, int, int]]:
     for path in paths:
         try:
             found = path.stat()
-        except OSError:  # a link to nowhere is a mistake that is told, as is a file that has gone
+        except OSError:  # a link to nowhere, or a file that has just gone, is a change too
             yield str(path), -1, 0
             continue
         yield str(path), found.st_size, found.st_mtime_ns

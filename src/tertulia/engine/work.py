@@ -58,9 +58,9 @@ class RecordedWork:
 
     @asynccontextmanager
     async def begin_answer(self, database: Database, worked: Worked) -> AsyncGenerator[WorkResources]:
-        """Have a piece of work done in the block as `begin` has. Yield its models and meanings.
+        """Have a piece of work done in the block, as `begin` does. Yield its models and meanings.
 
-        Somebody waits for its answer, and not for its trace: that is kept afterwards.
+        A caller waits for its answer: the end of the block does not wait until the trace is kept.
         """
         async with self._recorded(worked, partial(self._keep_beside, database, worked)) as resources:
             yield resources
@@ -93,14 +93,14 @@ class RecordedWork:
             await asyncio.shield(keeping)
 
     async def _keep(self, database: Database, worked: Worked, done: "_Done") -> None:
-        """Log the calls of work that has ended, and keep its trace, for which the work is not to fail."""
+        """Log the calls of work that has ended, and keep its trace. An error is logged, for the work has been done."""
         try:
             trace, calls = await asyncio.to_thread(_encode, worked, done)
             _log_calls(worked, calls)
             if self._detail is not None and calls:
                 kept = partial(insert_trace_of_work, is_void=done.error is not None)
                 await database.write(kept, worked, trace, done.began)
-        except Exception as error:  # noqa: BLE001 - the work counts, whatever becomes of its trace
+        except Exception as error:  # noqa: BLE001 - a trace that is lost is no reason for the work to fail
             log.warning("trace not kept", work=worked.work, conversation_id=worked.conversation_id, reason=repr(error))
 
 

@@ -403,7 +403,7 @@ def _of_tags(connection: Connection, org_id: str, tags: Sequence[tuple[str, str]
 def _chosen(org_id: str, narrow: ConversationFilter) -> list[ColumnElement[bool]]:
     """List the conditions of a filter in an organization. Return them, so that the best index is chosen for them."""
     here = conversations.c.org_id == org_id
-    # Indexes of these find more rows than that of a user.
+    # SQLite might choose an index of one of these, which finds more rows than that of a user.
     further = bool(narrow.service_id or narrow.tag) or narrow.is_finished is not None
     by_user = len(narrow.user_id) > 1 or (bool(narrow.user_id) and further)
     few = bool(narrow.id) or by_user

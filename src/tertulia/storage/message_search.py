@@ -117,7 +117,7 @@ def _list_portion(connection: Connection) -> list[UnreadMessage]:
 
 
 def is_portion(found: Sequence[UnreadMessage]) -> bool:
-    """Return True if there may be more messages than these."""
+    """Return True if these messages fill a portion, so that there may be more."""
     return len(found) >= PORTION or sum(len(message.content) for message in found) >= PORTION_CHARS
 
 

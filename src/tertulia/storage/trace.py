@@ -65,7 +65,7 @@ class StoredTrace:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """A conversation that was worked on beside its turns, and the name of the work; none if its id is empty."""
+    """The name of a piece of work beside turns, and the conversation that it was for; an empty id if there was none."""
 
     work: str
     org_id: str
@@ -76,7 +76,7 @@ class Worked:
 
     @property
     def place(self) -> str:
-        """The id that the traces are listed under: the conversation's, or without one the user's."""
+        """The id that the traces of the work are listed under: the conversation's, or the user's if there is none."""
         return self.conversation_id or self.user_id
 
 

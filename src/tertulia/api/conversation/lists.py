@@ -81,10 +81,10 @@ async def get_conversations(
 ) -> Conversations:
     """List the conversations that the caller may see. Return a page, newest first unless sorted otherwise."""
     visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, conversations.COLUMNS)
-    if version_set_name:  # which would tell what is null in the answer
+    if version_set_name:  # else the filter would tell the set of conversations whose answer hides it
         visible &= actor.visible(Permission.SERVICE_GET_VERSION_SET, conversations.VERSION_SET_COLUMNS)
     if not user_id and actor.sees_own_only(Permission.CONVERSATION_GET_CONVERSATION, "conversation_user_id"):
-        user_id = [actor.user_id]  # no other conversation is read, whatever else is asked for
+        user_id = [actor.user_id]  # so the list reads nobody else's, whatever the other filters
     narrow = ConversationFilter(
         id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test, version_set_name
     )

@@ -84,14 +84,14 @@ async def search_conversations(
     narrow = ConversationFilter(
         conversation_id, user_id, service_id, is_finished, parse_tag_filters(tag, "tag"), is_test, version_set_name
     )
-    if version_set_name:  # which says nothing to those who may not see it
+    if version_set_name:  # else the filter would tell the set of conversations whose list hides it
         visible &= actor.visible(Permission.SERVICE_GET_VERSION_SET, VERSION_SET_COLUMNS)
     own = actor.sees_own_only(Permission.CONVERSATION_GET_MESSAGE, "conversation_user_id")
     users = {actor.user_id} if own else set(user_id)
     wanted = terms(actor.org_id, [*words, *(map(user_word, users) if len(users) == 1 else ())])
     async with runtime.searches.place((actor.org_id, actor.user_id)):
         page = await organization.database.read(search_messages, wanted, visible, narrow, message_type, part)
-        # A word may stand at the end of each long message: a second for a page, beside which the loop goes on.
+        # If a word stands at the end of long messages, marking a page takes a second: too long for the event loop.
         shown = await asyncio.to_thread(lambda: [_instance(found, frozenset(words)) for found in page.items])
     return FoundMessages.of(page, messages=shown)
 

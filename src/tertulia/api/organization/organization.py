@@ -164,7 +164,7 @@ async def delete_organization(
     if dry_run:
         return
     await organization.database.write(begin_deletion, organization.org_id, actor.user_id)
-    # The audit log goes with the organization; so this is where it is said.
+    # The audit log is deleted with the organization, so the process's log has to name the user.
     _log.warning("organization deleted", organization=organization.org_id, user=actor.user_id)
     await erase_organization(runtime.clusters, organization.storage, organization.org_id)
 

@@ -154,6 +154,7 @@ async def _call(
     runs: Tools, program: ToolProgram, inputs: Sequence[ToolInput], environment: Mapping[str, str]
 ) -> InvocationResults:
     """Call a program with each input, all at once. Return their outcomes in order."""
+    # Judging each input by the schema may take a tenth of a second: too long for the event loop.
     calls = await asyncio.to_thread(
         lambda: [_checked(program, index, given, environment) for index, given in enumerate(inputs)]
     )

@@ -408,7 +408,7 @@ def _kept_results(claim: Claim, outcome: Outcome) -> list[Mapping[str, Any]]:
 
 
 def _left_of(profile: UserProfile) -> UserProfile:
-    """Leave out what nobody asks any more of a turn's user. Return the rest, which the end of the turn compares."""
+    """Leave out what a running turn no longer reads of its user's profile. Return the rest, which its end compares."""
     return UserProfile("", "", {}, (), memory_forgotten_at=profile.memory_forgotten_at)
 
 

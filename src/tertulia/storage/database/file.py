@@ -76,10 +76,10 @@ class DatabaseFile:
         self._identity = identity
 
     def _identify(self, ending: str) -> Identity:
-        """Look at the file, as each unit does: to make a `Path` takes four times as long as to look."""
+        """Look at the file, or at a log beside it. Return its identity, None if it is not there."""
         if self._path is None:
             return None
-        try:
+        try:  # no `Path`, for each unit does this: to make one takes four times as long as to look
             found = os.stat(self._path + ending)
         except FileNotFoundError:
             return None

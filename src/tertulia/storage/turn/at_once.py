@@ -61,7 +61,7 @@ def claim_at_once(
 def settle_at_once(unit: Callable[[Connection], None], claim: Claim, made: Settlement) -> Shortcut[None]:
     """Shorten a unit that settles a plain turn. Return the shortcut; see `is_plain`.
 
-    Its statements do the work if the user is there, and was not forgotten since the turn was claimed.
+    The statements settle nothing if the user is gone, or was forgotten since the turn was claimed: the unit runs then.
     """
     lock = (claim.org_id, shard_of(claim.user_id), claim.user_id)
     return Shortcut(unit, lambda: _settling(claim, made), _nothing, lock)

@@ -75,7 +75,9 @@ _COUNT_FORGOTTEN = Prepared(COUNT)
 _USER = Prepared(
     sa.select(users.c.id)
     .where(users.c.id == bindparam("b_user_id"), STILL_REMEMBERED)
-    .with_for_update(key_share=True)  # who forgets waits for this, or this finds that they have
+    .with_for_update(
+        key_share=True
+    )  # a transaction that forgets the user comes before this one, and is seen, or after it
 )
 
 
@@ -114,9 +116,9 @@ def settle(connection: Connection, claim: Claim, made: Settlement) -> None:
 
 
 def _forget(connection: Connection, claim: Claim, made: Settlement) -> Settlement:
-    """Leave out of a turn, but for its stream, what may quote memories. Return the rest.
+    """Leave out of a turn what may quote memories, but for its stream. Return the rest.
 
-    Its reply may tell them too, and is said before the user was forgotten: nothing is remembered of it.
+    The reply may quote them too. The time of forgetting is moved to the reply, so nothing of the turn is remembered.
     """
     last = made.messages[-1].created_at
     earlier = sa.and_(users.c.id == claim.user_id, users.c.memory_forgotten_at < last)
