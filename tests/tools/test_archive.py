@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,17 +59,31 @@ def plain(name: str, content: bytes = b"x") -> bytes:
     return tar((tarfile.TarInfo(name), content))
 
 
+def of_negative_size() -> bytes:
+    header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = b"\xff" + (-1024).to_bytes(11, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def of_long_names_without_end() -> bytes:
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 512
+    return gzip.compress((member.tobuf(tarfile.GNU_FORMAT) + b"n" * 512) * 5000)
+
+
 def special(kind: bytes) -> bytes:
     member = tarfile.TarInfo("evil")
     member.type, member.linkname = kind, "/etc/passwd"
     return tar((member, b""))
 
 
-def zipped(name: str, mode: int = 0o100644, size: int = 1) -> bytes:
+def zipped(name: str, mode: int = 0o100644, size: int = 1, kind: int = zipfile.ZIP_DEFLATED) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as opened:
+    with zipfile.ZipFile(packed, "w") as opened:
         member = zipfile.ZipInfo(name)
-        member.external_attr, member.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+        member.external_attr, member.compress_type = mode << 16, kind
         opened.writestr(member, b"\0" * size)
     return packed.getvalue()
 
@@ -100,15 +115,30 @@ def many() -> bytes:
         lambda: gzip.compress(b"\0" * (archive.MOST_BYTES * 3)),
         lambda: b"\0" * (archive.MOST_ARCHIVE_BYTES + 1),
         lambda: plain("a")[:-20],
+        lambda: plain("a") + plain("b"),
         lambda: zipped("../evil"),
         lambda: zipped("link", 0o120777),
         lambda: zipped("bomb", size=archive.MOST_BYTES + 1),
+        lambda: zipped("..\\evil"),
+        of_negative_size,
+        of_long_names_without_end,
     ],
 )
 def test_what_is_no_project_is_refused_in_one_line(make: Callable[[], bytes]) -> None:
     with pytest.raises(BadTool) as caught:
         archive.unpack(make())
     assert "\n" not in caught.value.detail
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_is_unpacked_at_once_is_refused_before_it_is(kind: int) -> None:
+    bomb = zipped("bomb", size=200 << 20, kind=kind)
+    tracemalloc.start()
+    with pytest.raises(BadTool, match="stored or deflated"):
+        archive.unpack(bomb)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10 << 20
 
 
 def test_a_folder_is_read_without_what_tools_leave_in_it_and_links_are_refused(tmp_path: Path) -> None:

@@ -391,6 +391,9 @@ BOMB = gzip.compress(bytes(100 << 20), 9)
         (answer(b"no gzip", Content_Encoding="gzip"), "AnswerUnreadable"),
         (answer(b"x", Content_Encoding="br"), "AnswerUnreadable"),
         (answer(b"x", Content_Encoding="gzip, gzip"), "AnswerUnreadable"),
+        (answer(gzip.compress(b"whole" * 100)[:-12], Content_Encoding="gzip"), "AnswerUnreadable"),
+        (answer(zlib.compress(b"whole" * 100)[:-5], Content_Encoding="deflate"), "AnswerUnreadable"),
+        (answer(gzip.compress(b"one") + gzip.compress(b"two"), Content_Encoding="gzip"), "AnswerUnreadable"),
         (b"", "ConnectionFailed"),
         (b"SSH-2.0-OpenSSH\r\n", "ConnectionFailed"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "ConnectionFailed"),
@@ -409,6 +412,20 @@ async def test_a_bad_answer_is_a_failure_in_few_words(sent: bytes, kind: str):
     assert outcome.exception_type == kind
     assert 0 < len(outcome.exception_message) < 5000
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("place", ["path", "query", "header"])
+async def test_a_secret_is_left_out_in_whichever_form_a_server_repeats_it(place: str):
+    async def repeating(asked: Asked) -> bytes:
+        return answer(json.dumps([asked.target, parse_qsl(urlsplit(asked.target).query), asked.headers]))
+
+    definition = {"parameters": [{"name": "k", "in": place, "variable": "KEY"}]}
+    async with web(repeating) as server:
+        url = f"{server.url}/{{k}}" if place == "path" else server.url
+        outcome = await ask(url, definition, call_of({}, {"KEY": ' se/cr+et=="top\\'}))
+    assert isinstance(outcome, ToolSucceeded)
+    assert "***" in outcome.output
+    assert not any(part in outcome.output for part in ("cr+et", "cr%2Bet", "top"))
 
 
 async def test_an_error_tells_its_status_and_its_body_without_secrets():

@@ -27,6 +27,9 @@ DEEPEST_PATH = 16
 LEFT_OUT = frozenset({"__pycache__", ".git", ".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache", "node_modules"})
 """Folders that are not packed."""
 
+_BOUNDED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Compressions that `zipfile` unpacks piece by piece; of others it unpacks whatever there is at once."""
+
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK"
 _GZIP_WINDOW = 31
@@ -134,7 +137,7 @@ def _unsqueezed(archive: bytes) -> bytes:
     content = inflate.decompress(archive, most)
     if inflate.unconsumed_tail:
         raise BadTool(f"The project has more than {MOST_BYTES} bytes.")
-    if not inflate.eof:
+    if not inflate.eof or inflate.unused_data.strip(b"\0"):  # other programs would unpack what follows, too
         raise EOFError
     return content
 
@@ -163,6 +166,8 @@ def _of_zip(content: bytes) -> Iterator[tuple[str, bytes]]:
                 continue
             if stat.S_IFMT(member.external_attr >> 16) not in {0, stat.S_IFREG}:
                 raise BadTool(f"{_shown(member.filename)}: a project has plain files alone, no links.")
+            if member.compress_type not in _BOUNDED:
+                raise BadTool(f"{_shown(member.filename)}: files of a .zip are stored or deflated.")
             with packed.open(member) as opened:
                 data = opened.read(MOST_BYTES + 1)
             yield member.filename, data

@@ -1,5 +1,6 @@
 """The bodies of answers, read within bounds, and the reasons why there are none."""
 
+import asyncio
 import ssl
 import zlib
 from contextlib import aclosing
@@ -25,12 +26,15 @@ async def bounded_body(response: httpx2.Response, most: int) -> bytes:
     async with aclosing(response.aiter_raw()) as chunks:
         async for chunk in chunks:
             read += len(chunk)
+            await asyncio.sleep(0)  # chunks of a byte each come without a pause, and others wait
             try:
                 body += chunk if unpack is None else unpack.decompress(chunk, most + 1 - len(body))
             except zlib.error:
                 raise CallFailed("AnswerUnreadable", "The answer cannot be decompressed.") from None
             if max(read, len(body)) > most:
                 raise CallFailed("AnswerTooLong", f"The answer has more than {most} bytes.")
+    if unpack is not None and read and (not unpack.eof or unpack.unused_data):
+        raise CallFailed("AnswerUnreadable", "The compressed answer is cut off, or goes on after its end.")
     return bytes(body)
 
 

@@ -37,7 +37,9 @@ START_S = 30.0
 _CLOSE_S = 5.0
 _MOST_PAGES = 20
 _MOST_TOOLS = 500
-_KINDS = frozenset({"AddressRefused", "HostUnreachable", "ConnectionFailed", "Timeout", "AnswerTooLong"})
+_KINDS = frozenset(
+    {"AddressRefused", "HostUnreachable", "ConnectionFailed", "Timeout", "AnswerTooLong", "AnswerInvalid"}
+)
 _OUR_NAME = Implementation(name="tertulia", version="1")
 
 _T = TypeVar("_T")

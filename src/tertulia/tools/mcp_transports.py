@@ -8,6 +8,7 @@ of a request that failed an error of that request alone.
 import asyncio
 import json
 import os
+import re
 import signal
 from asyncio import StreamReader
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -22,7 +23,13 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCNotification, JSONRPCRequest, jsonrpc_message_adapter
+from mcp_types import (
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 from structlog.typing import FilteringBoundLogger
 
 from tertulia.tools.addresses import AddressRefused, HostUnreachable
@@ -35,6 +42,9 @@ LONGEST_LINE = 4 << 20
 OURS = -32099
 """The code of errors that are made here; their data names the kind of the failure."""
 
+MOST_PARTS = 2000
+"""Entries of one list of an answer: judging many small ones would hold the loop for seconds."""
+
 _LONGEST_STREAM = 3 << 20
 _ANSWER_S = 130.0
 _NOTICE_S = 5.0
@@ -42,6 +52,7 @@ _BURST = 1000
 _A_SECOND = 50.0
 _STOP_S = 1.0
 _STDERR_BYTES = 2000
+_ID = re.compile(rb'"id"\s*:\s*(?:(\d{1,15})|"([^"\\]{1,64})")')
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -67,11 +78,34 @@ class Ending:
 # --- What comes from a server ----------------------------------------------------------------------------------------
 
 
-class Answers:
-    """The messages of a server that answer something. Others are dropped and counted: a flood of them is an end."""
+class Questions:
+    """The messages to a server. `open` are the identifiers of the requests that have no answer yet."""
 
-    def __init__(self, inner: Any, ending: Ending) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
+        self.open: set[str] = set()
+
+    async def send(self, item: SessionMessage) -> None:
+        if isinstance(item.message, JSONRPCRequest):
+            self.open.add(str(item.message.id))
+        await self._inner.send(item)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.aclose()
+
+
+class Answers:
+    """The messages of a server that answer a question. Others are dropped and counted: a flood of them is an end."""
+
+    def __init__(self, inner: Any, questions: Questions, ending: Ending) -> None:
+        self._inner = inner
+        self._questions = questions
         self._ending = ending
         self._left = float(_BURST)
         self._counted = monotonic()
@@ -87,11 +121,12 @@ class Answers:
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._ending.end("The server has ended the connection.")
             raise
-        return item
+        return _of_few_parts(item)
 
     def _wanted(self, item: Item) -> bool:
         message = item.message if isinstance(item, SessionMessage) else None
-        if message is not None and not isinstance(message, JSONRPCNotification | JSONRPCRequest):
+        if isinstance(message, JSONRPCResponse | JSONRPCError) and str(message.id) in self._questions.open:
+            self._questions.open.remove(str(message.id))
             return True
         now = monotonic()
         self._left = min(_BURST, self._left + (now - self._counted) * _A_SECOND) - 1
@@ -118,6 +153,30 @@ class Answers:
 
     async def __aexit__(self, *_error: object) -> None:
         await self.aclose()
+
+
+def _of_few_parts(item: Item) -> Item:
+    """Bound the lists of an answer. Return the message, or an error in its place."""
+    message = item.message if isinstance(item, SessionMessage) else None
+    if isinstance(message, JSONRPCResponse):
+        longest = max((len(value) for value in message.result.values() if isinstance(value, list)), default=0)
+        if longest > MOST_PARTS:
+            return _error(message.id, "AnswerTooLong", f"The answer has more than {MOST_PARTS} parts.")
+    return item
+
+
+def _unreadable(line: bytes, error: ValueError) -> Item:
+    """Find the question that a broken message answers. Return the error of that question, else the given one."""
+    found = _ID.search(line)
+    if found is None:
+        return error
+    identifier = int(found[1]) if found[1] else found[2].decode(errors="replace")
+    return _error(identifier, "AnswerInvalid", "The answer of the MCP server is not JSON that can be read.")
+
+
+def _error(identifier: int | str, kind: str, text: str) -> SessionMessage:
+    error = ErrorData(code=OURS, message=text, data={"kind": kind})
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=identifier, error=error))
 
 
 # --- A process -------------------------------------------------------------------------------------------------------
@@ -157,7 +216,8 @@ async def stdio_transport(command: Command, ending: Ending) -> AsyncGenerator[St
         asyncio.create_task(_keep_tail(stderr, tail)),
     ]
     try:
-        yield Answers(incoming, ending), outgoing
+        questions = Questions(outgoing)
+        yield Answers(incoming, questions, ending), questions
     finally:
         stopping = asyncio.create_task(_stop(process, tasks))
         await asyncio.shield(stopping)
@@ -191,7 +251,7 @@ async def _read(stdout: StreamReader, incoming: MemoryObjectSendStream[Item], en
                 try:
                     message = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
                 except ValueError as error:
-                    await incoming.send(error)
+                    await incoming.send(_unreadable(line, error))
                 else:
                     await incoming.send(message)
     except asyncio.LimitOverrunError:
@@ -260,7 +320,8 @@ async def http_transport(
         trust_env=False,
     )
     async with client, streamable_http_client(url, http_client=client) as (incoming, outgoing):
-        yield Answers(incoming, ending), outgoing
+        questions = Questions(outgoing)
+        yield Answers(incoming, questions, ending), questions
 
 
 class _Requests(httpx2.AsyncBaseTransport):

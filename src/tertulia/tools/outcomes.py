@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import replace
+from urllib.parse import quote, quote_plus
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -34,7 +35,7 @@ class CallFailed(Exception):
 async def outcome_of(work: Awaitable[str], secrets: Iterable[str] = ()) -> ToolOutcome:
     """Wait for the output of a call. Return the outcome, whatever was raised, without the secrets."""
     began = time.monotonic()
-    hidden = _hidden(secrets)
+    hidden = _hidden(form for secret in secrets for form in _forms(secret))
     try:
         output = await work
     except CallFailed as failure:
@@ -66,6 +67,13 @@ def without_secrets(outcome: ToolOutcome, keys: Iterable[str], secrets: Iterable
         exception_message=_without(outcome.exception_message, hidden),
         exception_stack_trace=tuple(_without(line, hidden) for line in outcome.exception_stack_trace),
     )
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """Write a secret as servers repeat it: bare, within an address, and within JSON. Return its forms."""
+    bare = secret.strip(" ")
+    readable = bare.encode(errors="replace")
+    return secret, bare, quote(readable, safe=""), quote(readable), quote_plus(readable), json.dumps(bare)[1:-1]
 
 
 def _hidden(secrets: Iterable[str]) -> list[str]:

@@ -40,6 +40,12 @@ def nonsense(asked: dict[str, Any]) -> None:
     answer(asked, {"content": "not a list"})
 
 
+def deep(asked: dict[str, Any]) -> None:
+    nested = "[" * 100_000 + "]" * 100_000
+    sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {asked["id"]}, "result": {{"content": {nested}}}}}\n')
+    sys.stdout.flush()
+
+
 def deaf(asked: dict[str, Any]) -> None:
     text(asked, "heard")
     time.sleep(3600)
@@ -78,6 +84,12 @@ CALLS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no-line": no_line,
     "floods": lambda _asked: flood(NOISE),
     "floods-requests": lambda _asked: flood({"id": 1, "method": "ping"}),
+    "floods-answers": lambda _asked: flood({"id": 99999, "result": {"content": []}}),
+    "floods-errors": lambda _asked: flood({"id": None, "error": {"code": -1, "message": "noise"}}),
+    "answers-another": lambda _asked: text({"id": 99999}, "not yours"),
+    "half-character": lambda asked: text(asked, "\ud800"),
+    "deep": deep,
+    "many-parts": lambda asked: answer(asked, {"content": [{"type": "text", "text": "x"}] * 2001}),
     "nonsense": nonsense,
     "long-answer": lambda asked: text(asked, "x" * (1 << 20) + "y"),
     "error": lambda asked: send({"id": asked["id"], "error": {"code": -32602, "message": "no such tool"}}),
