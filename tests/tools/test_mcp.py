@@ -245,6 +245,42 @@ async def test_a_bad_server_is_a_failure_and_leaves_no_process(mode: str, kind: 
     assert not alive(int(note.read_text()))
 
 
+CALLER = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tools.test_mcp import ask, raw, tools
+
+async def main():
+    async with tools(raw=raw("starts")) as made:
+        await ask(made, {"server": "raw"}, "echo", {"note": sys.argv[2]}, timeout_s=float(sys.argv[3]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_nothing_of_a_command_is_left_when_its_session_ends_or_the_server_is_killed(tmp_path: Path, killed: bool):
+    note, patience_s = tmp_path / "note", "100" if killed else "2"
+    words = ["-c", CALLER, str(SERVERS.parents[1]), str(note), patience_s]
+    caller = await asyncio.create_subprocess_exec(sys.executable, *words)
+    await until(lambda: note.exists() and note.read_text().endswith("\n"))
+    processes = [int(number) for number in note.read_text().split()]
+    assert len(processes) == 2
+    if killed:
+        assert all(map(alive, processes))
+        caller.kill()
+    await caller.wait()
+    await until(lambda: not any(map(alive, processes)))
+
+
+async def test_a_command_that_is_not_there_is_told_apart_from_one_that_ends():
+    for absent in ("no-such-command", "./no/such/command", str(SERVERS)):
+        async with tools(raw=McpServer(command=(absent,))) as made:
+            found = failure(await ask(made, {"server": "raw"}, "echo"))
+        assert found == ("ServerUnavailable", "The command of this MCP server cannot be started.")
+
+
 @pytest.mark.parametrize("value", ["\ud800", float("nan"), {"\udfff": 1}])
 async def test_arguments_that_cannot_be_sent_do_not_end_the_connection(value: Any):
     async with tools(raw=raw("process")) as made:

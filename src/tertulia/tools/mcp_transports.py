@@ -9,13 +9,16 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
+import sys
 from asyncio import StreamReader
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 import httpx2
@@ -32,6 +35,7 @@ from mcp_types import (
 )
 from structlog.typing import FilteringBoundLogger
 
+from tertulia.tools import keeper
 from tertulia.tools.addresses import AddressRefused, HostUnreachable
 from tertulia.tools.bodies import bounded_body, why
 from tertulia.tools.outcomes import CallFailed
@@ -159,7 +163,8 @@ def _of_few_parts(item: Item) -> Item:
     """Bound the lists of an answer. Return the message, or an error in its place."""
     message = item.message if isinstance(item, SessionMessage) else None
     if isinstance(message, JSONRPCResponse):
-        longest = max((len(value) for value in message.result.values() if isinstance(value, list)), default=0)
+        values: list[object] = list(message.result.values())
+        longest = max((len(cast("list[object]", value)) for value in values if isinstance(value, list)), default=0)
         if longest > MOST_PARTS:
             return _error(message.id, "AnswerTooLong", f"The answer has more than {MOST_PARTS} parts.")
     return item
@@ -189,6 +194,13 @@ class Command:
     command: Sequence[str]
     env: Mapping[str, str]
     cwd: str | None
+
+
+def _kept(command: Sequence[str]) -> Sequence[str]:
+    """Put a keeper before a command, where the system lets one see what the command has started. Return both."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command]
 
 
 @asynccontextmanager
@@ -228,13 +240,17 @@ async def stdio_transport(command: Command, ending: Ending) -> AsyncGenerator[St
 
 
 async def _started(command: Command) -> asyncio.subprocess.Process:
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(command.env)
+    at = Path(command.cwd or ".") / command.command[0] if "/" in command.command[0] else command.command[0]
     try:
+        if not shutil.which(at, path=environment.get("PATH")):
+            raise FileNotFoundError(at)
         return await asyncio.create_subprocess_exec(
-            *command.command,
+            *_kept(command.command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(command.env),
+            env=environment,
             cwd=command.cwd,
             start_new_session=True,
             limit=LONGEST_LINE,

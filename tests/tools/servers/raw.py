@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -44,6 +46,14 @@ def deep(asked: dict[str, Any]) -> None:
     nested = "[" * 100_000 + "]" * 100_000
     sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {asked["id"]}, "result": {{"content": {nested}}}}}\n')
     sys.stdout.flush()
+
+
+def starts(asked: dict[str, Any]) -> None:
+    """Start a process in a group of its own, name it and this one in a file, and hear nothing more."""
+    left = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(asked["params"]["arguments"]["note"]).write_text(f"{os.getpid()} {left.pid}\n")
+    time.sleep(3600)
 
 
 def deaf(asked: dict[str, Any]) -> None:
@@ -96,6 +106,7 @@ CALLS: dict[str, Callable[[dict[str, Any]], object]] = {
     "process": lambda asked: text(asked, str(os.getpid())),
     "waits": waits,
     "deaf": deaf,
+    "starts": starts,
     "asks": asks,
 }
 
