@@ -19,7 +19,7 @@ _QUOTING = ("client", "mcp")
 """Loggers of the library `mcp`, whose lines quote what servers have sent."""
 
 STUCK_MS = 100
-"""How long a line waits for a reader who does not read; the lines after it do not wait."""
+"""The longest wait of a line for a reader who does not read; the lines after it do not wait."""
 
 
 def configure(level: str) -> None:

@@ -139,17 +139,17 @@ class TurnSettings(Group):
     total_s: Annotated[float, Field(gt=0, le=86_400)] = 900
     """A turn that takes longer than so many seconds as a whole is void."""
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30
-    """How long a conversation stays claimed after its worker died."""
+    """The time for which a conversation stays claimed after its worker died."""
     replay_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400
-    """How long a turn's stream can be replayed after it ended; an `Idempotency-Key`, after its request."""
+    """The time for which a turn's stream can be replayed after it ended; an `Idempotency-Key`, after its request."""
     reply_ahead: Literal["off", "one-action", "first-action"] = "one-action"
-    """Whether a reply is begun beside the question if the agent stays in its state: in states with one action; in all,
-    as if it were the first; or never. It saves a model's round trip, and costs the tokens of replies that are not used.
+    """The states in which a reply is begun beside the question if the agent stays: those with one action; all,
+    as if it were the first; or none. It saves a model's round trip, and costs the tokens of replies that are not used.
     A local model never does."""
     max_running: Annotated[int, Field(ge=1, le=100_000)] = 4000
     """Turns that run at once in a process; beyond that a request is answered with 503 at once."""
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 20
-    """How long running turns may go on when the server stops; what is not done by then is void."""
+    """The time for which running turns may go on when the server stops; what is not done by then is void."""
     history: Annotated[int, Field(ge=1, le=1000)] = 40
     """Messages of the conversation that a model is shown."""
     history_chars: Annotated[int, Field(ge=100, le=10_000_000)] = 60_000
@@ -186,7 +186,7 @@ class RedisSettings(Group):
     """`redis://USER:PASSWORD@HOST:PORT/NUMBER`, `rediss://` with TLS, or `unix://PATH`. Empty: each process counts for
     itself. It needs the extra `redis`."""
     deadline_ms: Annotated[float, Field(ge=1, le=5000)] = 50
-    """How long an answer is waited for, in milliseconds; then each process counts for itself until it answers again."""
+    """The longest wait for an answer, in milliseconds; then each process counts for itself until it answers again."""
 
     @field_validator("url")
     @classmethod
@@ -200,7 +200,7 @@ class RelaySettings(Group):
     """Addresses at which workers of an installation reach each other, to follow each other's turns."""
 
     host: str = "127.0.0.1"
-    """Where this host's workers listen and are reached; with several hosts, an address that the others see."""
+    """The address on which this host's workers listen and are reached; with several hosts, one that the others see."""
 
 
 class ToolSettings(Group):
@@ -281,7 +281,7 @@ class McpServer(Group):
     command: Annotated[tuple[str, ...], Field(min_length=1)]
     """The command and its arguments."""
     env: dict[str, str] = {}
-    """What its environment has beside `PATH`, `HOME`, `LANG`, `LC_ALL`, `TMPDIR` and `TZ`."""
+    """Variables of its environment beside `PATH`, `HOME`, `LANG`, `LC_ALL`, `TMPDIR` and `TZ`."""
     cwd: str | None = None
     """The folder it starts in."""
     organizations: tuple[str, ...] = ()
@@ -322,7 +322,7 @@ class IdentityProvider(Group):
     default_role: str = ""
     """The role of a person who is in none of these groups; empty: they are refused."""
     make_users: bool = False
-    """Whether people whom nobody has invited become users."""
+    """True if people whom nobody has invited become users."""
 
     @field_validator("issuer")
     @classmethod
@@ -399,10 +399,10 @@ class Settings(BaseSettings):
     `embeddings`; `openai:NAME`, of the server that `TERTULIA_OPENAI_BASE_URL` names; or `scripted`, by words. `off`:
     none, and the language model alone picks. `auto`: `local` if it is there and the language model is not scripted."""
     trace: Literal["off", "spans", "prompts"] = "spans"
-    """What is kept of a turn for 30 days, to explain it: `spans` are its steps and model calls with their times and
-    tokens; `prompts` keeps what models were asked and answered too."""
+    """The record of a turn, kept for 30 days: `spans` are its steps and model calls with their times and tokens;
+    `prompts` keeps what models were asked and answered too."""
     rate_limits: Literal["contract", "off"] = "contract"
-    """Whether each operation has the limit that the contract names."""
+    """`contract`: each operation has the limit that the contract names."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1")
     """Addresses and networks of proxies that are believed about their clients, separated by commas; empty: none."""
     proxy_header: ProxyHeader = "x-forwarded-for"
@@ -410,7 +410,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """The origins whose pages may call the API from a browser, separated by commas; `*`: all; empty: none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged to standard error."""
+    """The least level of lines that are logged to standard error."""
     database: DatabaseSettings = DatabaseSettings()
     clusters: dict[str, str] = {}
     """More storage clusters: name to URL. `TERTULIA_CLUSTERS_EU=postgresql://...` adds `eu`."""

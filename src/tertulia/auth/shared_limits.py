@@ -21,7 +21,7 @@ from redis.exceptions import InvalidResponse, RedisError
 from tertulia.auth.limits import WINDOW_S, Allowance, allowance_of
 
 LOOK_S = 1.0
-"""How often a Redis that has not answered is asked again."""
+"""The time after which a Redis that has not answered is asked again."""
 
 CONNECT_S = 2.0
 """The longest time for such a question, which connects anew."""

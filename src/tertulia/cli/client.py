@@ -41,7 +41,7 @@ TIMEOUT = httpx2.Timeout(10, read=300)
 RENEW_S = 300
 """So many seconds before a token expires, another one is fetched."""
 CLOSING_S = 1
-"""How long a call waits for the server's goodbye, which stands behind all that nobody listens to any more."""
+"""The longest wait of a call for the server's goodbye, which stands behind all that nobody listens to any more."""
 SERVICES_AT_ONCE = 20
 CONFLICT = 409
 

@@ -11,8 +11,8 @@ from tertulia.serving import serve
 from tertulia.settings import Settings
 
 DEFAULTS = {"model": "local", "voice": "local", "rate_limits": "off", "trace": "prompts"}
-"""What differs here from `serve`, unless it is set. With the scripted model the voice is scripted too: then nothing has
-to be fetched."""
+"""Settings that differ here from `serve`, unless they are set. With the scripted model the voice is scripted too: then
+nothing has to be fetched."""
 
 
 def run(console: Console, settings: Settings, model: str | None) -> None:

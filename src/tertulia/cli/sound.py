@@ -17,7 +17,7 @@ MOST_BLOCKS = 100
 """Blocks of the microphone that wait to be read; what is more is lost."""
 
 LATENCY_S = 0.05
-"""How long sound may be on its way through PortAudio. With less, loudspeakers behind a sound server stutter."""
+"""The time that sound may be on its way through PortAudio. With less, loudspeakers behind a sound server stutter."""
 
 PORTAUDIO = "the library PortAudio (Debian, Ubuntu: apt-get install libportaudio2)"
 

@@ -32,7 +32,7 @@ from tertulia.settings import Settings
 STDIN = "-"
 SUFFIXES = (".wav", ".mp3")
 DEFAULT_PROVIDER = "local"
-"""Where nothing is set, as `tertulia run` has it."""
+"""The default, as that of `tertulia run`."""
 _LONGEST_S = 3600
 
 _T = TypeVar("_T")

@@ -85,7 +85,7 @@ class Rehearsal(BaseModel):
 
     opens: Literal["agent", "user"] = "agent"
     opening: Step = Step()
-    """What must come of the agent's first message."""
+    """The expectations of the agent's first message."""
     turns: list[Step]
     result: dict[str, Any] | None = None
     """The structured result, field by field."""

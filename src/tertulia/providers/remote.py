@@ -17,7 +17,7 @@ CONNECT_S = 10
 """Seconds that a connection may take to be made."""
 
 MAX_ERROR_BYTES = 16 << 10
-"""What of a refusal's body is read."""
+"""The part of a refusal's body that is read."""
 
 _PROXIED = frozenset({"http", "https", "all"})
 """Names of proxies, any of which leaves the connections to httpx2's own transport."""

@@ -34,7 +34,7 @@ class Organization:
     tenant_id: str
     default_user_preferences: Mapping[str, Any]
     user_dimensions: Sequence[Mapping[str, Any]] | None
-    """What models of users are to say, each with `description` and `tags`; None: nothing."""
+    """The matters that models of users tell, each with `description` and `tags`; None: nothing."""
 
     @property
     def attributes(self) -> dict[str, object]:

@@ -23,7 +23,7 @@ from tertulia.storage.tables import conversations, traces, users
 from tertulia.storage.turn.values import NewTrace
 
 KEPT = timedelta(days=30)
-"""How long a trace is kept."""
+"""The time for which a trace is kept."""
 
 MOST_VOID = 1000
 """Traces of void turns that are kept of a user, the newest: no conversation bounds their number."""

@@ -49,7 +49,7 @@ It takes half a minute, and fetches packages from npm's registry. No node has to
 """
 
 WATCHED = b'<meta name="tertulia-watched">'
-"""What tells a page that a folder is watched here."""
+"""The mark that tells a page that a folder is watched here."""
 
 COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".svg"})
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")  # no file system takes names of more than 255 bytes

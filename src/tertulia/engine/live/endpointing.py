@@ -14,7 +14,7 @@ ENDS_BELOW = 0.35
 """A frame less likely than this is silence."""
 
 SHORTEST_MS = 90
-"""What is shorter is a click or a cough, and no speech."""
+"""The shortest speech; a shorter sound is a click or a cough."""
 
 SILENCE_MS = 600
 """So long a silence ends an utterance."""

@@ -107,11 +107,11 @@ class Session:
         self._limits = limits
         self._conversation_id = ""
         self._begun = False
-        """Whether a conversation has been asked for, and not been refused."""
+        """True if a conversation was asked for and not refused."""
         self._tasks: deque[_Task] = deque()
         self._more_to_do = asyncio.Event()
         self._busy = False
-        """Whether a task is being done."""
+        """True if a task is being done."""
         self._hearings: set[Hearing] = set()
         self._hearing: Hearing | None = None
         """The work of hearing what may be the user's next message."""

@@ -18,10 +18,10 @@ class Alignment:
     def __init__(self, written: str, speakable: Speakable) -> None:
         self._written = written
         self._places = _places(speakable)
-        """Where in the spoken text each written character is said."""
+        """The place in the spoken text at which each written character is said."""
         self._length = len(speakable.text)
         self._placed = 0
-        """How many characters have a time."""
+        """The number of characters that have a time."""
         self._at: float = 0.0
         self._ms: float = 0.0
         """Up to where in the spoken text (`_at`) times are known, and the last of them."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 LEAD_MS = 400.0
-"""How far the sender may be ahead of the listener, in milliseconds of sound."""
+"""The lead of the sender over the listener at most, in milliseconds of sound."""
 
 
 NEGLIGIBLE_MS = 0.001

@@ -29,10 +29,10 @@ LONGEST = 1 << 18
 """Characters of a reply; a model that writes more while it is spoken has gone wrong."""
 
 PIECE_MS = 200.0
-"""How long a piece sounds, at most: a listener who speaks up has no more to silence than that and `LEAD_MS`."""
+"""The longest sound of a piece: a listener who speaks up has no more to silence than that and `LEAD_MS`."""
 
 PACE_MS = 60.0
-"""How long a character sounds at least, where a sentence was interrupted and its words have no times."""
+"""The shortest sound of a character, if a sentence was interrupted and its words have no times."""
 
 MP3_BYTES_A_MS = 8
 """Of 64 kbit/s, the constant rate of our MP3."""
@@ -102,16 +102,16 @@ class _Message:
         self._sound: list[bytes] = []
         """Encoded, as it was sent."""
         self._ms = 0.0
-        """How long the sound is so far."""
+        """The length of the sound so far."""
         self._told_ms = 0.0
-        """How much of it the listener's clock knows of."""
+        """The part of the sound that the listener's clock knows of."""
         self._characters: list[tuple[int, str]] = []
         self._sent = 0
-        """How many of the characters have been sent."""
+        """The number of characters that have been sent."""
         self._unfinished: tuple[Alignment, float, float] | None = None
         """Of the sentence that is being spoken: its characters, when it began, how long it may take at least."""
         self._heard_ms: float | None = None
-        """Where the listener interrupted it."""
+        """The place at which the listener interrupted the reply."""
 
     async def say(self, written: str, speaker: Speaker) -> AsyncGenerator[events.NewMessage, None]:
         """Speak a sentence.
@@ -205,7 +205,7 @@ def _cut(sound: Sound) -> Generator[Sound]:
 
 class _Encoder(Protocol):
     delay_ms: float
-    """How long it plays before the first sample."""
+    """The time that the reply plays before the first sample."""
 
     def feed(self, pcm: bytes) -> bytes: ...
 

@@ -96,7 +96,7 @@ class OpenAICompatibleModel:
         self._counts: bool | None = None
         """True if the server takes the wish to count tokens in a stream, False if it may not; None: nobody knows."""
         self._begins_in_thought = False
-        """Whether its thoughts have no opening tag, as its last reply or choice has shown."""
+        """True if its thoughts have no opening tag, as its last reply or choice has shown."""
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Ask for a reply. Return its pieces; a prompt that is too long is asked again without its oldest turns."""

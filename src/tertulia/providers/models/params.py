@@ -38,13 +38,13 @@ SAMPLING: Known = {
     "top_k": INTEGER,
     "top_p": SHARE,
 }
-"""What nearly every model has."""
+"""Parameters of nearly every model."""
 
 DIRECT: Known = {**SAMPLING, "stop_sequences": STOP, "thinking": {"anyOf": [BOOLEAN, WORD]}}
-"""What pydantic-ai has for all vendors."""
+"""Parameters that pydantic-ai has for all vendors."""
 
 LOCAL: Known = {**SAMPLING, "stop": STOP}
-"""What llama.cpp has and a reply may set."""
+"""Parameters of llama.cpp that a reply may set."""
 
 
 def schema_of(known: Known) -> Schema:

@@ -33,7 +33,7 @@ class Reading:
 
     def __init__(self, stall_s: float, *, begins_in_thought: bool = False) -> None:
         self.done = False
-        """Whether `[DONE]` has come."""
+        """True if `[DONE]` has come."""
         self.reason: End = ""
         """Why the reply ends, once it says so."""
         self.progress = False
@@ -47,7 +47,7 @@ class Reading:
         self._thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
         self._rest = bytearray()
         self._under_way = False
-        """Whether a line has come."""
+        """True if a line has come."""
         self._stray = bytearray()
         """Lines that are no event's, from a server that did not stream."""
         self._event = b""
@@ -58,7 +58,7 @@ class Reading:
         self._bytes = 0
         self._chars = 0
         self._has_thought = False
-        """Whether thoughts came beside the text."""
+        """True if thoughts came beside the text."""
         self._visible = False
         self._begun = False
         self._stall_s = stall_s

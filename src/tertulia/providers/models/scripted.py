@@ -23,7 +23,7 @@ from tertulia.providers.models.base import Lifespan, Vendor
 from tertulia.settings import Settings
 
 MATTER = "Now: "
-"""How the line of a prompt begins that says what to do in this message."""
+"""The beginning of the line of a prompt that says what to do in this message."""
 
 _QUOTED_WORDS = 8
 _READ_CHARS = 2_000  # of a message: enough to choose by, and a long one costs no more

@@ -73,11 +73,11 @@ class ThoughtFilter:
         self._blank: str | None = ""
         """White space that the reply begins with, held until a word follows; None: the next white space is dropped."""
         self._given = False
-        """Whether a part of the reply is visible."""
+        """True if a part of the reply is visible."""
         self._returned = False
-        """Whether a part of it was returned by an earlier call."""
+        """True if an earlier call returned a part of the reply."""
         self._plain = False
-        """Whether a piece without brackets is visible as it is."""
+        """True if a piece without brackets is visible as it is."""
         self._due = 1
         """Closing tags that may come without an opening one."""
         self._opener: str | None = "" if begins_in_thought else None

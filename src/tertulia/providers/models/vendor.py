@@ -66,7 +66,7 @@ class VendorModel:
         self._params = Params(model.model_name, DIRECT)
         self._trial = Trial(self._spec)
         self._begins_in_thought = False
-        """Whether its thoughts have no opening tag, as its last reply has shown."""
+        """True if its thoughts have no opening tag, as its last reply has shown."""
 
     async def aclose(self) -> None:
         """Give the vendor's connections back."""

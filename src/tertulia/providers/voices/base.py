@@ -48,7 +48,7 @@ class Vendor:
     help: str = ""
     """One line for a list of the vendors."""
     has_models: bool = False
-    """Whether `NAME:MODEL` is one of its names too."""
+    """True if `NAME:MODEL` is one of its names too."""
 
 
 def open_vendor_client(

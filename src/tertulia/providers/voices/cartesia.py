@@ -24,7 +24,7 @@ from tertulia.settings import Settings
 DEFAULT_MODEL = "sonic-3.5"
 VENDOR_HOST = "api.cartesia.ai"
 HEADERS = {"Cartesia-Version": "2026-03-01"}
-"""What every request carries, beside the key."""
+"""The headers of every request, beside the key."""
 
 _RATE = 24_000
 _OWN_VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"  # Katie, whom the vendor names first for agents

@@ -36,7 +36,7 @@ _NEXT_FORMAT = (400, 404, 415, 422, 500, 501)
 _REFUSALS = 2
 _ASK_AGAIN = 100
 _LISTING = "gpt-transcribe"
-"""How the names of models begin that tell no times and take languages and words as lists: they refuse `language`."""
+"""Beginnings of names of models that tell no times and take languages and words as lists: they refuse `language`."""
 
 LANGUAGES = frozenset(_CODES.split())
 """Those that the vendor names, for both directions: https://platform.openai.com/docs/guides/speech-to-text."""

@@ -14,7 +14,7 @@ LONGEST = 300
 """Characters of a stretch, at most; about twenty seconds of speech."""
 
 SILENCE = Sound(bytes(RATE // 5 * SAMPLE_BYTES))
-"""What is heard of a text without anything that could be read."""
+"""The sound of a text without anything that could be read."""
 
 _CLAUSE_END = re.compile(r".*[.!?;:,…—،؟](?=\s)", re.DOTALL)
 _WORD_END = re.compile(r".*\S(?=\s)", re.DOTALL)

@@ -23,7 +23,7 @@ from tertulia.providers.voices.passages import SILENCE, passages
 
 _PROCESS = "tertulia.providers.voices.local.espeak_process"
 _GRACE_S = 2.0
-"""How long the process may take to stop a sentence, or itself."""
+"""The time in which the process has to stop a sentence, or itself."""
 _USUAL_PRIORITY = 5
 _WITHOUT_COMMANDS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*b"\t\n\r"}, " ")
 """A NUL ends a text, and a character 1 begins a command: it would change how fast, high or loud all later texts sound.

@@ -41,7 +41,7 @@ _SILENCE, _LEAST = 300, 800
 _TOKENS, _TOKENS_RATE, _MOST_TOKENS = 20, 15, 200
 """A reading may have so many tokens, and so many for each second; nobody speaks as fast. Timestamps are some too."""
 _REPETITION = 2.4
-"""How small words may become when they are compressed: Whisper's own measure of one that repeats itself."""
+"""The ratio of compression beyond which words repeat themselves, as Whisper itself has it."""
 
 ENGLISH = frozenset({"en"})
 WORLD = frozenset(

@@ -37,7 +37,7 @@ _ENDS = "/CumSum_output_0"
 """The tensor of the model's graph that says at which frame each phoneme ends."""
 _FRAME_MS = 25.0
 _LEAD_MS = 150.0
-"""What is left of the silence before the first phoneme; its sound begins up to 100 ms before its frame."""
+"""The rest of the silence before the first phoneme; its sound begins up to 100 ms before its frame."""
 _LONGEST_WORD = 40
 """Characters without a space: its time to read them grows with their cube."""
 _MOST_PHONEMES = 400
@@ -87,7 +87,7 @@ class HibariVoice:
 
 
 Place = tuple[int, int]
-"""Where a word is in the text: its first character, and the one after its last."""
+"""The place of a word in the text: its first character, and the one after its last."""
 
 
 @dataclass(frozen=True, slots=True)
