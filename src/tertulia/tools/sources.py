@@ -7,8 +7,10 @@ import asyncio
 import errno
 import os
 import re
+import resource
 import shutil
 import signal
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ GIT_S = 120.0
 MOST_OUTPUT = MOST_BYTES + 1_000_000
 """Bytes that one command of git may write."""
 
+MOST_REPOSITORY = 1 << 30
+"""Bytes of one file that git may write, such as all that it fetches: other than Linux has no such bound."""
+
 ORGANIZATION = "{organization}"
 """The part of a setting that stands for the organization which publishes."""
 
@@ -34,6 +39,7 @@ _URL = re.compile(rf"({'|'.join(_SCHEMES)})://\S+")
 _BRANCH = re.compile(r"(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.|/$|\.$))[\w][\w./+#=@-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOBS = frozenset({"100644", "100755"})
+_LARGE_FILE = b"version https://git-lfs.github.com/spec/"
 
 _log = structlog.get_logger(__name__)
 
@@ -145,6 +151,8 @@ def open_source(setting: str, branch: str, org_id: str) -> Source:
 
 
 def _clean(path: str) -> str:
+    if "\0" in path:
+        raise NotFound("There is no folder of such a name.")
     return "/".join(part for part in path.split("/") if part)
 
 
@@ -156,7 +164,7 @@ async def _files(git: "_Git", commit: str, path: str) -> dict[str, bytes]:
     listed = await git.run("ls-tree", "-r", "-l", "-z", "--full-tree", at)
     wanted: dict[str, str] = {}
     size = 0
-    for entry in listed.decode(errors="replace").split("\0")[:-1]:
+    for entry in listed.decode(errors="surrogateescape").split("\0")[:-1]:
         about, _, name = entry.partition("\t")
         mode, _kind, blob, length = about.split()
         if not LEFT_OUT.isdisjoint(name.split("/")):
@@ -167,7 +175,11 @@ async def _files(git: "_Git", commit: str, path: str) -> dict[str, bytes]:
         wanted[name] = blob
     if len(wanted) > MOST_FILES or size > MOST_BYTES:
         raise BadTool(f"A project has at most {MOST_FILES} files, of {MOST_BYTES} bytes together.")
-    return await _blobs(git, wanted)
+    files = await _blobs(git, wanted)
+    for name, content in files.items():
+        if content.startswith(_LARGE_FILE):
+            raise BadTool(f"{name} is kept in Git LFS, and is not in the repository itself.")
+    return files
 
 
 async def _blobs(git: "_Git", wanted: dict[str, str]) -> dict[str, bytes]:
@@ -247,7 +259,7 @@ class _Git:
 
     async def _start(self, arguments: tuple[str, ...], stdin: IO[bytes]) -> asyncio.subprocess.Process:
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 "git",
                 *self.OPTIONS,
                 *arguments,
@@ -258,6 +270,8 @@ class _Git:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
+            _bound(process)
+            return process
         except FileNotFoundError as error:
             raise Unavailable("This server has no git, with which tools are read.", retry_after=60) from error
 
@@ -278,6 +292,13 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
         if len(pieces) > MOST_OUTPUT:
             raise BadTool(f"A project has at most {MOST_BYTES} bytes.")
     return bytes(pieces)
+
+
+def _bound(process: asyncio.subprocess.Process) -> None:
+    """Bound the files that a process and those which it starts may write."""
+    if sys.platform == "linux":
+        with suppress(ProcessLookupError):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MOST_REPOSITORY, MOST_REPOSITORY))
 
 
 def _stop(process: asyncio.subprocess.Process) -> None:
