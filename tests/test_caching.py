@@ -1,6 +1,6 @@
 """Results that are kept for the next call: those of short texts, up to a number of them."""
 
-from tertulia.caching import LONGEST, cached_if_short
+from tertulia.caching import WORD, cached_if_short
 
 
 def test_the_result_of_a_long_text_is_not_kept() -> None:
@@ -11,9 +11,9 @@ def test_the_result_of_a_long_text_is_not_kept() -> None:
         calls.append(text)
         return len(text)
 
-    short, long = "a" * LONGEST, "a" * (LONGEST + 1)
+    short, long = "a" * WORD, "a" * (WORD + 1)
 
-    assert [size(text) for text in (short, short, long, long)] == [LONGEST, LONGEST, LONGEST + 1, LONGEST + 1]
+    assert [size(text) for text in (short, short, long, long)] == [WORD, WORD, WORD + 1, WORD + 1]
     assert calls == [short, long, long]
 
 

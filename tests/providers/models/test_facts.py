@@ -72,3 +72,10 @@ def test_a_fact_is_named_by_what_stands_before_its_colon(text: str, named: list[
 def test_a_reply_may_keep_to_the_fact_that_was_named_last(messages: list[str], fitting: list[str]) -> None:
     turns = [Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(messages)]
     assert facts.named_last(BOOKS, turns) == fitting
+
+
+def test_twenty_wrong_words_are_read_as_right_ones_and_no_more() -> None:
+    odd = [f"qq{letter}zz" for letter in "abcdefghijklmnopqrstuvw"]
+    few, many = (Turn("user", " ".join([*words, "tomattoes"])) for words in (odd[:19], odd[:20]))
+    assert facts.fitting(ALL, [few]) == [SOUP]
+    assert facts.fitting(ALL, [many]) == []

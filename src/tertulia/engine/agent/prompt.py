@@ -242,7 +242,7 @@ def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str,
     return _named_by(state.name, targets, tuple(choices.items()))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def _named_by(
     state: str, targets: tuple[str | tuple[str, str], ...], choices: tuple[tuple[str, str], ...]
 ) -> Mapping[str, Option]:

@@ -15,11 +15,14 @@ Quotation marks may be curly.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+
+from tertulia.caching import cached_if_short
 
 BEGIN = "People say:"
 KEEP = "Keep to what was named last."
 
+_LONGEST = 10_000
+"""Characters of an option that is parted once, and not again each time it is a choice."""
 _QUOTED = r"""["\u201c][^"\u201d\n]+["\u201d]"""
 _SAYINGS = re.compile(rf"\s*{_QUOTED}(?:,\s*{_QUOTED})*\.?\s*")
 _PHRASES = re.compile(rf"(?P<kind>Begin with|In words like these):\s*(?P<texts>{_QUOTED}(?:,\s*{_QUOTED})*)")
@@ -35,7 +38,7 @@ class Phrased:
     wording: str = ""
 
 
-@lru_cache(maxsize=1024)
+@cached_if_short(512, longest=_LONGEST)
 def split(text: str) -> tuple[str, tuple[str, ...]]:
     """Split the text of an action or an exit. Return it without its sayings, and the sayings."""
     before, found, said = text.rpartition(BEGIN)
@@ -44,7 +47,7 @@ def split(text: str) -> tuple[str, tuple[str, ...]]:
     return before.rstrip(), tuple(_SAYING.findall(said))
 
 
-@lru_cache(maxsize=1024)
+@cached_if_short(512, longest=_LONGEST)
 def described(text: str) -> str:
     """Leave sayings, openings and wordings out. Return the text of an option as it is chosen by."""
     bare = split(text)[0]

@@ -31,7 +31,9 @@ _HALF = 0.5
 _NEARLY = 0.84
 """How alike words are that are taken for each other, from 0 to 1."""
 _MOST_WORDS = 200
-"""The words of a message that are looked up."""
+"""The words of a message that are looked at."""
+_MOST_UNKNOWN = 20
+"""Words that no fact has for which a near one is looked for, those of the newest messages: each takes milliseconds."""
 
 _WORD = re.compile(r"[^\W_]{3,}")
 _COMMON_WORDS = (
@@ -46,10 +48,10 @@ _ENDINGS = ("ings", "ing", "ies", "ed", "es", "s", "y", "e")
 
 def fitting(facts: Sequence[str], turns: Sequence[Turn]) -> Sequence[str]:
     """Look for facts that are about the last message. Return two at most, in the order in which they were given."""
-    vocabulary = _vocabulary(facts)
-    said = [_read_as(turn.content, vocabulary) for turn in _said(turns)]
-    if not said or sum(map(len, facts)) > _MOST_CHARACTERS:
+    turns = _said(turns)
+    if not turns or sum(map(len, facts)) > _MOST_CHARACTERS:
         return []
+    said = _read_as([turn.content for turn in turns], _vocabulary(facts))
     faded: dict[str, float] = {}
     for age, stems in reversed([*enumerate(reversed(said))]):
         faded |= dict.fromkeys(stems, _FADES**age)
@@ -77,7 +79,7 @@ def named_last(facts: Sequence[str], turns: Sequence[Turn]) -> Sequence[str]:
     if not said or sum(map(len, facts)) > _MOST_CHARACTERS:
         return []
     *before, last = said
-    stems = _read_as(last.content, _vocabulary(facts))
+    [stems] = _read_as([last.content], _vocabulary(facts))
     found = _named(facts, stems) or _mentioned(facts, stems)
     for turn in reversed(before):
         found = found or named(facts, turn.content)
@@ -119,14 +121,21 @@ def _vocabulary(facts: Iterable[str]) -> frozenset[str]:
     return frozenset(stem for fact in facts for stem in _stems(fact))
 
 
-def _read_as(text: str, vocabulary: frozenset[str]) -> frozenset[str]:
-    """Read a text, a word that is spelled wrongly as the one of the vocabulary that is meant. Return its stems."""
-    words = [word for word in _WORD.findall(text.casefold()) if word not in _COMMON][:_MOST_WORDS]
-    stems: set[str] = set()
-    for stem in map(_stem, words):
-        near = [] if stem in vocabulary else get_close_matches(stem, vocabulary, 1, _NEARLY)
-        stems.add(near[0] if near else stem)
-    return frozenset(stems)
+def _read_as(texts: Sequence[str], vocabulary: frozenset[str]) -> list[frozenset[str]]:
+    """Read texts, a word that is spelled wrongly as the one of the vocabulary that is meant. Return the stems of each.
+
+    Wrong words are looked up until enough were, in the newest text first.
+    """
+    left = _MOST_UNKNOWN
+    read: list[frozenset[str]] = []
+    for text in reversed(texts):
+        words = [word for word in _WORD.findall(text.casefold()) if word not in _COMMON][:_MOST_WORDS]
+        stems = dict.fromkeys(map(_stem, words))
+        unknown = [stem for stem in stems if stem not in vocabulary][:left]
+        left -= len(unknown)
+        near = {stem: get_close_matches(stem, vocabulary, 1, _NEARLY) for stem in unknown}
+        read.append(frozenset(near[stem][0] if near.get(stem) else stem for stem in stems))
+    return read[::-1]
 
 
 def _stems(text: str) -> frozenset[str]:

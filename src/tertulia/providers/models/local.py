@@ -144,7 +144,7 @@ class LocalModel:
                 self._beside(self._read_prompt(prompt))
             yield prompt.wording
             return
-        shown = _with_facts(prompt)
+        shown = await asyncio.to_thread(_with_facts, prompt)  # with many facts and wrong words it takes a while
         below = structs.replace(shown, turns=shown.asked, question="")
         for asked, options in ((shown, _REPLY), (shown, _SECOND_REPLY), (below, _THIRD_REPLY)):
             reply = _Reply(prompt)

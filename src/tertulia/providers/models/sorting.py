@@ -83,7 +83,7 @@ class Sorting:
         while len(self._learned) > _REMEMBERED:
             self._learned.popitem(last=False)
         learned = self._learned[key]
-        texts = _readings(text.strip(), learned.words)
+        texts = await asyncio.to_thread(_readings, text.strip(), learned.words)
         scores = learned.scores(texts, _units(await embedder.embed(texts))).mean(axis=0)
         return max(sayings, key=lambda key: scores[learned.keys.index(key)] - _LEAD * key.startswith(_EXIT))
 
