@@ -191,7 +191,7 @@ async def test_one_worker_of_a_host_removes_what_uv_holds_beyond_its_room(downlo
 async def test_what_uv_holds_is_looked_through_only_if_it_has_changed(
     downloads: Downloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages, "PRUNED_EVERY_S", 0)
+    monkeypatch.setattr(packages, "take_turn", lambda path, _every_s: shelf.take_turn(path, 0))
     looked: list[object] = []
 
     def size_of(folder: Path, **options: Any) -> int:
