@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -21,6 +22,7 @@ from support.pages import ROOT
 from support.terminal import at_a_terminal
 from tertulia.files import schemas
 from tertulia.files.document import read
+from tertulia.files.folder import load
 from tertulia.files.template import SCHEMA_OF
 
 EXAMPLES = sorted((ROOT / "examples" / "agents").iterdir())
@@ -39,6 +41,13 @@ def run(command: Command, shared: Path, server: Process) -> Run:
         return done.returncode, done.stdout, done.stderr
 
     return run_there
+
+
+@pytest.fixture
+def admin(command: Command, shared: Path, server: Process) -> Iterator[httpx2.Client]:
+    token = command("token", "--data", shared, "--admin").stdout.strip()
+    with httpx2.Client(base_url=f"{server.url}/v1/demo", headers={"Authorization": f"Bearer {token}"}) as client:
+        yield client
 
 
 @pytest.fixture
@@ -170,9 +179,16 @@ def test_a_behavior_without_a_file_is_taken_from_the_service_and_comes_back(run:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_is_applied_and_pulled_as_the_same_files(run: Run, example: Path, tmp_path: Path) -> None:
+def test_an_example_is_applied_and_pulled_as_the_same_files(
+    run: Run, example: Path, tmp_path: Path, admin: httpx2.Client
+) -> None:
     folder = tmp_path / example.name
     shutil.copytree(example, folder)
+    for name in {name for tool in load(folder).tools.values() for name in tool.variables}:
+        assert name in run("apply", folder, "--yes")[2]  # and the tools that lack it are made
+        for tool in admin.get("/tool/").raise_for_status().json()["tools"]:
+            inserts = [{"name": name, "value": "secret", "is_secret": True}]
+            admin.post(f"/tool/{tool['id']}/envvar", json={"inserts": inserts}).raise_for_status()
     status, _, told = run("apply", folder, "--yes")
     assert (status, told) == (0, "")
     assert run("pull", read(folder / "service.yaml").value["name"], folder)[1].startswith("Nothing changes: ")
