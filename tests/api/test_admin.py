@@ -169,7 +169,7 @@ def test_models_and_voices_are_tried(several: Server) -> None:
     (voice, *_) = [voice["id"] for provider in listed for voice in provider["voices"]]
     for body in ({"kind": "model"}, {"kind": "model", "name": "scripted"}, {"kind": "voice", "name": voice}):
         tried = try_it(**body)
-        assert (tried["works"], tried["first_ms"] > 0, bool(tried["detail"])) == (True, True, True)
+        assert (tried["works"], tried["first_ms"] >= 0, bool(tried["detail"])) == (True, True, True)
     assert try_it(kind="model", name="openai:tiny") == {
         "works": False, "first_ms": None, "detail": "The language model cannot be reached or is overloaded."
     }  # fmt: skip

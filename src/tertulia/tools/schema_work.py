@@ -115,11 +115,11 @@ class _Walk:
 
     def _count_parts(self, node: Mapping[str, Any], depth: int) -> int:
         total = 0
-        for place in ("properties", "prefixItems", "items"):  # of these a part of the value meets one
-            most = 0
-            for part in _each(node.get(place)) if place != "items" or isinstance(node.get(place), list) else ():
-                most = max(most, self.of(part, depth))
-            total += most
+        rows = [node.get("properties"), node.get("prefixItems")]
+        if isinstance(node.get("items"), list):
+            rows.append(node["items"])
+        for row in rows:  # a part of the value meets one of these
+            total += max((self.of(part, depth) for part in _each(row)), default=0)
         for part in _each(node.get("patternProperties")):
             total += self.of(part, depth)
         for name in (*_ANY_PART, *_LEFT_OVER):

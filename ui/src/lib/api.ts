@@ -100,7 +100,7 @@ export function explain(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The seconds after which the server takes a request that was one too many; null: this is no such error. */
+/** The seconds after which the server takes a request that it refused as one too many; null for other errors. */
 export function waitOf(error: unknown): number | null {
   return error instanceof ApiError && error.status === 429 ? Number(error.headers.get("Retry-After")) || 5 : null;
 }
@@ -109,7 +109,7 @@ export function pause(seconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 }
 
-/** Do a work; while the server says that it is one too many, wait for as long as it asks and do it again. */
+/** Make a request. While the server refuses it as one too many, wait for as long as it asks and make it again. */
 export async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
