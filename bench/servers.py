@@ -7,14 +7,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
 
+from bench.http import address_of
 from bench.load import NotAResult
 from bench.machine import ROOT, pinned
+from tertulia.api.http.openapi import PATH as DOCUMENT
 
 PIECES = 20
 """Pieces of a reply."""
@@ -65,6 +68,7 @@ def tertulia(
     serve = [sys.executable, "-m", "tertulia.cli", "serve", "--data", str(data), "--port", "0", *options]
     command = [*under, *serve]
     with running(command, cores, {f"TERTULIA_{name}": value for name, value in variables.items()}, data) as server:
+        _have_all_loaded(server)
         yield server
 
 
@@ -101,6 +105,13 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _have_all_loaded(server: Server) -> None:
+    """Ask for the document of the API: a process that answered has no operations left to import meanwhile."""
+    with closing(HTTPConnection(*address_of(server.url), timeout=START_S)) as connection:
+        connection.request("GET", DOCUMENT)
+        connection.getresponse().read()
 
 
 def environment() -> dict[str, str]:
