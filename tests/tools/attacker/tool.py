@@ -517,7 +517,7 @@ def threads(given):
 
 
 def small_threads(given):
-    threading.stack_size(1 << 15)
+    threading.stack_size(max(1 << 15, os.sysconf("SC_THREAD_STACK_MIN")))
     started = 0
     while True:
         try:
