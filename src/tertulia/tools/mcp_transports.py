@@ -82,17 +82,11 @@ class Ending:
 # --- What comes from a server ----------------------------------------------------------------------------------------
 
 
-class Questions:
-    """The messages to a server. `open` are the identifiers of the requests that have no answer yet."""
+class _Watched:
+    """One direction of a connection, which is closed with the watch over it."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
-        self.open: set[str] = set()
-
-    async def send(self, item: SessionMessage) -> None:
-        if isinstance(item.message, JSONRPCRequest):
-            self.open.add(str(item.message.id))
-        await self._inner.send(item)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -104,11 +98,24 @@ class Questions:
         await self.aclose()
 
 
-class Answers:
+class Questions(_Watched):
+    """The messages to a server. `open` are the identifiers of the requests that have no answer yet."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.open: set[str] = set()
+
+    async def send(self, item: SessionMessage) -> None:
+        if isinstance(item.message, JSONRPCRequest):
+            self.open.add(str(item.message.id))
+        await self._inner.send(item)
+
+
+class Answers(_Watched):
     """The messages of a server that answer a question. Others are dropped and counted: a flood of them is an end."""
 
     def __init__(self, inner: Any, questions: Questions, ending: Ending) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._questions = questions
         self._ending = ending
         self._left = float(_BURST)
@@ -148,15 +155,6 @@ class Answers:
             return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self.aclose()
 
 
 def _of_few_parts(item: Item) -> Item:
