@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from support.commands import Command, Process
+from support.pages import ROOT
 from tertulia.files.folder import Step
 from tertulia.files.rehearsing import Outcome, differences, result_differences
 
@@ -88,3 +89,9 @@ def test_a_folder_without_conversations_is_no_test(
     there = ("--data", shared, "--url", server.url)
     assert command("apply", folder, "--yes", *there).returncode == 0
     assert "There is no conversation in the folder museum" in command("test", folder, *there).stderr
+
+
+def test_a_variable_that_a_tool_lacks_is_named_before_anything_is_started(command: Command) -> None:
+    done = command("test", ROOT / "examples" / "agents" / "clinic-intake")
+    assert done.returncode == 1
+    assert "book_slot needs a variable CALENDAR_KEY: set it in the environment" in " ".join(done.stderr.split())

@@ -68,7 +68,15 @@ def own_stage(folder: AgentFolder, model: str, weights: Path) -> Generator[Stage
     """Start a server for the tests alone, with the agent of a folder. Yield it; each conversation has a new user.
 
     Variables that the folder's tools require are those of this process.
+
+    Raises:
+        CommandFailed: one of these is not set.
     """
+    for tool in folder.tools.values():
+        for name in tool.variables.keys() - os.environ.keys():
+            raise CommandFailed(
+                f"The tool {tool.name} needs a variable {name}: set it in the environment of this command."
+            )
     with own_server("tertulia-test-", {**_SCRIPTED, "MODEL": model}, keep=True) as server:
         if weights.is_dir():  # fetched once for all servers
             (server.settings.data / "models").symlink_to(weights.absolute())
