@@ -1,4 +1,4 @@
-"""How fast Tertulia is, as a share of what the server below it can do."""
+"""The speed of Tertulia, as a share of what the server below it can do."""
 
 import sys
 from pathlib import Path

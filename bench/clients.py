@@ -16,7 +16,7 @@ _BUFFER = 65536
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When things of an answer came, in seconds after the request was sent."""
+    """Times at which things of an answer came, in seconds after the request was sent."""
 
     first_event: float
     first_piece: float

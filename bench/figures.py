@@ -23,7 +23,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured of each server, and how the product compares with the bare application."""
+    """A figure of each server, and how the product compares with the bare application."""
 
     name: str
     unit: str
@@ -31,7 +31,7 @@ class Figure:
     comparison: Literal["share", "difference", "none"] = "none"
     bound: Bound | None = None
     note: str = ""
-    """What has to be said of it, such as why there is no value."""
+    """A remark that has to be made, such as why there is no value."""
 
     @property
     def compared(self) -> float | None:

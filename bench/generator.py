@@ -20,7 +20,7 @@ PATIENCE_S = 10
 
 
 class Tally:
-    """What happened so far, and the creates that are still to be made."""
+    """A load's events so far, and the creates that are still to be made."""
 
     def __init__(self, requests: Iterator[bytes], ends_at: float) -> None:
         self.requests = requests

@@ -34,7 +34,7 @@ class Create(NamedTuple):
 
 
 def path_of(org_id: str) -> str:
-    """Where conversations of an organization are created."""
+    """The path at which conversations of an organization are created."""
     return f"/v1/{org_id}/conversation/?response_format=text"
 
 
@@ -99,7 +99,7 @@ class Answer:
 
     @property
     def is_right(self) -> bool:
-        """Whether it is 201 or 200, and the last line of its body says that the interaction is complete."""
+        """Tell if it is 201 or 200, and the last line of its body says that the interaction is complete."""
         body = self.received.removesuffix(b"\n" + _END)
         return self.received.startswith(_FINE) and body[body.rfind(b"\n") + 1 :].startswith(COMPLETE)
 

@@ -27,7 +27,7 @@ class NotAResult(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a load did. `cpu_share` is the generator's own, of one core."""
+    """The result of a load. `cpu_share` is the generator's own, of one core."""
 
     creates: int
     seconds: float

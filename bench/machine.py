@@ -57,7 +57,7 @@ def folder_on_disk() -> Generator[Path]:
 
 
 def facts(folder: Path) -> dict[str, str]:
-    """What the figures depend on; `folder` is where the databases are."""
+    """List what the figures depend on; `folder` is where the databases are."""
     server, load, _all = cores()
     pins = f"server on core {min(server)}, load on core {min(load)}" if server else "not pinned"
     return {

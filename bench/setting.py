@@ -1,4 +1,4 @@
-"""What every measurement is given: where, with what, how much, and the two servers side by side."""
+"""The setting that every measurement is given: where, with what, how much, and the two servers side by side."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ MOST_CREATES_A_SECOND = 2500
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured."""
+    """The amount that is measured."""
 
     rounds: int
     round_s: int

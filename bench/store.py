@@ -54,7 +54,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def _copied(table: str, name: str) -> str:
-    """What a column of a copy holds; identifiers begin with the copy's number, so that they grow as real ones do."""
+    """Write what a column of a copy holds; identifiers begin with the copy's number, to grow as real ones do."""
     owners = "(SELECT count(*) FROM owners)"
     values = {
         "id": "printf('%010x', n) || substr(original.id, 11)",
@@ -69,7 +69,7 @@ def _copied(table: str, name: str) -> str:
 
 
 def _count(connection: sqlite3.Connection) -> None:
-    """What users' rows say of their conversations."""
+    """Write what users' rows say of their conversations."""
     connection.execute("CREATE TEMP TABLE counts (id TEXT PRIMARY KEY, conversations INTEGER, messages INTEGER)")
     connection.execute(
         "INSERT INTO counts SELECT user_id, count(*), sum(num_messages) FROM conversations GROUP BY user_id"

@@ -1,4 +1,4 @@
-"""What is asked of the server: creates, each by a user who has no unfinished conversation of the service."""
+"""The requests to the server: creates, each by a user who has no unfinished conversation of the service."""
 
 import asyncio
 import itertools

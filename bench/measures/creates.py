@@ -1,4 +1,4 @@
-"""How many creates a second, and how soon one client hears something, beside the bare application."""
+"""Creates a second, and the time until one client hears something, beside the bare application."""
 
 import statistics
 from collections.abc import Sequence
@@ -100,7 +100,7 @@ def _text(rounds: dict[str, list[_Round]], generator: str) -> str:
 
 
 def _latency(pair: Pair) -> list[Figure]:
-    """How soon one client, alone, hears something."""
+    """Measure how soon one client, alone, hears something."""
     times: dict[str, list[Times]] = {name: [] for name in pair.servers}
     block = pair.setting.effort.creates_in_turn // 4
     for name, server in pair.servers.items():

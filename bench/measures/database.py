@@ -1,4 +1,4 @@
-"""How much a turn adds to the database."""
+"""Bytes that a turn adds to the database."""
 
 import sqlite3
 from pathlib import Path

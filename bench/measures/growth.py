@@ -1,4 +1,4 @@
-"""Whether a turn takes longer in a long conversation, or among many stored ones."""
+"""The growth of a turn's time in a long conversation, and among many stored ones."""
 
 import statistics
 from collections.abc import Callable, Generator

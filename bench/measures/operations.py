@@ -1,4 +1,4 @@
-"""What other operations cost, in creates: one client asks for each, many times, by turns."""
+"""The cost of other operations, in creates: one client asks for each, many times, by turns."""
 
 import itertools
 import statistics

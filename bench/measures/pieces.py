@@ -1,4 +1,4 @@
-"""What it costs to read a piece of a streamed reply from an OpenAI-compatible server, all the way to the client."""
+"""The cost of a piece of a streamed reply, from an OpenAI-compatible server, all the way to the client."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""What several workers, and several hosts, cost: creates per CPU second of all of them."""
+"""The cost of several workers, and of several hosts: creates per CPU second of all of them."""
 
 import statistics
 from collections.abc import Mapping, Sequence

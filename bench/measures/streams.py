@@ -18,7 +18,7 @@ LATEST_FIRST_PIECE_MS = 150.0
 LARGEST_STREAM_KIB = 30.0
 LATEST_PIECE_MS = 50.0
 TAIL_S = 4
-"""How long the first stream goes on after the last has been opened."""
+"""The time for which the first stream goes on after the last has been opened."""
 _PATIENCE_S = 60
 
 _TEXT = (

@@ -1,4 +1,4 @@
-"""What the trace of a turn costs a create: CPU of the same creates with each detail of the trace, and without one."""
+"""The cost of a turn's trace: CPU of the same creates with each detail of the trace, and without one."""
 
 import statistics
 from contextlib import ExitStack

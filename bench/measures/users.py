@@ -1,4 +1,4 @@
-"""What a create costs users as they come: who speak first, are seen for the first time, and open a connection."""
+"""The cost of a create for users as they come: who speak first, are seen for the first time, and open a connection."""
 
 import itertools
 import statistics

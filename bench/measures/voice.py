@@ -225,7 +225,7 @@ async def _speak(socket: ClientConnection, pcm: bytes, *, pause: bool) -> float:
 
 
 async def _sound(socket: ClientConnection) -> float:
-    """When the next sound came."""
+    """Tell when the next sound came."""
     while not (await _until(socket, "server.new-message"))["message"]:
         pass
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""What a create costs on the ways that users really take, beside the one that is easiest."""
+"""The cost of a create on the ways that users really take, beside the one that is easiest."""
 
 import statistics
 from collections.abc import Callable, Generator, Mapping, Sequence

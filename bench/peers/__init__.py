@@ -23,14 +23,14 @@ Talk = Generator[bytes, Answer, None]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a server is asked to create a conversation and stream its first reply."""
+    """The request that makes a server create a conversation and stream its first reply."""
 
     title: str
     talk: Callable[[], Talk]
     piece: bytes
-    """What the first piece of the reply is known by."""
+    """A mark that the first piece of the reply is known by."""
     end: bytes
-    """What a whole reply has in it."""
+    """A mark that a whole reply has in it."""
 
 
 def python_of(name: str) -> Path | None:

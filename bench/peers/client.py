@@ -15,7 +15,7 @@ _BUFFER = 1 << 16
 
 @dataclass
 class Run:
-    """What was seen: seconds to the first piece and to the end, of every create; and how long it all took."""
+    """Seconds to the first piece and to the end, of every create; and the time that all took."""
 
     firsts: list[float] = field(default_factory=list)
     wholes: list[float] = field(default_factory=list)

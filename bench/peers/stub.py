@@ -1,4 +1,4 @@
-"""What every peer's stub server shares: the words of its model, which takes no time, and how it is served.
+"""The part that every peer's stub server shares: the words of its model, which takes no time, and how it is served.
 
 It runs in the peer's environment, so it imports nothing of ours.
 """

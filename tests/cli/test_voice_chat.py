@@ -50,7 +50,7 @@ class FakeDevice:
     def __init__(self) -> None:
         self.played = bytearray()
         self.stops: list[int] = []
-        """How much had been played at each stop, in bytes."""
+        """Bytes that had been played at each stop."""
         self._blocks: asyncio.Queue[bytes] = asyncio.Queue()
         self._more = asyncio.Event()
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.heavy
 HEALTH = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 EXAMPLES = 8
-"""How many requests to each operation, for each of the right and the wrong ones."""
+"""Requests to each operation: so many right ones and so many wrong ones."""
 
 MORE_EXAMPLES = {"create-conversation": 50, "interact-with-conversation": 30}
 """The heart of the server, where few requests get far."""

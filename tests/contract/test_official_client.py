@@ -23,7 +23,7 @@ model: Any = generated
 """The client's models; their types would have every field given, those with a default too."""
 
 PASSING = 40
-"""How many integration tests the client has."""
+"""The number of integration tests that the client has."""
 
 PATIENCE_S = 240
 

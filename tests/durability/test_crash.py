@@ -22,7 +22,7 @@ from support.server import settings_of
 pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
 
 MOMENTS = int(os.environ.get("DURABILITY_MOMENTS", "40"))
-"""How often the server is killed at a random moment, over all parts; a few of them suffice for each change."""
+"""Kills of the server at random moments, over all parts; a few of them suffice for each change."""
 
 MOMENTS_OF_A_PART = {"sqlite": ceil(MOMENTS / PARTS), "postgres": ceil(MOMENTS / 4 / PARTS)}
 

@@ -350,7 +350,7 @@ def _ask(user: User, receive_buffer: int = 0) -> socket.socket:
 
 
 SLOW_S = 4
-"""How long there are readers of one byte a second."""
+"""The time, in seconds, for which there are readers of one byte a second."""
 
 
 def test_readers_of_a_byte_a_second_cost_little_and_hold_nobody_up(alone: Callable[..., Installation]) -> None:

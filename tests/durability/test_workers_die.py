@@ -29,7 +29,7 @@ from tertulia.storage.tables import interactions
 pytestmark = [pytest.mark.both_databases, pytest.mark.heavy]
 
 MOMENTS = ceil(int(os.environ.get("DURABILITY_MOMENTS", "40")) / 8)
-"""How often a worker is killed or frozen; a few moments suffice for each change."""
+"""Moments at which a worker is killed or frozen; a few suffice for each change."""
 
 ANSWER_S = 5.0
 """The longest time that nobody answers after a kill."""

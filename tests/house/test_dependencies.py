@@ -30,7 +30,7 @@ UNSEEN = {
     "uv": "a command",
     "uvloop": "uvicorn's event loop",
 }
-"""What is declared though nothing imports it, and whose it is."""
+"""Packages that are declared though nothing imports them, and whose they are."""
 
 
 def names(requirements: list[str]) -> set[str]:

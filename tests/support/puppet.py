@@ -22,7 +22,7 @@ class Puppet:
         self.fails = fails
         """Raised after the last piece."""
         self.answers: dict[str, Any] = {"ExtractMemories": {"memories": []}, "GenerateUserModels": {"models": []}}
-        """What is answered, by the interaction of the prompt, instead of a choice; an exception is raised."""
+        """Answers, by the interaction of the prompt, that are given instead of a choice; an exception is raised."""
         self.learned: list[Prompt] = []
         """The prompts that these have answered."""
         self.prompts: list[Prompt] = []

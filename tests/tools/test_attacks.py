@@ -26,7 +26,7 @@ SECRET = "a-secret-of-the-victim"
 LEVELS = sandboxes.levels()
 
 HELD = {"PermissionError", "FileNotFoundError", "OSError", "NotADirectoryError", "ProcessLookupError"}
-"""What a tool sees of a wall."""
+"""Errors by which a tool sees a wall."""
 GROWN_BYTES = 40_000_000
 
 REFUSED = """

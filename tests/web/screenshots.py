@@ -138,7 +138,7 @@ ABOVE = {"grants", "access"}
 
 
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "narrow": ("light", 380)}
-"""How a page is taken: its theme, and the width of the screen in pixels."""
+"""A way to take a page: its theme, and the width of the screen in pixels."""
 
 
 def main() -> None:

@@ -200,7 +200,7 @@ class Speech:
         self._message_id = ""
         self._hushed_id = ""
         self._began = 0.0
-        """When the message's sound began, by the loop's clock; `_ends` is when all that is there has been heard."""
+        """The loop's time at which the message's sound began; at `_ends` all that is there has been heard."""
         self._ends = 0.0
         self._captions: deque[tuple[float, str]] = deque()
         self._timer: asyncio.TimerHandle | None = None

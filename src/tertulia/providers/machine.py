@@ -9,7 +9,7 @@ from tertulia.providers.weights import WeightsUnavailable
 
 CPU_INFO = Path("/proc/cpuinfo")
 NEEDED = frozenset({"avx2", "bmi2", "f16c", "fma"})
-"""What xllamacpp is built for on x86-64: https://github.com/xorbitsai/xllamacpp."""
+"""The processor features that xllamacpp is built for on x86-64: https://github.com/xorbitsai/xllamacpp."""
 
 
 def require_machine() -> None:

@@ -60,7 +60,7 @@ BODIES = (
     b'{"service_id":1,"initial_message":2}',
     *(b'{"rating":"up","content":"Likes cats.","version_set":{"llm_model_preferences":{}}}',) * 8,
 )
-"""What several operations take, each its own part of it, and what none takes."""
+"""Parameters that several operations take, each its own part of them, and some that none takes."""
 
 
 class Told(Exception):

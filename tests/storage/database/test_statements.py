@@ -21,7 +21,7 @@ from tertulia.storage.turn.parts import PART_BYTES
 pytestmark = pytest.mark.both_databases
 
 ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
-"""What reads or writes rows; transactions have their own words around it."""
+"""Words that begin a statement on rows; transactions have their own words around it."""
 CREATE = {
     "sqlite": {"SELECT": 3, "INSERT": 6, "UPDATE": 3},
     "postgres": {"SELECT": 2, "WITH": 3},

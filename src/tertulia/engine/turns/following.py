@@ -167,7 +167,7 @@ class Following:
 
 
 Look = Callable[[int], Awaitable[bytes | None]]
-"""Returns the rest of a turn of which so many lines were told; None while its worker still has the lease."""
+"""A reader of the rest of a turn of which so many lines were told: None while its worker still has the lease."""
 
 
 class WatchedLog:

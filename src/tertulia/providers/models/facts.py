@@ -29,7 +29,7 @@ _LONGEST_NAME = 100
 _HALF = 0.5
 """The share of a name, or of a part of it, that has to be said."""
 _NEARLY = 0.84
-"""How alike words are that are taken for each other, from 0 to 1."""
+"""The likeness, from 0 to 1, from which words are taken for each other."""
 _MOST_WORDS = 200
 """The words of a message that are looked at."""
 _MOST_UNKNOWN = 20

@@ -72,7 +72,7 @@ _NOTE = "[Note"
 _OWN_NOTE = re.compile(r"\s*\[Note\b[^\]]*\]\s*(?:You:\s*)?")
 _DEFLECT = "[Note. Say in one short sentence that you keep that to yourself. Ask what else the user would like.]"
 _ACTION = "action-"
-"""How the keys of a state's actions begin."""
+"""The beginning of the keys of a state's actions."""
 _KNOWN = "What you know about this:"
 _UNKNOWN = "You know nothing about this in particular: invent nothing."
 _GREETING = "Hello!"

@@ -19,11 +19,11 @@ from tertulia.providers.base import DIRECTION, Choice, Embedder
 from tertulia.providers.models import letters, spelling
 
 _RIDGE = 1.0
-"""How much the regression trusts all sayings together more than each."""
+"""The regression's trust in all sayings together, as a multiple of that in each."""
 _LETTERS = 0.4
 """The weight of letters, if that of meaning is one."""
 _LEAD = 0.05
-"""How much likelier than every action an exit has to be: to stay by mistake is mended more easily than to leave."""
+"""An exit has to be so much likelier than every action: to stay by mistake is mended more easily than to leave."""
 _MOST_SAYINGS = 2000
 """Sayings that are learned at once: the work grows with their third power."""
 _REMEMBERED = 100
@@ -31,7 +31,7 @@ _REMEMBERED = 100
 _MOST_VECTORS = 5000
 """Sayings whose vectors are kept: choices of one graph share many."""
 _EXIT = "exit-"
-"""How the keys of a state's exits begin."""
+"""The beginning of the keys of a state's exits."""
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+")
 
 Matrix = Any

@@ -4,7 +4,7 @@ import math
 
 COATS = 2
 SQUARE_METRES = 8
-"""What a litre covers, once."""
+"""Square metres that a litre covers, once."""
 
 
 def run(arguments, _context):
