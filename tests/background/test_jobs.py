@@ -234,6 +234,25 @@ async def test_a_job_that_is_broken_off_is_due_when_its_lease_ends(database: Dat
     assert doer.done == ["a"]
 
 
+async def test_a_job_that_another_has_made_due_is_begun_at_once(database: Database) -> None:
+    second = Doer(database, "second")
+
+    def follow(connection: Connection) -> None:
+        jobs.enqueue(connection, "org", second.kind.name, {"letter": "b"})
+
+    async def do(work: Work) -> None:
+        await work.end(follow)
+
+    await database.write(jobs.enqueue, "org", "first", {})
+    looking = JobWorker(database, [second.kind, JobKind("first", do)])
+
+    await looking.look()
+
+    async with asyncio.timeout(PATIENCE_S):
+        await second.begun.acquire()
+    await looking.aclose()
+
+
 async def test_a_kind_that_hangs_leaves_room_for_the_others(database: Database) -> None:
     slow, quick = Doer(database, "slow"), Doer(database, "quick")
     slow.held = asyncio.Event()

@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 P = ParamSpec("P")
 
-POLL_S = 1.0
-"""The time between two looks for jobs that are due, in seconds."""
+POLL_S = 0.25
+"""The time between two looks for jobs that are due, in seconds: one read each."""
 
 LEASE_MARGIN_S = 30.0
 """The time by which a job's lease outlasts the longest run of the job, in seconds."""
@@ -91,9 +91,10 @@ class JobWorker:
 
     async def look(self) -> None:
         """Start one more task for each kind that has a job due and room for a task."""
+        due = await self._database.read(jobs.list_due_kinds, tuple(kind.name for kind in self._kinds))
         for kind in self._kinds:
             running = self._running[kind.name]
-            if len(running) < kind.at_once and await self._database.read(jobs.is_due, kind.name):
+            if kind.name in due and len(running) < kind.at_once:
                 task = asyncio.create_task(self._do_all(kind), name=f"jobs {kind.name}")
                 running.add(task)
                 task.add_done_callback(running.discard)
@@ -108,13 +109,14 @@ class JobWorker:
                 await task
 
     async def _do_all(self, kind: JobKind) -> None:
-        """Do the jobs of a kind, one after the other, until none is due."""
-        while True:
-            due_again_at = clock.now() + timedelta(seconds=kind.limit_s + LEASE_MARGIN_S)
-            job = await self._database.write(jobs.take_job, kind.name, due_again_at)
-            if job is None:
-                return
+        """Do the jobs of a kind, one after the other, until none is due. What they have made due is begun at once."""
+        while (job := await self._take(kind)) is not None:
             await self._do(kind, job)
+            await self.look()
+
+    async def _take(self, kind: JobKind) -> Job | None:
+        due_again_at = clock.now() + timedelta(seconds=kind.limit_s + LEASE_MARGIN_S)
+        return await self._database.write(jobs.take_job, kind.name, due_again_at)
 
     async def _do(self, kind: JobKind, job: Job) -> None:
         try:

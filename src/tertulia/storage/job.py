@@ -7,6 +7,7 @@ its effect are one transaction, which fails if another process has taken the job
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -73,9 +74,18 @@ _NEXT = (
 )
 
 
-def is_due(connection: Connection, kind: str) -> bool:
-    """Return True if a job of a kind can be taken."""
-    return find_row(connection, _NEXT, Job, {"kind": kind, "now": clock.now()}) is not None
+def list_due_kinds(connection: Connection, kinds: tuple[str, ...]) -> list[str]:
+    """List those of some kinds that have a job which can be taken."""
+    row = connection.execute(_is_due(kinds), {"now": clock.now()}).one()
+    return [kind for kind, is_due in zip(kinds, row, strict=True) if is_due]
+
+
+@cache
+def _is_due(kinds: tuple[str, ...]) -> sa.Select[Any]:
+    """Write the query for one row that says of each kind if a job of it is due."""
+    due = sa.select(jobs.c.id).where(jobs.c.due_at <= bindparam("now"))
+    asked: list[sa.ColumnElement[Any]] = [due.where(jobs.c.kind == kind).exists() for kind in kinds]
+    return sa.select(*asked)
 
 
 def take_job(connection: Connection, kind: str, due_again_at: datetime) -> Job | None:
