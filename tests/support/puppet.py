@@ -9,6 +9,7 @@ from tertulia.errors import ModelError
 from tertulia.providers.base import Prompt
 
 PATIENCE_S = 20
+POLL_S = 0.002
 
 
 class Puppet:
@@ -67,9 +68,7 @@ class Puppet:
         return {"choice": self.choice if self.choice in options else options[0]}
 
     async def _step(self) -> None:
-        if self._held:
-            try:
-                await asyncio.to_thread(self._steps.acquire, timeout=PATIENCE_S)
-            except asyncio.CancelledError:
-                self._steps.release()  # else the thread goes on waiting, and the end of the server waits for it
-                raise
+        """Wait for a step. No thread waits for it, which the end of a server would have to wait for."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self._held and not self._steps.acquire(blocking=False):
+                await asyncio.sleep(POLL_S)
