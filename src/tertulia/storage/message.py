@@ -1,7 +1,7 @@
 """Messages and interactions, as they are read back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from tertulia.storage.conversation import Conversation, ListedConversation
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.database.shapes import among
+from tertulia.storage.insights import unpack_insights
 from tertulia.storage.tables import conversations, interactions, messages, users
 
 Columns = Mapping[str, ColumnElement[Any]]
@@ -131,4 +132,4 @@ def get_interaction(connection: Connection, conversation_id: str, interaction_id
     interaction = find_row(connection, query, Interaction)
     if interaction is None:
         raise NotFound(f"There is no interaction {interaction_id}.")
-    return interaction
+    return replace(interaction, insights=unpack_insights(interaction.insights))

@@ -5,7 +5,7 @@ for a user beside all conversations has them under the user's id.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from tertulia.storage.database.paging import Page, Window, fetch_page
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import conversations, traces, users
+from tertulia.storage.turn.packed import pack_trace, unpack_trace
 from tertulia.storage.turn.values import NewTrace
 
 KEPT = timedelta(days=30)
@@ -135,7 +136,7 @@ def get_trace(connection: Connection, org_id: str, conversation_id: str, interac
     trace = find_row(connection, query, StoredTrace)
     if trace is None:
         raise NotFound(f"There is no trace {interaction_id}.")
-    return trace
+    return replace(trace, body=unpack_trace(trace.body, conversation_id, interaction_id))
 
 
 def list_traces(
@@ -172,8 +173,10 @@ def insert_trace_of_work(
         return
     if owner.memory_forgotten_at is not None and owner.memory_forgotten_at >= began:
         return
-    row = {**asdict(worked), "conversation_id": worked.place, **asdict(trace), "is_void": is_void}
-    connection.execute(sa.insert(traces), {**row, "interaction_id": new_id(), "created_at": clock.now()})
+    trace_id = new_id()
+    row = {**asdict(worked), "conversation_id": worked.place, "interaction_id": trace_id, "created_at": clock.now()}
+    body = pack_trace(trace.body, worked.place, trace_id)
+    connection.execute(sa.insert(traces), {**row, "is_void": is_void, "prompts": trace.prompts, "body": body})
     same = sa.select(traces.c.interaction_id).where(
         traces.c.org_id == worked.org_id,
         traces.c.conversation_id == worked.place,

@@ -49,7 +49,7 @@ from tertulia.storage.database.units import Database
 from tertulia.storage.turn.at_once import is_plain, settle_at_once
 from tertulia.storage.turn.idempotency import IdempotencyTicket
 from tertulia.storage.turn.settle import abandon, settle
-from tertulia.storage.turn.stream import pack
+from tertulia.storage.turn.stream import pack_stream
 from tertulia.storage.turn.sweep import renew
 from tertulia.storage.turn.values import Claim, Lease, NewTrace, PackedStream, Settlement
 
@@ -235,7 +235,9 @@ class Runner:
             if speaking is None:
                 stream: bytes | PackedStream = turn.log.body + complete
             else:  # it is large: neither the event loop nor the database's writer is to wait until it is packed
-                stream = await asyncio.to_thread(lambda: pack(turn.log.body + complete, outcome.recordings))
+                body = turn.log.body + complete
+                said = turn.claim.interaction_id, outcome.messages, outcome.recordings
+                stream = await asyncio.to_thread(pack_stream, body, *said)
             trace = await _trace_of(turn)
             settlement = self._settlement(turn, outcome, stream, _next_behavior(turn.claim, incoming, outcome), trace)
             await _settle(turn.database, turn.claim, settlement)

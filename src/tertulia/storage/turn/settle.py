@@ -13,6 +13,7 @@ from tertulia.events import VersionInfo
 from tertulia.ids import new_id
 from tertulia.storage import post_processing
 from tertulia.storage.database.prepared import Prepared, insert
+from tertulia.storage.insights import pack_insights
 from tertulia.storage.result import begin_result
 from tertulia.storage.tables import (
     behavior_invocations,
@@ -26,8 +27,9 @@ from tertulia.storage.tables import (
 )
 from tertulia.storage.turn.idempotency import free_keys
 from tertulia.storage.turn.lease import FREE
+from tertulia.storage.turn.packed import pack_trace
 from tertulia.storage.turn.parts import insert_parts
-from tertulia.storage.turn.stream import pack
+from tertulia.storage.turn.stream import pack_stream
 from tertulia.storage.turn.values import Claim, Invocation, Message, NewTrace, PackedStream, Recording, Settlement
 from tertulia.storage.usage import add_to_organization
 
@@ -175,14 +177,18 @@ def interaction_row(claim: Claim, made: Settlement) -> dict[str, Any]:
         "org_id": claim.org_id,
         "conversation_id": claim.conversation_id,
         "number": claim.num_interactions + 1,
-        "insights": made.insights,
+        "insights": pack_insights(made.insights),
         "created_at": made.created_at,
     }
 
 
 def stream_row(claim: Claim, made: Settlement) -> dict[str, Any]:
     """Return the row of a turn's stream, packed."""
-    packed = made.stream if isinstance(made.stream, PackedStream) else pack(made.stream)
+    packed = (
+        made.stream
+        if isinstance(made.stream, PackedStream)
+        else pack_stream(made.stream, claim.interaction_id, made.messages)
+    )
     return {
         "org_id": claim.org_id,
         "interaction_id": claim.interaction_id,
@@ -250,7 +256,7 @@ def trace_row(claim: Claim, trace: NewTrace, graph: VersionInfo, *, is_void: boo
         "context_graph_id": graph[0],
         "is_void": is_void,
         "prompts": trace.prompts,
-        "body": trace.body,
+        "body": pack_trace(trace.body, claim.conversation_id, claim.interaction_id),
         "created_at": clock.now(),
         "work": None,
     }

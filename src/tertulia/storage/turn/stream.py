@@ -10,11 +10,22 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import Gone, NotFound
+from tertulia.storage.database.prepared import PreparedSelect
+from tertulia.storage.database.rows import columns
 from tertulia.storage.database.shapes import among
-from tertulia.storage.tables import conversations, interactions, streams
+from tertulia.storage.tables import conversations, interactions, messages, streams
 from tertulia.storage.turn.lease import is_live
 from tertulia.storage.turn.outline import Outline, outline
-from tertulia.storage.turn.values import PackedStream, Recording
+from tertulia.storage.turn.packed import dictionary_of_stream, pack, unpack
+from tertulia.storage.turn.values import Message, PackedStream, Recording
+
+_SAID = PreparedSelect(
+    Message,
+    sa.select(*columns(Message, messages)).where(
+        messages.c.conversation_id == sa.bindparam("conversation_id"),
+        messages.c.interaction_id == sa.bindparam("interaction_id"),
+    ),
+)
 
 PURGED_AT_ONCE = 100
 """Streams that one transaction purges; others wait for it."""
@@ -34,10 +45,15 @@ class RunningElsewhere:
     owner: str
 
 
-def pack(stream: bytes, recordings: Sequence[Recording] = ()) -> PackedStream:
-    """Pack the body of a stream, without the sound that is in the last of its turn's recordings. Return it."""
+def pack_stream(
+    stream: bytes, interaction_id: str, said: Sequence[Message], recordings: Sequence[Recording] = ()
+) -> PackedStream:
+    """Pack the body of a stream, beside the messages of its turn, whose texts are in it. Return it.
+
+    It is packed without the sound that is in the last of the turn's recordings.
+    """
     without = outline(stream, recordings[-1]) if recordings else Outline(stream)
-    return PackedStream(zlib.compress(without.lines, 1), without.sound)
+    return PackedStream(pack(without.lines, dictionary_of_stream(interaction_id, said)), without.sound)
 
 
 # One statement: between two, a running turn may settle, and would be found in neither.
@@ -72,12 +88,20 @@ def find_stream(connection: Connection, conversation_id: str, interaction_id: st
     """
     row = connection.execute(_WHERE, {"conversation_id": conversation_id, "interaction_id": interaction_id}).first()
     if row is not None and row.body is not None and row.expires_at > clock.now():
-        return RecordedStream(Outline.of(zlib.decompress(row.body), row.sound))
+        return RecordedStream(Outline.of(_unpacked(connection, row.body, conversation_id, interaction_id), row.sound))
     if row is not None and row.settled is not None:
         raise Gone("The events of this interaction are not kept any more; its messages are.")
     if row is None or row.lease_interaction_id != interaction_id or not is_live(row.lease_expires_at):
         raise NotFound(f"There is no interaction {interaction_id}.")
     return RunningElsewhere(row.lease_owner)
+
+
+def _unpacked(connection: Connection, body: bytes, conversation_id: str, interaction_id: str) -> bytes:
+    said = _SAID.all(connection, {"conversation_id": conversation_id, "interaction_id": interaction_id})
+    try:
+        return unpack(body, dictionary_of_stream(interaction_id, said))
+    except zlib.error as error:  # the conversation is being erased: first its streams, then its messages
+        raise Gone("The events of this interaction are not kept any more.") from error
 
 
 def purge_streams(connection: Connection, now: datetime) -> bool:
