@@ -18,6 +18,7 @@ from tertulia.background import search_index
 from tertulia.providers.models.registry import Models
 from tertulia.storage import message_search
 from tertulia.storage.database import dialect
+from tertulia.storage.tables import message_searches
 from tertulia.vocabulary import placed_words
 
 pytestmark = pytest.mark.both_databases
@@ -188,6 +189,31 @@ def test_what_was_said_is_not_found_when_its_user_is_gone_and_leaves_no_term(sta
         assert count(stage, f"message_index('{term}')") == 0
     said(stage, stage.user(), "Something else.")
     assert found(stage.admin, "else") != []
+
+
+def test_messages_that_an_older_version_read_are_found_among_newer_ones(stage: Stage) -> None:
+    user = stage.user()
+    said(stage, user, "An old celesta.", reply="Hm.")
+    _read_as_before(stage, "old", "celesta", message_search.user_word(user.user_id))
+    said(stage, user, "A new celesta.", reply="Hm.")
+
+    assert [message["snippet"] for message in found(user, "celesta")] == ["A new celesta.", "An old celesta."]
+    assert [message["snippet"] for message in found(user, "celesta old")] == ["An old celesta."]
+    assert found(user, "old new") == []
+
+
+def _read_as_before(stage: Stage, *words: str) -> None:
+    """Write terms of 16 digits, as older versions did, in place of those of the message that has all of some words."""
+    engine = dialect.create_engine(stage.server.settings.cluster_urls["default"], 1)
+    sought = message_search.sought_terms(stage.server.demo.organization_id, words)
+    table = message_searches.c
+    with engine.begin() as connection:
+        query = sa.select(message_searches).where(*(table.terms.contains(now) for now, _ in sought))
+        row = connection.execute(query).mappings().one()
+        connection.execute(sa.delete(message_searches).where(table.number == row["number"]))
+        older = " ".join(before for _, before in sought)
+        connection.execute(sa.insert(message_searches).values({**row, "terms": older}))
+    engine.dispose()
 
 
 def reach(stage: Stage, monkeypatch: pytest.MonkeyPatch, word: str) -> None:

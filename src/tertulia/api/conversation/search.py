@@ -19,7 +19,7 @@ from tertulia.events import MessageType
 from tertulia.storage import message as messages
 from tertulia.storage.conversation import VERSION_SET_COLUMNS, ConversationFilter
 from tertulia.storage.database.paging import Window
-from tertulia.storage.message_search import FoundMessage, search_messages, terms, user_word
+from tertulia.storage.message_search import FoundMessage, search_messages, sought_terms, user_word
 from tertulia.vocabulary import placed_words
 
 router = contract_router("/conversation", "Conversation")
@@ -88,7 +88,7 @@ async def search_conversations(
         visible &= actor.visible(Permission.SERVICE_GET_VERSION_SET, VERSION_SET_COLUMNS)
     own = actor.sees_own_only(Permission.CONVERSATION_GET_MESSAGE, "conversation_user_id")
     users = {actor.user_id} if own else set(user_id)
-    wanted = terms(actor.org_id, [*words, *(map(user_word, users) if len(users) == 1 else ())])
+    wanted = sought_terms(actor.org_id, [*words, *(map(user_word, users) if len(users) == 1 else ())])
     async with runtime.searches.place((actor.org_id, actor.user_id)):
         page = await organization.database.read(search_messages, wanted, visible, narrow, message_type, part)
         # If a word stands at the end of long messages, marking a page takes a second: too long for the event loop.

@@ -39,10 +39,10 @@ def newest_with_terms(
     query: Select[Any],
     number: Column[int],
     terms: Column[str],
-    wanted: Sequence[str],
+    wanted: Sequence[Sequence[str]],
     most: int,
 ) -> Select[Any]:
-    """Narrow a query of `message_searches` to the newest `most` rows that have all of some terms.
+    """Narrow a query of `message_searches` to the newest `most` rows that have one of each of some terms.
 
     Return it, the newest row first. Older rows are out of reach whatever else narrows the query: a common word, and a
     filter that lets nothing through, would have every row of that word read.
@@ -51,8 +51,9 @@ def newest_with_terms(
     if has_all is not None:
         oldest = _oldest(sa.select(number).where(has_all), number, most)
         return query.where(has_all, number >= oldest).order_by(number.desc())
+    sought = " AND ".join(f"({' OR '.join(terms)})" for terms in wanted)
     index, again = (
-        sa.func.message_index(" ".join(wanted)).table_valued("rowid", name=name) for name in (INDEX, f"{INDEX}_again")
+        sa.func.message_index(sought).table_valued("rowid", name=name) for name in (INDEX, f"{INDEX}_again")
     )
     oldest = _oldest(sa.select(again.c.rowid), again.c.rowid, most)
     return query.join(index, index.c.rowid == number).where(index.c.rowid >= oldest).order_by(index.c.rowid.desc())
@@ -63,12 +64,12 @@ def _oldest(matching: Select[Any], number: ColumnElement[int], most: int) -> Col
     return sa.func.coalesce(matching.order_by(number.desc()).offset(most - 1).limit(1).scalar_subquery(), 0)
 
 
-def _has_all(connection: Connection, terms: Column[str], wanted: Sequence[str]) -> ColumnElement[bool] | None:
-    """Write that a row has all of some terms. Return it, or None where FTS5 knows them."""
+def _has_all(connection: Connection, terms: Column[str], wanted: Sequence[Sequence[str]]) -> ColumnElement[bool] | None:
+    """Write that a row has one of each of some terms. Return it, or None where FTS5 knows them."""
     if connection.dialect.name == "postgresql":
         array = sa.func.string_to_array(terms, sa.literal_column("' '"))
-        return array.op("@>")(sa.cast(list(wanted), postgresql.ARRAY(sa.Text)))
+        return sa.and_(*(array.op("&&")(sa.cast(list(some), postgresql.ARRAY(sa.Text))) for some in wanted))
     if connection.execute(_HAS_INDEX).scalar() is None:
         padded = " " + terms + " "
-        return sa.and_(*(padded.contains(f" {term} ") for term in wanted))
+        return sa.and_(*(sa.or_(*(padded.contains(f" {term} ") for term in some)) for some in wanted))
     return None
