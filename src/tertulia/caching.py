@@ -1,5 +1,6 @@
-"""Results of functions of texts, kept for the next call, within a bound of memory."""
+"""Results of pure functions, kept for the next call: of texts, within a bound of memory; of values, while they live."""
 
+import weakref
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 WORD = 100
 """Characters of a text that counts as short: a user may send a word of 100,000, and each time another one."""
 
+V = TypeVar("V")
 T = TypeVar("T")
 
 
@@ -26,3 +28,22 @@ def cached_if_short(most: int, longest: int = WORD) -> Callable[[Callable[[str],
         return call
 
     return decorate
+
+
+def kept_while_alive(function: Callable[[V], T]) -> Callable[[V], T]:
+    """Keep the result of a pure function of a value that never changes for as long as that very value lives.
+
+    Return a decorated function. A copy of a value, which may differ from it, has a result of its own.
+    """
+    kept: dict[int, T] = {}
+
+    @wraps(function)
+    def call(value: V) -> T:
+        key = id(value)
+        if key in kept:
+            return kept[key]
+        made = kept[key] = function(value)
+        weakref.finalize(value, kept.pop, key, None)
+        return made
+
+    return call

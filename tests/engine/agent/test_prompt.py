@@ -7,6 +7,7 @@ from typing import Any
 from support.random_graphs import OTHER, ROOT, parsed
 from support.samples import AGENT, action, decision
 from tertulia.engine.agent import prompt
+from tertulia.engine.agent.options import Choices
 from tertulia.engine.agent.scene import Agent, Person, Scene
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, Frame, Graphs, Position
 from tertulia.events import MessageType
@@ -41,8 +42,8 @@ def steps(at: Scene, messages: list[Message]) -> list[Prompt]:
     talk = prompt.said(messages, at.person.timezone)
     start = _state(OUTER, "start", ActionState)
     return [
-        prompt.select_next_action(at, ROOT, start, talk, {"action-1": "Speak", "exit-1": "Leave"}),
-        prompt.select_exit(at, _state(OUTER, "d", DecisionState), talk, {"exit-1": "Here", "exit-2": "There"}),
+        prompt.select_next_action(at, ROOT, start, talk, Choices({"action-1": "Speak", "exit-1": "Leave"})),
+        prompt.select_exit(at, _state(OUTER, "d", DecisionState), talk, Choices({"exit-1": "Here", "exit-2": "There"})),
         prompt.engage_user(at, ROOT, start, "Speak", talk),
     ]
 
@@ -139,7 +140,7 @@ def test_sayings_are_apart_from_the_texts_of_options_and_in_no_prompt() -> None:
     talk = prompt.said([message("user-message", "Hello")], "UTC")
     start = _state(OUTER, "start", ActionState)
     greet, leave = 'Greet them. People say: "Hello!", "hi".', 'They leave. People say: "So long!".'
-    choices = {"action-1": greet, "action-2": "Explain it.", "exit-1": leave}
+    choices = Choices({"action-1": greet, "action-2": "Explain it.", "exit-1": leave})
     asked = prompt.select_next_action(scene("start"), ROOT, start, talk, choices)
     assert asked.choice is not None
     options = {option.name: option.sayings for option in asked.choice.options.values()}
@@ -160,7 +161,8 @@ def test_words_of_an_action_are_asked_for_in_turn_and_no_option_has_them() -> No
     assert [question.wording for question in asked] == ["No.", "I cannot."]
     assert [question.keeps_to_last for question in asked] == [True, True]
     assert 'In words like these: "I cannot."\n' in asked[1].question
-    chosen = prompt.select_next_action(scene("start"), ROOT, start, first, {"action-1": decline, "exit-1": "Leave"})
+    choices = Choices({"action-1": decline, "exit-1": "Leave"})
+    chosen = prompt.select_next_action(scene("start"), ROOT, start, first, choices)
     assert "action-1: Decline. Keep to what was named last.\n" in chosen.question
 
 
@@ -172,7 +174,8 @@ def test_no_note_that_asks_for_a_choice_names_a_key_to_copy() -> None:
 def test_options_that_lead_to_the_same_state_have_names_of_their_own() -> None:
     start = _state(parsed(action("start", "end", "end", actions=2), action("end")), "start", ActionState)
     keys = ("action-1", "action-2", "exit-1", "exit-2")
-    asked = prompt.select_next_action(scene("start"), ROOT, start, prompt.said([], "UTC"), dict.fromkeys(keys, "Go"))
+    choices = Choices(dict.fromkeys(keys, "Go"))
+    asked = prompt.select_next_action(scene("start"), ROOT, start, prompt.said([], "UTC"), choices)
     assert asked.choice is not None
     assert len({option.name for option in asked.choice.options.values()}) == len(keys)
 

@@ -19,6 +19,7 @@ from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.navigation import navigate
 from tertulia.engine.agent.nearness import Nearness, by_words
+from tertulia.engine.agent.options import Choices
 from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Behavior, Outcome, Scene
@@ -211,7 +212,8 @@ def _candidates(
 
 async def _pick(scene: Scene, models: Models, talk: prompt.Said, candidates: Sequence[Candidate]) -> Behavior | None:
     keyed = {f"behavior-{number}": candidate for number, candidate in enumerate(candidates, 1)}
-    choices = {"none": "None of these matters.", **{key: _text(candidate) for key, candidate in keyed.items()}}
+    texts = {key: _text(candidate) for key, candidate in keyed.items()}
+    choices = Choices({"none": "None of these matters.", **texts})
     held = _in_force(scene)
     key_in_force = next((key for key, candidate in keyed.items() if candidate.behavior is held), None)
     question = prompt.select_dynamic_behavior(scene, talk, choices, key_in_force)

@@ -14,6 +14,7 @@ from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.instructions import for_navigation, offered
 from tertulia.engine.agent.memory import recall_state
 from tertulia.engine.agent.models import Models
+from tertulia.engine.agent.options import Offer, actions_and_exits_of, actions_of, exits_of
 from tertulia.engine.agent.reflection import reflect
 from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
@@ -67,16 +68,16 @@ async def navigate(
             silent.clear()
             may_leave = _may_leave(scene, outcome, visited)
             visited.add(outcome.position)
-            options = _options(state, may_leave=may_leave)
+            offer = actions_and_exits_of(state) if may_leave else actions_of(state)
             rounds = Rounds(Calling(scene, outcome, resources, fillers), _place(outcome, "state-transition"))
             specs = offered(state.exit_condition_tool_call_specs, outcome.behavior)
-            if specs and len(options) > 1:
+            if specs and len(offer.by_key) > 1:
                 async with aclosing(
                     rounds.run(specs, prompt.Need(prompt.SELECT_NEXT_ACTION, state.objective))
                 ) as steps:
                     async for step in steps:
                         yield step
-            chosen = await _select_next_action(scene, outcome, resources.models, options, ahead, rounds.told)
+            chosen = await _select_next_action(scene, outcome, resources.models, offer, ahead, rounds.told)
             if isinstance(chosen, str):
                 outcome.action, outcome.objective, outcome.action_calls = chosen, state.objective, rounds.logs
                 yield events.ActionSelected(sayings.described(chosen))
@@ -121,19 +122,11 @@ def _may_leave(scene: Scene, outcome: Outcome, visited: set[context_graph.Positi
     return at_rest and outcome.position not in visited
 
 
-def _options(state: ActionState, *, may_leave: bool) -> Mapping[str, str | ExitCondition]:
-    """List what can be chosen in an action state. Returns actions and exits by their keys."""
-    options: dict[str, str | ExitCondition] = {f"action-{n}": text for n, text in enumerate(state.actions, 1)}
-    if may_leave:
-        options |= {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
-    return options
-
-
 async def _select_next_action(
     scene: Scene,
     outcome: Outcome,
     models: Models,
-    options: Mapping[str, str | ExitCondition],
+    offer: Offer,
     ahead: ReplyAhead | None,
     results: Sequence[str],
 ) -> str | ExitCondition:
@@ -143,18 +136,17 @@ async def _select_next_action(
     """
     state = context_graph.state_at(outcome.position, scene.graphs)
     assert isinstance(state, ActionState)  # noqa: S101 - the caller has looked
-    if len(options) == 1:
+    if len(offer.by_key) == 1:
         return state.actions[0]
-    choices = {key: _text(option) for key, option in options.items()}
     asked = for_navigation(state, outcome.behavior)
     talk = prompt.said_so_far(scene, outcome, results)
-    question = prompt.select_next_action(scene, outcome.position.top.graph, asked, talk, choices)
+    question = prompt.select_next_action(scene, outcome.position.top.graph, asked, talk, offer.choices)
     waits = ahead is None or offered(state.action_tool_call_specs, outcome.behavior)
     guess = None if ahead is None or waits else ahead.guess(state)
     if ahead is None or guess is None:
-        return options[await choose(scene, models, question, choices)]
+        return offer.by_key[await choose(scene, models, question, offer.choices)]
     with ahead.begun(scene, outcome, models, guess):
-        chosen = options[await choose(scene, models, question, choices)]
+        chosen = offer.by_key[await choose(scene, models, question, offer.choices)]
     if chosen != guess:
         ahead.give_up()
     return chosen
@@ -202,15 +194,11 @@ async def _select_exit(
 ) -> ExitCondition:
     if len(state.exit_conditions) == 1:
         return state.exit_conditions[0]
-    options = {f"exit-{n}": exit_ for n, exit_ in enumerate(state.exit_conditions, 1)}
-    choices = {key: option.description for key, option in options.items()}
+    choices = exits_of(state).choices
     talk = prompt.said_so_far(scene, outcome, results)
     question = prompt.select_exit(scene, for_navigation(state, outcome.behavior), talk, choices)
-    return options[await choose(scene, models, question, choices)]
-
-
-def _text(option: str | ExitCondition) -> str:
-    return option if isinstance(option, str) else option.description
+    key = await choose(scene, models, question, choices)
+    return state.exit_conditions[list(choices).index(key)]
 
 
 async def _annotate(scene: Scene, outcome: Outcome, state: AnnotationState) -> AsyncGenerator[events.AnyAction, None]:

@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from tertulia import languages
+from tertulia.caching import kept_while_alive
+from tertulia.engine.agent.options import Choices
 from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
 from tertulia.engine.graph import sayings
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState, ToolCallState
@@ -56,9 +58,6 @@ _NAME = re.compile(r"\w+")
 _RECENT = timedelta(minutes=10)
 _SHOWN_RESULT_CHARS = 500
 _MOST_THOUGHTS = 3  # that a note repeats, the newest
-
-Choices = Mapping[str, str]
-"""Keys and the text that each stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +152,6 @@ def _time(moment: datetime, timezone: str) -> str:
     return moment.astimezone(ZoneInfo(timezone)).isoformat(" ", "minutes")
 
 
-def choice_schema(choices: Choices) -> dict[str, Any]:
-    """Describe an answer that names one of the keys. Returns its JSON schema."""
-    return {
-        "type": "object",
-        "properties": {"choice": {"type": "string", "enum": list(choices)}},
-        "required": ["choice"],
-        "additionalProperties": False,
-    }
-
-
 def system(setting: Setting) -> str:
     """Write what stays the same in a conversation: the agent, the graph's general rules, and the user.
 
@@ -170,16 +159,30 @@ def system(setting: Setting) -> str:
     """
     agent, graph, person = setting.agent, setting.graph, setting.person
     return _sections(
-        _who(agent),
-        agent.background,
-        _list("How you behave:", agent.behaviors),
-        _list("How you talk:", agent.communication_patterns),
-        _list("Follow these guidelines:", graph.global_action_guidelines),
-        _list("Never cross these limits:", graph.global_boundary_constraints),
+        _of_agent(agent),
+        _of_graph(graph),
         f"You talk with {person.name}, in {_language(person.language or agent.identity.default_spoken_language)}.",
         _list("What you know about them:", person.additional_context),
         f"The conversation began on {_weekday(setting.began, person.timezone)}.",
         NOTES,
+    )
+
+
+@kept_while_alive
+def _of_agent(agent: Agent) -> str:
+    return _sections(
+        _who(agent),
+        agent.background,
+        _list("How you behave:", agent.behaviors),
+        _list("How you talk:", agent.communication_patterns),
+    )
+
+
+@kept_while_alive
+def _of_graph(graph: ContextGraph) -> str:
+    return _sections(
+        _list("Follow these guidelines:", graph.global_action_guidelines),
+        _list("Never cross these limits:", graph.global_boundary_constraints),
     )
 
 
@@ -190,7 +193,7 @@ def select_next_action(scene: Scene, version: VersionInfo, state: ActionState, t
     question = _note(
         *_aim(state.objective, talk),
         _list("How to choose:", guidelines),
-        _options(choices),
+        choices.lines,
         f"Take an exit only if the user's last message meets it, else an action. {_ANSWER_WITH_KEY}",
     )
     choice = Choice(_named(state, choices), [*guidelines, *_short(talk.results)])
@@ -202,7 +205,7 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
     question = _note(
         *_aim(state.objective, talk),
         _list("How to decide:", state.decision_guidelines),
-        _options(choices),
+        choices.lines,
         f"Take the option that fits the user's last message. {_ANSWER_WITH_KEY}",
     )
     choice = Choice(_named(state, choices), [state.objective, *state.decision_guidelines, *_short(talk.results)])
@@ -268,7 +271,7 @@ def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force
     """Ask which dynamic behaviour the conversation has come to, or none. `in_force` is the key of the last choice."""
     question = _note(
         "Some rules apply only when the conversation has come to a certain matter.",
-        _options(choices, "Matters:"),
+        choices.told("Matters:"),
         f"Until now it was {in_force}: choose it again as long as its matter goes on." if in_force else "",
         f"Choose the matter that what was said last is about; else none. {_ANSWER_WITH_KEY}",
     )
@@ -312,6 +315,7 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
     )
 
 
+@kept_while_alive
 def _facts(agent: Agent) -> Sequence[str]:
     """Read an agent's background. Returns its lines, without those that only introduce the next ones."""
     lines = (line.strip() for line in agent.background.splitlines())
@@ -451,11 +455,11 @@ def validate_tool_params(
     scene: Scene, state: ToolCallState, talk: Said, call: str
 ) -> tuple[Prompt, dict[str, Any], Choices]:
     """Ask which validations of a tool-call state a call breaks. Returns the answer's schema and its keys too."""
-    rules = {f"rule-{n}": text for n, text in enumerate(state.designated_tool_call_validations, 1)}
+    rules = Choices({f"rule-{n}": text for n, text in enumerate(state.designated_tool_call_validations, 1)})
     question = _note(
         *_aim(state.designated_tool_call_objective, talk),
         f"You are about to call {call}.",
-        _options(rules, "Each of these must be true of that:"),
+        rules.told("Each of these must be true of that:"),
         'Which are not? Answer in JSON with their keys: {"broken": []} if all are true.',
     )
     keys = {"type": "array", "items": {"type": "string", "enum": list(rules)}, "maxItems": len(rules)}
@@ -464,12 +468,12 @@ def validate_tool_params(
 
 def confirm_calls(scene: Scene, talk: Said, calls: Sequence[str]) -> tuple[Prompt, Choices]:
     """Ask if the user agrees to calls as they were shown. Returns the keys of the answer too: `yes` and `other`."""
-    choices = {
-        "other": "The user says no, asks, doubts, sets a condition, wants something else, or speaks of another matter.",
-        "yes": "The user clearly agrees to exactly this, as it is.",
-    }
+    choices = Choices(
+        other="The user says no, asks, doubts, sets a condition, wants something else, or speaks of another matter.",
+        yes="The user clearly agrees to exactly this, as it is.",
+    )
     question = _note(
-        _list("You asked the user to agree to this:", calls), _options(choices, "The answer:"), _ANSWER_WITH_KEY
+        _list("You asked the user to agree to this:", calls), choices.told("The answer:"), _ANSWER_WITH_KEY
     )
     options = {key: Option(key, text) for key, text in choices.items()}
     choice = Choice(options, [f"The agent asked: {call}?" for call in calls])
@@ -516,7 +520,7 @@ def conversation_starters(
     amount = str(low) if low == high else f"{low} to {high}"
     about = f"Users talk with {agent.identity.name}, {agent.identity.role}. The service: {graph.description}"
     question = _sections(
-        _options({f"facet-{n}": facet for n, facet in enumerate(facets, 1)}, "Facets:"),
+        Choices({f"facet-{n}": facet for n, facet in enumerate(facets, 1)}).told("Facets:"),
         f"Instructions: {instructions}",
         f"Answer in JSON with {amount} prompts that a user could begin with, each with the keys of its facets.",
     )
@@ -553,10 +557,6 @@ def _sections(*sections: str) -> str:
 
 def _list(title: str, items: Sequence[str]) -> str:
     return "\n".join([title, *(f"- {item}" for item in items)]) if items else ""
-
-
-def _options(choices: Choices, title: str = "Options:") -> str:
-    return "\n".join([title, *(f"{key}: {sayings.described(text)}" for key, text in choices.items())])
 
 
 def _who(agent: Agent) -> str:

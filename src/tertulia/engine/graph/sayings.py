@@ -55,10 +55,16 @@ def described(text: str) -> str:
     return f"{bare[: found.start()]}{bare[found.end() :].lstrip('. ')}".strip() if found else bare
 
 
+@cached_if_short(512, longest=_LONGEST)
+def _parted(action: str) -> tuple[str, re.Match[str] | None]:
+    """Leave sayings out of an action, and look for its words. Return both."""
+    text = split(action)[0]
+    return text, _PHRASES.search(text)
+
+
 def phrased(action: str, replies: Sequence[str]) -> Phrased:
     """Choose the words of an action by the agent's replies until now, the newest last. Return the action with them."""
-    text = split(action)[0]
-    found = _PHRASES.search(text)
+    text, found = _parted(action)
     if found is None:
         return Phrased(text)
     phrase = _freshest(_SAYING.findall(found["texts"]), replies).strip()

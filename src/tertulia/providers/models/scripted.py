@@ -142,16 +142,23 @@ def _pick(prompt: Prompt, keys: Sequence[Any]) -> Any:
     """
     if "yes" in keys:
         return "yes" if tool_choosing.is_yes(_last_message(prompt)) else keys[0]
-    exits = [key for key in keys if str(key).startswith(("exit-", "behavior-"))]
-    actions = [key for key in keys if str(key).startswith("action-")]
+    exits, actions = _matters(prompt.question, tuple(key for key in keys if isinstance(key, str)))
     if exits:
         said = _stems(_last_message(prompt)) | _stems(tool_choosing.results(prompt.question))
-        texts = _texts(prompt.question, frozenset(exits))
-        shared = {key: len(said & _stems(texts.get(key, ""))) for key in exits}
-        best = max(exits, key=shared.__getitem__)
+        shared = {key: len(said & words) for key, words in exits.items()}
+        best = max(shared, key=shared.__getitem__)
         if shared[best]:
             return best
     return actions[len(prompt.turns) // 2 % len(actions)] if actions else keys[0]
+
+
+@lru_cache(maxsize=64)
+def _matters(question: str, keys: tuple[str, ...]) -> tuple[Mapping[str, frozenset[str]], Sequence[str]]:
+    """Part keys by how they begin. Return the words of each exit or behaviour, and the actions."""
+    exits = [key for key in keys if key.startswith(("exit-", "behavior-"))]
+    texts = _texts(question, frozenset(exits))
+    words = {key: _stems(texts.get(key, "")) for key in exits}
+    return words, [key for key in keys if key.startswith("action-")]
 
 
 def _about_tools(prompt: Prompt, schema: Mapping[str, Any]) -> Any:
