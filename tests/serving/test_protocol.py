@@ -47,8 +47,10 @@ async def talk(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Says hello: after the body at /echo, in pieces at /stream; at /long it says much."""
-    more = scope["path"] == "/echo"
+    """Says hello: after the body at /echo, in pieces at /stream; at /long it says much; at /head it begins at once."""
+    if scope["path"] == "/head":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    more = scope["path"] in {"/echo", "/head"}
     while more:
         more = (await receive()).get("more_body", False)
     if scope["path"] == "/stream":
@@ -56,6 +58,9 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
         for piece in (b"he", b"llo"):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+        return
+    if scope["path"] == "/head":
+        await send({"type": "http.response.body", "body": b"hello"})
         return
     body = b"x" * LONG_ANSWER if scope["path"] == "/long" else b"hello"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
@@ -197,6 +202,20 @@ def test_requests_without_end_before_an_answer_are_refused(address: Address) -> 
     received = statuses(answers(address, GET * 5000))
     assert received[-1] == 429
     assert received[:-1] == [200] * (SHORT.pipelined + 1)
+
+
+def test_the_head_of_an_answer_does_not_wait_for_its_body(address: Address) -> None:
+    with socket.create_connection(address, PATIENCE_S) as connection:
+        connection.sendall(b"POST /head HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n")
+        assert connection.recv(65536).endswith(b"\r\n\r\n")
+        connection.sendall(b"abc")
+        assert connection.recv(65536) == b"hello"
+
+
+def test_answers_without_bodies_keep_their_place_among_others(address: Address) -> None:
+    heads = answers(address, GET, LAST.replace(b"GET", b"HEAD")), answers(address, GET.replace(b"GET", b"HEAD"), LAST)
+    assert [received.partition(b"hello")[0].count(b"HTTP/1.1 200") for received in heads] == [1, 2]
+    assert [received.count(b"HTTP/1.1 200") for received in heads] == [2, 2]
 
 
 @pytest.mark.parametrize("target", [b"http://x", b"http://x/", b"http://x/stream?a=b"])

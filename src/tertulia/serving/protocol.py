@@ -358,6 +358,8 @@ class BoundedProtocol(HttpToolsProtocol):
 class BoundedCycle(RequestResponseCycle):
     """A request and its answer. HTTP/1.0 has no chunks: there an answer without a length ends with its connection."""
 
+    transport: Any
+    """The connection's `_Farewell`."""
     received = 0
     _announced: int | None = None
     _rest_bytes = 0
@@ -381,6 +383,7 @@ class BoundedCycle(RequestResponseCycle):
             if self.scope["http_version"] != "1.1" and not _has_length(message["headers"]):
                 self._until_close = True
                 self.chunked_encoding = False
+            self.transport.hold_next()
         elif self._until_close:
             self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
@@ -391,12 +394,39 @@ class _Farewell:
 
     def __init__(self, whole: asyncio.Transport, protocol: BoundedProtocol) -> None:
         self.whole = whole
-        self.write = whole.write
         self._protocol = protocol
         self._closed = False
+        self._holds_next = False
+        self._held = b""
+
+    def hold_next(self) -> None:
+        """Hold back what is written next, the head of an answer, to send it with what follows at once.
+
+        If nothing follows, the head leaves in the next round of the event loop.
+        """
+        self._holds_next = True
+
+    def write(self, data: bytes) -> None:
+        if self._holds_next:
+            self._holds_next = False
+            self._held += data
+            self._protocol.loop.call_soon(self.flush)
+            return
+        if self._held:
+            held, self._held = self._held, b""
+            self.whole.writelines([held, data])
+        else:
+            self.whole.write(data)
+
+    def flush(self) -> None:
+        """Write what is held back, unless the connection is gone."""
+        held, self._held = self._held, b""
+        if held and not self.whole.is_closing():
+            self.whole.write(held)
 
     def close(self) -> None:
         self._closed = True
+        self.flush()
         self._protocol.say_farewell(self.whole)
 
     def is_closing(self) -> bool:

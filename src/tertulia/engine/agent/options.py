@@ -11,6 +11,7 @@ from typing import Any
 from tertulia.caching import kept_while_alive
 from tertulia.engine.graph import sayings
 from tertulia.engine.graph.context_graph import ActionState, DecisionState, ExitCondition
+from tertulia.providers.base import Option
 
 
 class Choices(dict[str, str]):
@@ -34,6 +35,11 @@ class Choices(dict[str, str]):
             "required": ["choice"],
             "additionalProperties": False,
         }
+
+    @cached_property
+    def named(self) -> dict[str, Mapping[str, Option]]:
+        """The options with names of their own, by the state in which they were named."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

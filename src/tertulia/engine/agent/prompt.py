@@ -241,21 +241,19 @@ def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str,
 
     Returns them, exits first.
     """
-    targets = tuple(exit_.next_state for exit_ in state.exit_conditions)
-    return _named_by(state.name, targets, tuple(choices.items()))
+    if state.name not in choices.named:
+        choices.named[state.name] = _named_anew(state, choices)
+    return choices.named[state.name]
 
 
-@lru_cache(maxsize=32)
-def _named_by(
-    state: str, targets: tuple[str | tuple[str, str], ...], choices: tuple[tuple[str, str], ...]
-) -> Mapping[str, Option]:
-    leads_to = {f"exit-{n}": target for n, target in enumerate(targets, 1)}
-    is_alone = sum(key not in leads_to for key, _ in choices) == 1
+def _named_anew(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:
+    leads_to = {f"exit-{n}": exit_.next_state for n, exit_ in enumerate(state.exit_conditions, 1)}
+    is_alone = sum(key not in leads_to for key in choices) == 1
     options: dict[str, Option] = {}
     taken: set[str] = set()
-    for key, choice in sorted(choices, key=lambda choice: choice[0] not in leads_to):
+    for key, choice in sorted(choices.items(), key=lambda choice: choice[0] not in leads_to):
         text, said = sayings.described(choice), sayings.split(choice)[1]
-        target = leads_to.get(key, state if is_alone else _first_word(text) or key)
+        target = leads_to.get(key, state.name if is_alone else _first_word(text) or key)
         name = target if isinstance(target, str) else target[0]
         options[key] = Option(name if name not in taken else f"{name}_{key}", text, said)
         taken.add(name)
@@ -583,6 +581,11 @@ def _later(scene: Scene) -> str:
 
 def _weekday(moment: datetime, timezone: str) -> str:
     """Write a time in a zone. Returns it with the day of the week."""
+    return _weekday_of_minute(moment.replace(second=0, microsecond=0), timezone)
+
+
+@lru_cache(maxsize=256)
+def _weekday_of_minute(moment: datetime, timezone: str) -> str:
     return f"{moment.astimezone(ZoneInfo(timezone)):%A}, {_time(moment, timezone)}"
 
 
