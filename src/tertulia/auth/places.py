@@ -21,18 +21,17 @@ class Places:
         self._taken: dict[UserKey, int] = {}
         self._waiting: dict[UserKey, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def place(self, user: UserKey) -> AsyncGenerator[None]:
+    def place(self, user: UserKey) -> "_Place":
         """Take a place of a user, as soon as one is free, while the block runs."""
+        return _Place(self, user)
+
+    async def take(self, user: UserKey) -> None:
+        """Take a place of a user, as soon as one is free."""
         taken = self._taken.get(user, 0)
         if taken < self._at_once:
             self._taken[user] = taken + 1
         else:
             await self._wait(user)
-        try:
-            yield
-        finally:
-            self._give_back(user)
 
     async def _wait(self, user: UserKey) -> None:
         """Wait for a place that another request hands on."""
@@ -42,10 +41,10 @@ class Places:
             await promised
         except asyncio.CancelledError:
             if promised.done() and not promised.cancelled():  # it was handed on to nobody
-                self._give_back(user)
+                self.give_back(user)
             raise
 
-    def _give_back(self, user: UserKey) -> None:
+    def give_back(self, user: UserKey) -> None:
         """Hand a place on to the request of the user that waits longest, or free it."""
         waiting = self._waiting.get(user, deque())
         while waiting:
@@ -58,6 +57,22 @@ class Places:
             del self._taken[user]
         else:
             self._taken[user] -= 1
+
+
+class _Place:
+    """A place of a user. Every request takes one, and a class costs less than a generator."""
+
+    __slots__ = ("_places", "_user")
+
+    def __init__(self, places: Places, user: UserKey) -> None:
+        self._places = places
+        self._user = user
+
+    async def __aenter__(self) -> None:
+        await self._places.take(self._user)
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._places.give_back(self._user)
 
 
 class ScarcePlaces:

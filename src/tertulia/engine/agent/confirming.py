@@ -14,7 +14,7 @@ from tertulia.errors import ModelMisbehaved, ToolMissing
 _DROPPED = "Nothing was done, for the user did not clearly agree."
 
 
-async def settle_pending(calling: Calling) -> AsyncGenerator[events.AnyAction, None]:
+async def settle_pending(calling: Calling, pending: Sequence[PendingCall]) -> AsyncGenerator[events.AnyAction, None]:
     """Make the calls that wait if the user's message is a clear yes; drop them if it is anything else.
 
     Yield each step when it is taken. All questions of this turn are told what came of the calls.
@@ -23,9 +23,6 @@ async def settle_pending(calling: Calling) -> AsyncGenerator[events.AnyAction, N
         ToolResultTooLong: a result that is to be persisted is too long.
         ModelError: the model cannot be had.
     """
-    pending = calling.scene.pending_calls
-    if not pending:
-        return
     if not await _agrees(calling, pending):
         for call in pending:
             _tell(calling, call, _DROPPED)

@@ -49,9 +49,10 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
     resources = replace(resources, models=AttendedModels(resources.models, partial(resources.alive, 0)))
     fillers = None if scene.speaking is None else Fillers(resources.voices, scene.speaking, scene.number)
     calling = Calling(scene, outcome, resources, fillers)
-    async with aclosing(settle_pending(calling)) as actions:
-        async for action in actions:
-            yield events.CurrentAgentAction(action)
+    if scene.pending_calls:
+        async with aclosing(settle_pending(calling, scene.pending_calls)) as actions:
+            async for action in actions:
+                yield events.CurrentAgentAction(action)
     remembered = await recall_actively(scene, outcome, resources.recall)
     async with aclosing(ReplyAhead(resources.guess)) as ahead:
         walk = behaviors.navigate_beside(scene, outcome, resources, fillers, ahead)
@@ -61,9 +62,10 @@ async def interact(scene: Scene, outcome: Outcome, resources: Resources) -> Asyn
         for action in behaviors.speech_override(outcome.behavior):
             yield events.CurrentAgentAction(action)
         told: list[str] = []
-        async with aclosing(_call_for_reply(calling, told)) as actions:
-            async for action in actions:
-                yield events.CurrentAgentAction(action)
+        if specs := _offered(scene, outcome):
+            async with aclosing(_call_for_reply(calling, specs, told)) as actions:
+                async for action in actions:
+                    yield events.CurrentAgentAction(action)
         text = partial(_reply, scene, outcome, resources.models, ahead, told)
         reply = (
             _write(scene, outcome, text)
@@ -114,14 +116,18 @@ def _sender(scene: Scene, incoming: Incoming) -> str:
     return incoming.sender or scene.person.name if incoming.type == "user-message" else "External event"
 
 
-async def _call_for_reply(calling: Calling, told: list[str]) -> AsyncGenerator[events.AnyAction, None]:
-    """Let the model call the tools of the state that speaks. Yield each step; `told` gets the results for the reply."""
-    scene, outcome = calling.scene, calling.outcome
+def _offered(scene: Scene, outcome: Outcome) -> Sequence[context_graph.ToolCallSpec]:
+    """List the tools that the state that speaks offers for its reply. Return them."""
     state = context_graph.state_at(outcome.position, scene.graphs)
     own = state.action_tool_call_specs if isinstance(state, context_graph.ActionState) else ()
-    specs = offered(own, outcome.behavior)
-    if not specs:
-        return
+    return offered(own, outcome.behavior)
+
+
+async def _call_for_reply(
+    calling: Calling, specs: Sequence[context_graph.ToolCallSpec], told: list[str]
+) -> AsyncGenerator[events.AnyAction, None]:
+    """Let the model call the tools of the state that speaks. Yield each step; `told` gets the results for the reply."""
+    outcome = calling.outcome
     top = outcome.position.top
     place = CallPlace("engage-user", top.graph, top.state, transition_index=len(outcome.transitions) + 1)
     rounds = Rounds(calling, place)

@@ -129,12 +129,14 @@ class TurnLog:
 
     def append(self, line: bytes) -> None:
         """Add an encoded event, however long the log is."""
+        size = len(line)
         self._lines.append(line)
-        self._size += len(line)
-        self._tail += len(line)
+        self._size += size
+        self._tail += size
         if self._tail > BLOCK_BYTES:
             self._pack()
-        self._wake()
+        if self._waiters:
+            self._wake()
 
     def _pack(self) -> None:
         self._block_ends.append(self.count)
