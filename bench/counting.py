@@ -14,7 +14,9 @@ from bench.servers import Server
 NEEDED = ("valgrind", "callgrind_control")
 _TOTALS = re.compile(r"^totals: (\d+)", re.MULTILINE)
 _TIMEOUT_S = 120
-_IDLE_S = 5.0
+_IDLE_S = 8.0
+_REST_S = 6.0
+"""The time in which the server has done what it does after the answers, such as the index of messages."""
 
 
 def is_possible() -> bool:
@@ -32,11 +34,17 @@ class Counted:
     def count(self, work: Callable[[], object]) -> float:
         """Count the instructions of the server, in all its threads, for something that is done. Return them.
 
-        What the server does by the clock is taken off: it counts for as long as the work takes, which on a busy machine
-        is several times as long.
+        What is left to be done after the answers is counted. What the server does by the clock is taken off: it counts
+        for as long as the work takes, which on a busy machine is several times as long.
         """
+
+        def work_to_the_end() -> None:
+            work()
+            time.sleep(_REST_S)
+
+        time.sleep(_REST_S)
         idle = self._rate(lambda: time.sleep(_IDLE_S))[0]
-        rate, seconds = self._rate(work)
+        rate, seconds = self._rate(work_to_the_end)
         return (rate - idle) * seconds
 
     def _rate(self, work: Callable[[], object]) -> tuple[float, float]:

@@ -86,15 +86,15 @@ class Turn:
             ModelMisbehaved: the log is longer than a turn can be.
         """
         self.patience.touch()
-        if isinstance(event, events.CurrentAgentAction):
+        if isinstance(event, events.NewMessage):
+            self.is_speaking = True
+            if self._wants_fragments:
+                self.log.tell(events.CurrentAgentAction(_fragment(event, has_sound=self.log.has_sound)))
+        elif isinstance(event, events.CurrentAgentAction):
             if self.trace is not None:
                 self.trace.step(event.action)
             if not self._wants(events.action_type(event.action)):
                 return
-        elif isinstance(event, events.NewMessage):
-            self.is_speaking = True
-            if self._wants_fragments:
-                self.log.tell(events.CurrentAgentAction(_fragment(event, has_sound=self.log.has_sound)))
         self.log.tell(event)
 
     def begin(self) -> None:

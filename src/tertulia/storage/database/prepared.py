@@ -128,11 +128,17 @@ class Compiled:
         return execute_directly(connection, self.sql, self.bound(parameters))
 
     def bound(self, parameters: Parameters) -> Any:
-        """Return the parameters as the driver takes them."""
+        """Return the parameters as the driver takes them. None is NULL, whatever the type."""
         given = {**self.fixed, **parameters} if self.fixed else parameters
         if self.positional:
-            return [given[name] if convert is None else convert(given[name]) for name, convert in self.binds]
-        return {name: given[name] if convert is None else convert(given[name]) for name, convert in self.binds}
+            return [
+                value if (value := given[name]) is None or convert is None else convert(value)
+                for name, convert in self.binds
+            ]
+        return {
+            name: value if (value := given[name]) is None or convert is None else convert(value)
+            for name, convert in self.binds
+        }
 
     def row(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return the values of a row by column."""
