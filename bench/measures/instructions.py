@@ -18,8 +18,9 @@ _HELLO = "Hello, how are you today?"
 
 _TEXT = (
     f"One client makes {_CREATES} creates on a connection that is kept, then as many by users whom the process has not "
-    "seen, on a connection each; thousands of instructions of the server's process, in all its threads. What the "
-    "kernel does is not in it, nor is waiting. The scripted model, SQLite."
+    "seen, on a connection each; thousands of instructions of the server's process, in all its threads, with what it "
+    "does within six seconds after the answers. What the kernel does is not in it, nor is waiting, nor what a server "
+    "does that has nothing to do. The scripted model, SQLite."
 )
 
 
