@@ -98,4 +98,7 @@ def serve(path: str, port: int, key: str) -> ThreadingHTTPServer:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or "CALENDAR_KEY" not in os.environ:
+        sys.exit("Usage: CALENDAR_KEY=secret python calendar_server.py bookings.db 8090")
+    print(f"The calendar listens at http://127.0.0.1:{sys.argv[2]}", flush=True)
     serve(sys.argv[1], int(sys.argv[2]), os.environ["CALENDAR_KEY"]).serve_forever()

@@ -43,12 +43,17 @@ def fill_result(recorded: RecordedWork) -> JobKind:
         async with recorded.begin(work.database, on_finished(source.conversation, FILL_RESULT)) as resources:
             claims = await results.fill(resources.models, preferences, source.schema, source.messages)
         properties: Mapping[str, Any] = source.schema["properties"]
-        right = {name: claim for name, claim in claims.items() if fits(claim.value, properties[name])}
+        right = {name: claim for name, claim in claims.items() if _fits(claim, properties[name])}
         fields = {name: right[name].value if name in right else None for name in properties}
         sources = {name: right[name].message_id if name in right else None for name in properties}
         await work.end(put_result, conversation_id, fields, sources)
 
     return JobKind(FILL_RESULT, fill, limit_s=LIMIT_S)
+
+
+def _fits(claim: results.StatedValue, schema: Mapping[str, Any]) -> bool:
+    """Compare a claim with its schema. Return True if it fits as it was claimed, and what was said of it too."""
+    return fits(claim.claimed, schema) and fits(claim.value, schema)
 
 
 def _find_source(connection: Connection, conversation_id: str) -> _Source | None:

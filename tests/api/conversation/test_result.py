@@ -131,6 +131,39 @@ def test_what_was_not_said_so_is_null(stage: Stage, claimed: Any) -> None:
     assert set(found["result"]) == set(INTAKE["properties"])
 
 
+def test_a_value_that_the_message_does_not_say_is_null_though_its_quote_is_there(stage: Stage) -> None:
+    text = {"type": "string"}
+    names = ("name", "medicine", "day", "time", "age", "pain", "urgency", "allergies")
+    fields: Json = {**dict.fromkeys(names, text), "age": {"type": "integer"}, "urgency": {"enum": ["today", "later"]}}
+    words = "Half past three on the twenty-fourth"
+    stage.play(
+        Claims(
+            {
+                "name": claim("Ada Lovelace", words=words),
+                "medicine": claim("aspirin", words=words),
+                "day": claim("2026-12-24", words=words),
+                "time": claim("15:30", words=words),
+                "age": claim(34, words=words),
+                "pain": claim("my knee", words=words),
+                "urgency": claim("later", words=words),
+                "allergies": claim("none", words=words),
+            }
+        )
+    )
+    user = stage.user()
+    service_id = stage.service(ONE_WAY, result_schema={"type": "object", "properties": fields})
+    conversation_id = talk(user, service_id, "Half past three on the twenty-fourth, my knee hurts.")
+
+    found = ready(stage.server, user, conversation_id)["result"]
+
+    assert {name: value for name, value in found.items() if value is not None} == {
+        "day": "2026-12-24",
+        "time": "15:30",
+        "pain": "my knee",
+        "urgency": "later",
+    }
+
+
 HOME = {
     "type": "object",
     "properties": {

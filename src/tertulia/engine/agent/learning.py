@@ -11,12 +11,13 @@ from typing import Any, cast
 import structlog
 
 from tertulia.engine.agent import learning_prompts as prompts
+from tertulia.engine.agent.evidence import folded_stems, is_borne_out
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Prompt
 from tertulia.storage.memory import Memory, UserModel
 from tertulia.storage.post_processing import Followed, SaidMessage
-from tertulia.vocabulary import has_quote, names, numbers, stems
+from tertulia.vocabulary import has_quote, stems
 
 PORTION_CHARS = 8000
 """Characters of a conversation that a model reads at once."""
@@ -81,7 +82,7 @@ async def extract_memories(
     answers = _list(await _ask(models, followed, question, schema), "memories")
     keyed = prompts.message_keys(said)
     older = prompts.memory_keys(known)
-    free = _folded_stems([followed.user_name, *(message.sender for message in said)])
+    free = folded_stems([followed.user_name, *(message.sender for message in said)])
     made = [_memory(answer, keyed, older, said, free) for answer in answers]
     held = [memory for memory in made if memory is not None]
     if len(held) < len(made):
@@ -127,25 +128,6 @@ def _answered(message: SaidMessage, said: Sequence[SaidMessage]) -> str:
     return before[-1].content if before and before[-1].message_type == "agent-message" else ""
 
 
-def is_borne_out(text: str, evidence: Sequence[str], free: set[str], share: float) -> bool:
-    """Compare a text with the texts that it comes from. Return True if enough of its words are in them.
-
-    Needed are all numbers, all words with a capital within a sentence, and a share of all words; words that say
-    nothing, and those that are `free`, do not count.
-    """
-    found = _folded_stems(evidence)
-    if not numbers(text) <= {number for each in evidence for number in numbers(each)}:
-        return False
-    if not names(text) <= found | free:
-        return False
-    wanted = [stem for stem in dict.fromkeys(stems(text)) if stem not in free]
-    return sum(stem in found for stem in wanted) >= share * len(wanted)
-
-
-def _folded_stems(texts: Iterable[str]) -> set[str]:
-    return {stem for text in texts for stem in stems(text)}
-
-
 # --- Models of users -------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +159,7 @@ def _user_model(fields: Mapping[str, Any], keyed: Mapping[str, Memory], followed
     content = _text(fields.get("content"))
     sources = [keyed[key] for key in _keys(fields.get("memories")) if key in keyed]
     evidence = [text for memory in sources for text in (memory.content, memory.context)]
-    free = _folded_stems([followed.user_name])
+    free = folded_stems([followed.user_name])
     if not stems(content) or not sources or not is_borne_out(content, evidence, free, FOUND_OF_MODEL):
         return None
     return UserModel(content, [memory.id for memory in sources], [])

@@ -1,13 +1,14 @@
 """A form that is filled in from a conversation: each field with the message and the words that it comes from.
 
 A model claims a value, a message and words of that message for a field. A claim whose words are not in the message that
-it names is taken for invented, and the field stays empty.
+it names, or whose value says what the message does not, is taken for invented, and the field stays empty.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tertulia.engine.agent.evidence import Said
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.providers.base import Prompt, Turn
 from tertulia.storage.turn.values import Message
@@ -24,8 +25,9 @@ _SYSTEM = (
 )
 _QUESTION = (
     "[Note. Fill in the form. For each field give its value, the key of the message that says it, and the words of "
-    "that message, copied letter by letter; give null for a field of which nothing was said. If something was "
-    "corrected later, the later message counts. The fields:\n{fields}\nAnswer in JSON.]"
+    "that message, copied letter by letter; give null for a field of which nothing was said. A text has the words in "
+    "which it was said. If something was corrected later, the later message counts. The fields:\n{fields}\n"
+    "Answer in JSON.]"
 )
 _NO_CLAIMS: Mapping[str, Any] = {}
 _ROLES = {"user-message": "user", "agent-message": "agent", "external-event": "event"}
@@ -33,9 +35,10 @@ _ROLES = {"user-message": "user", "agent-message": "agent", "external-event": "e
 
 @dataclass(frozen=True, slots=True)
 class StatedValue:
-    """The value of a field as a message says it."""
+    """The value of a field as a message says it, and as the model claimed it."""
 
     value: Any
+    claimed: Any
     message_id: str
 
 
@@ -54,7 +57,7 @@ async def fill(
     model, question = model_for(models, preferences, question)
     answer = await model.choose(question, form)
     claims: Mapping[str, Any] = cast("Mapping[str, Any]", answer) if isinstance(answer, Mapping) else _NO_CLAIMS
-    found = {name: _claim(claims.get(name), shown) for name in schema["properties"]}
+    found = {name: _claim(claims.get(name), fields, shown) for name, fields in schema["properties"].items()}
     return {name: claim for name, claim in found.items() if claim is not None}
 
 
@@ -99,13 +102,23 @@ def _claim_schema(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, An
     return {"anyOf": [claim, {"type": "null"}]}
 
 
-def _claim(claimed: Any, shown: Mapping[str, Message]) -> StatedValue | None:
-    """Check a claim. Return it, or None if its words are not there."""
+def _claim(claimed: Any, schema: Mapping[str, Any], shown: Mapping[str, Message]) -> StatedValue | None:
+    """Check a claim. Return what of it was said, or None if its words are not there."""
     if not isinstance(claimed, Mapping):
         return None
     claim = cast("Mapping[str, Any]", claimed)
     message, words, value = claim.get("message"), claim.get("words"), claim.get("value")
-    if value is None or not isinstance(message, str) or not isinstance(words, str) or message not in shown:
+    if not isinstance(message, str) or not isinstance(words, str) or message not in shown:
         return None
     said = shown[message]
-    return StatedValue(value, said.id) if has_quote(said.content, words) else None
+    if not has_quote(said.content, words):
+        return None
+    borne = Said(said.content, _question_before(message, shown)).borne(value, schema)
+    return None if borne is None else StatedValue(borne, value, said.id)
+
+
+def _question_before(key: str, shown: Mapping[str, Message]) -> str:
+    """Look for the agent's words before a message: a short answer takes its words from there. Return them."""
+    place = list(shown).index(key)
+    before = list(shown.values())[place - 1] if place else None
+    return before.content if before is not None and before.message_type == "agent-message" else ""
