@@ -194,7 +194,7 @@ def _numerals(run: str) -> float:
     """Read a number in Chinese numerals. Return it."""
     whole, part = 0.0, 0.0
     for numeral in run:
-        value = 0.0 if numeral == "〇" else unicodedata.numeric(numeral)
+        value = 0.0 if numeral == "\u3007" else unicodedata.numeric(numeral)
         if value >= 10:
             whole += max(part, 1) * value
             part = 0.0

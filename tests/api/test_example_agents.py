@@ -83,5 +83,5 @@ def test_the_agent_holds_its_conversation_with_a_local_model(
 def test_there_are_agents_of_every_kind() -> None:
     kinds = {state["type"] for folder in FOLDERS.values() for state in folder.graph.body["states"]}
     assert len(FOLDERS) >= 8
-    assert kinds == {"action", "annotation", "decision", "recall", "reflection"}
+    assert kinds == {"action", "annotation", "decision", "recall", "reflection", "tool-call"}
     assert all(folder.conversations for folder in FOLDERS.values())

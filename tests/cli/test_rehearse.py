@@ -1,5 +1,7 @@
 """`tertulia test`: the conversations of a folder are held, on a server of its own or on another one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -7,6 +9,7 @@ import pytest
 
 from support.commands import Command, Process
 from support.pages import ROOT
+from tertulia.cli import own_server
 from tertulia.files.folder import Step
 from tertulia.files.rehearsing import Outcome, differences, result_differences
 
@@ -89,6 +92,26 @@ def test_a_folder_without_conversations_is_no_test(
     there = ("--data", shared, "--url", server.url)
     assert command("apply", folder, "--yes", *there).returncode == 0
     assert "There is no conversation in the folder museum" in command("test", folder, *there).stderr
+
+
+def test_a_server_of_its_own_finds_the_weights_that_are_kept_and_keeps_what_it_fetches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept, seen = tmp_path / "models", list[list[str]]()
+
+    @contextmanager
+    def serving(folder: Path) -> Iterator[str]:
+        seen.append([path.name for path in (folder / "models").iterdir()])
+        (folder / "models" / "fetched.gguf").write_bytes(b"weights")
+        yield "http://127.0.0.1:1"
+
+    monkeypatch.setattr(own_server, "_serving", serving)
+    for _ in range(2):
+        with own_server.own_server("tertulia-test-", {"MODEL": "local"}, kept):
+            pass
+
+    assert seen == [[], ["fetched.gguf"]]
+    assert (kept / "fetched.gguf").read_bytes() == b"weights"
 
 
 def test_a_variable_that_a_tool_lacks_is_named_before_anything_is_started(command: Command) -> None:

@@ -69,7 +69,7 @@ def test_a_graph_is_checked_saved_compared_and_released(tertulia: Server, open_p
     expect(page.get_by_role("button", name=re.compile("no such state nowhere"))).to_be_visible()
     page.get_by_role("button", name="Check").click()
     problem = page.get_by_role("button", name=re.compile("There is no state nowhere"))
-    expect(problem).to_contain_text("states.1.next_state")
+    expect(problem).to_have_text("State asks_about_meetings, Then on to: There is no state nowhere.")
     problem.click()
     expect(page.locator(".cm-lintRange-error")).to_have_text('"nowhere"')
 
@@ -120,7 +120,7 @@ def test_a_graph_is_written_by_forms_drawn_live_and_problems_stand_at_their_fiel
     page.get_by_role("button", name="Add another").first.click()
     page.get_by_label("Actions, 2", exact=True).fill("Ask for their name.")
     page.get_by_role("button", name="Check").click()
-    page.get_by_role("button", name=re.compile("^states.4.problem")).click()
+    page.get_by_role("button", name=re.compile("^State reflection, What to think about:")).click()
     expect(page.get_by_label("What to think about")).to_be_focused()
     expect(page.get_by_label("What to think about")).to_have_attribute("aria-invalid", "true")
     page.get_by_label("What to think about").fill("Is this person in a hurry?")

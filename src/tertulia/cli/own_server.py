@@ -41,10 +41,13 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(prefix: str, changes: Mapping[str, str], *, keep: bool = False) -> Generator[OwnServer]:
+def own_server(
+    prefix: str, changes: Mapping[str, str], weights: Path | None = None, *, keep: bool = False
+) -> Generator[OwnServer]:
     """Start a server with these settings. Yield it; it stops afterwards, and its folder goes.
 
-    Other settings are the defaults; with `keep`, those of models stay as the environment has them.
+    Other settings are the defaults; with `keep`, those of models stay as the environment has them. Weights are taken
+    from the folder `weights`, and put there: the next server has them.
     """
     with tempfile.TemporaryDirectory(prefix=prefix) as folder:
         for name in [name for name in os.environ if name.startswith("TERTULIA_")]:
@@ -53,6 +56,9 @@ def own_server(prefix: str, changes: Mapping[str, str], *, keep: bool = False) -
         for name, value in changes.items():
             override(name, value)
         settings = load_settings(Path(folder))
+        if weights is not None:
+            weights.mkdir(parents=True, exist_ok=True)
+            (settings.data / "models").symlink_to(weights.absolute())
         made = make_demo(settings, ORGANIZATION, None)
         with _serving(Path(folder)) as url:
             yield OwnServer(url, made, settings)

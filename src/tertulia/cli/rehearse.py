@@ -30,6 +30,9 @@ RESULT_S: Final = 60
 _PAUSE_S: Final = 0.1
 _SCRIPTED: Final = {"SCRIPTED_PIECES": "60", "VOICE": "scripted", "RATE_LIMITS": "off", "LOG_LEVEL": "error"}
 
+_LOCAL: Final = "local"
+"""The beginning of the names of models with weights."""
+
 Sign = Callable[[], Session]
 """Signs in whoever holds the next conversation."""
 
@@ -77,9 +80,8 @@ def own_stage(folder: AgentFolder, model: str, weights: Path) -> Generator[Stage
             raise CommandFailed(
                 f"The tool {tool.name} needs a variable {name}: set it in the environment of this command."
             )
-    with own_server("tertulia-test-", {**_SCRIPTED, "MODEL": model}, keep=True) as server:
-        if weights.is_dir():  # fetched once for all servers
-            (server.settings.data / "models").symlink_to(weights.absolute())
+    kept = weights if weights.is_dir() or model.startswith(_LOCAL) else None
+    with own_server("tertulia-test-", {**_SCRIPTED, "MODEL": model}, kept, keep=True) as server:
         made = server.demo
         author = sign_in(server.url, made.organization_id, made.admin_user_id, made.api_key_id, made.api_key)
         library = Library(author.api)
