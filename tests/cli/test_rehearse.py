@@ -1,6 +1,6 @@
 """`tertulia test`: the conversations of a folder are held, on a server of its own or on another one."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
@@ -100,7 +100,7 @@ def test_a_server_of_its_own_finds_the_weights_that_are_kept_and_keeps_what_it_f
     kept, seen = tmp_path / "models", list[list[str]]()
 
     @contextmanager
-    def serving(folder: Path) -> Iterator[str]:
+    def serving(folder: Path) -> Generator[str]:
         seen.append([path.name for path in (folder / "models").iterdir()])
         (folder / "models" / "fetched.gguf").write_bytes(b"weights")
         yield "http://127.0.0.1:1"
