@@ -11,13 +11,12 @@ from typing import Any, cast
 import structlog
 
 from tertulia.engine.agent import learning_prompts as prompts
-from tertulia.engine.agent.evidence import folded_stems, is_borne_out
 from tertulia.engine.agent.models import Models, model_for
 from tertulia.errors import ModelMisbehaved
 from tertulia.providers.base import Prompt
 from tertulia.storage.memory import Memory, UserModel
 from tertulia.storage.post_processing import Followed, SaidMessage
-from tertulia.vocabulary import has_quote, stems
+from tertulia.vocabulary import folded_stems, has_quote, has_words, numbers, stems
 
 PORTION_CHARS = 8000
 """Characters of a conversation that a model reads at once."""
@@ -126,6 +125,17 @@ def _answered(message: SaidMessage, said: Sequence[SaidMessage]) -> str:
     """Look for the agent's words before a message: a short answer takes its words from the question. Return them."""
     before = [other for other in said if other.created_at < message.created_at]
     return before[-1].content if before and before[-1].message_type == "agent-message" else ""
+
+
+def is_borne_out(text: str, evidence: Sequence[str], free: set[str], share: float) -> bool:
+    """Compare a text with the texts that it comes from. Return True if enough of its words are in them.
+
+    Needed are all numbers, all words with a capital within a sentence, and a share of all words; words that say
+    nothing, and those that are `free`, do not count.
+    """
+    if not numbers(text) <= {number for each in evidence for number in numbers(each)}:
+        return False
+    return has_words(text, folded_stems(evidence), free, share)
 
 
 # --- Models of users -------------------------------------------------------------------------------------------------

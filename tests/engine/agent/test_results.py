@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tertulia.engine.agent.evidence import Said
+from tertulia.engine.agent.results import Said
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "number"}
