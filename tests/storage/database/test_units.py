@@ -98,6 +98,26 @@ async def test_a_unit_that_finds_no_connection_is_unavailable_to_a_task_that_was
     database.close()
 
 
+async def test_of_many_connections_the_one_that_was_used_last_is_used_again(postgres_server: Postgres) -> None:
+    """A connection that has not been idle costs no message that tries it."""
+    database = open_database(postgres_server.create(), 3)
+    all_open = threading.Barrier(3, timeout=10)
+
+    def server_process(connection: Connection) -> int:
+        return connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+
+    def server_process_beside_others(connection: Connection) -> int:
+        all_open.wait()
+        return server_process(connection)
+
+    opened = await asyncio.gather(*(database.read(server_process_beside_others) for _ in range(3)))
+    one_by_one = [await database.read(server_process) for _ in range(6)]
+
+    assert len(set(opened)) == 3
+    assert len(set(one_by_one)) == 1
+    database.close()
+
+
 async def test_a_file_that_cannot_be_looked_at_is_unavailable(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

@@ -141,9 +141,14 @@ def create_engine(url: str, pool_size: int) -> Engine:
         return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
     parsed = parsed.set(query={**NETWORK, **parsed.query})
-    # A pooler may give each transaction another connection, in which nothing has been prepared.
     engine = sa.create_engine(
-        parsed, pool_size=pool_size, max_overflow=0, connect_args={"prepare_threshold": None}, **common
+        parsed,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_use_lifo=True,  # the one that was used last need not be tried first: see `patience.IDLE_S`
+        # A pooler may give each transaction another connection, in which nothing has been prepared.
+        connect_args={"prepare_threshold": None},
+        **common,
     )
     from tertulia.storage.database import patience  # noqa: PLC0415 - only PostgreSQL needs psycopg
 
