@@ -17,7 +17,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist load
 HEAVY = $(shell grep -rl --include='test_*.py' 'pytest.mark.heavy' tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ui run demo test test-some test-light test-heavy check check-style check-types check-imports check-ui format bench bench-peers lock screenshots languages clean
+.PHONY: help setup ui run demo test test-some test-light test-heavy check check-style check-types check-imports check-ui format bench bench-peers lock screenshots languages vectors clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -113,6 +113,9 @@ screenshots: $(VENV)/.dev # Take the pictures of the interface in docs/images ag
 
 languages: $(VENV)/.dev # Write the table of languages again, from the package that knows them
 	@cd tests && ../$(BIN)/python -m support.languages
+
+vectors: $(VENV)/.dev # Compute the vectors of the demo's sayings again, after a change of these
+	@cd tests && ../$(BIN)/python -m support.demo_vectors
 
 clean: ## Remove the environment, caches and the built interface; data stays
 	rm -rf ui/node_modules src/tertulia/web/built $(VENV) .pytest_cache .ruff_cache

@@ -16,8 +16,10 @@ from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import organization as demo
 from tertulia.demo.organization import Demo, Founded
+from tertulia.demo.vectors import read_vectors
 from tertulia.errors import NotFound
 from tertulia.ids import ORGANIZATION_ID_PATTERN
+from tertulia.providers.embeddings.kept import VectorFile
 from tertulia.settings import Settings
 from tertulia.storage import clusters as directory
 from tertulia.storage import job as jobs
@@ -60,10 +62,14 @@ def migrate(settings: Settings) -> None:
 def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
     """Migrate, then make the demo organization if it is not there, in a cluster; a new API key each time.
 
+    The vectors of its sayings are put into the data folder, so that no message waits for them.
+
     Raises:
         CommandFailed: as `make_organization`.
     """
-    return _make(settings, org_id, cluster, demo.bootstrap, "init")
+    made = _make(settings, org_id, cluster, demo.bootstrap, "init")
+    VectorFile(settings.data).add(read_vectors())
+    return made
 
 
 def make_organization(settings: Settings, org_id: str, cluster: str | None, command: str) -> Founded:

@@ -198,6 +198,14 @@ class Embedder(Protocol):
         ...
 
 
+class KeepingEmbedder(Embedder, Protocol):
+    """A model of meaning for texts of authors, which are the same again and again: it keeps their vectors."""
+
+    async def known(self, texts: Sequence[str]) -> Mapping[str, Sequence[float]]:
+        """Look up the vectors that are kept. Returns those of the texts that were read before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A stretch of a spoken text, `text[start:end]`, and when it sounds: milliseconds since the sound began."""

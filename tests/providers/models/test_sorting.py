@@ -1,6 +1,8 @@
 """Choices by the meaning of what was said: with an embedding model that knows words only."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -98,6 +100,59 @@ async def test_sayings_are_read_once() -> None:
     for _ in range(3):
         await sorting.sort(embedder, CHOICE, "Hello")
     assert embedder.asked.count("a tea") == 1
+
+
+MANY = Choice(
+    {
+        "exit-1": Option("farewell", "They leave.", ("bye", "I leave", *(f"farewell {n}" for n in range(300)))),
+        "action-1": Option("drinks", "Offer.", ("a tea", "coffee?", *(f"something to drink {n}" for n in range(300)))),
+    }
+)
+
+
+async def test_a_message_waits_for_the_sayings_that_are_near_and_the_others_are_read_beside_it() -> None:
+    embedder, beside = Words(), list[Coroutine[Any, Any, None]]()
+    sorting = Sorting(beside.append)
+    assert await sorting.sort(embedder, MANY, "now I leav, bye") == "exit-1"
+    assert {"bye", "I leave"} <= set(embedder.asked)
+    assert len(embedder.asked) < 100
+    (reading,) = beside
+    await reading
+    before = len(embedder.asked)
+    assert await sorting.sort(embedder, MANY, "a tea") == "action-1"
+    assert embedder.asked[before:] == ["a tea"]
+    assert len(set(embedder.asked)) == len(sorting_texts(MANY)) + 2
+
+
+async def test_messages_that_come_meanwhile_do_not_have_everything_read_again() -> None:
+    embedder, beside = Words(), list[Coroutine[Any, Any, None]]()
+    sorting = Sorting(beside.append)
+    await sorting.sort(embedder, MANY, "bye")
+    tasks = [asyncio.ensure_future(reading) for reading in beside]
+    await asyncio.sleep(0)
+    await sorting.sort(embedder, MANY, "coffee")
+    await asyncio.gather(*tasks)
+    assert len(beside) == 1
+
+
+class Keeping(Words):
+    """The same, which knows some texts already."""
+
+    async def known(self, texts: Sequence[str]) -> Mapping[str, Sequence[float]]:
+        read = [text for text in texts if text != "a tea"]
+        return dict(zip(read, await Words().embed(read), strict=True))
+
+
+async def test_sayings_whose_vectors_are_kept_are_not_read() -> None:
+    embedder, keeping = Words(), Keeping()
+    sorting = Sorting(lambda _reading: pytest.fail("nothing is left to read"))
+    assert await sorting.sort(embedder, MANY, "Bye!", keeping) == "exit-1"
+    assert keeping.asked == ["a tea"]
+    assert "bye" not in embedder.asked
+
+
+def sorting_texts(choice: Choice) -> set[str]:
+    return {saying for option in choice.options.values() for saying in option.sayings}
 
 
 async def test_an_embedding_model_that_fails_is_an_error_of_its_own() -> None:

@@ -14,11 +14,15 @@ log = structlog.get_logger()
 
 
 class Meanings:
-    """The embedding model of a server, and the name by which its vectors are known; or none."""
+    """The embedding model of a server, and the name by which its vectors are known; or none.
 
-    def __init__(self, embedder: Embedder | None = None, name: str = "") -> None:
+    `keeping` is the same model for texts of authors, which may be kept.
+    """
+
+    def __init__(self, embedder: Embedder | None = None, name: str = "", keeping: Embedder | None = None) -> None:
         self.embedder = embedder
         self.label = name
+        self.keeping = embedder if keeping is None else keeping
 
     async def of(self, texts: Sequence[str]) -> Sequence[Meaning | None]:
         """Ask for the meanings of texts. Return one for each, None if no embedding model can be had."""

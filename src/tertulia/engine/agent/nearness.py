@@ -19,15 +19,24 @@ Vector = Sequence[float]
 
 
 class Nearness:
-    """The nearness of texts by an embedding model; without one, nothing is known of it."""
+    """The nearness of texts by an embedding model; without one, nothing is known of it.
 
-    def __init__(self, embedder: Embedder | None = None, vectors: "OrderedDict[str, Vector] | None" = None) -> None:
+    Messages are read by `embedder`, the texts that they are compared with by `keeping`, which may know them.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder | None = None,
+        keeping: Embedder | None = None,
+        vectors: "OrderedDict[str, Vector] | None" = None,
+    ) -> None:
         self._embedder = embedder
+        self._keeping = embedder if keeping is None else keeping
         self._vectors: OrderedDict[str, Vector] = OrderedDict() if vectors is None else vectors
 
     def asking(self, embedder: Embedder | None) -> "Nearness":
         """Return the same nearness, with the same vectors, that asks through an embedder around its own."""
-        return self if embedder is None else Nearness(embedder, self._vectors)
+        return self if embedder is None else Nearness(embedder, self._keeping, self._vectors)
 
     async def nearest(self, recent: Sequence[str], texts: Sequence[str], most: int) -> list[int] | None:
         """Compare texts with recent messages, of which a later one counts twice as much as the one before.
@@ -37,15 +46,15 @@ class Nearness:
         Raises:
             ModelError: the embedding model has failed.
         """
-        if self._embedder is None:
+        if self._embedder is None or self._keeping is None:
             return None
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        embedded = await self._embedder.embed([*recent, *missing])
-        vectors = [_unit(vector) for vector in embedded]
+        said = [_unit(vector) for vector in await self._embedder.embed(recent)]
         known = {text: self._vectors[text] for text in texts if text in self._vectors}
-        known |= dict(zip(missing, vectors[len(recent) :], strict=True))
+        if missing:
+            known |= zip(missing, map(_unit, await self._keeping.embed(missing)), strict=True)
         self._remember(known)
-        return await asyncio.to_thread(_rank, vectors[: len(recent)], [known[text] for text in texts], most)
+        return await asyncio.to_thread(_rank, said, [known[text] for text in texts], most)
 
     def _remember(self, vectors: dict[str, Vector]) -> None:
         for text, vector in vectors.items():

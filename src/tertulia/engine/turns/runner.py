@@ -108,7 +108,7 @@ class Runner:
         self._silence_s = settings.stall_s * attempts
         self._reach = reach
         self._library = library
-        self._nearness = Nearness(reach.meanings.embedder)
+        self._nearness = Nearness(reach.meanings.embedder, reach.meanings.keeping)
         self._running: dict[str, Turn] = {}
         self._beginning = 0
         self._grace_ends: float | None = None

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import httpx2
 
 from tertulia.errors import EmbeddingFailed
-from tertulia.providers.base import Embedder, ProviderError
+from tertulia.providers.base import Embedder, KeepingEmbedder, ProviderError
+from tertulia.providers.embeddings.kept import KeptEmbeddings, VectorFile
 from tertulia.providers.embeddings.openai import OpenAIEmbedder
 from tertulia.providers.embeddings.scripted import ScriptedEmbedder
 from tertulia.providers.remote import Remote, check_access, open_client
 from tertulia.settings import Settings
 
+SCRIPTED = "scripted"
 _OPENAI = "api.openai.com"
 
 
@@ -27,6 +29,12 @@ class Embeddings:
     label: str = ""
     aclose: Callable[[], Awaitable[None]] = _nothing
 
+    def keeping(self, settings: Settings) -> KeepingEmbedder | None:
+        """Return the model for texts of authors, whose vectors are kept in the data folder; None if that is no use."""
+        if self.embedder is None or self.label == SCRIPTED:  # that one is faster than a disk
+            return None
+        return KeptEmbeddings(self.embedder, self.label, VectorFile(settings.data))
+
 
 def open_embeddings(settings: Settings) -> Embeddings:
     """Open the embedding model that the settings name. Return it.
@@ -39,7 +47,7 @@ def open_embeddings(settings: Settings) -> Embeddings:
         return Embeddings()
     match name:
         case "scripted":
-            return Embeddings(ScriptedEmbedder(), name)
+            return Embeddings(ScriptedEmbedder(), SCRIPTED)
         case "auto" | "local":
             return _open_local() or _refuse(name)
         case _:

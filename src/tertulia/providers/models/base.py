@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tertulia.providers.base import Embedder, LanguageModel
+from tertulia.providers.base import Embedder, KeepingEmbedder, LanguageModel
 from tertulia.providers.models.schema import NOTHING, Schema
 from tertulia.settings import Settings
 
@@ -16,13 +16,14 @@ class Lifespan:
     """Work around the life of opened models: before they are first used, and after they were last.
 
     `shared` holds connections that several models of a vendor use, by the vendor's name. `embedder` is the embedding
-    model that models may ask, once it is opened.
+    model that models may ask, once it is opened; `keeping` the same for texts of authors, which it reads once.
     """
 
     starts: list[tuple[LanguageModel, Act]] = field(default_factory=list[tuple[LanguageModel, Act]])
     closes: list[Act] = field(default_factory=list[Act])
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     embedder: Embedder | None = None
+    keeping: KeepingEmbedder | None = None
 
 
 def _never(_settings: Settings) -> bool:

@@ -33,6 +33,7 @@ from tertulia.providers.base import (
     UNCOUNTED,
     Choice,
     Embedder,
+    KeepingEmbedder,
     Prompt,
     Report,
     Tokens,
@@ -105,13 +106,20 @@ class LocalModel:
 
     `stall_s` seconds without a sign of life, waiting for a thread included, are a ModelTimeout. Of a conversation that
     is too long for the model, it is shown the end. Choices whose options have sayings are left to the embedding model
-    that `embedder` gives, if there is one.
+    that `embedder` gives, if there is one, and sayings to the one that `keeping` gives.
     """
 
-    def __init__(self, path: Path, stall_s: float, embedder: Callable[[], Embedder | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        stall_s: float,
+        embedder: Callable[[], Embedder | None] = lambda: None,
+        keeping: Callable[[], KeepingEmbedder | None] = lambda: None,
+    ) -> None:
         self.work = WorkedTokens()
         self._embedder = embedder
-        self._sorting = Sorting()
+        self._keeping = keeping
+        self._sorting = Sorting(self._beside)
         self._reading: set[asyncio.Task[None]] = set()
         """Sayings and prompts that are read ahead."""
         self._path = path
@@ -206,20 +214,20 @@ class LocalModel:
         if embedder is None:
             return None
         try:
-            return await self._sorting.sort(embedder, choice, said)
+            return await self._sorting.sort(embedder, choice, said, self._keeping())
         except ModelError as error:
             _log.warning("A choice is left to the model, for the embedding model has failed.", reason=error.reason)
             return None
 
     def _beside(self, reading: Coroutine[Any, Any, None]) -> None:
-        """Read something ahead, beside the turn."""
+        """Read something ahead, beside the turn. An error is nobody's: whoever needs the same will have it too."""
         task = asyncio.create_task(reading)
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
 
     async def _read_sayings(self, embedder: Embedder, choice: Choice) -> None:
         with suppress(ModelError):  # the next choice will tell
-            await self._sorting.read(embedder, choice)
+            await self._sorting.read(embedder, choice, self._keeping())
 
     async def _read_prompt(self, prompt: Prompt) -> None:
         with suppress(ModelError):  # the next reply will tell

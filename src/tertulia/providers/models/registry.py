@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from tertulia.errors import ModelError
 from tertulia.providers import weights
-from tertulia.providers.base import Embedder, LanguageModel, ProviderError
+from tertulia.providers.base import Embedder, KeepingEmbedder, LanguageModel, ProviderError
 from tertulia.providers.machine import require_machine
 from tertulia.providers.models import openai_compatible, scripted
 from tertulia.providers.models.base import Lifespan, Vendor
@@ -77,9 +77,12 @@ class Models:
         """Get the model that the contract calls `llm_name`. Return None if the settings cannot reach it."""
         return self._named.get(org_id, llm_name)
 
-    def use(self, embedder: Embedder | None) -> None:
-        """Have models that understand less than they say ask an embedding model, if there is one."""
-        self._lifespan.embedder = embedder
+    def use(self, embedder: Embedder | None, keeping: KeepingEmbedder | None) -> None:
+        """Have models that understand less than they say ask an embedding model, if there is one.
+
+        `keeping` is the same one for texts of authors.
+        """
+        self._lifespan.embedder, self._lifespan.keeping = embedder, keeping
 
     async def start(self) -> None:
         """Load what takes long, off the event loop; without this the first prompt waits for that.
@@ -243,7 +246,7 @@ def _open_local(name: str, settings: Settings, lifespan: Lifespan) -> LanguageMo
         from tertulia.providers.models.local import LocalModel  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise WeightsUnavailable(f"A local model needs the extra `local`: {error}.") from None
-    model = LocalModel(path, settings.turn.stall_s, lambda: lifespan.embedder)
+    model = LocalModel(path, settings.turn.stall_s, lambda: lifespan.embedder, lambda: lifespan.keeping)
     lifespan.starts.append((model, model.start))
     lifespan.closes.append(model.aclose)
     return model

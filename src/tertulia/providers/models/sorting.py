@@ -8,14 +8,17 @@ are spelled wrongly are understood too. Needs numpy, as embedding models in this
 
 import asyncio
 import re
+from array import array
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tertulia.providers.base import DIRECTION, Choice, Embedder
+from tertulia.errors import EmbeddingFailed
+from tertulia.providers.base import DIRECTION, Choice, Embedder, KeepingEmbedder
 from tertulia.providers.models import letters, spelling
 
 _RIDGE = 1.0
@@ -30,10 +33,20 @@ _REMEMBERED = 100
 """Choices whose sayings are known."""
 _MOST_VECTORS = 5000
 """Sayings whose vectors are kept: choices of one graph share many."""
+_AT_ONCE = 100
+"""Sayings that a message may wait for."""
+_OF_EACH = 2
+"""Sayings of each option that are read in any case, if there are too many to wait for."""
+_NEAREST = 40
+"""Sayings that are read besides: the nearest ones."""
+_PORTION = 32
+"""Sayings that are read in one go."""
 _EXIT = "exit-"
 """The beginning of the keys of a state's exits."""
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+")
 
+Sayings = tuple[tuple[str, tuple[str, ...]], ...]
+"""The keys of a choice's options, each with its sayings."""
 Matrix = Any
 """An array of numpy."""
 _solve: Any = np.linalg.solve
@@ -56,13 +69,22 @@ class _Learned:
 
 
 class Sorting:
-    """The choices that were learned from sayings so far."""
+    """The choices that were learned from sayings so far.
 
-    def __init__(self) -> None:
-        self._learned: OrderedDict[tuple[tuple[str, tuple[str, ...]], ...], _Learned] = OrderedDict()
+    With `beside`, which starts what nobody waits for, a choice among many sayings that nobody has read waits for those
+    alone that are nearest by their letters; the others are read beside it, for the next one.
+    """
+
+    def __init__(self, beside: Callable[[Coroutine[Any, Any, None]], None] | None = None) -> None:
+        self._beside = beside
+        self._learned: OrderedDict[Sayings, _Learned] = OrderedDict()
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
+        self._begun: set[Sayings] = set()
+        """Choices whose sayings are being read."""
 
-    async def sort(self, embedder: Embedder, choice: Choice, text: str) -> str | None:
+    async def sort(
+        self, embedder: Embedder, choice: Choice, text: str, keeping: KeepingEmbedder | None = None
+    ) -> str | None:
         """Sort what was said. Return the key of an option, or None if it takes more than sayings.
 
         That is so if an option has none, if there are rules, or if there are too many sayings to learn. Of several
@@ -71,47 +93,106 @@ class Sorting:
         Raises:
             EmbeddingFailed: the embedding model has failed.
         """
-        sayings = {key: tuple(option.sayings) for key, option in choice.options.items()}
-        if choice.rules or not all(sayings.values()) or not text.strip() or DIRECTION.fullmatch(text):
+        sayings = _sayings(choice)
+        if choice.rules or not all(said for _, said in sayings) or not text.strip() or DIRECTION.fullmatch(text):
             return None
-        if sum(map(len, sayings.values())) > _MOST_SAYINGS:
+        if _count(sayings) > _MOST_SAYINGS:
             return None
-        key = tuple(sayings.items())
-        if key not in self._learned:
-            self._learned[key] = await self._learn(embedder, sayings)
-        self._learned.move_to_end(key)
-        while len(self._learned) > _REMEMBERED:
-            self._learned.popitem(last=False)
-        learned = self._learned[key]
+        learned = await self._learn(_Reader(embedder, keeping), sayings, text.strip())
         texts = await asyncio.to_thread(_readings, text.strip(), learned.words)
         scores = learned.scores(texts, _units(await embedder.embed(texts))).mean(axis=0)
-        return max(sayings, key=lambda key: scores[learned.keys.index(key)] - _LEAD * key.startswith(_EXIT))
+        return max(choice.options, key=lambda key: scores[learned.keys.index(key)] - _LEAD * key.startswith(_EXIT))
 
-    async def read(self, embedder: Embedder, choice: Choice) -> None:
-        """Have the sayings of a choice read before they are needed, which takes seconds if there are hundreds.
+    async def read(self, embedder: Embedder, choice: Choice, keeping: KeepingEmbedder | None = None) -> None:
+        """Have the sayings of a choice learned before they are needed, which takes seconds if there are hundreds.
 
         Raises:
             EmbeddingFailed: the embedding model has failed.
         """
-        sayings = [saying for option in choice.options.values() for saying in option.sayings]
-        if len(sayings) <= _MOST_SAYINGS:
-            await self._read(embedder, sayings)
+        sayings = _sayings(choice)
+        if _count(sayings) <= _MOST_SAYINGS and sayings not in self._begun:
+            await self._learn_all(_Reader(embedder, keeping), sayings)
 
-    async def _read(self, embedder: Embedder, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """Read sayings, each once. Return their vectors."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        if new:
-            self._vectors |= zip(new, await embedder.embed(new), strict=True)
-        vectors = [self._vectors[text] for text in texts]
+    async def _learn(self, reader: "_Reader", sayings: Sayings, text: str) -> _Learned:
+        """Learn what tells the options apart, or so much of it as a message needs. Return that."""
+        if sayings in self._learned:
+            self._learned.move_to_end(sayings)
+            return self._learned[sayings]
+        missing = await self._missing(reader, sayings)
+        if self._beside is None or len(missing) <= _AT_ONCE:
+            return await self._learn_all(reader, sayings)
+        if sayings not in self._begun:
+            self._beside(self._learn_beside(reader, sayings))
+        near = await asyncio.to_thread(_nearest, sayings, missing, text)
+        await self._read(reader, [saying for saying in near if saying in missing])
+        known = tuple((key, tuple(one for one in said if one in self._vectors)) for key, said in sayings)
+        return await self._lesson(known)
+
+    async def _learn_beside(self, reader: "_Reader", sayings: Sayings) -> None:
+        with suppress(EmbeddingFailed):  # the next choice will tell
+            await self._learn_all(reader, sayings)
+
+    async def _learn_all(self, reader: "_Reader", sayings: Sayings) -> _Learned:
+        """Learn from every saying, and keep the lesson. Return it."""
+        self._begun.add(sayings)
+        try:
+            while missing := await self._missing(reader, sayings):  # others may have let go of some meanwhile
+                await self._read(reader, missing)
+            self._learned[sayings] = learned = await self._lesson(sayings)
+        finally:
+            self._begun.discard(sayings)
+        while len(self._learned) > _REMEMBERED:
+            self._learned.popitem(last=False)
         while len(self._vectors) > _MOST_VECTORS:
             self._vectors.popitem(last=False)
-        return vectors
+        return learned
 
-    async def _learn(self, embedder: Embedder, sayings: Mapping[str, Sequence[str]]) -> _Learned:
-        """Learn what tells the options apart. Return that."""
-        texts = [saying for said in sayings.values() for saying in said]
-        vectors = await self._read(embedder, texts)
-        return await asyncio.to_thread(_lesson, sayings, texts, vectors)  # it takes a while
+    async def _missing(self, reader: "_Reader", sayings: Sayings) -> Sequence[str]:
+        """Look up what was read before. Return the sayings that were not, each once."""
+        new = dict.fromkeys(one for _, said in sayings for one in said if one not in self._vectors)
+        if new and reader.keeping is not None:
+            self._vectors |= await reader.keeping.known([*new])
+        return [saying for saying in new if saying not in self._vectors]
+
+    async def _read(self, reader: "_Reader", sayings: Sequence[str]) -> None:
+        """Read sayings in portions, so that what is read counts at once."""
+        model = reader.embedder if reader.keeping is None else reader.keeping
+        for first in range(0, len(sayings), _PORTION):
+            portion = [saying for saying in sayings[first : first + _PORTION] if saying not in self._vectors]
+            vectors = await model.embed(portion) if portion else ()
+            self._vectors |= ((saying, array("f", vector)) for saying, vector in zip(portion, vectors, strict=True))
+
+    async def _lesson(self, sayings: Sayings) -> _Learned:
+        texts = [saying for _, said in sayings for saying in said]
+        vectors = [self._vectors[text] for text in texts]
+        return await asyncio.to_thread(_lesson, dict(sayings), texts, vectors)  # it takes a while
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """The embedding model, and the same one for sayings if it keeps them."""
+
+    embedder: Embedder
+    keeping: KeepingEmbedder | None
+
+
+def _sayings(choice: Choice) -> Sayings:
+    return tuple((key, tuple(option.sayings)) for key, option in choice.options.items())
+
+
+def _count(sayings: Sayings) -> int:
+    return sum(len(said) for _, said in sayings)
+
+
+def _nearest(sayings: Sayings, missing: Sequence[str], text: str) -> Sequence[str]:
+    """Look for the sayings whose letters a message shares. Return some of each option, and the nearest of all."""
+    counts = letters.counted([text, *missing])
+    pieces = _units(counts * letters.rarity(counts))
+    near = dict(zip(missing, (pieces[1:] @ pieces[0]).tolist(), strict=True))
+    chosen: dict[str, None] = {}
+    for _, said in sayings:
+        chosen |= dict.fromkeys(sorted(said, key=lambda one: -near.get(one, 1.0))[:_OF_EACH])
+    return [*(chosen | dict.fromkeys(sorted(near, key=lambda one: -near[one])[:_NEAREST]))]
 
 
 def _readings(text: str, words: Mapping[str, int]) -> Sequence[str]:
