@@ -32,7 +32,7 @@ _STALL_S = 600
 
 _TEXT = (
     "A conversation of {lines} turns with the demo agent and {model}, in this process on all cores. The greeting reads "
-    "the agent's text, which is remembered from there on. Most replies are the author's words, which the server says. So "
+    "the agent's text, which is remembered from there on. Most replies are the author's words, said by the server. So "
     "the ratios are those of the same conversation with an agent that has none, neither replies nor sayings: the model "
     "makes every choice and writes every reply. A turn that changes state asks it more than one that stays. Turns also "
     "differ by the length of their replies, which is in the figures. The states: {states}; without the author's words: "

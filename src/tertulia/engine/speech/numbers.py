@@ -41,7 +41,32 @@ _CURRENCIES = {
     "£": ("pound", "pounds", "pence"),
     "¥": ("yen", "yen", ""),
     "₹": ("rupee", "rupees", "paise"),
+    "₩": ("won", "won", ""),
+    "₽": ("ruble", "rubles", "kopecks"),
+    "₺": ("lira", "lira", "kurus"),
+    "₪": ("shekel", "shekels", "agorot"),
 }
+_LETTERED = {
+    "US$": ("US dollar", "US dollars", "cents"),
+    "A$": ("Australian dollar", "Australian dollars", "cents"),
+    "C$": ("Canadian dollar", "Canadian dollars", "cents"),
+    "R$": ("real", "reais", "centavos"),
+    "CHF": ("Swiss franc", "Swiss francs", "centimes"),
+    "SFr.": ("Swiss franc", "Swiss francs", "centimes"),
+    "Fr.": ("franc", "francs", "centimes"),
+    "EUR": ("euro", "euros", "cents"),
+    "USD": ("US dollar", "US dollars", "cents"),
+    "GBP": ("pound", "pounds", "pence"),
+    "JPY": ("yen", "yen", ""),
+    "INR": ("rupee", "rupees", "paise"),
+    "SEK": ("Swedish krona", "Swedish kronor", "öre"),
+    "NOK": ("Norwegian krone", "Norwegian kroner", "øre"),
+    "DKK": ("Danish krone", "Danish kroner", "øre"),
+    "kr": ("krone", "kroner", "øre"),
+    "PLN": ("zloty", "zlotys", "groszy"),
+    "zł": ("zloty", "zlotys", "groszy"),
+}
+_EVERY_CURRENCY = _CURRENCIES | _LETTERED
 _SCALE_LETTERS = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "bn": "billion", "B": "billion"}
 _UNITS = {
     **{
@@ -75,6 +100,7 @@ _UNITS = {
 _GAP = "[ \u00a0\u202f]?"
 _GROUPED = "|".join(
     (
+        r"[0-9]{1,3}(?:['’][0-9]{3})++(?:\.[0-9]++)?+",  # 1'234.50, of Switzerland
         r"[0-9]{1,3}(?:\.[0-9]{3})++,[0-9]++",  # 1.234,56
         r"[0-9]{1,3}(?:\.[0-9]{3}){2,}+",  # 10.000.000
         r"[0-9]{1,3}(?:[\u00a0\u202f][0-9]{3})++(?:,[0-9]++)?+",
@@ -93,7 +119,11 @@ _THOUSANDS = r"[1-9][0-9]{0,2}(?:[. ][0-9]{3})++(?:,[0-9]{1,2})?+(?![0-9,])"
 
 _EUROPEAN = re.compile(rf"{_GROUPED}|{_DECIMAL_COMMA}")
 _BEFORE_CURRENCY = re.compile(rf"{_GROUPED}|{_DECIMAL_COMMA}|{_THOUSANDS}")
-_N = rf"(?:(?:{_GROUPED})(?![.,]?[0-9])|(?:[0-9]{{1,3}}(?:,[0-9]{{3}})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+)"
+_N = (
+    rf"(?:(?:{_GROUPED})(?![.,]?[0-9])"
+    r"|(?:[0-9]{1,2}(?:,[0-9]{2}(?=,)){1,6}+,[0-9]{3}(?![0-9])|[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?+)"
+)
+"""A number, also as Indians group it: 1,23,456."""
 
 
 def cardinal(number: int) -> str:
@@ -140,11 +170,13 @@ def quantity(written: str) -> str:
 
 def plain(written: str) -> str:
     """Take the separators of thousands out of a number. Return it with a point before its decimals."""
+    if re.search("['’]", written):
+        return re.sub("['’]", "", written)
     return _from_european(written) if _EUROPEAN.fullmatch(written) else written.replace(",", "")
 
 
 def _from_european(written: str) -> str:
-    return re.sub(r"[^0-9,]", "", written).replace(",", ".")
+    return plain(written) if re.search("['’]", written) else re.sub(r"[^0-9,]", "", written).replace(",", ".")
 
 
 def number(written: str) -> str:
@@ -172,8 +204,17 @@ def _numeric_date(found: re.Match[str]) -> str:
 
 
 def _named_date(found: re.Match[str]) -> str:
-    month = next(name for name in _MONTHS if name.startswith(found["name"][:3]))
-    return f"{month} {ordinal(int(found['day_of']))}"
+    return f"{month(found['name'])} {ordinal(int(found['day_of']))}"
+
+
+def month(written: str) -> str:
+    """Write the name of a month in full. Return it."""
+    return next(name for name in _MONTHS if name.startswith(written[:3]))
+
+
+def month_name(number: int) -> str:
+    """Name a month by its number, from 1 on. Return the name."""
+    return _MONTHS[number - 1]
 
 
 def _time(found: re.Match[str]) -> str:
@@ -191,7 +232,7 @@ def _half(half: str | None) -> str:
 def _money(found: re.Match[str]) -> str:
     sign, written = found["sign"] or found["sign_after"], found["amount"] or found["amount_after"]
     written = _from_european(written) if found["sign_after"] and _BEFORE_CURRENCY.fullmatch(written) else plain(written)
-    one, many, cents = _CURRENCIES[sign]
+    one, many, cents = _EVERY_CURRENCY[sign]
     if found["scale"]:
         return f"{quantity(written)} {_SCALE_LETTERS.get(found['scale'], found['scale'])} {many}"
     whole, _, decimals = written.partition(".")
@@ -216,7 +257,7 @@ def _decade(found: re.Match[str]) -> str:
 
 def _fraction(found: re.Match[str]) -> str:
     over, under = int(found["over"]), int(found["under"])
-    if (over, under) in {(24, 7), (50, 50)}:
+    if (over, under) in {(24, 7), (50, 50), (9, 11)}:
         words = f"{cardinal(over)} {cardinal(under)}"
     elif over >= under or under < 2:
         words = f"{cardinal(over)} over {cardinal(under)}"
@@ -251,7 +292,7 @@ def _any_of(words: Mapping[str, object]) -> str:
 
 _SIGN = f"[{''.join(_CURRENCIES)}]"
 _HALF = rf"{_GAP}[aApP]\.?[mM](?!\w)(?:\.(?=,| [a-z]))?+"
-_MONTH = "|".join([*_MONTHS, "Sept", *(name[:3] for name in _MONTHS)])
+MONTH = "|".join([*_MONTHS, "Sept", *(name[:3] for name in _MONTHS)])
 _SCALE = rf"(?:{_GAP}(?P<scale>thousand|million|billion|trillion|{_any_of(_SCALE_LETTERS)})(?!\w))?+"
 
 _IP_ADDRESS = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?:\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}(?![0-9.])"
@@ -276,7 +317,7 @@ KINDS: dict[str, tuple[str, Say]] = {
         _numeric_date,
     ),
     "named_date": (
-        rf"(?<!\w)(?P<name>{_MONTH})\.? (?P<day_of>[0-9]{{1,2}})(?:st|nd|rd|th)?+(?![\w:/%°]|[.,][0-9])",
+        rf"(?<!\w)(?P<name>{MONTH})\.? (?P<day_of>[0-9]{{1,2}})(?:st|nd|rd|th)?+(?![\w:/%°]|[.,][0-9])",
         _named_date,
     ),
     "time": (
@@ -289,8 +330,9 @@ KINDS: dict[str, tuple[str, Say]] = {
         lambda found: f"{cardinal(int(found['at_hour']))} {_half(found['which'])}",
     ),
     "money": (
-        rf"(?P<sign>{_SIGN}){_GAP}(?P<amount>{_DECIMAL_COMMA}|{_N}){_SCALE}"
-        rf"|(?P<amount_after>{_GROUPED}|{_DECIMAL_COMMA}|{_THOUSANDS}|{_N}){_GAP}(?P<sign_after>[€£¥₹])",
+        rf"(?P<sign>{_SIGN}|(?<![\w$])(?:{_any_of(_LETTERED)})){_GAP}(?P<amount>{_DECIMAL_COMMA}|{_N}){_SCALE}"
+        rf"|(?P<amount_after>{_GROUPED}|{_DECIMAL_COMMA}|{_THOUSANDS}|{_N}){_GAP}"
+        rf"(?P<sign_after>[€£¥₹₩₽₺₪]|(?:{_any_of(_LETTERED)})(?!\w))",
         _money,
     ),
     "sum": (
@@ -316,7 +358,7 @@ KINDS: dict[str, tuple[str, Say]] = {
     "number": (rf"{_N}|(?<![\w.])\.[0-9]++", lambda found: number(found[0])),
     "between": (r"(?<=[0-9]) [-−] (?=(?P<right>[0-9]{1,9}))", _between),
     "minus": (rf"(?<![\w)\]%])[-−](?={_SIGN}?\.?[0-9])", lambda _: " minus "),
-    "to": (rf"(?<=[0-9%])(?:{_GAP}[-–]{_GAP}(?={_SIGN}?[0-9])|:(?=[0-9]))", lambda _: " to "),
+    "to": (rf"(?:(?<=[0-9%])|(?<=[0-9 ][aApP][mM]))(?:{_GAP}[-–]{_GAP}(?={_SIGN}?[0-9])|:(?=[0-9]))", lambda _: " to "),
 }
 """In the order in which they are tried."""
 
@@ -332,7 +374,7 @@ _COMMA_LANGUAGES = frozenset(
 _ALONE = r"(?<![\w.,])"
 _POINTS = rf"{_ALONE}(?!{_IP_ADDRESS})[0-9]{{1,3}}(?:(?P<gap>[.'’\u00a0\u202f])[0-9]{{3}})(?:(?P=gap)[0-9]{{3}})*+"
 _SPACES = rf"{_ALONE}(?<![0-9] )[1-9][0-9]{{0,2}}(?:[ ][0-9]{{3}}){{2,}}+(?! [0-9])"
-_COMMAS = rf"{_ALONE}[0-9]{{1,3}}(?:,[0-9]{{3}})++"
+_COMMAS = rf"{_ALONE}(?:[0-9]{{1,2}}(?:,[0-9]{{2}}(?=,)){{1,6}}+,[0-9]{{3}}(?![0-9])|[0-9]{{1,3}}(?:,[0-9]{{3}})++)"
 
 _WITH_COMMA: dict[str, tuple[str, Say]] = {
     "american": (

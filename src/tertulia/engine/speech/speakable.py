@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
-from tertulia.engine.speech import numbers
+from tertulia.engine.speech import forms, numbers
 from tertulia.engine.speech.names import names
 from tertulia.engine.speech.numbers import Say
 from tertulia.engine.speech.words import is_of_word
@@ -253,6 +253,7 @@ def _compiled(kinds: Mapping[str, tuple[str, Say]]) -> tuple[re.Pattern[str], di
 
 _ENGLISH_KINDS = {
     **{name: (pattern, _ENGLISH_SAYINGS.get(name, say)) for name, (pattern, say) in _MARKUP.items()},
+    **forms.ENGLISH,
     **numbers.KINDS,
     **_ENGLISH,
     **_SOFT,
@@ -263,4 +264,12 @@ _ENGLISH_KINDS = {
 def _compiled_for(language: str) -> tuple[re.Pattern[str], dict[str, Say]]:
     if language == "eng":
         return _compiled(_ENGLISH_KINDS)
-    return _compiled({**_MARKUP, **numbers.separators(language), "star": (_STAR, lambda _: " × "), **_SOFT})
+    return _compiled(
+        {
+            **_MARKUP,
+            **forms.of_language(language),
+            **numbers.separators(language),
+            "star": (_STAR, lambda _: " × "),
+            **_SOFT,
+        }
+    )
