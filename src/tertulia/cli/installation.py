@@ -16,10 +16,8 @@ from tertulia.auth.tokens import Tokens, add_signing_key, ensure_signing_key
 from tertulia.cli.failure import MISUSED, CommandFailed
 from tertulia.demo import organization as demo
 from tertulia.demo.organization import Demo, Founded
-from tertulia.demo.vectors import read_vectors
 from tertulia.errors import NotFound
 from tertulia.ids import ORGANIZATION_ID_PATTERN
-from tertulia.providers.embeddings.kept import VectorFile
 from tertulia.settings import Settings
 from tertulia.storage import clusters as directory
 from tertulia.storage import job as jobs
@@ -67,6 +65,9 @@ def make_demo(settings: Settings, org_id: str, cluster: str | None) -> Demo:
     Raises:
         CommandFailed: as `make_organization`.
     """
+    from tertulia.demo.vectors import read_vectors  # noqa: PLC0415 - a server has no use for them
+    from tertulia.providers.embeddings.kept import VectorFile  # noqa: PLC0415 - the same
+
     made = _make(settings, org_id, cluster, demo.bootstrap, "init")
     VectorFile(settings.data).add(read_vectors())
     return made

@@ -22,7 +22,7 @@ class Meanings:
     def __init__(self, embedder: Embedder | None = None, name: str = "", keeping: Embedder | None = None) -> None:
         self.embedder = embedder
         self.label = name
-        self.keeping = embedder if keeping is None else keeping
+        self.keeping = keeping
 
     async def of(self, texts: Sequence[str]) -> Sequence[Meaning | None]:
         """Ask for the meanings of texts. Return one for each, None if no embedding model can be had."""

@@ -31,7 +31,7 @@ class Nearness:
         vectors: "OrderedDict[str, Vector] | None" = None,
     ) -> None:
         self._embedder = embedder
-        self._keeping = embedder if keeping is None else keeping
+        self._keeping = keeping
         self._vectors: OrderedDict[str, Vector] = OrderedDict() if vectors is None else vectors
 
     def asking(self, embedder: Embedder | None) -> "Nearness":
@@ -46,13 +46,17 @@ class Nearness:
         Raises:
             ModelError: the embedding model has failed.
         """
-        if self._embedder is None or self._keeping is None:
+        if self._embedder is None:
             return None
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        said = [_unit(vector) for vector in await self._embedder.embed(recent)]
+        beside = [] if self._keeping is not None else missing
+        embedded = await self._embedder.embed([*recent, *beside])
+        if self._keeping is not None and missing:
+            embedded = [*embedded, *await self._keeping.embed(missing)]
+        vectors = [_unit(vector) for vector in embedded]
+        said = vectors[: len(recent)]
         known = {text: self._vectors[text] for text in texts if text in self._vectors}
-        if missing:
-            known |= zip(missing, map(_unit, await self._keeping.embed(missing)), strict=True)
+        known |= dict(zip(missing, vectors[len(recent) :], strict=True))
         self._remember(known)
         return await asyncio.to_thread(_rank, said, [known[text] for text in texts], most)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast
 
-from tertulia.engine.speech import forms, numbers
+from tertulia.engine.speech import numbers
 from tertulia.engine.speech.names import names
 from tertulia.engine.speech.numbers import Say
 from tertulia.engine.speech.words import is_of_word
@@ -251,9 +251,8 @@ def _compiled(kinds: Mapping[str, tuple[str, Say]]) -> tuple[re.Pattern[str], di
     return re.compile(pattern, re.MULTILINE), {f"{name}_": say for name, (_, say) in kinds.items()}
 
 
+_ENGLISH_MARKUP = {name: (pattern, _ENGLISH_SAYINGS.get(name, say)) for name, (pattern, say) in _MARKUP.items()}
 _ENGLISH_KINDS = {
-    **{name: (pattern, _ENGLISH_SAYINGS.get(name, say)) for name, (pattern, say) in _MARKUP.items()},
-    **forms.ENGLISH,
     **numbers.KINDS,
     **_ENGLISH,
     **_SOFT,
@@ -262,8 +261,10 @@ _ENGLISH_KINDS = {
 
 @cache
 def _compiled_for(language: str) -> tuple[re.Pattern[str], dict[str, Say]]:
+    from tertulia.engine.speech import forms  # noqa: PLC0415 - not before somebody speaks
+
     if language == "eng":
-        return _compiled(_ENGLISH_KINDS)
+        return _compiled({**_ENGLISH_MARKUP, **forms.ENGLISH, **_ENGLISH_KINDS})
     return _compiled(
         {
             **_MARKUP,

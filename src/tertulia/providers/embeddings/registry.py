@@ -7,7 +7,6 @@ import httpx2
 
 from tertulia.errors import EmbeddingFailed
 from tertulia.providers.base import Embedder, KeepingEmbedder, ProviderError
-from tertulia.providers.embeddings.kept import KeptEmbeddings, VectorFile
 from tertulia.providers.embeddings.openai import OpenAIEmbedder
 from tertulia.providers.embeddings.scripted import ScriptedEmbedder
 from tertulia.providers.remote import Remote, check_access, open_client
@@ -33,6 +32,8 @@ class Embeddings:
         """Return the model for texts of authors, whose vectors are kept in the data folder; None if that is no use."""
         if self.embedder is None or self.label == SCRIPTED:  # that one is faster than a disk
             return None
+        from tertulia.providers.embeddings.kept import KeptEmbeddings, VectorFile  # noqa: PLC0415 - many need no vectors
+
         return KeptEmbeddings(self.embedder, self.label, VectorFile(settings.data))
 
 
