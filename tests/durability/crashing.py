@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-from tertulia.cli import installation
+from tertulia.cli import installation, main
 from tertulia.cli.options import load_settings
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.engine.turns.runner import Runner
@@ -149,6 +150,15 @@ def live(environment: dict[str, str], control: Connection) -> None:
     installation.migrate(settings)
     threading.Thread(target=_obey, args=(control, faults), daemon=True).start()
     serve.run_server(listener, 1, lambda: control.send(serve.address(listener)))
+
+
+def live_as_host(environment: dict[str, str], data: Path, port: int) -> None:
+    """Do what `tertulia serve` does in a process of its own, with nothing replaced."""
+    os.environ.update(environment)
+    log = os.open(data / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    main.serve_(data, None, port, 1)
 
 
 def _obey(control: Connection, faults: Faults) -> None:

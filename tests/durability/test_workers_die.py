@@ -20,7 +20,8 @@ import httpx2
 import psutil
 import pytest
 
-from durability.lives import LEASE_S, PATIENCE_S, Answer, Installation, Request, User, check_whole
+from durability import crashing
+from durability.lives import LEASE_S, PATIENCE_S, Answer, Installation, Request, User, check_whole, forks
 from durability.test_crash import SEED
 from support.commands import TERTULIA, workers_of
 from support.server import settings_of
@@ -54,11 +55,10 @@ class Hosts(Installation):
     def __init__(self, folder: Path, database_url: str, *, hosts: int, workers: int) -> None:
         self._ports = [_free_port() for _ in range(hosts)]
         super().__init__(settings_of(data=folder, database={"url": database_url, "pool_size": 4}))
-        self._command = [str(TERTULIA), "serve", "--data", str(folder), "--workers", str(workers), "--port"]
+        self.environment["TERTULIA_LOG_LEVEL"] = "warning"
         self._log_file = folder / "log"
-        self._log = self._log_file.open("ab")
-        self._hosts = [self._serve(port) for port in self._ports]
         self._workers = workers
+        self._hosts = [self._serve(port) for port in self._ports]
         self.kills = 0
 
     @property
@@ -71,8 +71,16 @@ class Hosts(Installation):
         """Nobody chooses it."""
 
     def _serve(self, port: int) -> psutil.Process:
-        environment = {**os.environ, **self.environment, "TERTULIA_LOG_LEVEL": "warning"}
-        made = subprocess.Popen([*self._command, str(port)], env=environment, stdout=self._log, stderr=self._log)
+        """Start a host. One that serves alone is a fork with everything imported: hosts are started again and again."""
+        data = self.settings.data
+        if self._workers == 1:
+            forked = forks.Process(target=crashing.live_as_host, args=(self.environment, data, port), daemon=True)
+            forked.start()
+            assert forked.pid is not None
+            return psutil.Process(forked.pid)
+        command = [str(TERTULIA), "serve", "--data", str(data), "--workers", str(self._workers), "--port", str(port)]
+        with self._log_file.open("ab") as log:
+            made = subprocess.Popen(command, env={**os.environ, **self.environment}, stdout=log, stderr=log)
         return psutil.Process(made.pid)
 
     def victims(self) -> list[psutil.Process]:
@@ -129,7 +137,6 @@ class Hosts(Installation):
             host.send_signal(signal.SIGTERM)
         for host in self._hosts:
             host.wait(PATIENCE_S)
-        self._log.close()
         self.engine.dispose()
 
 
