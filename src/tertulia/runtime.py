@@ -1,12 +1,13 @@
 """The runtime: everything that a process owns, opened and closed in one place."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tertulia.aside import Aside
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter, Windows
 from tertulia.auth.places import Places, ScarcePlaces
@@ -67,6 +68,7 @@ class Runtime:
     limiter: Limiter | None
     places: Places
     searches: ScarcePlaces
+    aside: Aside
     sessions: Sessions
     conversations: Conversations
     meanings: Meanings
@@ -216,6 +218,7 @@ async def open_runtime(
             limiter=limiter,
             places=places,
             searches=ScarcePlaces(SEARCHES),
+            aside=stack.enter_context(closing(Aside())),
             sessions=sessions,
             conversations=conversations,
             meanings=meanings,

@@ -9,7 +9,7 @@ people dictate. A word that is no number in any of these languages says none.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -73,11 +73,11 @@ def stems(text: str) -> list[str]:
     return found
 
 
-def placed_words(text: str) -> Iterator[tuple[str, int, int]]:
+def placed_words(text: str, sought: Collection[str] | None = None) -> Iterator[tuple[str, int, int]]:
     """Find all words of a text, the common ones too, as a search compares them: folded, without accents and endings.
 
-    Scripts that do not part words give each character, and pairs of them. Return each with its place in the text: its
-    first character, and the one after its last.
+    Scripts that do not part words give each character, and pairs of them; what stands before the first one that is
+    `sought` may be left out. Return each with its place in the text: its first character, and the one after its last.
     """
     for run in _RUN.finditer(text):
         start, end = run.span()
@@ -90,7 +90,8 @@ def placed_words(text: str) -> Iterator[tuple[str, int, int]]:
             if not _IS_UNPARTED.match(part[0]):
                 yield from ((form, first, last) for form in _forms(part[0]))
                 continue
-            for form, at in _pairs(part[0]):
+            begin = 0 if sought is None else _find_first(part[0], sought)
+            for form, at in _pairs(part[0], begin):
                 yield form, first + at, first + at + len(form)
 
 
@@ -103,9 +104,14 @@ def _forms(word: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _pairs(text: str) -> list[tuple[str, int]]:
-    """List the characters of a text, and the pairs of neighbours. Return each with its place."""
-    return [(text[at : at + size], at) for size in (1, 2) for at in range(len(text) + 1 - size)]
+def _pairs(text: str, begin: int = 0) -> Iterator[tuple[str, int]]:
+    """Find the characters of a text from a place on, then the pairs of neighbours. Return each with its place."""
+    return ((text[at : at + size], at) for size in (1, 2) for at in range(begin, len(text) + 1 - size))
+
+
+def _find_first(text: str, sought: Collection[str]) -> int:
+    """Find the first of some words in a text. Return its place; the text's end if there is none."""
+    return min((at for word in sought if (at := text.find(word)) >= 0), default=len(text))
 
 
 def numbers(text: str) -> set[str]:

@@ -209,6 +209,18 @@ class Request:
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
+def client_of(there: Installation, user_id: str) -> httpx2.Client:
+    """Return a client that speaks as a user of an installation's demo organization."""
+    (token,) = asyncio.run(tokens(there.settings, there.demo.organization_id, [user_id]))
+    return httpx2.Client(
+        base_url=f"{there.url}/v1/{there.demo.organization_id}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
+        trust_env=False,
+        verify=False,
+    )
+
+
 @dataclass
 class User:
     """A user's client. Each request has a connection of its own: the server it was sent to may be dead by the next."""

@@ -1,6 +1,5 @@
 """Storage that takes no writes: who writes is told "not now", who reads is answered, and all goes on afterwards."""
 
-import asyncio
 import io
 import json
 import resource
@@ -14,10 +13,10 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
-from durability.lives import LEASE_S, Installation, Request, check_whole, tokens
+from durability.lives import LEASE_S, Installation, Request, check_whole, client_of
 from operations import BEHAVIORS
 from support import postgres, samples, spoken
-from support.server import NO_CERTIFICATES, settings_of
+from support.server import settings_of
 
 pytestmark = [pytest.mark.heavy]
 
@@ -67,17 +66,6 @@ def read_only(url: str) -> Generator[None]:
             if kind == "on":
                 yield
     engine.dispose()
-
-
-def client_of(there: Installation, user_id: str) -> httpx2.Client:
-    (token,) = asyncio.run(tokens(there.settings, there.demo.organization_id, [user_id]))
-    return httpx2.Client(
-        base_url=f"{there.url}/v1/{there.demo.organization_id}",
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=60,
-        trust_env=False,
-        verify=NO_CERTIFICATES,
-    )
 
 
 def speak(client: httpx2.Client, conversation_id: str) -> int:

@@ -115,7 +115,7 @@ def _instance(found: FoundMessage, words: frozenset[str]) -> FoundMessageInstanc
 def mark(text: str, words: frozenset[str]) -> tuple[str, list[tuple[int, int]]]:
     """Cut a part out of a text around the first of some words. Return it, and the places of the words in it."""
     start, found = 0, list[tuple[int, int]]()
-    for word, first, end in placed_words(text):
+    for word, first, end in placed_words(text, words):
         if found and first >= start + SNIPPET:
             break
         if word in words:

@@ -6,7 +6,6 @@ not changes of this kind: conversations are their own record, and the busiest pa
 in another person's conversation, the gate before the turn writes the line.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -84,8 +83,10 @@ class Recorder:
         if self.done:
             return
         request = self._request
-        large = is_larger(request, SMALL)
-        self._asked = await asyncio.to_thread(told, request) if large else told(request)
+        if is_larger(request, SMALL):
+            self._asked = await self._scope["app"].state.runtime.aside.run(told, request)
+        else:
+            self._asked = told(request)
 
     @property
     def action(self) -> str:

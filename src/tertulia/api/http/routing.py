@@ -1,10 +1,9 @@
 """Routes as the contract has them: with and without a trailing slash, and bodies of plain JSON only."""
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
@@ -21,6 +20,9 @@ from tertulia.api.http.shortcut import shortcut_of
 from tertulia.api.http.warnings import unknown, warn
 from tertulia.errors import Unprocessable, UnsupportedMedia
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PREFIX = "/v1/{organization}"
 
 BROKEN_BODY = "tertulia.broken_body"
@@ -33,7 +35,7 @@ _NO_JSON = Unprocessable(
 _NUL = "\0"
 
 LARGE_BYTES = 64 * 1024
-"""A longer body is decoded beside other requests."""
+"""A longer body is decoded beside other requests, one at a time."""
 
 MOST_REPEATS = 500
 """Values of one parameter of a query: a page has no more items."""
@@ -84,7 +86,7 @@ class ContractRoute(APIRoute):
             response = None if shortcut is None else await shortcut(contract_request)
             if response is None:
                 response = await handle(contract_request)
-            contract_request.warn_of_unknown_fields()
+            await contract_request.warn_of_unknown_fields()
             return response
 
         return handle_contract_request
@@ -123,8 +125,7 @@ class ContractRequest(Request):
         """Read the body as JSON. Return it as the operation's own type, or an empty text if it is broken."""
         body = await self.body()
         try:
-            large = len(body) > LARGE_BYTES
-            self._read = await asyncio.to_thread(self._decode, body) if large else self._decode(body)
+            self._read = await self._large_or_small(self._decode, body)
         except Unprocessable as error:
             self.scope[BROKEN_BODY] = error
             return ""
@@ -136,11 +137,18 @@ class ContractRequest(Request):
         sent = bodies.decode(body)
         return (sent if self._reader is None else self._reader.read(sent)), sent
 
-    def warn_of_unknown_fields(self) -> None:
+    async def warn_of_unknown_fields(self) -> None:
         """Have the response name the fields of the body that mean nothing here."""
         if self._read is not None:
-            for place in problems.unknown_fields(*self._read):
+            for place in await self._large_or_small(problems.unknown_fields, *self._read):
                 warn(self, unknown(".".join(map(str, place))))
+
+    async def _large_or_small(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something with a body that has been read, beside the loop if it is large. Return the result."""
+        if len(await self.body()) <= LARGE_BYTES:
+            return work(*args, **kwargs)
+        runtime = await find_runtime(self)
+        return await runtime.aside.run(work, *args, **kwargs)
 
 
 def refuse_nul_in_path(request: HTTPConnection) -> None:

@@ -7,7 +7,7 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
-from tertulia.api.http.deps import CurrentActor, Organization
+from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization
 from tertulia.api.http.pagination import PageModel, sorting, window
 from tertulia.api.http.rate_limit import rate_limit
 from tertulia.api.http.routing import contract_router
@@ -135,20 +135,28 @@ async def delete_context_graph(organization: Organization, actor: CurrentActor, 
 @router.get(
     "/{service_hierarchical_state_machine_id}/version",
     operation_id="get-service-hierarchical-state-machine-versions",
+    response_model=ContextGraphVersionPage,
     dependencies=[Depends(rate_limit(20))],
 )
 async def get_context_graph_versions(
+    runtime: CurrentRuntime,
     organization: Organization,
     actor: CurrentActor,
     service_hierarchical_state_machine_id: ObjectId,
     wanted: Annotated[VersionRange | None, Depends(version_range)],
     part: Annotated[Window, Depends(window(default=10, most=10))],
     sort: Annotated[Sort, Depends(sorting("version"))],
-) -> ContextGraphVersionPage:
+) -> Response:
     """List the versions of a context graph, the first one first unless sorted otherwise."""
     graph_id = service_hierarchical_state_machine_id
     page = await organization.database.read(_list_versions, actor, graph_id, wanted, sort, part)
-    return ContextGraphVersionPage.of(page, state_machine_versions=[_version(version) for version in page.items])
+
+    def rendered() -> bytes:
+        shown = [_version(version) for version in page.items]
+        return ContextGraphVersionPage.of(page, state_machine_versions=shown).model_dump_json(by_alias=True).encode()
+
+    # Graphs of a few megabytes, each a tree of small values: too much for a turn of the event loop.
+    return Response(await runtime.aside.run(rendered), media_type="application/json")
 
 
 # --- Units -----------------------------------------------------------------------------------------------------------
