@@ -11,6 +11,7 @@ import threading
 import types
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
+from datetime import timedelta
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +22,7 @@ from tertulia.cli.options import load_settings
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.engine.turns.runner import Runner
 from tertulia.serving import serve
+from tertulia.storage import tool
 from tertulia.storage.database import lane
 from tertulia.storage.database import units as database
 
@@ -145,6 +147,7 @@ def live(environment: dict[str, str], control: Connection) -> None:
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     faults = Faults()
     faults.install()
+    tool.BUSY = timedelta(seconds=2)  # leases of turns are as short here
     settings = load_settings(None)
     listener = serve.listen("127.0.0.1", 0)
     installation.migrate(settings)

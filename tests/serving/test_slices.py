@@ -208,9 +208,9 @@ def writes(measured: Measured) -> Iterator[tuple[str, Ask]]:
     yield "a form of many parts", lambda: admin.post(interact, params=TEXT, content=form(20_000, "x"), headers=FORM)
     yield (
         "an archive of nothing",
-        lambda: admin.post(archive, params={"bump_type": "minor"}, content=bytes(1 << 20), headers=packed),
+        lambda: admin.post(archive, params={"bump_type": "major"}, content=bytes(1 << 20), headers=packed),
     )
-    yield "an archive bomb", lambda: admin.post(archive, params={"bump_type": "minor"}, content=bomb, headers=packed)
+    yield "an archive bomb", lambda: admin.post(archive, params={"bump_type": "major"}, content=bomb, headers=packed)
 
 
 def large_graph() -> dict[str, Any]:

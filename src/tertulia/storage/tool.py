@@ -21,8 +21,8 @@ from tertulia.storage.database.tags import tag_conditions
 from tertulia.storage.tables import tool_variables, tool_versions, tools
 from tertulia.storage.versioned import Author
 
-BUSY = timedelta(minutes=15)
-"""The time after which an operation on a tool that has not ended counts as dead."""
+BUSY = timedelta(seconds=30)
+"""The time after which an operation on a tool counts as dead if it has neither ended nor shown that it lives."""
 
 REMEMBERED = timedelta(minutes=1)
 """The time for which the name of a deleted variable cannot be used again."""
@@ -234,6 +234,12 @@ def begin_operation(connection: Connection, tool: Tool) -> str:
     busy = {"busy_token": token, "busy_until": clock.now() + BUSY}
     connection.execute(sa.update(tools).where(tools.c.id == tool.id).values(busy))
     return token
+
+
+def renew_operation(connection: Connection, tool_id: str, token: str) -> None:
+    """Show that an operation lives, unless the tool has become another one's."""
+    ours = sa.and_(tools.c.id == tool_id, tools.c.busy_token == token)
+    connection.execute(sa.update(tools).where(ours).values(busy_until=clock.now() + BUSY))
 
 
 def lock_operated(connection: Connection, org_id: str, tool_id: str, token: str) -> Tool:

@@ -1,15 +1,22 @@
 """Tools and their variables: names, tags, lists, secrets, and what stands in the way of a change."""
 
+import asyncio
+import threading
+import time
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy.engine import Connection
 
 from support import samples
-from support.server import Server
+from support.server import PATIENCE_S, Server
 from support.targets import write
 from support.tools import Publish, a_tool_name, an_echo, shown
 from tertulia import clock
+from tertulia.engine.toolbox import Tools
+from tertulia.errors import Conflict
 from tertulia.ids import new_id
 from tertulia.storage import tool as tools
 
@@ -142,6 +149,48 @@ def test_a_variable_stays_while_a_version_in_use_requires_it(
     assert change(as_admin, tool, deletes=[{"name": "API_KEY"}]) == 400
     assert as_admin.delete(f"/tool/{tool}/version/%3C2").status_code == 204
     assert change(as_admin, tool, deletes=[{"name": "API_KEY"}]) == 204
+
+
+def test_a_publication_that_takes_its_time_keeps_the_tool_and_one_that_has_died_does_not(
+    tertulia: Server, as_admin: httpx2.Client, tool: str, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools, "BUSY", timedelta(seconds=0.3))
+    org_id, shown_to_live = tertulia.demo.organization_id, threading.Event()
+    renew, renewals = tools.renew_operation, list[str]()
+
+    def renewed(connection: Connection, tool_id: str, token: str) -> None:
+        renew(connection, tool_id, token)
+        renewals.append(token)
+        if len(renewals) > 5:  # longer than the mark of a dead one counts
+            shown_to_live.set()
+
+    async def prepare(_tools: Tools, _digest: str) -> None:
+        await asyncio.to_thread(shown_to_live.wait, PATIENCE_S)
+        assert publish_beside() == [409]
+
+    def publish_beside() -> list[int]:
+        answers: list[int] = []
+        write(tertulia, lambda c: answers.append(_status_of_lock(c, org_id, tool)))
+        return answers
+
+    monkeypatch.setattr(tools, "renew_operation", renewed)
+    monkeypatch.setattr(Tools, "prepare", prepare)
+    assert publish(tool).status_code == 201
+    assert len(renewals) > 5
+
+    write(tertulia, lambda c: tools.begin_operation(c, tools.lock_tool(c, org_id, tool)))
+    until = time.monotonic() + PATIENCE_S
+    while (changed := change(as_admin, tool, inserts=[INSERT])) == 409:
+        assert time.monotonic() < until
+    assert changed == 204
+
+
+def _status_of_lock(connection: Connection, org_id: str, tool_id: str) -> int:
+    try:
+        tools.lock_idle_tool(connection, org_id, tool_id)
+    except Conflict as error:
+        return error.status
+    return 200
 
 
 def test_while_an_operation_changes_a_tool_no_other_does(

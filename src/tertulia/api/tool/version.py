@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, cast
@@ -21,7 +21,7 @@ from tertulia.api.tool import rules
 from tertulia.api.tool.rules import VersionInstance, constraint_of
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
-from tertulia.errors import BadRequest, BadTool, Unprocessable
+from tertulia.errors import BadRequest, BadTool, Unavailable, Unprocessable
 from tertulia.runtime import Runtime
 from tertulia.storage import tool as tools
 from tertulia.storage import tool_version as tool_versions
@@ -270,12 +270,23 @@ async def _publication(
 ) -> AsyncGenerator[_Publication]:
     """Keep all others from changing a tool while the block runs. Yield the publication that has begun."""
     begun = await organization.storage.write(_begin, actor, tool_id, bump)
+    renewing = asyncio.create_task(_renew(organization, begun), name="publication")
     try:
         yield begun
     except BaseException:
         ended = organization.storage.write(tools.end_operation, begun.tool.id, begun.token)
         await asyncio.shield(ended)
         raise
+    finally:
+        renewing.cancel()
+
+
+async def _renew(organization: OrganizationScope, begun: _Publication) -> None:
+    """Show again and again that a publication lives: if its process dies, the tool is free soon."""
+    while True:
+        await asyncio.sleep(tools.BUSY.total_seconds() / 3)
+        with suppress(Unavailable):  # the next time may find the database again
+            await organization.storage.write(tools.renew_operation, begun.tool.id, begun.token)
 
 
 async def _code(request: Request, runtime: Runtime, begun: _Publication, project: Project) -> VersionBody:
