@@ -38,7 +38,7 @@ from tertulia.tools import scaffold
 pytestmark = [pytest.mark.heavy]
 
 ROUNDS = ceil(MOMENTS / 20)
-"""How often each failure comes; a few times suffice for each change."""
+"""The number of times that each failure comes; a few suffice for each change."""
 
 MOMENT_S = 0.4
 LOCKED_S = 6.0
@@ -53,7 +53,7 @@ Strike = Callable[[], None]
 
 @dataclass
 class Place:
-    """An installation, and what befalls it."""
+    """An installation, and the failure that it meets."""
 
     there: Installation
     strike: Strike
@@ -164,7 +164,7 @@ def insist(request: Callable[[], httpx2.Response], *done: int) -> httpx2.Respons
 
 @dataclass(frozen=True)
 class Work:
-    """What is asked for at once: an end of a conversation, an erasure, an upload, an export."""
+    """The requests that are made at once: an end of a conversation, an erasure, an upload, an export."""
 
     place: Place
     leaving: str

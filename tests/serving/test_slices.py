@@ -78,7 +78,7 @@ def fill(there: Installation) -> tuple[str, str]:
     org_id, at = there.demo.organization_id, clock.now() - timedelta(days=1)
     speaker_id = many_users.user_of(org_id, 5)
     talk = many_users.rows_of(org_id, 5, USERS)[conversations][0] | {"is_finished": True, "finished_at": at}
-    talks = [talk | {"id": new_id(), "service_id": f"sv{number}", "created_at": at} for number in range(TALKS)]
+    talks = [talk | {"id": new_id(), "service_id": there.demo.service_id, "created_at": at} for _ in range(TALKS)]
     said = [
         {
             "id": new_id(),
@@ -102,6 +102,8 @@ def fill(there: Installation) -> tuple[str, str]:
         many_users.finish(connection)
         theirs = users.c.id.like(f"{org_id}-%")
         connection.execute(sa.update(users).where(theirs).values(preferences=DEFAULT_PREFERENCES))
+        role_id = sa.select(users.c.role_id).where(users.c.id == there.demo.user_id).scalar_subquery()
+        connection.execute(sa.update(users).where(users.c.id == speaker_id).values(role_id=role_id))
     return speaker_id, str(talks[0]["id"])
 
 
@@ -166,6 +168,9 @@ def reads(measured: Measured) -> Iterator[tuple[str, Ask]]:
     numbers = [("tag", f"number:{number}") for number in range(20)]
     graph_id = samples.make_graph(admin, large_graph())
     samples.make_behavior(admin, demo.service_id)
+    until = time.monotonic() + START_S
+    while not speaker.get("/conversation/search", params={"query": "marmot"}).json()["messages"]:
+        assert time.monotonic() < until, "long messages are not found"
     yield "users by statistics", lambda: admin.get("/user/", params=by_messages)
     yield "users by name", lambda: admin.get("/user/", params={"sort_by": "+first_name", "limit": 100})
     yield "a search for users", lambda: admin.get("/user/search/", params={"query": "x.io"})
@@ -173,7 +178,7 @@ def reads(measured: Measured) -> Iterator[tuple[str, Ask]]:
     yield "a search for words", lambda: speaker.get("/conversation/search", params={"query": "common"})
     yield "a search in long messages", lambda: speaker.get("/conversation/search", params={"query": "marmot"})
     yield "a search for what is everywhere", lambda: speaker.get("/conversation/search", params={"query": "漢字" * 200})
-    yield "messages", lambda: above.get(f"/conversation/{measured.talk_id}/messages/", params={"limit": 20})
+    yield "messages", lambda: speaker.get(f"/conversation/{measured.talk_id}/messages/", params={"limit": 20})
     yield "large graphs", lambda: admin.get(f"{samples.GRAPHS}/{graph_id}/version")
     yield "behaviours", lambda: admin.get("/dynamic_behavior_set/search", params={"query": "weather"})
     yield "calls of tools", lambda: admin.get("/tool/invocation", params={"limit": 100})

