@@ -7,10 +7,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tertulia.aside import Aside
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter, Windows
-from tertulia.auth.places import Places, ScarcePlaces
+from tertulia.auth.places import Aside, Places, ScarcePlaces
 from tertulia.auth.secrets import AUDIT_LOG, SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.tokens import Tokens

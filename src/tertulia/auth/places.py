@@ -2,8 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 UserKey = tuple[str, str]
 """An organization and the identifier of a user in it."""
@@ -87,3 +92,22 @@ class ScarcePlaces:
         """Take the place of a user, as soon as it and one of those of all are free, while the block runs."""
         async with self._of_users.place(user), self._of_all:
             yield
+
+
+class Aside:
+    """A thread for work that keeps the interpreter to itself for some hundredths of a second: one piece at a time.
+
+    A thread that decodes a large body does not let the event loop run meanwhile. Several of them take turns with each
+    other, and the loop waits for all.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside")
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a piece of work when those before it are done. Return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+    def close(self) -> None:
+        """End the thread; work that waits is not done any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
