@@ -73,6 +73,18 @@ FOREIGN = [
     choice(delta={"content": None, "reasoning_content": "hm"}),
     choice(delta={"content": ""}, finish_reason=""),
     data({"choices": [{"index": 1, "delta": {"content": "another"}, "finish_reason": "stop"}]}),
+    b"data: undefined\n\n",
+    b"data: [PING]\n\n",
+    b"data: keep-alive\n\n",
+    b"data: : OPENROUTER PROCESSING\n\n",
+    data({"error": [None]}),
+    data({"error": {"code": 200, "message": "OK"}, "choices": []}),
+    data({"code": 200, "message": "ok"}),
+    choice(delta={"tool_calls": [{"index": 0, "function": {"name": None}}]}),
+    choice(delta={"refusal": None, "thinking": "hm"}),
+    choice(
+        delta={"content": [{"type": "text", "text": "hm", "thought": True}, {"type": "reasoning_text", "text": "hm"}]}
+    ),
 ]
 
 
@@ -153,6 +165,20 @@ async def test_a_stream_that_ends_after_its_reason_is_whole():
         choice(delta={}, finish_reason="connection_lost"),
         choice(delta={}, finish_reason="interrupted"),
         choice(delta={}, finish_reason="time_limit"),
+        choice(delta={}, finish_reason="rate_limit"),
+        choice(delta={}, finish_reason="deadline_exceeded"),
+        choice(delta={}, finish_reason="out_of_memory"),
+        choice(delta={}, finish_reason="preempted"),
+        choice(delta={}, finish_reason="incomplete:error"),
+        choice(delta={"error": "overloaded"}),
+        data({"choices": [], "finish_reason": "error"}),
+        data({"Error": "overloaded"}),
+        data({"error_code": 7, "error_msg": "overloaded"}),
+        data({"status_code": 500, "message": "overloaded"}),
+        data({"success": False}),
+        data("error: out of memory"),
+        b"event: response.failed\ndata: {}\n\n",
+        b"event: Exception\ndata: overloaded\n\n",
     ],
     ids=lambda line: line.decode().strip()[:70],
 )
@@ -384,12 +410,71 @@ async def test_a_model_whose_thoughts_were_spoken_once_is_held_back_from_then_on
         HELLO + STOP.rstrip(),
         data({"choices": {"index": "0", "delta": {"content": "Hello"}, "finish_reason": {"type": "stop"}}}),
         b"data: " + HELLO + b"data:" + STOP + DONE,
+        (HELLO + STOP + DONE).replace(b"\n", b"\r"),
+        HELLO.replace(b"\n", b"\r\n") + STOP.replace(b"\n", b"\r") + DONE,
+        b"".join(b"\xef\xbb\xbf" + line for line in (HELLO, STOP, DONE)),
+        (HELLO + STOP + DONE).replace(b"data: ", b" Data : "),
+        HELLO.strip() + STOP[6:].strip() + b"[DONE]\n\n",
+        HELLO.strip() + b", " + STOP[6:],
+        HELLO.strip() + rb"\n\n" + STOP.strip() + rb"\n\n" + b"\n\n",
+        b"data: [" + HELLO[6:].strip() + b", " + STOP[6:].strip() + b"]\n\n",
+        HELLO[6:].strip() + b"\n" + STOP[6:].strip() + b"\n",
+        b"data: " + json.dumps(json.loads(HELLO[6:]), indent=1).encode() + b"\n\n" + DONE,
+        HELLO + b"data: [ done ].\n\n",
+        HELLO + b"data: DONE\n\n",
+        HELLO + b"[DONE]\n\n",
+        HELLO + b"event: done\ndata: {}\n\n",
     ],
-    ids=["byte order mark", "two lines", "three lines", "one event", "the whole again", "no last end", "one", "twice"],
+    ids=[
+        *("byte order mark", "two lines", "three lines", "one event", "the whole again", "no last end", "one", "twice"),
+        *("returns", "all ends", "marks", "odd names", "one line", "a comma", "backslashes", "an array", "no names"),
+        *("no names within", "an odd end", "an end in a word", "an end without a name", "an event at the end"),
+    ],
 )
 @pytest.mark.parametrize("each", [0, 1, 7])
 async def test_events_are_read_as_their_standard_has_them(lines: bytes, each: int):
     async with served(replies(done=lines, each=each)) as (model, _):
+        assert await reply(model) == "Hello"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        data({"choices": [{"text": "Hello"}]}) + data({"choices": [{"text": "", "finish_reason": "stop"}]}),
+        choice(delta={"text": "Hello"}) + STOP,
+        choice(delta={}, message={"content": "Hello"}) + STOP,
+        choice(delta={"content": {"parts": [{"text": "Hel"}, ["lo"]]}}) + STOP,
+        choice(delta={"content": [{"type": "text_delta", "text": "Hel"}, {"type": "TEXT", "content": "lo"}]}) + STOP,
+        choice(delta={"content": None, "refusal": "Hel"}) + choice(delta={"refusal": "lo"}) + STOP,
+        choice(delta={"content": [{"type": "refusal", "refusal": "Hello"}]}) + STOP,
+        HELLO + data({"choices": [], "finish_reason": "stop"}),
+        HELLO + choice(delta={"finish_reason": "stop"}),
+        HELLO + choice(delta={}, finishReason="STOP"),
+        HELLO + choice(delta={}, finish_reason=["stop"]),
+    ],
+    ids=lambda line: line.decode().strip()[:70],
+)
+async def test_text_and_ends_are_read_under_the_names_of_other_protocols(pieces: bytes):
+    async with served(streams(pieces)) as (model, _):
+        assert await reply(model) == "Hello"
+
+
+WHOLE = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        sends(json.dumps([WHOLE]).encode()),
+        sends(json.dumps({"result": WHOLE, "success": True}).encode()),
+        sends(json.dumps({"code": 200, "message": "ok", "data": WHOLE}).encode()),
+        sends(json.dumps({"choices": [{"delta": {"content": "Hello"}}]}).encode()),
+        sends(HELLO + STOP + DONE, "201 Created"),
+    ],
+    ids=["an array", "a result", "data", "a delta", "201"],
+)
+async def test_a_reply_is_found_in_its_wrapping(answer: Answer):
+    async with served(answer) as (model, _):
         assert await reply(model) == "Hello"
 
 

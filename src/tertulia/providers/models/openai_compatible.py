@@ -50,6 +50,8 @@ _MAX_ANSWER_BYTES = 4 << 20
 _STREAM_BEGINS = (b"data:", b"event:", b":")
 _OPENAI = "api.openai.com"
 _TOO_LARGE = 413
+_ANSWERED = frozenset({200, 201, 203})
+"""Statuses of answers: servers of some frameworks and proxies have others than 200 for one."""
 _FORM_REFUSED = frozenset({400, 404, 415, 422, 500, 501})
 _STRICT = frozenset({400, 422})
 _MAY_BE_LENGTH = frozenset({200, 400, 413, 422, 500})
@@ -234,7 +236,7 @@ class OpenAICompatibleModel:
             pieces = reading.finish()
         except ModelMisbehaved as error:
             if reading.had_no_room and _BOUNDS.isdisjoint(prompt.params):
-                raise _Refusal(response.status_code, error) from None
+                raise _Refusal(200, error) from None
             raise
         finally:
             if reading.foreign:
@@ -312,7 +314,8 @@ class OpenAICompatibleModel:
         reason = completions.finish_reason(choice)
         if reason not in ("", "stop"):
             chat.report_cut(self._name, self._address, reason)
-        text = completions.join_halves((choice.message.content if choice.message else None) or "")[0]
+        message = choice.message or choice.delta
+        text = completions.join_halves((message.content if message else None) or "")[0]
         prompt.report(Report("answered", self._spec, text, completion.tokens))
         return text
 
@@ -337,7 +340,7 @@ class OpenAICompatibleModel:
             )
             async with _deadline(remote.CONNECT_S + self._stall_s):
                 response = await self._client.send(request, stream=True)
-            if response.status_code != 200:
+            if response.status_code not in _ANSWERED:
                 raise await self._failure(response)
             yield response
         except httpx2.TimeoutException as error:

@@ -20,9 +20,21 @@ _MAX_REPLY_CHARS = 2_000_000
 _MAX_STRAY_BYTES = 4 << 20
 _SHOWN_BYTES = 4096
 _HALF = re.compile("[\ud800-\udfff]")
-_BLANK = (b"", b"\r")
 _BOM = b"\xef\xbb\xbf"
 _PINGS = frozenset({b"heartbeat", b"keep-alive", b"keepalive", b"ping"})
+_IDLE = re.compile(
+    rb":.*|(?:\[\]|\"\")?"
+    rb"|\W{0,2}(?:ping|pong|keep-?alive|heart-?beat|waiting|queued|(?:\w+ )?processing|undefined|none|null|nan)\W{0,4}",
+    re.IGNORECASE,
+)
+"""Data of servers that have nothing to say."""
+_DONE = re.compile(rb"\[\s*DONE\s*\].*|\W{0,4}DONE\W{0,4}", re.IGNORECASE)
+_ENDS = frozenset({b"done", b"end", b"complete", b"completed", b"finish", b"finished"})
+"""Names of events that end a stream."""
+_DATA = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*data\s*:", re.IGNORECASE)
+_FIELD = re.compile(rb"(?:event|id|retry|error)?\s*:", re.IGNORECASE)
+_FAILED = re.compile(rb"(?:.*\W)?(?:error|exception|failed|failure|incomplete)", re.IGNORECASE)
+"""Names of events that end a stream before its reply is whole."""
 
 
 class Reading:
@@ -46,8 +58,8 @@ class Reading:
         """The tokens that the server has counted by now."""
         self._thoughts = ThoughtFilter(begins_in_thought=begins_in_thought)
         self._rest = bytearray()
-        self._under_way = False
-        """True if a line has come."""
+        self._after_return = False
+        """True if the last byte was a carriage return, which ends a line, with the line feed that may follow."""
         self._stray = bytearray()
         """Lines that are no event's, from a server that did not stream."""
         self._event = b""
@@ -87,8 +99,8 @@ class Reading:
                 self._read_object(line[6:], pieces)
             elif line.startswith(b"data:"):
                 self._read_data(line[5:].strip(), pieces)
-            elif self._event or self._open or line not in _BLANK:
-                self._read_other(line.strip())
+            elif self._event or self._open or line:
+                self._read_other(line, pieces)
             if self.done:
                 break
         return pieces
@@ -131,16 +143,18 @@ class Reading:
             data, self._open = self._open[0] + b"\n" + data, None
         if data.startswith(b"data:"):  # of a proxy that has put its own before it
             data = data[5:].strip()
-        if not data.startswith(b"{"):
-            self._read_foreign(data)
+        data = data.removeprefix(_BOM)
+        event, self._event = self._event.lower(), b""
+        if _FAILED.fullmatch(event):
+            raise completions.failure(data.decode(errors="replace"))
+        if event in _PINGS:
             return
-        if self._event:
-            event, self._event = self._event, b""
-            if event == b"error":
-                raise completions.failure(data.decode(errors="replace"))
-            if event in _PINGS:
-                return
-        self._read_object(data, pieces)
+        if data.startswith((b"{", b"[{")):
+            self._read_object(data, pieces)
+        else:
+            self._read_foreign(data)
+        if event in _ENDS:
+            self.reason = self.reason or "stop"
 
     def _read_object(self, data: bytes, pieces: list[str]) -> None:
         try:
@@ -148,7 +162,11 @@ class Reading:
         except ModelMisbehaved as error:
             if len(data) > _MAX_LINE_BYTES:
                 raise
-            self._open = data, error
+            parts = completions.objects_in(data)
+            for part in parts:
+                self._read_data(part, pieces)
+            if not parts:
+                self._open = data, error
             return
         if completion is None:
             return
@@ -166,9 +184,9 @@ class Reading:
             if choice.index != 0:
                 continue
             delta = choice.delta
-            if delta is None and not self._chars:  # the whole reply, as some servers send it in one event
-                delta = choice.message
-            if delta is not None and (text := delta.content):
+            if choice.message is not None and not self._chars and (delta is None or not delta.content):
+                delta = choice.message  # the whole reply, as some servers send it in one event
+            if delta is not None and (text := delta.content or delta.refusal):
                 if self._half or not text.isascii():
                     text = self._joined(text)
                 self._chars += len(text)
@@ -207,26 +225,44 @@ class Reading:
 
     def _read_foreign(self, data: bytes) -> None:
         """Read data that is no object: the end, an error's words, or nothing."""
-        event, self._event = self._event, b""
-        if data.strip(b'"').upper() == b"[DONE]":
+        if _DONE.fullmatch(data):
             self._begun = True
             self.done = True
-        elif event == b"error":
-            raise completions.failure(data.decode(errors="replace"))
-        elif data and event not in _PINGS:
-            completions.read(data)
+        elif not _IDLE.fullmatch(data):
+            completion = completions.read(data)
+            if completion is not None and completion.error is not None:
+                completions.check(completion.error)
 
-    def _read_other(self, line: bytes) -> None:
+    def _read_other(self, line: bytes, pieces: list[str]) -> None:
+        """Read a line that does not begin as one with data does."""
+        if found := _DATA.match(line):
+            self._read_data(line[found.end() :].strip(), pieces)
+            return
+        line = line.strip()
         if not line:
             self._end_event()
-            if self._event == b"error":
+            if _FAILED.fullmatch(self._event):
                 raise completions.failure("no words")
             self._event = b""
-        elif line.startswith(b"event:"):
+        elif line.lower().startswith(b"event:"):
             self._event = line[6:].strip()
         elif line.startswith(b"error:") and line[6:].strip() not in (b"", b"null", b"{}", b"false", b'""'):
             raise completions.failure(line[6:].decode(errors="replace").strip())
-        elif not line.startswith((b":", b"id:", b"retry:", b"error:")) and not self._begun:
+        elif not _FIELD.match(line):
+            self._read_bare(line, pieces)
+
+    def _read_bare(self, line: bytes, pieces: list[str]) -> None:
+        """Read a line without a name: more of the data before it, a piece of a stream without names, or something else.
+
+        A server that does not stream sends such lines too: they are kept until the answer ends.
+        """
+        if self._open is not None:
+            self._read_data(line, pieces)
+        elif _DONE.fullmatch(line) and line.startswith(b"["):
+            self._read_foreign(line)
+        elif line.startswith(b"{") and not self._stray and completions.is_piece(line):
+            self._read_object(line, pieces)
+        elif not self._begun:
             self._stray += line + b"\n"
             if len(self._stray) > _MAX_STRAY_BYTES:
                 raise ModelMisbehaved("the answer is too long")
@@ -249,26 +285,29 @@ class Reading:
         if not whole:
             return
         self.foreign = whole[:_SHOWN_BYTES].decode(errors="replace")
-        completion = completions.read(whole) if whole.startswith(b"{") else None
+        completion = completions.read(whole) if whole.startswith((b"{", b"[")) else None
         choice = None if completion is None else completions.ours(completion)
         if choice is None:
             raise ModelMisbehaved("the server sent no stream")
+        if choice.message is None and completion is not None:  # pieces in an array
+            self._take(completion.choices, pieces)
+            self.reason = self.reason or "stop"
+            return
         self.reason = completions.finish_reason(choice) or "stop"
         if choice.message is not None:
             self._has_thought = choice.message.thinks
-        if choice.message is not None and choice.message.content:
-            self._add(self._joined(choice.message.content), pieces)
+            if text := choice.message.content or choice.message.refusal:
+                self._add(self._joined(text), pieces)
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         self._bytes += len(chunk)
+        if self._after_return or b"\r" in chunk:
+            chunk = self._with_line_feeds(chunk)
         lines = chunk.split(b"\n")
         if self._rest and len(lines) > 1:
             lines[0] = bytes(self._rest) + lines[0]
             self._rest.clear()
         rest = lines.pop()
-        if lines and not self._under_way:
-            self._under_way = True
-            lines[0] = lines[0].removeprefix(_BOM)
         if rest:
             self._rest += rest
         if len(self._rest) > _MAX_LINE_BYTES or self._bytes > _MAX_STREAM_BYTES:
@@ -279,3 +318,10 @@ class Reading:
         if self._arrived - self._alive > self._stall_s:
             raise ModelTimeout("no data, only signs of life")
         return lines
+
+    def _with_line_feeds(self, chunk: bytes) -> bytes:
+        """Write all ends of lines as line feeds, whatever they were. Return the text."""
+        if self._after_return:
+            chunk = chunk.removeprefix(b"\n")
+        self._after_return = chunk.endswith(b"\r") or (self._after_return and not chunk)
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -4,7 +4,8 @@ Reasoning models put what they think into the text: `<think>...</think>`, `<thin
 `[THINK]...[/THINK]`, `<seed:think>`, `◁think▷`; some send the closing tag alone, for the opening one stood in their
 prompt. Servers that leave a model's own marks in its text send `<|channel|>analysis<|message|>` before a thought and
 `<|channel|>final<|message|>` before the reply, or `<|START_THINKING|>` and `<|END_THINKING|>`. Tags are known in any
-case, with attributes, and wherever the text is cut. The rules, also in docs/guide/models.md:
+case, with attributes, and wherever the text is cut. Marks of where a reply begins or ends are dropped there. The rules,
+also in docs/guide/models.md:
 
 - A tag in code (between backticks, or in a fenced block) is text.
 - An opening tag begins a thought, which lasts to the next closing tag or to the end of the reply. A tag in the middle
@@ -14,7 +15,20 @@ case, with attributes, and wherever the text is cut. The rules, also in docs/gui
 
 import re
 
-_NAMES = ("reasoning", "thinking", "thought", "think", "seed:think")
+_NAMES = (
+    "antthinking",
+    "inner_monologue",
+    "longcat_think",
+    "mm:think",
+    "reasoning",
+    "reflection",
+    "scratchpad",
+    "seed:think",
+    "think",
+    "thinking",
+    "thought",
+    "thoughts",
+)
 _NAME = "|".join(_NAMES)
 _NAME_BEGUN = "|".join(
     sorted({name[:end] for name in _NAMES for end in range(1, len(name) + 1)}, key=len, reverse=True)
@@ -25,24 +39,60 @@ _OPENING_MARKS = (
     "<|channel|>analysis<|message|>",
     "<|channel|>commentary<|message|>",
     "<|start_thinking|>",
+    "<|begin_of_thought|>",
+    "<|thinking|>",
+    "<|think|>",
+    "<|channel>thought",
+    "<unused94>thought",
 )
 _CLOSING_MARKS = (
     "<|end|><|start|>assistant<|channel|>final<|message|>",
     "<|start|>assistant<|channel|>final<|message|>",
     "<|channel|>final<|message|>",
     "<|end_thinking|>",
+    "<|end_of_thought|>",
+    "<|/thinking|>",
+    "<|/think|>",
+    "<channel|>",
+    "<unused95>",
 )
-_MARKS_BEGUN = sorted(
-    {mark[:end] for mark in (*_OPENING_MARKS, *_CLOSING_MARKS) for end in range(2, len(mark))}, key=len, reverse=True
+_FIRST_MARKS = (
+    "<|begin_of_box|>",
+    "<|begin_of_solution|>",
+    "<|start_response|>",
+    "<answer>",
+    "<start_of_turn>model",
 )
+"""Marks before a reply, dropped there alone."""
+_LAST_MARKS = (
+    "<|end_of_box|>",
+    "<|end_of_solution|>",
+    "<|end_of_text|>",
+    "<|end_response|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|return|>",
+    "</answer>",
+    "<end_of_turn>",
+    "</s>",
+)
+"""Marks behind a reply, dropped there alone."""
+_LAST = rf"(?:(?:{'|'.join(map(re.escape, _LAST_MARKS))})\s{{0,9}}){{1,4}}\Z"
+_MARKS = (*_OPENING_MARKS, *_CLOSING_MARKS, *_FIRST_MARKS, *_LAST_MARKS)
+_MARKS_BEGUN = sorted({mark[:end] for mark in _MARKS for end in range(2, len(mark))}, key=len, reverse=True)
 _ATTRIBUTES = r"(?:\s[^<>]{0,100})?"
 _TAG = (
     rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|[\[◁](?P<shut>/?)think[\]▷]"
     rf"|(?P<ended>{'|'.join(map(re.escape, _CLOSING_MARKS))})|{'|'.join(map(re.escape, _OPENING_MARKS))}"
+    rf"|(?P<first>{'|'.join(map(re.escape, _FIRST_MARKS))})|(?P<last>{_LAST})"
 )
 _TAG_BEGUN = (
     rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|[\[◁]/?(?:t|th|thi|thin|think)?"
-    rf"|{'|'.join(map(re.escape, _MARKS_BEGUN))}"
+    rf"|(?:(?:{'|'.join(map(re.escape, _LAST_MARKS))})\s{{0,9}}){{0,4}}(?:{'|'.join(map(re.escape, _MARKS_BEGUN))})"
+    rf"|{_LAST}"
 )
 _WHOLE_TAG = re.sub(r"\(\?P<\w+>", "(?:", _TAG)
 _LONGEST = 130
@@ -132,6 +182,9 @@ class ThoughtFilter:
         self._unread.clear()
         if self._code.inside:
             self._give(tag[0], visible)
+        elif tag["first"] or tag["last"]:
+            if self._given and tag["first"]:
+                self._give(tag[0], visible)
         elif _closes(tag):
             self._close_alone(visible)
         elif not tag[0].endswith("/>"):
@@ -142,7 +195,7 @@ class ThoughtFilter:
     def _think(self, text: str) -> str | None:
         """Read a thought up to its end. Return what follows it; None: it goes on."""
         for tag in _IN_THOUGHT.finditer(text):
-            if tag[0][0] == "`":
+            if tag[0][0] == "`" or tag["first"] or tag["last"]:
                 continue
             if _closes(tag):
                 self.closed_alone = self.closed_alone or not self._opener
