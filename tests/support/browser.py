@@ -14,11 +14,12 @@ Open = Callable[..., Page]
 AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 
 
-def find_barriers(page: Page) -> list[tuple[str, str]]:
-    """Look for barriers with axe-core. Return a rule and a place for each."""
+def find_barriers(page: Page, *rules: str) -> list[tuple[str, str]]:
+    """Look for barriers with axe-core, by all its rules or by some. Return a rule and a place for each."""
     if not page.evaluate("'axe' in window"):  # half a megabyte, once a document
         page.evaluate(AXE.read_text("utf-8") + "; 0")
-    found: Any = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
+    found: Any = page.evaluate("options => axe.run(document, options)", options)
     return [(rule["id"], node["html"][:160]) for rule in found["violations"] for node in rule["nodes"]]
 
 

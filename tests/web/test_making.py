@@ -1,6 +1,7 @@
 """Making agents in the interface: a service in one go, a graph that is checked, compared, saved and released."""
 
 import re
+from typing import Any
 
 import httpx2
 import pytest
@@ -222,3 +223,40 @@ def test_a_behaviour_is_made_changed_and_switched_off(tertulia: Server, open_pag
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("heading", name="No behaviours yet")).to_be_visible()
+
+
+def test_the_changes_of_two_who_edit_a_graph_are_put_together(tertulia: Server, open_page: Open) -> None:
+    admin = tertulia.as_admin
+    made = admin.post(GRAPH, json={"state_machine_name": "Of two"}).json()["id"]
+    page = open_page(tertulia, f"/graphs/{made}")
+    page.get_by_role("button", name="Save version 1").click()
+    expect(page.get_by_text("Saved as version 1.")).to_be_visible()
+    page.get_by_label("Add a state").select_option("reflection")
+    page.get_by_label("What is edited").select_option(label="help")
+    page.get_by_label("Objective").fill("Help at once.")
+    body = version_of(admin, made, 1)
+    body["states"] = [
+        {**one, "objective": "Said otherwise.", "action_guidelines": ["Rhyme."]} for one in body["states"]
+    ]
+    assert admin.post(f"{GRAPH}/{made}/", json={**body, "description": "By somebody else."}).is_success
+
+    page.get_by_role("button", name="Save version 2").click()
+    page.get_by_role("button", name="Add their changes to mine").click()
+    expect(page.get_by_text("What they changed is here too")).to_be_visible()
+    expect(page.get_by_label("Guidelines, 1", exact=True)).to_have_value("Rhyme.")
+    expect(page.get_by_label("Objective")).to_have_value("Help at once.")
+    page.get_by_role("button", name="Save version 3").click()
+    expect(page.get_by_text("Saved as version 3.")).to_be_visible()
+
+    both = version_of(admin, made, 3)
+    assert both["description"] == "By somebody else."
+    assert [one["name"] for one in both["states"]] == ["help", "reflection", "farewell"]
+    assert [one.get("objective") for one in both["states"]] == ["Help at once.", None, "Said otherwise."]
+
+
+def version_of(admin: httpx2.Client, graph_id: str, number: int) -> dict[str, Any]:
+    """Return what a version of a graph says, as it is saved."""
+    answer = admin.get(f"{GRAPH}/{graph_id}/version", params={"version": str(number)}).json()
+    found = answer["state_machine_versions"][0]
+    kept = {name: found[name] for name in found if name.startswith(("global_", "new_", "returning_", "terminal_"))}
+    return {**kept, "states": found["states"], "references": {}, "description": found["description"]}

@@ -178,6 +178,9 @@ def test_no_page_has_a_barrier_or_is_wider_than_its_screen(
     for path, heading in PAGES.items():
         show(page, tertulia, path.replace("{tool}", tool), heading)
         found[path] = find_barriers(page)
+        page.emulate_media(color_scheme="light" if dark else "dark")  # another theme changes nothing but colours
+        found[f"{path}, in the other theme"] = find_barriers(page, "color-contrast")
+        page.emulate_media(color_scheme="dark" if dark else "light")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert page.evaluate(WIDE) == [], path
     page.set_viewport_size({"width": 800, "height": 900})  # the rail has no words there

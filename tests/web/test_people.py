@@ -56,7 +56,7 @@ def test_a_user_is_invited_and_given_a_role_that_was_made_here(tertulia: Server,
     right = grants.input_value()  # those of a user, to begin with
     grants.fill('[{"permission_name": "Nothing:AtAll", "conditions": {}}]')
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert")).to_contain_text("permission_grants.0")
+    expect(page.get_by_role("alert")).to_contain_text("permission grants, number 1 “Nothing:AtAll”")
     grants.fill(right)
     page.get_by_role("button", name="Save").click()
     reader = page.get_by_role("region", name="Reader")

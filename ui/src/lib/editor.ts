@@ -40,6 +40,7 @@ const looks = EditorView.theme({
   ".cm-diagnostic": { fontFamily: "var(--sans)", padding: "0.4rem 0.7rem" },
   ".cm-changedLine, .cm-insertedLine": { backgroundColor: "var(--accent-wash) !important" },
   ".cm-changedText": { background: "var(--accent-line) !important" },
+  ".cm-changedText *": { color: "var(--ink) !important" },
   ".cm-deletedChunk": { backgroundColor: "var(--bad-wash) !important", color: "var(--ink)" },
   ".cm-deletedChunk .cm-deletedText": { background: "color-mix(in srgb, var(--bad) 25%, transparent) !important" },
   ".cm-collapsedLines": { background: "var(--sunken)", color: "var(--ink-soft)", fontFamily: "var(--sans)", padding: "0.25rem 0.9rem" },

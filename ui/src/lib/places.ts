@@ -7,7 +7,19 @@ const MOST = 60; // characters of a condition that are quoted
 const asWords = (key: string) => key.replaceAll("_", " ");
 const short = (text: string) => (text.length > MOST ? `${text.slice(0, MOST).trimEnd()}…` : text);
 
-/** Name the place that a path leads to. A path that leads nowhere is named by its own words. */
+/** Name a place in any body: the names of its fields as words, and things of a list by their numbers and names. */
+export function stepsInWords(body: unknown, path: Path): string {
+  let at = body;
+  const said = path.map((step) => {
+    at = (at as Body | null | undefined)?.[step];
+    if (typeof step !== "number") return asWords(step);
+    const name = (at as Body | null | undefined)?.name ?? (at as Body | null | undefined)?.permission_name;
+    return `number ${step + 1}${typeof name === "string" && name ? ` “${short(name)}”` : ""}`;
+  });
+  return said.join(", ");
+}
+
+/** Name the place in a graph or an agent that a path leads to. A path that leads nowhere is named by its own words. */
 export function placeInWords(body: Body | null, path: Path): string {
   const [first, second, ...rest] = path;
   const states = Array.isArray(body?.states) ? (body.states as (Body | null)[]) : [];
