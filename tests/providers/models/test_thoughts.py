@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tertulia.providers.models.thoughts import ThoughtFilter
@@ -53,6 +53,7 @@ def cut(text: str, sizes: Sequence[int]) -> list[str]:
 
 
 @given(text=TEXTS, sizes=st.lists(st.integers(0, 6), max_size=20), begins=st.booleans())
+@example(text="<|im_end|><think>", sizes=[5, 6], begins=False)
 def test_the_same_is_visible_however_a_text_is_cut(text: str, sizes: list[int], begins: bool):
     assert visible(*cut(text, sizes), begins_in_thought=begins) == visible(text, begins_in_thought=begins)
 
@@ -89,6 +90,7 @@ def test_a_thought_before_a_reply_leaves_the_reply(thought: str, reply: str):
         ("<think>hm</think><answer>Hello</answer>", "Hello"),
         ("Hello<|im_end|>\n<|endoftext|>", "Hello"),
         ("Hello</s>", "Hello"),
+        ("The mark </s> ends a line.", "The mark </s> ends a line."),
         ("Hello, <answer> is a tag", "Hello, <answer> is a tag"),
         (
             "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Hello",

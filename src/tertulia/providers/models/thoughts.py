@@ -80,26 +80,25 @@ _LAST_MARKS = (
     "</s>",
 )
 """Marks behind a reply, dropped there alone."""
-_LAST = rf"(?:(?:{'|'.join(map(re.escape, _LAST_MARKS))})\s{{0,9}}){{1,4}}\Z"
+_LASTS = rf"(?:(?:{'|'.join(map(re.escape, _LAST_MARKS))})\s{{0,9}})"
 _MARKS = (*_OPENING_MARKS, *_CLOSING_MARKS, *_FIRST_MARKS, *_LAST_MARKS)
 _MARKS_BEGUN = sorted({mark[:end] for mark in _MARKS for end in range(2, len(mark))}, key=len, reverse=True)
 _ATTRIBUTES = r"(?:\s[^<>]{0,100})?"
 _TAG = (
     rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|[\[◁](?P<shut>/?)think[\]▷]"
     rf"|(?P<ended>{'|'.join(map(re.escape, _CLOSING_MARKS))})|{'|'.join(map(re.escape, _OPENING_MARKS))}"
-    rf"|(?P<first>{'|'.join(map(re.escape, _FIRST_MARKS))})|(?P<last>{_LAST})"
+    rf"|(?P<first>{'|'.join(map(re.escape, _FIRST_MARKS))})|(?P<last>{_LASTS}{{1,4}}\Z)"
 )
 _TAG_BEGUN = (
     rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|[\[◁]/?(?:t|th|thi|thin|think)?"
-    rf"|(?:(?:{'|'.join(map(re.escape, _LAST_MARKS))})\s{{0,9}}){{0,4}}(?:{'|'.join(map(re.escape, _MARKS_BEGUN))})"
-    rf"|{_LAST}"
+    rf"|{'|'.join(map(re.escape, _MARKS_BEGUN))}"
 )
 _WHOLE_TAG = re.sub(r"\(\?P<\w+>", "(?:", _TAG)
-_LONGEST = 130
+_LONGEST = 200
 """Characters of the longest tag, between backticks."""
 
 _IN_TEXT = re.compile(_TAG, re.IGNORECASE)
-_IN_TEXT_BEGUN = re.compile(rf"(?:{_TAG_BEGUN})\Z", re.IGNORECASE)
+_IN_TEXT_BEGUN = re.compile(rf"{_LASTS}{{0,4}}(?:{_TAG_BEGUN})\Z|{_LASTS}{{1,4}}\Z", re.IGNORECASE)
 _MENTION = re.compile(rf"`(?:{_WHOLE_TAG})`", re.IGNORECASE)
 _IN_THOUGHT = re.compile(rf"`(?:{_WHOLE_TAG})`|{_TAG}", re.IGNORECASE)
 _IN_THOUGHT_BEGUN = re.compile(rf"(?:`(?:{_WHOLE_TAG})?|`?(?:{_TAG_BEGUN}))\Z", re.IGNORECASE)
@@ -120,6 +119,8 @@ class ThoughtFilter:
         """True once text that was returned has turned out to be thought: all of it. The reader resets this."""
         self._held = ""
         """Text that may be a part of a tag."""
+        self._ending = False
+        """True if no more text comes."""
         self._blank: str | None = ""
         """White space that the reply begins with, held until a word follows; None: the next white space is dropped."""
         self._given = False
@@ -149,6 +150,7 @@ class ThoughtFilter:
 
     def finish(self, *, cut: bool = False) -> str:
         """End the reply, which was `cut` short or is whole. Return the rest that is visible."""
+        self._ending = True
         rest = self._work(self._held, last=True)
         opener, thought = self._opener, "".join(self._thought)
         if opener == "":
@@ -183,7 +185,7 @@ class ThoughtFilter:
         if self._code.inside:
             self._give(tag[0], visible)
         elif tag["first"] or tag["last"]:
-            if self._given and tag["first"]:
+            if self._given if tag["first"] else not self._ending:
                 self._give(tag[0], visible)
         elif _closes(tag):
             self._close_alone(visible)
