@@ -84,16 +84,21 @@ def decide(grants: Grants, permission: str, target: Mapping[str, object], caller
 
 
 def decide_many(grants: Grants, permission: str, caller: Caller) -> Callable[[Mapping[str, object]], bool]:
-    """Prepare `decide` for many targets. Return it; those that differ in nothing that grants ask are decided once."""
-    held = [*_of(grants, permission)]
-    names = sorted({name for grant in held for name in grant.conditions})
-    decided: dict[tuple[tuple[type, object], ...], bool] = {}
+    """Prepare `decide` for many targets. Return it: conditions are read and filled once, and not for each target."""
+    held = [
+        [(name, *_prepared(condition, caller)) for name, condition in grant.conditions.items()]
+        for grant in _of(grants, permission)
+    ]
 
     def decide_one(target: Mapping[str, object]) -> bool:
-        key = tuple((type(value), value) for value in map(target.get, names))
-        if key not in decided:
-            decided[key] = decide(held, permission, target, caller)
-        return decided[key]
+        for conditions in held:
+            for name, wanted, values in conditions:
+                actual = target.get(name)
+                if actual is None or ((type(actual), actual) in values) is not wanted:
+                    break
+            else:
+                return True
+        return False
 
     return decide_one
 
@@ -167,6 +172,12 @@ def _values(condition: Condition) -> tuple[bool, tuple[Any, ...]]:
 def _holds(condition: Condition, actual: object, caller: Caller) -> bool:
     wanted, values = _values(condition)
     return actual is not None and _contains(_filled(values, caller), actual) is wanted
+
+
+def _prepared(condition: Condition, caller: Caller) -> tuple[bool, list[tuple[type, Any]]]:
+    """Read and fill a condition. Return whether the attribute must be in the values or not, and those with types."""
+    wanted, values = _values(condition)
+    return wanted, [(type(value), value) for value in _filled(values, caller)]
 
 
 def _clause(condition: Condition, column: ColumnElement[Any] | None, caller: Caller) -> ColumnElement[bool]:

@@ -186,54 +186,55 @@ def _modify_tags(connection: Connection, actor: Actor, conversation_id: str, bod
 # --- Rendering -------------------------------------------------------------------------------------------------------
 
 
+# Plain values, which the model of the page validates all at once.
+
+
 def _conversation(
     conversation: ListedConversation, *, may_read: bool, may_see_set: bool, may_see_inside: bool
-) -> ConversationInstance:
-    return ConversationInstance(
-        id=conversation.id,
-        user_id=conversation.user_id,
-        created_at=conversation.created_at,
-        is_finished=conversation.is_finished,
-        is_analyzed=conversation.is_analyzed,
-        completed_post_processings=list(conversation.completed_post_processings),
-        post_processing_error=conversation.post_processing_error,
-        final_message=conversation.final_message if may_read else "",
-        service_id=conversation.service_id,
-        version_set_info=_version_set_info(conversation) if may_see_set else None,
-        num_messages=conversation.num_messages,
-        tags=dict(conversation.tags),
-        is_test=conversation.is_test,
-        num_turns=conversation.num_interactions,
-        state=conversation.position[-1][2] if may_see_inside else None,
-        last_message_at=conversation.last_message_time,
-    )
+) -> dict[str, object]:
+    return {
+        "id": conversation.id,
+        "user_id": conversation.user_id,
+        "created_at": conversation.created_at,
+        "is_finished": conversation.is_finished,
+        "is_analyzed": conversation.is_analyzed,
+        "completed_post_processings": conversation.completed_post_processings,
+        "post_processing_error": conversation.post_processing_error,
+        "final_message": conversation.final_message if may_read else "",
+        "service_id": conversation.service_id,
+        "version_set_info": _version_set_info(conversation) if may_see_set else None,
+        "num_messages": conversation.num_messages,
+        "tags": conversation.tags,
+        "is_test": conversation.is_test,
+        "num_turns": conversation.num_interactions,
+        "state": conversation.position[-1][2] if may_see_inside else None,
+        "last_message_at": conversation.last_message_time,
+    }
 
 
 def _version_set_attributes(conversation: ListedConversation) -> dict[str, object]:
     return version_set_attributes(conversation.org_id, conversation.service_id, conversation.version_set_name)
 
 
-def _version_set_info(conversation: ListedConversation) -> VersionSetInfo:
-    return VersionSetInfo.model_validate(
-        {
-            "name": conversation.version_set_name,
-            "agent_version_info": (conversation.agent_id, conversation.agent_version),
-            "service_hierarchical_state_machine_version_info": (
-                conversation.context_graph_id,
-                conversation.context_graph_version,
-            ),
-            "llm_model_preferences": conversation.llm_model_preferences,
-        }
-    )
+def _version_set_info(conversation: ListedConversation) -> dict[str, object]:
+    return {
+        "name": conversation.version_set_name,
+        "agent_version_info": (conversation.agent_id, conversation.agent_version),
+        "service_hierarchical_state_machine_version_info": (
+            conversation.context_graph_id,
+            conversation.context_graph_version,
+        ),
+        "llm_model_preferences": conversation.llm_model_preferences,
+    }
 
 
-def _message(message: StoredMessage) -> MessageInstance:
-    return MessageInstance(
-        id=message.id,
-        interaction_id=message.interaction_id,
-        created_at=message.created_at,
-        sender=message.sender,
-        message=message.content,
-        format=message.format,
-        message_type=message.message_type,
-    )
+def _message(message: StoredMessage) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "interaction_id": message.interaction_id,
+        "created_at": message.created_at,
+        "sender": message.sender,
+        "message": message.content,
+        "format": message.format,
+        "message_type": message.message_type,
+    }
