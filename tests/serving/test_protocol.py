@@ -297,14 +297,14 @@ def test_the_rest_of_a_body_is_not_waited_for(address: Address) -> None:
 @pytest.mark.parametrize("close", [b"", b"connection: close\r\n"])
 def test_an_answer_that_nobody_reads_is_not_kept(served: tuple[Address, Connections], close: bytes) -> None:
     address, connections = served
-    with ExitStack() as opened:
+    with ExitStack() as opened, structlog.testing.capture_logs() as lines:
         for _ in range(10):
             connection = opened.enter_context(socket.socket())
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect(address)
             connection.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n%s\r\n" % close)
-        until(lambda: len(connections) == 10)
         assert b"hello" in answers(address, LAST)
+        until(lambda: sum(line["event"] == "client cut off" for line in lines) == 10)
         until(lambda: len(connections) == 0)
 
 
