@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.auth import tokens as module
 from tertulia.auth.secrets import SecretBox
-from tertulia.auth.tokens import LIFETIME, Tokens, add_signing_key, ensure_signing_key
+from tertulia.auth.tokens import LIFETIME, KeyInUse, Tokens, add_signing_key, ensure_signing_key
 from tertulia.errors import Unauthorized
 from tertulia.storage.database.units import Database
 from tertulia.storage.tables import signing_keys
@@ -55,6 +55,19 @@ async def test_a_token_says_who_it_is_for_and_ends_in_an_hour(database: Database
     assert (claims.org_id, claims.user_id, claims.expires_at) == ("demo", "u1", expires_at)
     assert timedelta(minutes=59) < expires_at - clock.now() <= timedelta(hours=1)
     assert await tokens.verify(token) is claims  # remembered
+
+
+async def test_a_token_is_one_that_any_reader_of_json_web_tokens_verifies(database: Database) -> None:
+    tokens = Tokens(database, BOX)
+    ends_at = clock.now() + timedelta(minutes=5)
+
+    token, expires_at = await tokens.issue("demo", "u1", KeyInUse("k1", ends_at))
+
+    key = next(iter(tokens._keys.values()))
+    claims = jwt.decode(token, key.secret, ["HS256"])
+    assert claims == {"sub": "u1", "org": "demo", "iat": claims["iat"], "key": "k1", "exp": int(ends_at.timestamp())}
+    assert int(expires_at.timestamp()) == claims["exp"]
+    assert token == jwt.encode(claims, key.secret, "HS256", headers={"kid": key.kid})
 
 
 async def test_the_first_key_is_made_once(database: Database) -> None:

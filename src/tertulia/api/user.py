@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, EmailStr, Field, HttpUrl, StringConstraints, TypeAdapter
 from sqlalchemy.engine import Connection
 
@@ -71,6 +71,7 @@ class SignedIn(BaseModel):
     "/signin_with_api_key",
     operation_id="sign-in-with-api-key",
     summary="Sign in with API key",
+    response_model=SignedIn,
     dependencies=[Depends(sign_in_limit(5))],
 )
 async def sign_in_with_api_key(
@@ -80,7 +81,7 @@ async def sign_in_with_api_key(
     x_api_key: Annotated[str, Header()],
     x_api_key_id: Annotated[str, Header()],
     x_user_id: Annotated[str, Header()],
-) -> SignedIn:
+) -> Response:
     """Trade an API key for a token of a user whose role is of lower rank than the key's."""
     org_id = organization.org_id
     signing_in = organization.database.read(check_sign_in, org_id, x_api_key_id, x_api_key, x_user_id)
@@ -89,7 +90,8 @@ async def sign_in_with_api_key(
     line = replace(entry, api_key_id=key.key_id)
     await organization.database.write(append_line, runtime.audit_key, line)
     token, expires_at = await runtime.tokens.issue(org_id, x_user_id, key)
-    return SignedIn(id_token=token, expires_at=expires_at)
+    signed_in = SignedIn(id_token=token, expires_at=expires_at)
+    return Response(signed_in.model_dump_json(), media_type="application/json")
 
 
 class MailSignIn(BaseModel):

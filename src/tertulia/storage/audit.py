@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
@@ -149,22 +149,29 @@ def append_line(connection: Connection, key: bytes, entry: AuditEntry) -> AuditL
     )
     line = replace(line, content_digest=_content_digest(key, line))
     line = replace(line, digest=_line_digest(key, head.digest, line))
-    connection.execute(sa.insert(audit_lines), asdict(line))
-    mine = audit_heads.c.org_id == entry.org_id
-    connection.execute(sa.update(audit_heads).where(mine).values(number=line.number, digest=line.digest))
+    connection.execute(_APPEND, asdict(line))
+    connection.execute(_MOVE_HEAD, {"at": entry.org_id, "number": line.number, "digest": line.digest})
     return line
+
+
+_APPEND = sa.insert(audit_lines)
+_MOVE_HEAD = (
+    sa.update(audit_heads)
+    .where(audit_heads.c.org_id == bindparam("at"))
+    .values(number=bindparam("number"), digest=bindparam("digest"))
+)
+_HEAD = sa.select(*columns(Head, audit_heads)).where(audit_heads.c.org_id == bindparam("org_id")).with_for_update()
 
 
 def _lock_head(connection: Connection, key: bytes, org_id: str) -> Head:
     """Lock the end of a log, and make it before the first line. Return it."""
-    query = sa.select(*columns(Head, audit_heads)).where(audit_heads.c.org_id == org_id).with_for_update()
-    head = find_row(connection, query, Head)
+    head = find_row(connection, _HEAD, Head, {"org_id": org_id})
     if head is not None:
         return head
     first = Head(org_id, 0, "", 0, "", _base_seal(key, org_id, 0, ""))
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(audit_heads).values(**asdict(first)).on_conflict_do_nothing())
-    found = find_row(connection, query, Head)  # ours, or that of another who was here first
+    found = find_row(connection, _HEAD, Head, {"org_id": org_id})  # ours, or that of another who was here first
     return first if found is None else found
 
 

@@ -11,6 +11,8 @@ from support.server import UserClient
 from support.stage import Stage
 from support.talk import begin, conversations, create, finish, go_on, id_of, lines, messages
 from support.targets import make_role
+from tertulia.api.conversation.lists import Conversations, Messages
+from tertulia.api.http.pagination import PageModel
 
 pytestmark = pytest.mark.both_databases
 
@@ -32,6 +34,38 @@ def test_conversations_are_listed_newest_first_and_paged(stage: Stage, user: htt
     rest = user.get("/conversation/", params={"limit": 2, "continuation_token": first["continuation_token"]}).json()
     assert [item["id"] for item in rest["conversations"]] == made[:1]
     assert (rest["has_more"], rest["continuation_token"]) == (False, None)
+
+
+def test_pages_of_conversations_and_messages_are_written_as_their_models_would_be(
+    stage: Stage, user: UserClient
+) -> None:
+    service = stage.service()
+    preferred = {"SelectNextActionForDecisionState": {"llm_name": "scripted", "params": {"temperature": 0.7}}}
+    version_set = {
+        "agent_version_number": None,
+        "service_hierarchical_state_machine_version_number": None,
+        "llm_model_preferences": preferred,
+    }
+    chosen = stage.admin.put(f"/service/{service}/version_sets/release/", json={"version_set": version_set})
+    assert chosen.is_success, chosen.text
+    odd = 'Ä "quoted" \\ /\t\n\u0001\x7f\u2028 😀 <&>'
+    conversation_id = id_of(begin(user, service, tags={"channel": "Ä", "pilot": None}))
+    assert go_on(user, conversation_id, odd)
+    finish(user, conversation_id)
+    begin(user, service)
+    listed = conversations(stage.admin, service_id=service)
+    assert [item["version_set_info"]["llm_model_preferences"] for item in listed] == [preferred] * 2
+    pages: list[tuple[str, type[PageModel]]] = [
+        ("/conversation/", Conversations),
+        ("/conversation/?limit=1", Conversations),
+        (f"/conversation/{conversation_id}/messages/", Messages),
+        (f"/conversation/{conversation_id}/messages/?limit=1", Messages),
+    ]
+    for reader in (user, stage.admin):
+        for path, model in pages:
+            answer = reader.get(path)
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.content == model.model_validate_json(answer.content).model_dump_json().encode()
 
 
 def test_conversations_are_filtered(stage: Stage, user: httpx2.Client) -> None:

@@ -100,8 +100,11 @@ def scope_of(route: APIRoute, chance: random.Random) -> tuple[dict[str, Any], by
         if chance.random() < 0.8
     ]
     headers = [(b"content-type", chance.choice((b"application/json",) * 4 + (b"text/plain", b"")))]
-    if chance.random() < 0.5:
-        headers.append((b"idempotency-key", chance.choice(VALUES).encode()))
+    headers.extend(
+        (field.alias.encode(), chance.choice(VALUES).encode())
+        for field in route.dependant.header_params
+        if chance.random() < 0.8
+    )
     path = {field.alias: chance.choice(PATH) for field in route.dependant.path_params}
     scope = {
         "type": "http",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import Body, Depends, Query
+from fastapi import Body, Depends, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.engine import Connection
 
@@ -63,7 +63,7 @@ class Conversations(PageModel):
     conversations: list[ConversationInstance]
 
 
-@router.get("/", operation_id="get-conversations", dependencies=[Depends(rate_limit(15))])
+@router.get("/", operation_id="get-conversations", response_model=Conversations, dependencies=[Depends(rate_limit(15))])
 async def get_conversations(
     actor: CurrentActor,
     organization: Organization,
@@ -78,7 +78,7 @@ async def get_conversations(
     version_set_name: Annotated[
         list[str], Query(description="An extension: the version sets that conversations began with.")
     ] = [],
-) -> Conversations:
+) -> Response:
     """List the conversations that the caller may see. Return a page, newest first unless sorted otherwise."""
     visible = actor.visible(Permission.CONVERSATION_GET_CONVERSATION, conversations.COLUMNS)
     if version_set_name:  # else the filter would tell the set of conversations whose answer hides it
@@ -94,7 +94,7 @@ async def get_conversations(
     may_read = actor.decisions(Permission.CONVERSATION_GET_MESSAGE)
     may_see_set = actor.decisions(Permission.SERVICE_GET_VERSION_SET)
     may_see_inside = actor.decisions(Permission.CONVERSATION_GET_INTERACTION_INSIGHTS)
-    return Conversations.of(
+    return Conversations.write(
         page,
         conversations=[
             _conversation(
@@ -123,7 +123,10 @@ class Messages(PageModel):
 
 
 @router.get(
-    "/{conversation_id}/messages/", operation_id="get-conversation-messages", dependencies=[Depends(rate_limit(20))]
+    "/{conversation_id}/messages/",
+    operation_id="get-conversation-messages",
+    response_model=Messages,
+    dependencies=[Depends(rate_limit(20))],
 )
 async def get_conversation_messages(
     actor: CurrentActor,
@@ -134,11 +137,11 @@ async def get_conversation_messages(
     id: Annotated[list[ObjectId], Query()] = [],
     message_type: Annotated[list[MessageType], Query()] = ["agent-message", "external-event", "user-message"],
     interaction_id: Annotated[list[ObjectId], Query()] = [],
-) -> Messages:
+) -> Response:
     """List the messages that the caller may see of a conversation. Return a page, newest first if not sorted."""
     narrow = MessageFilter(id, message_type, interaction_id)
     page = await organization.database.read(_list_messages, actor, conversation_id, narrow, sort, part)
-    return Messages.of(page, messages=[_message(message) for message in page.items])
+    return Messages.write(page, messages=[_message(message) for message in page.items])
 
 
 class ModifyTags(BaseModel):
@@ -186,7 +189,7 @@ def _modify_tags(connection: Connection, actor: Actor, conversation_id: str, bod
 # --- Rendering -------------------------------------------------------------------------------------------------------
 
 
-# Plain values, which the model of the page validates all at once.
+# Plain values, as the models above have them, for pages that are written without these.
 
 
 def _conversation(
@@ -224,7 +227,10 @@ def _version_set_info(conversation: ListedConversation) -> dict[str, object]:
             conversation.context_graph_id,
             conversation.context_graph_version,
         ),
-        "llm_model_preferences": conversation.llm_model_preferences,
+        "llm_model_preferences": {
+            name: LLMConfig.model_validate(preferred).model_dump()
+            for name, preferred in conversation.llm_model_preferences.items()
+        },
     }
 
 

@@ -6,10 +6,11 @@ async def get_agents(part: Annotated[Window, Depends(window(default=10, most=20)
     return AgentPage.of(page, agents=[...])
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from fastapi import Query
+import msgspec
+from fastapi import Query, Response
 from pydantic import BaseModel
 
 from tertulia.api.http.types import MAX_INTEGER
@@ -32,6 +33,15 @@ class PageModel(BaseModel):
     def of(cls, page: Page[Any], **items: object) -> Self:
         """Render a page of rows. Return a model that has `items` in its own fields."""
         return cls.model_validate({**items, "has_more": page.has_more, "continuation_token": page.continuation_token})
+
+    @classmethod
+    def write(cls, page: Page[Any], **items: Sequence[Mapping[str, object]]) -> Response:
+        """Write a page of rows, the bytes that `of` leads to, without a look at the values: for the longest lists.
+
+        Each of `items` has all the fields of its model, in their order; a test compares the two.
+        """
+        body = {"has_more": page.has_more, "continuation_token": page.continuation_token, **items}
+        return Response(msgspec.json.encode(body), media_type="application/json")
 
 
 def window(*, default: int, most: int, least: int = 1) -> Callable[..., Awaitable[Window]]:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 _AT_ONCE = 50
 """Rows that are fetched at once: one by one they cost twice as much, and all may be more than a page holds."""
 
+_NESTED = frozenset({dict, list})
+
 PAGE_CHARACTERS = 2_000_000
 """The text after which a page takes no more rows, however many it may have."""
 
@@ -58,8 +60,11 @@ def fetch_page(connection: Connection, query: Select[Any], window: Window, row: 
                 return Page(rows, has_more=True, continuation_token=window.offset + len(rows))
             rows.append(row(*values))
             for value in values:
-                # Most values of the thousands are texts: no call for them.
-                characters += len(value) if type(value) is str else _count_characters(value)
+                # Most values of the thousands are texts or plain: no call for them.
+                if type(value) is str:
+                    characters += len(value)
+                else:
+                    characters += _count_characters(value) if type(value) in _NESTED else 1
     return Page(rows, has_more=False, continuation_token=None)
 
 
