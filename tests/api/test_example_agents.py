@@ -6,6 +6,7 @@ With the model that repeats, and by `pytest -m live` with the local model.
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from support import bookings, spoken, talk
@@ -15,10 +16,13 @@ from support.pages import ROOT
 from support.server import Serve, Server
 from tertulia.files.folder import AgentFolder, load
 from tertulia.providers import weights
+from tertulia.providers.embeddings.local import LocalEmbedder, is_available
 from tertulia.providers.models.registry import Models
 from tertulia.providers.models.scripted import ScriptedModel
 
 WEIGHTS = Path(".data/models")
+PATIENCE_S = 600
+"""Seconds that a turn of the local model may take on a slow machine."""
 FOLDERS = {path.name: load(path) for path in sorted((ROOT / "examples" / "agents").iterdir())}
 REHEARSALS = [*rehearsals(FOLDERS)]
 BOOKED = ("2026-12-24", "09:30", "Ada")
@@ -63,12 +67,19 @@ def test_the_clinic_takes_down_and_books_aloud(scripted: Server, calendar: Calen
 
 @pytest.fixture(scope="module")
 def local(serve: Serve) -> Server:
-    """Serve with the local model, whose weights are fetched first. Return the server."""
+    """Serve with the local model, whose weights are fetched first; choices go by meaning, as `make run` has it.
+
+    Return the server.
+    """
     pytest.importorskip("xllamacpp", reason="a library that it needs is missing here", exc_type=ImportError)
     from tertulia.providers.models.local import LocalModel  # noqa: PLC0415 - it needs an extra
 
-    model = LocalModel(weights.fetch(weights.default(WEIGHTS), WEIGHTS), 600)
-    return serve(models=Models(model), tools={"allow": ["127.0.0.1"]})
+    embedder = LocalEmbedder() if is_available() else None
+    model = LocalModel(weights.fetch(weights.default(WEIGHTS), WEIGHTS), 600, lambda: embedder)
+    slow = {"stall_s": PATIENCE_S, "total_s": PATIENCE_S}
+    server = serve(models=Models(model), tools={"allow": ["127.0.0.1"]}, turn=slow)
+    server.as_admin.timeout = httpx2.Timeout(PATIENCE_S)
+    return server
 
 
 @pytest.mark.live
