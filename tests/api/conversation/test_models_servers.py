@@ -1,5 +1,6 @@
 """Conversations with a model behind a server: only the reply that it sends is kept and shown to it again."""
 
+import secrets
 from collections.abc import Iterator
 
 import httpx2
@@ -18,7 +19,7 @@ from providers.chat_server import (
 )
 from support.samples import action, graph, make_service
 from support.server import Serve, Server
-from support.talk import begin, create, finish, go_on, id_of, lines, messages, types
+from support.talk import begin, create, go_on, id_of, lines, messages, types
 
 ONE_WAY = graph(action("start", "end", exit_conditions=[]), action("end"))
 REPLY = "word " * 300
@@ -37,10 +38,17 @@ def server(serve: Serve, chat: ChatServer) -> Server:
 
 
 @pytest.fixture
-def user(server: Server) -> Iterator[httpx2.Client]:
-    yield server.as_user
-    for conversation in server.as_user.get("/conversation/", params={"is_finished": False}).json()["conversations"]:
-        finish(server.as_user, conversation["id"])
+def user(server: Server) -> httpx2.Client:
+    """A user whose conversation is left open: what follows a finished one would ask the chat server too."""
+    person = {
+        "first_name": "Test",
+        "last_name": "Person",
+        "email": f"{secrets.token_hex(6)}@example.com",
+        "role_name": "DefaultUserRole",
+    }
+    made = server.as_admin.post("/user/", json=person)
+    assert made.status_code == 201, made.text
+    return server.client_of(made.json()["user_id"])
 
 
 @pytest.fixture
@@ -89,19 +97,18 @@ def test_a_reply_that_its_provider_broke_off_leaves_nothing(
     ("reason", "told"), [("length", "length"), ("SAFETY", "content_filter"), ("content_filter", "content_filter")]
 )
 def test_a_reply_that_was_cut_short_is_kept_and_its_insights_say_so(
-    server: Server, chat: ChatServer, service_id: str, reason: str, told: str
+    server: Server, user: httpx2.Client, chat: ChatServer, service_id: str, reason: str, told: str
 ) -> None:
     answers(chat, streams(event("Half a sentence"), event("", reason), DONE))
-    events = begin(server.as_admin, service_id)
+    events = begin(user, service_id)
     assert events[-1]["full_message"] == "Half a sentence"
     answers(chat, replies("A whole one."))
-    again = go_on(server.as_admin, id_of(events), "Go on.")
+    again = go_on(user, id_of(events), "Go on.")
     seen = [
         server.as_admin.get(f"/conversation/{id_of(events)}/interaction/{turn[-1]['interaction_id']}/insights").json()
         for turn in (events, again)
     ]
     assert [insights["reply_cut_short"] for insights in seen] == [told, None]
-    finish(server.as_admin, id_of(events))
 
 
 def test_a_conversation_goes_on_however_long_it_gets(user: httpx2.Client, chat: ChatServer, service_id: str) -> None:
