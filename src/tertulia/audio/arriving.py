@@ -1,34 +1,44 @@
 """Speech as a server sends it, piece by piece: bare samples or a WAV file, of the form that its header says.
 
 A body that is anything else under such a name (an MP3, AAC or WebM file, JSON, a page) is refused before it is taken
-for samples: it would be heard as noise. Names and parameters are those that servers were seen to send: RFC 2586 and
-3551 (audio/L16, whose bytes are in network order), and `endianness`, `bits` and others of vendors.
+for samples: it would be heard as noise. A WAV file is read whatever the header calls it.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from tertulia.audio.content_type import NotSamples, form_of
 from tertulia.audio.frames import aac_frame_length, mp3_frame_length
 from tertulia.audio.pcm import SAMPLE_BYTES
 from tertulia.audio.riff import NotWave, WaveForm, WaveHead, read_head
 from tertulia.audio.sniff import NAMES, certain_kind
 
-_PCM = ("audio/pcm", "audio/x-pcm", "audio/raw", "audio/x-raw", "audio/l16", "audio/l24")
-_BARE = (*_PCM, "application/octet-stream", "binary/octet-stream", "")
-_WAVE = ("audio/wav", "audio/wave", "audio/x-wav", "audio/vnd.wave")
-_NETWORK = {"audio/l16": 16, "audio/l24": 24}
-_RATE_NAMES = ("rate", "samplerate", "sample-rate", "sample_rate")
-_CHANNEL_NAMES = ("channels", "channel")
-_BIT_NAMES = ("bits", "bit", "bitdepth", "bit-depth", "bits-per-sample", "bits_per_sample")
-_ORDER_NAMES = ("endianness", "endian", "byte-order", "byteorder")
-_CODING_NAMES = ("encoding", "codec", "format")
-_ORDERS = {"little-endian": "le", "little": "le", "le": "le", "big-endian": "be", "big": "be", "be": "be"}
-_CODING = re.compile(r"(?:pcm_)?(?P<kind>[sf])(?P<bits>16|24|32)_?(?P<order>le|be)")
-_PLAIN_CODINGS = frozenset({"", "pcm", "linear16", "signed-integer", "signed-int", "signed"})
 _RATES = range(4000, 192_001)
 _CHANNELS = range(1, 9)
 _HEAD = 64
 """Bytes that tell text from samples."""
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b'{\0"\0')
+_SHORTEST_LATIN = 16
+_LATIN_ASCII = 0.75
+_OTHERS = {
+    b"\x1f\x8b\x08": "a gzip file",
+    b"FORM": "an AIFF file",
+    b".snd": "an AU file",
+    b"\x89PNG": "a picture",
+    b"GIF8": "a picture",
+    b"%PDF": "a PDF file",
+    b"PK\3\4": "a zip file",
+    b"BZh": "a bzip2 file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"#!AMR": "an AMR file",
+    b"caff": "a CAF file",
+    b"FLV\1": "an FLV file",
+    b"RIFX": "a WAV file in network order",
+    b"RF64": "a WAV file in RF64",
+    b"riff": "a Wave64 file",
+    b"MThd": "a MIDI file",
+    b"0&\xb2u": "a Windows Media file",
+}
+"""First bytes of files that are no samples."""
 _LONGEST_HEAD = 1 << 16
 """Bytes of a WAV file before its samples, at most."""
 _MOST_FRAMES = 16_384
@@ -36,16 +46,17 @@ _MOST_FRAMES = 16_384
 Convert = Callable[[bytes], bytes]
 
 
-class NotSamples(Exception):
-    """A body that is no speech of a form that can be read; the text says why, for the log."""
-
-
 class ArrivingSpeech:
     """One body, read as it arrives, as 16-bit mono PCM at `rate` Hz."""
 
     def __init__(self, content_type: str, rate: int) -> None:
-        """Read the header. Raises NotSamples for a type or a form that is not known."""
-        self._form = _form_of(content_type, rate)
+        """Read the header; one of a type or a form that is not known is refused unless a WAV file follows."""
+        self._form: WaveForm | None = None
+        self._refusal: NotSamples | None = None
+        try:
+            self._form = form_of(content_type, rate)
+        except NotSamples as reason:
+            self._refusal = reason
         self._rate = rate
         self._head: bytes | None = b""
         """The body as long as its kind is not certain, then None."""
@@ -65,11 +76,13 @@ class ArrivingSpeech:
 
     def finish(self) -> bytes:
         """Take the end of the body. Return the rest of the sound. Raises NotSamples."""
-        began = self._begin(ended=True) if self._head else b""
+        began = self._begin(ended=True) if self._head or self._refusal else b""
         return began + self._flush()
 
     def _begin(self, *, ended: bool = False) -> bytes:
         body = self._head or b""
+        if self._refusal and not body.startswith(b"RIFF"):
+            raise self._refusal
         refuse_other_kinds(body)
         form, start = self._form, 0
         if body.startswith(b"RIFF"):
@@ -81,7 +94,7 @@ class ArrivingSpeech:
             form, start, self._left = head.form, head.start, head.length
         if form is None:
             raise NotSamples("it sent no WAV file, though its header says so")
-        self._head = None
+        self._head = self._refusal = None
         self._open(form)
         return self._samples(body[start:])
 
@@ -108,6 +121,8 @@ def refuse_other_kinds(body: bytes) -> None:
     kind = certain_kind(body)
     if kind not in {None, "wav"}:
         raise NotSamples(f"it sent {NAMES[kind]} in place of samples" if kind else "")
+    if other := next((name for magic, name in _OTHERS.items() if body.startswith(magic)), None):
+        raise NotSamples(f"it sent {other} in place of samples")
     for name, length_of in (("an MP3 file", mp3_frame_length), ("AAC", aac_frame_length)):
         length = length_of(body[:8])
         if length and (len(body) == length or (length_of(body[length : length + 8]))):
@@ -123,12 +138,24 @@ def _is_certain(body: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
+    if head.startswith(_UTF_16):
+        return _is_printable(head[: len(head) // 2 * 2].decode("utf-16", errors="replace"))
     try:
         text = head.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
         if error.end < len(head) - 3:  # else a character that is cut off
-            return False
+            return _is_latin(head)
         text = head[: error.start].decode()
+    return _is_printable(text)
+
+
+def _is_latin(head: bytes) -> bool:
+    """Tell if bytes are text in Latin-1: the upper bytes of quiet samples are characters too, so most must be ASCII."""
+    ascii_share = sum(byte < 0x80 for byte in head) / len(head)
+    return len(head) >= _SHORTEST_LATIN and ascii_share > _LATIN_ASCII and _is_printable(head.decode("latin-1"))
+
+
+def _is_printable(text: str) -> bool:
     return len(text) > 1 and all(char.isprintable() or char in "\t\r\n" for char in text)
 
 
@@ -137,44 +164,6 @@ def _wave_head(body: bytes) -> WaveHead | None:
         return read_head(body)
     except NotWave as reason:
         raise NotSamples(f"it sent a WAV file, but {reason}") from None
-
-
-def _form_of(content_type: str, usual_rate: int) -> WaveForm | None:
-    """Read the form of sound from a header. Return it, or None if a WAV file tells it."""
-    kind, *parts = (part.strip() for part in content_type.lower().split(";"))
-    if kind in _WAVE:
-        return None
-    if kind not in _BARE:
-        raise NotSamples(f"it sent {kind[:60]} in place of samples")
-    found = {name.strip(): value.strip().strip('"') for name, _, value in (part.partition("=") for part in parts)}
-    bits = _number(found, _BIT_NAMES, _NETWORK.get(kind, 16))
-    order = _text(found, _ORDER_NAMES) or ("be" if kind in _NETWORK else "le")
-    sample_kind, coding = "s", _text(found, _CODING_NAMES)
-    if named := _CODING.fullmatch(coding):
-        sample_kind, bits, order = named["kind"], int(named["bits"]), named["order"]
-    elif coding not in _PLAIN_CODINGS:
-        raise NotSamples(f"its samples are {coding[:60]}")
-    codec = f"pcm_{sample_kind}{bits}{_ORDERS.get(order, '')}"
-    if codec not in _CODECS:
-        raise NotSamples(f"its samples have {bits} bits, {order[:60]}")
-    rate, channels = _number(found, _RATE_NAMES, usual_rate), _number(found, _CHANNEL_NAMES, 1)
-    return WaveForm(codec, rate, channels, bits // 8)
-
-
-_CODECS = {f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32") for order in ("le", "be")}
-
-
-def _text(found: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((found[name] for name in names if name in found), "")
-
-
-def _number(found: Mapping[str, str], names: tuple[str, ...], usual: int) -> int:
-    text = _text(found, names)
-    if not text:
-        return usual
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise NotSamples(f"its {names[0]} is {text[:60]}")
-    return int(text)
 
 
 def _converter(form: WaveForm, rate: int) -> tuple[Convert, Callable[[], bytes]]:

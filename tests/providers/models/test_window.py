@@ -56,6 +56,15 @@ WORDINGS = [
     "Range of input length should be [1, 6000]",
     "Requested token count exceeds the model's maximum context length of 8192 tokens.",
     "The prompt is longer than the model's context window.",
+    "max_tokens must be at least 1, got -100.",
+    "slot context full",
+    "context full",
+    "failed to find free space in the KV cache, retrying with smaller batch size",
+    "request_too_large",
+    "Request exceeds the maximum size",
+    "InputTooLong",
+    "Eingabe zu lang",
+    "输入过长",
 ]
 
 
@@ -71,6 +80,8 @@ def test_a_refusal_for_length_is_known_in_many_words(text: str):
         "Unknown parameter: response_format",
         "The model does not exist",
         "temperature must be at most 2",
+        "max_tokens must be at least 1, got 0",
+        "Full context logging is off",
         "no",
     ],
 )

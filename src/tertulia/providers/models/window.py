@@ -44,15 +44,22 @@ _TOO_LONG = re.compile(
     | (?:context|string_above_max|input)_length | tokens_limit_reached | model_context_window
     | tokens [\w\W]{{0,40}} must\W+be\W+<=
     | (?:must|should) [\w\W]{{0,40}} (?:less|fewer|<=|at\W+most) [\w\W]{{0,20}} tokens
-    | range\W+of\W+input\W+length | 超长 | 超过 | 超出
+    | max_tokens\b [^.]{{0,40}} at\W+least [^.]{{0,40}} got\W+-\d
+    | \bcontext[ ](?:is[ ])?full\b | free[ ]space[ ]in[ ]the[ ]kv[ ]cache
+    | request_too_large | request[ ]exceeds[ ]the[ ]maximum[ ]size
+    | inputs?_?too_?long | eingabe\b [^.]{{0,30}} \bzu\W+lang
+    | range\W+of\W+input\W+length | 超长 | 超过 | 超出 | 过长
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+"""A character as many servers write it in JSON."""
+
 
 def is_too_long(text: str) -> bool:
     """Judge a server's words: do they say that the prompt is too long?"""
-    return _TOO_LONG.search(text) is not None
+    return _TOO_LONG.search(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)) is not None
 
 
 class ContextWindow:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from tertulia.audio.arriving import NotSamples, refuse_other_kinds
+from tertulia.audio.arriving import refuse_other_kinds
+from tertulia.audio.content_type import NotSamples
 from tertulia.audio.pcm import SAMPLE_BYTES
 from tertulia.errors import ModelError, VoiceFailed
 from tertulia.providers import DEFAULT_VOICE

@@ -6,7 +6,8 @@ https://platform.openai.com/docs/api-reference/audio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from tertulia.audio.arriving import ArrivingSpeech, NotSamples
+from tertulia.audio.arriving import ArrivingSpeech
+from tertulia.audio.content_type import NotSamples
 from tertulia.audio.pcm import SAMPLE_BYTES, duration_ms, wav
 from tertulia.errors import ModelError, TranscriptionFailed, VoiceFailed
 from tertulia.providers import DEFAULT_VOICE
