@@ -62,17 +62,96 @@ def test_of_values_within_each_other_the_outermost_that_fits_is_taken():
     assert chat.answer('So: {"inner": {"inner": {}}}.', schema) == {"inner": {"inner": {}}}
 
 
+def choosing(*options: str) -> dict[str, Any]:
+    return {**SCHEMA, "properties": {"choice": {"type": "string", "enum": list(options)}}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"choice": "exit-2",}',
+        "{'choice': 'exit-2'}",
+        "So: {\u201cchoice\u201d: \u201cexit-2\u201d}.",
+        "{\u2018choice\u2019: \u2018exit-2\u2019}",
+        "{choice: 'exit-2'}",
+        "{choice: exit-2}",
+        '{"choice": "exit-2"} // as asked',
+        '{"choice": // the key\n "exit-2"}',
+        '{"choice": "exit-2" /* the best */}',
+        '{"choice": "exit-2"',
+        '```json\n{"choice": "exit-2"\n',
+        '{"choice": 2}',
+        '{"choice": 2.0}',
+        '{"Choice": "EXIT-2"}',
+        '{" choice ": " exit-2 "}',
+        '{"choice": ["exit-2"]}',
+        '["exit-2"]',
+        '{"choice": {"value": "exit-2"}}',
+        '{"value": "exit-2"}',
+        '{"answer": "exit-2"}',
+        '{"result": {"answer": "exit-2"}}',
+        r'"{\"choice\": \"exit-2\"}"',
+        r'{"arguments": "{\"choice\": \"exit-2\"}"}',
+        "exit-2",
+        " `Exit-2`.\n",
+        '"exit-2"',
+        "choice: exit-2",
+        '**Choice:** "exit-2"',
+        "2",
+        "{'choice': 'exit-2'} or again {'choice': 'exit-2'}",
+        "<think>{'choice': 'exit-1'}</think>{'choice': 'exit-2'}",
+    ],
+)
+def test_a_choice_near_the_asked_form_is_understood(text: str):
+    assert chat.answer(text, choosing("action-1", "exit-1", "exit-2")) == {"choice": "exit-2"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'choice': 'exit-2'} or {'choice': 'exit-1'}",
+        "{'choice': 'exit-2', 'choice': 'exit-1'}",
+        '{"choice": ["exit-1", "exit-2"]}',
+        '{"choice": 1}',
+        '{"choice": 3}',
+        '{"choice": null}',
+        '{"choice": "option exit-2"}',
+        '{"answer": "exit-2", "value": "exit-1"}',
+        "{'choice': 'exit-2'} or {'choice': 'other'}",
+        '{"choice": "exit-',
+        "{choice: exit-1",
+        "exit-1 or exit-2",
+        "My choice: exit-2 or exit-1",
+        "not exit-2",
+        "I take exit-2",
+    ],
+)
+def test_an_answer_that_means_no_option_or_several_is_refused(text: str):
+    with pytest.raises(ModelMisbehaved):
+        chat.answer(text, choosing("action-1", "exit-1", "exit-2", "exit-12"))
+
+
+def test_an_option_written_like_two_others_is_refused():
+    with pytest.raises(ModelMisbehaved):
+        chat.answer("YES", choosing("Yes", "yes"))
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        "exit-1",
+        "exit-2",
         '{"choice": "other"}',
         "[" * 100_000,
         "{" * 100_000,
         '[{"a":' * 50_000,
         '"' + "{[" * 50_000,
         "\ud800{}",
+        "{'a':" * 20_000,
+        "{/*:/*," + "a:/*," * 20_000,
+        "{'" * 50_000,
+        "{\u201c" * 50_000,
+        "{" + " " * 100_000 + "'",
     ],
     ids=lambda text: text[:12] or "empty",
 )

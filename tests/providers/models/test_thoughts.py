@@ -23,6 +23,8 @@ MARKS = [
     "<|END_THINKING|>",
     "<|im_end|>",
     "<answer>",
+    "analysis",
+    "assistantfinal",
     "`",
     "```\n",
     "~~~",
@@ -115,6 +117,14 @@ def test_a_thought_before_a_reply_leaves_the_reply(thought: str, reply: str):
         ("It begins with <think>.", "It begins with <think>."),
         ("a < b, [x] and <thin", "a < b, [x] and <thin"),
         ("  Hello", "  Hello"),
+        ("analysisThe user greets. assistantfinalHello", "Hello"),
+        ("analysisHm.assistantcommentary to=x {}assistantanalysisAh.assistantfinal Hello, <b>", "Hello, <b>"),
+        ("analysisI say assistantfinal, then:assistantfinalHello", "Hello"),
+        ("analysisNever closed", "analysisNever closed"),
+        ("analysis of texts, then assistantfinal", "analysis of texts, then assistantfinal"),
+        ("An analysis. assistantfinalHello", "An analysis. assistantfinalHello"),
+        ("Analysis is assistantfinal", "Analysis is assistantfinal"),
+        ("analysis", "analysis"),
     ],
 )
 def test_thoughts_are_left_out_and_text_about_them_is_not(text: str, shown: str):

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from tertulia.errors import ModelError, ModelMisbehaved, ModelUnavailable
 from tertulia.providers.base import Prompt
 from tertulia.providers.models import schema as schemas
+from tertulia.providers.models.loose_choices import read_choice
 from tertulia.providers.models.thoughts import ThoughtFilter
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ def messages(prompt: Prompt) -> list[dict[str, str]]:
 def answer(text: str, schema: Mapping[str, Any]) -> Any:
     """Find the JSON in a model's answer, among thoughts, fences, drafts and remarks. Return the last value that fits.
 
-    Thoughts are searched if there is none beside them.
+    Thoughts are searched if there is none beside them. A choice that is near the asked form is understood.
 
     Raises:
         ModelMisbehaved: no value satisfies the schema.
@@ -46,6 +47,9 @@ def answer(text: str, schema: Mapping[str, Any]) -> Any:
         found = _last_fitting(candidate, schema)
         if found:
             return found[0]
+    loose = read_choice(said, schema)
+    if loose is not None and schemas.fits(loose, schema):
+        return loose
     raise ModelMisbehaved(f"an answer of {len(text)} characters is not of the asked form")
 
 

@@ -3,8 +3,10 @@
 Reasoning models put what they think into the text: `<think>...</think>`, `<thinking>`, `<thought>`, `<reasoning>`,
 `[THINK]...[/THINK]`, `<seed:think>`, `◁think▷`; some send the closing tag alone, for the opening one stood in their
 prompt. Servers that leave a model's own marks in its text send `<|channel|>analysis<|message|>` before a thought and
-`<|channel|>final<|message|>` before the reply, or `<|START_THINKING|>` and `<|END_THINKING|>`. Tags are known in any
-case, with attributes, and wherever the text is cut. Marks of where a reply begins or ends are dropped there. The rules,
+`<|channel|>final<|message|>` before the reply, or `<|START_THINKING|>` and `<|END_THINKING|>`; some take the brackets
+out and leave `analysis` at the beginning, directly before a letter, and `assistantfinal` before the reply. Tags are
+known in any case, with attributes, and wherever the text is cut. Marks of where a reply begins or ends are dropped
+there. The rules,
 also in docs/guide/models.md:
 
 - A tag in code (between backticks, or in a fenced block) is text.
@@ -104,6 +106,9 @@ _IN_THOUGHT = re.compile(rf"`(?:{_WHOLE_TAG})`|{_TAG}", re.IGNORECASE)
 _IN_THOUGHT_BEGUN = re.compile(rf"(?:`(?:{_WHOLE_TAG})?|`?(?:{_TAG_BEGUN}))\Z", re.IGNORECASE)
 _AFTER_A_MENTION = " .,;:!?)\"'\u2019\u201d"
 _FENCES = ("```", "~~~")
+_BARE_OPENING = "analysis"
+_BARE_CLOSING = "assistantfinal"
+_BEGINS_BARE = re.compile(rf"{_BARE_OPENING}[^\W_]")
 
 
 class ThoughtFilter:
@@ -117,6 +122,8 @@ class ThoughtFilter:
         """True once a closing tag has stood alone: the reply began in thought."""
         self.taken_back = False
         """True once text that was returned has turned out to be thought: all of it. The reader resets this."""
+        self._bare: _BareChannels | None = _BareChannels()
+        """The reading of channels without brackets; None: the reply has none."""
         self._held = ""
         """Text that may be a part of a tag."""
         self._ending = False
@@ -141,6 +148,8 @@ class ThoughtFilter:
 
     def feed(self, text: str) -> str:
         """Take more of the reply. Return what of it, and of what was held, is visible by now."""
+        if self._bare is not None:
+            text = self._read_bare(self._bare, text)
         if self._plain and not self._held and "<" not in text and "[" not in text and "◁" not in text:
             self._unread.append(text)
             return text
@@ -150,6 +159,32 @@ class ThoughtFilter:
 
     def finish(self, *, cut: bool = False) -> str:
         """End the reply, which was `cut` short or is whole. Return the rest that is visible."""
+        begun = ""
+        if self._bare is not None:
+            text, self._bare = self._bare.rest, None
+            begun = self.feed(text)
+        return begun + self._finish(cut=cut)
+
+    def _read_bare(self, bare: "_BareChannels", text: str) -> str:
+        """Read text that may have channels without brackets. Return what is left to read of it."""
+        text = bare.read(text)
+        if bare.absent:
+            self._bare = None
+        if bare.closed:
+            bare.closed = False
+            self._begin_again()
+        return text
+
+    def _begin_again(self) -> None:
+        """Take all that came so far for a thought."""
+        self.taken_back = self.taken_back or self._returned
+        self._returned = self._given = self._plain = False
+        self._held = self._blank = ""
+        self._due, self._code = 1, _Code()
+        self._unread.clear()
+        self._end_thought()
+
+    def _finish(self, *, cut: bool) -> str:
         self._ending = True
         rest = self._work(self._held, last=True)
         opener, thought = self._opener, "".join(self._thought)
@@ -250,6 +285,47 @@ def _closes(tag: re.Match[str]) -> bool:
     return bool(tag["close"] or tag["shut"] or tag["ended"])
 
 
+class _BareChannels:
+    """The channels of gpt-oss without their brackets: `analysis`, a thought, `assistantfinal`, the reply."""
+
+    def __init__(self) -> None:
+        self.absent = False
+        """True once the reply is known to begin otherwise."""
+        self.closed = False
+        """True if a thought has just ended. The reader resets this."""
+        self._thought: list[str] | None = None
+        """The thought before the end of a thought is found, and nothing after that; None: it has not begun."""
+        self._speaks = False
+        self._held = ""
+
+    @property
+    def rest(self) -> str:
+        """All that was held."""
+        return "".join([*(self._thought or ()), self._held])
+
+    def read(self, text: str) -> str:
+        """Take more of the reply. Return what of it, and of what was held, is known to be no thought of this form."""
+        text = self._held + text
+        if self._thought is None:
+            if _BARE_OPENING.startswith(text):
+                self._held = text
+                return ""
+            if not _BEGINS_BARE.match(text):
+                self.absent = True
+                return text
+            self._thought = []
+        at = text.rfind(_BARE_CLOSING)
+        if at >= 0:
+            self.closed = self._speaks = True
+            self._thought.clear()
+            text = text[at + len(_BARE_CLOSING) :]
+        text, self._held = _split_at_beginning(text, _BARE_CLOSING)
+        if self._speaks:
+            return text
+        self._thought.append(text)
+        return ""
+
+
 class _Code:
     """The state of Markdown at the end of a text: is it inside code?"""
 
@@ -299,3 +375,9 @@ def _split(text: str, begun: re.Pattern[str], start: int) -> tuple[str, str]:
     """Split a text, after `start`, at a tag that may have begun at its end."""
     found = begun.search(text, max(start, len(text) - _LONGEST))
     return (text, "") if found is None else (text[: found.start()], text[found.start() :])
+
+
+def _split_at_beginning(text: str, mark: str) -> tuple[str, str]:
+    """Split a text at a mark that may have begun at its end."""
+    held = next((size for size in range(min(len(mark) - 1, len(text)), 0, -1) if text.endswith(mark[:size])), 0)
+    return text[: len(text) - held], text[len(text) - held :]
