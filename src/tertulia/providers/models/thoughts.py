@@ -296,7 +296,7 @@ class _BareChannels:
         self._thought: list[str] | None = None
         """The thought before the end of a thought is found, and nothing after that; None: it has not begun."""
         self._speaks = False
-        self._held = ""
+        self._held: str = ""
 
     @property
     def rest(self) -> str:
