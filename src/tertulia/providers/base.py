@@ -86,10 +86,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A question with a few answers, by their keys, and the rules to choose by."""
+    """A question with a few answers, by their keys, and the rules to choose by.
+
+    `has_moved` says that what was said has led to another state already, so that it is hardly an answer to this one.
+    """
 
     options: Mapping[str, Option]
     rules: Sequence[str] = ()
+    has_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

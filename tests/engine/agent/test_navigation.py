@@ -23,7 +23,7 @@ from tertulia.engine.graph.context_graph import ActionState, Graphs, Position
 from tertulia.engine.graph.rules import LONGEST_SILENCE
 from tertulia.errors import LostInGraph, ToolMissing
 from tertulia.events import ActionSelected, StateTransitioned
-from tertulia.providers.base import LanguageModel, Prompt
+from tertulia.providers.base import Choice, LanguageModel, Prompt
 
 NO_VOICES: Any = None
 SAID = Incoming("user-message", "Hello.")
@@ -193,3 +193,34 @@ async def test_a_state_that_calls_a_tool_which_is_not_there_is_an_error_that_nam
     position = context_graph.start(ROOT, graphs, returning=False)
     with pytest.raises(ToolMissing, match="f" * 24):
         await walk(graphs, position, Chooser(lambda keys: keys[-1]), SAID)
+
+
+class Asked(Chooser):
+    """A chooser that takes exits, and keeps the choices that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda keys: keys[-1])
+        self.choices: list[Choice] = []
+
+    async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
+        assert prompt.choice is not None
+        self.choices.append(prompt.choice)
+        return await super().choose(prompt, schema)
+
+
+def test_a_choice_tells_if_the_message_has_moved_the_conversation_already() -> None:
+    graphs = {ROOT: parsed(action("start", "a"), action("a", "end"), action("end"))}
+    model = Asked()
+    asyncio.run(walk(graphs, context_graph.start(ROOT, graphs, returning=False), model, SAID))
+    assert [choice.has_moved for choice in model.choices] == [False, True]
+
+
+@pytest.mark.parametrize(("said", "is_rule"), [('It ends. People say: "Bye".', False), ("It ends.", True)])
+def test_the_aim_of_a_decision_is_a_rule_unless_its_exits_have_sayings(said: str, is_rule: bool) -> None:
+    which = decision("which", "end", "start")
+    which["exit_conditions"][0]["description"] = said
+    which["exit_conditions"][1]["description"] = 'It begins. People say: "Hello".'
+    graphs = {ROOT: parsed(action("start", "which"), which, action("end"))}
+    model = Asked()
+    asyncio.run(walk(graphs, context_graph.start(ROOT, graphs, returning=False), model, SAID))
+    assert ("Objective of which" in model.choices[1].rules) is is_rule

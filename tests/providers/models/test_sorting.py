@@ -69,6 +69,18 @@ async def test_in_doubt_the_conversation_stays() -> None:
     assert await Sorting().sort(Words(), Choice(options), "???") == "action-1"
 
 
+@pytest.mark.parametrize(("text", "moved"), [("bye bye", True), ("Leave me a day", False)])
+async def test_what_has_moved_the_conversation_moves_it_again_only_if_that_is_sure(text: str, moved: bool) -> None:
+    again = Choice(CHOICE.options, has_moved=True)
+    first, then = await Sorting().sort(Words(), CHOICE, text), await Sorting().sort(Words(), again, text)
+    assert (first, then) == ("exit-1", "exit-1" if moved else "action-1")
+
+
+async def test_where_nothing_but_exits_can_be_chosen_one_is_however_unsure() -> None:
+    exits = {key: option for key, option in CHOICE.options.items() if key != "action-1"}
+    assert await Sorting().sort(Words(), Choice(exits, has_moved=True), "A day to meet") == "exit-2"
+
+
 async def test_sayings_are_read_ahead() -> None:
     embedder, sorting = Words(), Sorting()
     await sorting.read(embedder, CHOICE)

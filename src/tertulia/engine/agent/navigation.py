@@ -6,7 +6,10 @@ annotation states add a thought; tool-call states call a tool. The walk ends at 
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Literal
+
+from msgspec import structs
 
 from tertulia import events
 from tertulia.engine.agent import prompt
@@ -36,6 +39,7 @@ from tertulia.engine.graph.context_graph import (
 )
 from tertulia.engine.speech.fillers import Fillers, Wait, begun
 from tertulia.errors import LostInGraph
+from tertulia.providers.base import Prompt
 
 MOST_STEPS = 50
 """Changes of state in one turn after which the next action state speaks, whatever exits it has."""
@@ -141,6 +145,7 @@ async def _select_next_action(
     asked = for_navigation(state, outcome.behavior)
     talk = prompt.said_so_far(scene, outcome, results)
     question = prompt.select_next_action(scene, outcome.position.top.graph, asked, talk, offer.choices)
+    question = _after_a_move(question, outcome)
     waits = ahead is None or offered(state.action_tool_call_specs, outcome.behavior)
     guess = None if ahead is None or waits else ahead.guess(state)
     if ahead is None or guess is None:
@@ -150,6 +155,13 @@ async def _select_next_action(
     if chosen != guess:
         ahead.give_up()
     return chosen
+
+
+def _after_a_move(question: Prompt, outcome: Outcome) -> Prompt:
+    """Say so in the choice if what was said has changed the state in this turn. Returns the question."""
+    if question.choice is None or not outcome.transitions:
+        return question
+    return structs.replace(question, choice=replace(question.choice, has_moved=True))
 
 
 async def _decide(calling: Calling, state: DecisionState) -> AsyncGenerator[events.AnyAction, None]:

@@ -208,7 +208,9 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
         choices.lines,
         f"Take the option that fits the user's last message. {_ANSWER_WITH_KEY}",
     )
-    choice = Choice(_named(state, choices), [state.objective, *state.decision_guidelines, *_short(talk.results)])
+    named = _named(state, choices)
+    aim = [] if all(option.sayings for option in named.values()) else [state.objective]
+    choice = Choice(named, [*aim, *state.decision_guidelines, *_short(talk.results)])
     return structs.replace(_prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, scene, talk, question), choice=choice)
 
 

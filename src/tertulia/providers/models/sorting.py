@@ -27,6 +27,8 @@ _LETTERS = 0.4
 """The weight of letters, if that of meaning is one."""
 _LEAD = 0.05
 """An exit has to be so much likelier than every action: to stay by mistake is mended more easily than to leave."""
+_SURE = 0.55
+"""An exit has to be so certain if the message has led to its state: people seldom answer what they were not asked."""
 _MOST_SAYINGS = 2000
 """Sayings that are learned at once: the work grows with their third power."""
 _REMEMBERED = 100
@@ -88,7 +90,8 @@ class Sorting:
         """Sort what was said. Return the key of an option, or None if it takes more than sayings.
 
         That is so if an option has none, if there are rules, or if there are too many sayings to learn. Of several
-        sentences the last one counts as much as all together, and what may be meant as much as what was written.
+        sentences the last one counts as much as all together, and what may be meant as much as what was written. A
+        message that has moved the conversation already moves it again only if that is sure.
 
         Raises:
             EmbeddingFailed: the embedding model has failed.
@@ -101,7 +104,11 @@ class Sorting:
         learned = await self._learn(_Reader(embedder, keeping), sayings, text.strip())
         texts = await asyncio.to_thread(_readings, text.strip(), learned.words)
         scores = learned.scores(texts, _units(await embedder.embed(texts))).mean(axis=0)
-        return max(choice.options, key=lambda key: scores[learned.keys.index(key)] - _LEAD * key.startswith(_EXIT))
+        weights = dict(zip(learned.keys, scores.tolist(), strict=True))
+        stays = [key for key in choice.options if not key.startswith(_EXIT)]
+        sure = [key for key in choice.options if weights[key] >= _SURE]
+        keys = {*stays, *sure} if choice.has_moved and stays else choice.options
+        return max(keys, key=lambda key: weights[key] - _LEAD * key.startswith(_EXIT))
 
     async def read(self, embedder: Embedder, choice: Choice, keeping: KeepingEmbedder | None = None) -> None:
         """Have the sayings of a choice learned before they are needed, which takes seconds if there are hundreds.
