@@ -1,6 +1,8 @@
 """Many stored conversations, put into an installation's SQLite database in one go."""
 
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 from bench.workload import Workload
@@ -42,6 +44,20 @@ def fill(data: Path, work: Workload, original: str, count: int) -> None:
     broken = connection.execute("PRAGMA foreign_key_check").fetchone()
     connection.close()
     assert broken is None, broken
+
+
+def wait_for_jobs(data: Path, patience_s: float = 60) -> None:
+    """Wait until a server that runs has done its jobs.
+
+    Raises:
+        TimeoutError: it has not after `patience_s` seconds.
+    """
+    until = time.monotonic() + patience_s
+    with closing(sqlite3.connect(data / "tertulia.db")) as connection:
+        while connection.execute("SELECT count(*) FROM jobs").fetchone() != (0,):
+            if time.monotonic() > until:
+                raise TimeoutError("the jobs are not done")
+            time.sleep(0.05)
 
 
 def _number(connection: sqlite3.Connection, table: str, ids: list[str]) -> None:

@@ -22,6 +22,8 @@ DEAREST: Mapping[str, float] = {
 }
 """The most CPU of an operation, in that of a create."""
 CREATE = "create"
+FINISH = "finish"
+FOLLOWING = "what follows a finish"
 ROUNDS = 7
 _TIMES = 40
 _TURNS = 260
@@ -32,7 +34,8 @@ _HELLO = "Hello, how are you today?"
 _TEXT = (
     f"One client on one connection makes {_TIMES} requests of each kind in each of {ROUNDS} rounds, and the CPU of "
     "Tertulia's process is divided by their number. The user speaks first in a create. Lists are whole pages, of an "
-    f"administrator, among {_CONVERSATIONS} stored conversations. The spread is that of the rounds."
+    f"administrator, among {_CONVERSATIONS} stored conversations. The spread is that of the rounds. Memories and "
+    "user models follow a finish, in the same process; they are measured by themselves, and waited for."
 )
 
 Ask = Callable[[], bytes]
@@ -52,6 +55,12 @@ class _Place:
             self.caller.ask(request)
         return 1e6 * (self.server.cpu_s() - before) / len(requests)
 
+    def cost_of_rest_us(self, requests: list[bytes]) -> float:
+        """The CPU of the jobs that some requests have left, for each of the requests; they are waited for."""
+        before = self.server.cpu_s()
+        store.wait_for_jobs(self.setting.folder)
+        return 1e6 * (self.server.cpu_s() - before) / len(requests)
+
 
 def measure(setting: Setting) -> Section:
     """Ask for each operation by turns. Return the costs, and their shares of a create."""
@@ -66,9 +75,12 @@ def measure(setting: Setting) -> Section:
         place = _Place(own, server, caller)
         for number in range(-1, ROUNDS):
             for name, requests in _requests(place, long).items():
-                cost = place.cost_us(requests)
+                found = {name: place.cost_us(requests)}
+                if name == FINISH:
+                    found[FOLLOWING] = place.cost_of_rest_us(requests)
                 if number >= 0:
-                    costs.setdefault(name, []).append(cost)
+                    for each, cost in found.items():
+                        costs.setdefault(each, []).append(cost)
     return Section("Other operations", _figures(costs), _TEXT)
 
 
@@ -83,7 +95,7 @@ def _requests(place: _Place, long: str) -> dict[str, list[bytes]]:
     return {
         CREATE: [request_of(work.path, create) for create in creates[:_TIMES]],
         "interact": [interact_of(work.org_id, create.token, made, _HELLO) for create, made in talks],
-        "finish": [plain_request("POST", f"{base}/{made}/finish/", create.token) for create, made in talks],
+        FINISH: [plain_request("POST", f"{base}/{made}/finish/", create.token) for create, made in talks],
         "sign in with an API key": [_sign_in(place, user) for user in itertools.islice(work.user_ids, _TIMES)],
         "list 150 conversations": [plain_request("GET", f"{base}/", work.admin_token)] * _TIMES,
         "list 500 messages": [plain_request("GET", f"{base}/{long}/messages/", work.admin_token)] * _TIMES,
