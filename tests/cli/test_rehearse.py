@@ -1,5 +1,6 @@
 """`tertulia test`: the conversations of a folder are held, on a server of its own or on another one."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_a_server_of_its_own_finds_the_weights_that_are_kept_and_keeps_what_it_f
         yield "http://127.0.0.1:1"
 
     monkeypatch.setattr(own_server, "_serving", serving)
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # a command sets variables of its own process
     for _ in range(2):
         with own_server.own_server("tertulia-test-", {"MODEL": "local"}, kept):
             pass
