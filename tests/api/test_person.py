@@ -209,6 +209,7 @@ def test_a_person_gets_all_that_there_is_of_them(
     assert [row["content"] for row in told if row["message_type"] != "agent-inner-thought"] == [
         message["message"] for message in listed
     ]
+    assert all(row["insights"]["current_state_name"] for row in lines(archive, "interactions"))
     assert [row["content"] for row in lines(archive, "memories")] == ["I live in Berlin."]
     assert len(lines(archive, "tool_invocations")) == 1
     sound = [name for name in archive.namelist() if name.startswith("recordings/")]

@@ -4,8 +4,8 @@ The tables stand here once. What a person, as an administrator, has made for the
 nobody after an erasure.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from tertulia.storage import tables
 from tertulia.storage.database.shapes import among
+from tertulia.storage.insights import unpack_insights
 from tertulia.storage.tables import conversations, metadata
 
 PORTION = 200
@@ -27,13 +28,15 @@ PORTION_CHARACTERS = 1 << 18
 class PersonTable:
     """A table with data of persons: the key of its rows, and the column that leads to the person.
 
-    `hidden` columns are not exported: they find things, or belong to the server.
+    `hidden` columns are not exported: they find things, or belong to the server. `packed` ones are stored in a short
+    form, and exported as their functions restore them.
     """
 
     table: Table
     key: str
     leads: str
     hidden: tuple[str, ...] = ()
+    packed: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict[str, Callable[[Any], Any]])
 
     @property
     def shown(self) -> list[Column[Any]]:
@@ -50,7 +53,7 @@ PARTS: Sequence[PersonTable] = (
         "user_id",
         ("lease_token", "lease_owner", "lease_interaction_id", "lease_expires_at", "post_processing_error"),
     ),
-    PersonTable(tables.interactions, "id", "conversation_id"),
+    PersonTable(tables.interactions, "id", "conversation_id", packed={"insights": unpack_insights}),
     PersonTable(tables.messages, "id", "conversation_id"),
     PersonTable(tables.recordings, "message_id", "conversation_id", ("body",)),
     PersonTable(tables.behavior_invocations, "id", "user_id"),
@@ -139,7 +142,11 @@ def list_rows_of(
     """List the rows of a table that have some keys, in their order. Return what is shown of them."""
     key = part.table.c[part.key]
     query = sa.select(*part.shown).where(part.table.c.org_id == org_id, among(key, keys)).order_by(key)
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return [_restored(part, dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _restored(part: PersonTable, row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, **{name: restore(row[name]) for name, restore in part.packed.items()}}
 
 
 _AUTHORS = ("creator_user_id", "updated_by_user_id")
