@@ -1,5 +1,6 @@
 """Bearer tokens and the keys that sign them."""
 
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -165,6 +166,13 @@ async def test_an_expired_token_that_is_seen_first_now_is_told_so_too(
 
     with pytest.raises(Unauthorized, match="expired"):
         await tokens.verify(token)
+
+
+async def test_a_token_whose_head_is_nested_without_end_is_refused(database: Database) -> None:
+    head = base64.urlsafe_b64encode(b'{"x":' + b"[" * 5000).decode().rstrip("=")
+
+    with pytest.raises(Unauthorized):
+        await Tokens(database, BOX).verify(f"{head}.a.b")
 
 
 @pytest.mark.parametrize("jump", [timedelta(minutes=59), timedelta(days=1)])

@@ -118,7 +118,7 @@ class Tokens:
     async def _key_of(self, token: str) -> SigningKey:
         try:
             kid = _read_header(_decoded(token.partition(".")[0])).kid
-        except (ValueError, msgspec.MsgspecError) as error:
+        except _UNREADABLE as error:
             raise Unauthorized(_REFUSED) from error
         if kid not in self._keys:
             await self._refresh(BETWEEN_RELOADS_S)
@@ -183,6 +183,9 @@ class _Payload(msgspec.Struct):
     key: str | None = None
 
 
+_UNREADABLE = (ValueError, ArithmeticError, OSError, RecursionError, msgspec.MsgspecError)
+"""Errors of a token that says nothing that can be read: JSON of any depth, and times that no clock has."""
+
 _read_header = msgspec.json.Decoder(_Header).decode
 _read_payload = msgspec.json.Decoder(_Payload).decode
 
@@ -209,7 +212,7 @@ def _read(token: str, key: SigningKey) -> Claims:
         if not hmac.compare_digest(_encoded(_digest(signed.encode(), key)), signature.encode()):
             raise Unauthorized(_REFUSED)
         payload = _read_payload(_decoded(signed.partition(".")[2]))
-    except (ValueError, msgspec.MsgspecError) as error:
+    except _UNREADABLE as error:
         raise Unauthorized(_REFUSED) from error
     return Claims(payload.org, payload.sub, datetime.fromtimestamp(payload.exp, UTC), payload.key)
 
