@@ -36,10 +36,20 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
+def _settings_in_environment() -> set[str]:
+    return {name for name in os.environ if name.startswith(("TERTULIA_", "OPENAI_"))}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_machine() -> None:
-    for name in [name for name in os.environ if name.startswith(("TERTULIA_", "OPENAI_"))]:
+    for name in _settings_in_environment():
         del os.environ[name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_settings_left_behind(_no_settings_of_the_machine: None) -> Iterator[None]:
+    yield
+    assert _settings_in_environment() == set(), "later tests would meet these settings"
 
 
 @pytest.fixture(scope="session")

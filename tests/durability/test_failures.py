@@ -156,6 +156,21 @@ def test_a_restart_of_postgres_under_load_loses_nothing_and_is_over_in_seconds(t
         server.stop()
 
 
+def test_nobody_sees_that_postgres_was_started_again_between_two_requests(tmp_path: Path) -> None:
+    with postgres.running() as database:
+        settings = settings_of(data=tmp_path, database={"url": database.create(), "pool_size": 4})
+        server = start(settings, installing.make_demo(settings, "demo", None), Models(Puppet()))
+        stage = Stage(server, Switch())
+        service, user = stage.service(), stage.user()
+        begun = talk.begin(user, service)
+        for _ in range(3):
+            database.stop()
+            database.start()
+            assert talk.types(talk.go_on(user, talk.id_of(begun)))[-1] == "interaction-complete"
+            assert user.get("/conversation/").status_code == 200
+        server.stop()
+
+
 def test_a_commit_whose_answer_is_lost_is_acknowledged_all_the_same(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

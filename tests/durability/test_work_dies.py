@@ -114,7 +114,7 @@ def place(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path: Path)
             "a locked file": partial(_lock, tmp_path / "test.db"),
         }
         if server is not None and "killed" not in kind:
-            strikes[kind] = partial(_start_again, server)
+            strikes[kind] = partial(_start_again, server, there)
         yield Place(there, strikes.get(kind, partial(_kill, there)))
 
 
@@ -136,9 +136,10 @@ def _lock(file: Path) -> None:
     other.close()
 
 
-def _start_again(server: Postgres) -> None:
+def _start_again(server: Postgres, there: Installation) -> None:
     server.stop()
     server.start()
+    there.engine.dispose()  # the test's own connections ended with it
 
 
 def asked(request: Callable[[], httpx2.Response]) -> httpx2.Response | None:

@@ -23,7 +23,7 @@ from psycopg.adapt import PyFormat, Transformer
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from tertulia.storage.database.patience import IDLE_S, STATEMENT_S, PatientConnection
+from tertulia.storage.database.patience import STATEMENT_S, PatientConnection, is_doubtful
 from tertulia.storage.database.shortcut import Numbered, Shortcut
 from tertulia.storage.database.waiting import Waiting, deliver, take
 
@@ -148,7 +148,7 @@ class Lane:
 
     def _connected(self) -> PatientConnection:
         """Return a connection that answers."""
-        if self._connection is not None and time.monotonic() - self._used_at > IDLE_S:
+        if self._connection is not None and is_doubtful(self._connection, self._used_at):
             try:
                 self._connection.execute("SELECT 1")
             except psycopg.OperationalError:

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL that give up a server which does not answer. Imported when the first is made."""
 
+import select
 import time
 from typing import Any
 
@@ -44,14 +45,24 @@ def note_the_time(connection: PatientConnection | None, record: ConnectionPoolEn
     record.info["idle_since"] = time.monotonic()
 
 
+def is_doubtful(connection: PatientConnection, used_at: float) -> bool:
+    """Return whether a connection has to be tried before it is used.
+
+    It was idle for long, or the server has sent what nobody asked for: its last words, mostly. `used_at` is the time
+    of its last use (`time.monotonic()`).
+    """
+    if connection.closed or time.monotonic() - used_at > IDLE_S:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def see_that_it_lives(connection: PatientConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
     """Have the pool make new connections if this one is broken. SQLAlchemy's own way asks the server each time."""
-    now = time.monotonic()
     try:
-        if now - record.info.get("idle_since", now) > IDLE_S:
+        if is_doubtful(connection, record.info.get("idle_since", time.monotonic())):
             connection.execute("SELECT 1")
             connection.rollback()
     except psycopg.OperationalError as error:
         raise InvalidatePoolError from error
-    if connection.closed:
-        raise InvalidatePoolError
