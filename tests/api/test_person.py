@@ -6,7 +6,6 @@ import json
 import secrets
 import zipfile
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from support.targets import make_targets, write
 from tertulia import clock
 from tertulia.api import person as api
 from tertulia.background import erasing
-from tertulia.background import jobs as background_jobs
 from tertulia.errors import Unavailable
 from tertulia.storage import erasure, person
 from tertulia.storage.database.units import open_database
@@ -132,8 +130,6 @@ def test_what_an_erased_person_did_stays_as_somebodys(server: Server, somebody: 
 def test_an_erasure_that_was_broken_off_is_proven_by_its_job(
     server: Server, somebody: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "HEAD_START", timedelta())
-    monkeypatch.setattr(background_jobs, "FIRST_PAUSE_S", 0.2)
     prove = erasing.Eraser._prove
 
     def breaks_off(*_: object) -> None:
@@ -144,6 +140,7 @@ def test_an_erasure_that_was_broken_off_is_proven_by_its_job(
     assert (begun["is_complete"], begun["audit_line"]) == (False, None)
     monkeypatch.setattr(erasing.Eraser, "_prove", prove)
 
+    jobs.make_due(server)
     jobs.wait_until_done(server)
 
     (line, *_) = server.as_super.get("/audit/", params={"action": "erase-user"}).json()["audit_lines"]

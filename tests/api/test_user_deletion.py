@@ -1,6 +1,5 @@
 """Deleting a user removes all they said; not while an agent is speaking with them."""
 
-from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -13,7 +12,6 @@ from support.puppet import Puppet
 from support.server import UserClient
 from support.stage import Stage
 from support.talk import begin
-from tertulia.background import jobs as background_jobs
 from tertulia.errors import Unavailable
 from tertulia.storage import erasure
 from tertulia.storage.database import dialect
@@ -92,7 +90,6 @@ def test_a_long_past_is_removed_in_portions(stage: Stage, monkeypatch: pytest.Mo
 
 
 def test_an_erasure_that_was_broken_off_is_finished_as_a_job(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure, "HEAD_START", timedelta())
     stage.play(Puppet())
     user = stage.user()
     conversation_id = begin(user, stage.service())[0]["conversation_id"]
@@ -102,12 +99,12 @@ def test_an_erasure_that_was_broken_off_is_finished_as_a_job(stage: Stage, monke
         raise Unavailable("The database cannot be reached.")
 
     monkeypatch.setattr(erasure, "erase_portion", breaks_off)
-    monkeypatch.setattr(background_jobs, "FIRST_PAUSE_S", 0.2)
     assert delete(stage, user).status_code == 204  # the user is gone, and nobody could delete them again
     hidden = stage.admin.get(f"/conversation/{conversation_id}/messages/")
     assert count_left(stage, conversation_id) == [1, 1, 1]
     monkeypatch.setattr(erasure, "erase_portion", erase_portion)
 
+    jobs.make_due(stage.server)
     jobs.wait_until_done(stage.server)
 
     assert hidden.status_code == 404

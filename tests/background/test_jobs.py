@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.background import jobs as worker
-from tertulia.background.jobs import ATTEMPTS, JobKind, JobWorker, Work
+from tertulia.background.jobs import ATTEMPTS, JobKind, JobWorker, Work, renewed
+from tertulia.errors import Unavailable
 from tertulia.storage import job as jobs
 from tertulia.storage import tables
 from tertulia.storage.database.units import Database
@@ -18,7 +19,6 @@ from tertulia.storage.maintenance import is_under_maintenance, set_maintenance
 
 pytestmark = pytest.mark.both_databases
 
-LEASE = timedelta(seconds=60)
 PATIENCE_S = 20
 
 
@@ -122,7 +122,7 @@ async def test_of_two_workers_one_gets_a_job(database: Database) -> None:
     await Doer(database).write("a")
 
     taken = await asyncio.gather(
-        *(database.write(jobs.take_job, "post", clock.now() + LEASE) for _ in range(2)),
+        *(database.write(jobs.take_job, "post") for _ in range(2)),
     )
 
     assert [job is None for job in taken].count(True) == 1
@@ -131,9 +131,9 @@ async def test_of_two_workers_one_gets_a_job(database: Database) -> None:
 async def test_who_has_lost_a_job_leaves_no_effect(database: Database, time: Time) -> None:
     doer = Doer(database)
     await doer.write("a")
-    slow = await database.write(jobs.take_job, "post", time.now + LEASE)
+    slow = await database.write(jobs.take_job, "post")
     assert slow is not None
-    time.passes(LEASE)
+    time.passes(jobs.LEASE)
     await doer.settled()
 
     with pytest.raises(StaleJob):
@@ -148,7 +148,7 @@ async def test_who_has_lost_a_job_leaves_no_effect(database: Database, time: Tim
 
 async def test_an_effect_that_fails_leaves_the_job(database: Database, time: Time) -> None:
     await Doer(database).write("a")
-    taken = await database.write(jobs.take_job, "post", time.now + LEASE)
+    taken = await database.write(jobs.take_job, "post")
     assert taken is not None
 
     def effect(connection: Connection) -> None:
@@ -229,28 +229,96 @@ async def test_a_job_that_is_broken_off_is_due_when_its_lease_ends(database: Dat
     await doer.settled()
     assert doer.done == []
 
-    time.passes(timedelta(seconds=doer.kind.limit_s + worker.LEASE_MARGIN_S))
+    time.passes(jobs.LEASE)
     await doer.settled()
     assert doer.done == ["a"]
 
 
-async def test_a_job_that_another_has_made_due_is_begun_at_once(database: Database) -> None:
-    second = Doer(database, "second")
+async def test_a_dead_process_keeps_a_job_for_less_than_a_minute() -> None:
+    assert timedelta(seconds=60) >= jobs.LEASE
+    assert timedelta(seconds=3 * worker.RENEW_S) < jobs.LEASE  # a renewal or two may fail
 
-    def follow(connection: Connection) -> None:
-        jobs.enqueue(connection, "org", second.kind.name, {"letter": "b"})
 
-    async def do(work: Work) -> None:
-        await work.end(follow)
-
-    await database.write(jobs.enqueue, "org", "first", {})
-    looking = JobWorker(database, [second.kind, JobKind("first", do)])
-
-    await looking.look()
-
+async def due_after(database: Database, moment: datetime) -> None:
+    """Wait until the only job is due after a moment."""
     async with asyncio.timeout(PATIENCE_S):
-        await second.begun.acquire()
-    await looking.aclose()
+        while True:
+            [job] = await left(database)
+            if job.due_at is not None and job.due_at > moment:
+                return
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have leases renewed often: each lasts as long as ever."""
+    monkeypatch.setattr(worker, "RENEW_S", 0.01)
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_job_that_runs_for_longer_than_its_lease_is_not_taken_twice(database: Database, time: Time) -> None:
+    doer = Doer(database)
+    doer.held = asyncio.Event()
+    await doer.write("a")
+    working = JobWorker(database, [doer.kind])
+    await working.look()
+    async with asyncio.timeout(PATIENCE_S):
+        await doer.begun.acquire()
+
+    for _ in range(3):
+        time.passes(jobs.LEASE - timedelta(seconds=1))
+        await due_after(database, time.now)
+        assert await database.write(jobs.take_job, doer.kind.name) is None
+
+    doer.held.set()
+    async with asyncio.timeout(PATIENCE_S):
+        while await left(database):
+            pass
+    await working.aclose()
+    assert doer.done == ["a"]
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_process_that_wakes_after_its_lease_neither_renews_nor_writes(database: Database, time: Time) -> None:
+    doer = Doer(database)
+    await doer.write("a")
+    frozen = await database.write(jobs.take_job, doer.kind.name)
+    assert frozen is not None
+    time.passes(jobs.LEASE)
+    taken = await database.write(jobs.take_job, doer.kind.name)
+    assert taken is not None
+
+    with pytest.raises(StaleJob):
+        await database.write(jobs.renew_lease, frozen)
+    async with renewed(Work(database, frozen)):
+        with pytest.raises(StaleJob):
+            await Work(database, frozen).end(set_maintenance, on=True)
+
+    await Work(database, taken).end(lambda _: doer.done.append("a"))
+    assert doer.done == ["a"]
+    assert not await database.read(is_under_maintenance)
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_a_renewal_that_fails_is_tried_again(
+    database: Database, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doer = Doer(database)
+    await doer.write("a")
+    taken = await database.write(jobs.take_job, doer.kind.name)
+    assert taken is not None
+    renew_lease, failures = jobs.renew_lease, [Unavailable("The database cannot be reached.")] * 2
+
+    def fails_at_first(connection: Connection, job: Job) -> None:
+        if failures:
+            raise failures.pop()
+        renew_lease(connection, job)
+
+    monkeypatch.setattr(jobs, "renew_lease", fails_at_first)
+    time.passes(timedelta(seconds=30))
+    async with renewed(Work(database, taken)):
+        await due_after(database, time.now + timedelta(seconds=30))
+
+    assert failures == []
 
 
 async def test_a_kind_that_hangs_leaves_room_for_the_others(database: Database) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from support.commands import Command
-from tertulia import clock
 from tertulia.storage import job as jobs
 from tertulia.storage.database import dialect
 
@@ -14,7 +13,7 @@ def test_dead_jobs_are_listed_first_and_are_due_again_when_retried(
     engine = dialect.create_engine(f"sqlite:///{data / 'tertulia.db'}", 1)
     with engine.begin() as connection:
         jobs.enqueue(connection, made["organization_id"], "erase-user", {"user_id": "waits"})
-        dead = jobs.enqueue_taken(connection, made["organization_id"], "erase-user", {"user_id": "dies"}, clock.now())
+        dead = jobs.enqueue_taken(connection, made["organization_id"], "erase-user", {"user_id": "dies"})
         jobs.postpone_job(connection, dead, None, "OSError('the disk is full')")
     engine.dispose()
 

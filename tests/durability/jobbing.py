@@ -2,23 +2,28 @@
 
 import asyncio
 import random
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from tertulia.background import jobs as worker
 from tertulia.background.jobs import JobKind, JobWorker, Work
+from tertulia.storage import job as jobs
 from tertulia.storage.database.units import open_database
 
 effects = sa.Table("effects", sa.MetaData(), sa.Column("letter", sa.Text, nullable=False))
 
-LIMIT_S = 0.5
-"""So long may a job take, and so long later it is due again if its process has died."""
+LIMIT_S = 5.0
+"""The longest time of a job."""
+
+LEASE_S = 0.6
+"""So much later a job is due again if its process has died, or is frozen."""
 
 
 async def post(work: Work) -> None:
-    """Take a moment, then note the job's letter."""
-    await asyncio.sleep(random.uniform(0, 0.02))
+    """Take a moment, as long as the job says at most, then note its letter."""
+    await asyncio.sleep(random.uniform(0, work.job.payload["takes_s"]))
     await work.end(_note, work.job.payload["letter"])
 
 
@@ -28,7 +33,8 @@ def _note(connection: sa.Connection, letter: str) -> None:
 
 def live(url: str, control: Any) -> None:
     """Do jobs; say when the first look has been taken."""
-    worker.LEASE_MARGIN_S = 0.1
+    jobs.LEASE = timedelta(seconds=LEASE_S)
+    worker.RENEW_S = LEASE_S / 4
     worker.LONGEST_PAUSE_S = 0.1  # a slow disk may make a job fail; the pauses of the product would outlast the test
     asyncio.run(_live(url, control))
 

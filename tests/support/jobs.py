@@ -7,6 +7,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from support.server import Server
+from tertulia.clock import EPOCH
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import jobs
 
@@ -22,6 +23,15 @@ def wait_until_done(server: Server) -> None:
     while _count(engine):
         assert time.monotonic() < until, "the jobs are not done"
         time.sleep(0.02)  # nothing tells another process when they are
+    engine.dispose()
+
+
+def make_due(server: Server) -> None:
+    """Let the leases of all jobs end, as if their processes had died."""
+    engine = dialect.create_engine(server.settings.cluster_urls["default"], 1)
+    with engine.begin() as connection:
+        dialect.begin_write(connection)
+        connection.execute(sa.update(jobs).where(jobs.c.due_at.is_not(None)).values(due_at=EPOCH))
     engine.dispose()
 
 

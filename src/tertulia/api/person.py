@@ -23,7 +23,7 @@ from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
 from tertulia.background import erasing
 from tertulia.background.erasing import ErasureProof, ErasureRequest
-from tertulia.background.jobs import Work
+from tertulia.background.jobs import Work, renewed
 from tertulia.errors import NotFound, TertuliaError
 from tertulia.storage import person, recording
 from tertulia.storage import user as users
@@ -181,9 +181,11 @@ async def erase_user(
     """Delete a user, and erase all that there is of the person, in the audit log too. Return the proof."""
     recorder = make_recorder(request, organization.org_id)
     begun = await organization.storage.write(_begin_erasure, actor, requested_user_id, recorder)
+    work = Work(organization.storage, begun)
     proof: ErasureProof | None = None
     with suppress(TertuliaError, StaleJob):  # the user is gone; what fails here is done again as the job
-        proof = await runtime.eraser.erase(Work(organization.storage, begun))
+        async with renewed(work):
+            proof = await runtime.eraser.erase(work)
     if proof is None:
         erased = begun.payload["proof"]["counts"]
         return Erasure(is_complete=False, person=None, erased=erased, digest=None, audit_line=None)

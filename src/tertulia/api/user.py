@@ -24,7 +24,7 @@ from tertulia.auth.mail_sign_in import use_token
 from tertulia.auth.permissions import Permission
 from tertulia.auth.secrets import SecretBox
 from tertulia.background import mails
-from tertulia.background.jobs import Work
+from tertulia.background.jobs import Work, renewed
 from tertulia.background.mails import ask_for_sign_in
 from tertulia.errors import Forbidden, TertuliaError, Unprocessable
 from tertulia.storage import memory as memories
@@ -443,9 +443,10 @@ async def delete_user(
     runtime: CurrentRuntime, organization: Organization, actor: CurrentActor, requested_user_id: str
 ) -> None:
     """Delete a user with all their conversations."""
-    erasure = await organization.database.write(_delete, actor, requested_user_id)
+    work = Work(organization.storage, await organization.database.write(_delete, actor, requested_user_id))
     with suppress(TertuliaError, StaleJob):  # the user is gone; what fails here is done again as the job
-        await runtime.eraser.erase(Work(organization.storage, erasure))
+        async with renewed(work):
+            await runtime.eraser.erase(work)
 
 
 def _delete(connection: Connection, actor: Actor, user_id: str) -> Job:

@@ -1,13 +1,14 @@
 """The worker of jobs: takes jobs that are due, a few of each kind at once, and tries failed jobs again.
 
 A job's kind names the function that does the job. The function commits the effect by `Work.end`, which ends the job in
-the same transaction: if a process dies meanwhile, the effect is there once all the same.
+the same transaction: if a process dies meanwhile, the effect is there once all the same. While a job is done its lease
+is renewed, so another process takes it only if this one is dead, frozen, or cut off from the database.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec
@@ -27,8 +28,8 @@ P = ParamSpec("P")
 POLL_S = 0.25
 """The time between two looks for jobs that are due, in seconds: one read each."""
 
-LEASE_MARGIN_S = 30.0
-"""The time by which a job's lease outlasts the longest run of the job, in seconds."""
+RENEW_S = 10.0
+"""The time between two renewals of a job's lease, in seconds: three may fail before the lease ends."""
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
@@ -65,6 +66,30 @@ class Work:
     def _end(self, connection: Connection, effect: Callable[[Connection], object]) -> None:
         jobs.end_job(connection, self.job)
         effect(connection)
+
+
+@asynccontextmanager
+async def renewed(work: Work) -> AsyncGenerator[None]:
+    """Renew the lease of a job while the block runs."""
+    renewing = asyncio.create_task(_renew(work), name=f"lease of {work.job.id}")
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
+
+
+async def _renew(work: Work) -> None:
+    """Renew a lease until the job has ended, or another process has it; its end will find out which."""
+    while True:
+        await asyncio.sleep(RENEW_S)
+        try:
+            await work.database.write(jobs.renew_lease, work.job)
+        except StaleJob:
+            return
+        except Exception as error:  # noqa: BLE001 - the next renewal may come in time
+            log.warning("lease of a job not renewed", kind=work.job.kind, job=work.job.id, reason=repr(error))
 
 
 def no_effect(_connection: Connection) -> None:
@@ -109,19 +134,15 @@ class JobWorker:
                 await task
 
     async def _do_all(self, kind: JobKind) -> None:
-        """Do the jobs of a kind, one after the other, until none is due. What they have made due is begun at once."""
-        while (job := await self._take(kind)) is not None:
+        """Do the jobs of a kind, one after the other, until none is due."""
+        while (job := await self._database.write(jobs.take_job, kind.name)) is not None:
             await self._do(kind, job)
-            await self.look()
-
-    async def _take(self, kind: JobKind) -> Job | None:
-        due_again_at = clock.now() + timedelta(seconds=kind.limit_s + LEASE_MARGIN_S)
-        return await self._database.write(jobs.take_job, kind.name, due_again_at)
 
     async def _do(self, kind: JobKind, job: Job) -> None:
+        work = Work(self._database, job)
         try:
-            async with asyncio.timeout(kind.limit_s):
-                await kind.do(Work(self._database, job))
+            async with asyncio.timeout(kind.limit_s), renewed(work):
+                await kind.do(work)
         except StaleJob:
             log.info("job taken over", kind=job.kind, job=job.id)
         except Exception as error:  # noqa: BLE001 - a job is tried again after any error

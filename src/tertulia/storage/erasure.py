@@ -5,14 +5,12 @@ gone. Its content goes afterwards, some rows and a few megabytes at a time, and 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.engine import Connection
 
-from tertulia import clock
 from tertulia.storage.database.shapes import among
 from tertulia.storage.job import Job, enqueue_taken
 from tertulia.storage.tables import (
@@ -43,14 +41,11 @@ PORTION_BYTES = 4 << 20
 ERASE_USER = "erase-user"
 """The kind of job that removes the rest of a deleted user."""
 
-HEAD_START = timedelta(minutes=5)
-"""The time after which another worker may take a job that its request has not ended."""
-
 
 def add_erasure(connection: Connection, org_id: str, user_id: str, more: Mapping[str, Any] | None = None) -> Job:
     """Have the rest of a user removed. Return the job, which the caller has taken; `more` goes into its payload."""
     payload = {"user_id": user_id, **(more or {})}
-    return enqueue_taken(connection, org_id, ERASE_USER, payload, clock.now() + HEAD_START)
+    return enqueue_taken(connection, org_id, ERASE_USER, payload)
 
 
 def erase_portion(connection: Connection, org_id: str, user_id: str) -> bool:

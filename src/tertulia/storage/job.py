@@ -1,12 +1,13 @@
 """Jobs: work that follows from a transaction, written in that transaction; the effect of a job is committed once.
 
-A job that is taken becomes due again when its lease ends, so that none is stuck with a process that died. Its end and
-its effect are one transaction, which fails if another process has taken the job meanwhile.
+A job that is taken becomes due again when its lease ends, so that none is stuck with a process that died. A process
+that lives renews the leases of its jobs. The end of a job and its effect are one transaction, which fails if another
+process has taken the job meanwhile.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,9 @@ from tertulia import clock
 from tertulia.ids import new_id
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.tables import jobs
+
+LEASE = timedelta(seconds=45)
+"""The time for which a job stays with a process that does not renew its lease."""
 
 LISTED = 1000
 """The most jobs that a list has."""
@@ -52,11 +56,9 @@ def enqueue(
     _insert(connection, org_id, kind, payload, attempts=0, due_at=due_at or clock.now(), lease=None)
 
 
-def enqueue_taken(
-    connection: Connection, org_id: str, kind: str, payload: Mapping[str, Any], due_again_at: datetime
-) -> Job:
-    """Write a job that its writer does at once. Return the job, which others take from `due_again_at` on."""
-    return _insert(connection, org_id, kind, payload, attempts=1, due_at=due_again_at, lease=new_id())
+def enqueue_taken(connection: Connection, org_id: str, kind: str, payload: Mapping[str, Any]) -> Job:
+    """Write a job that its writer does at once. Return the job, which others take when its lease has ended."""
+    return _insert(connection, org_id, kind, payload, attempts=1, due_at=clock.now() + LEASE, lease=new_id())
 
 
 def _insert(connection: Connection, org_id: str, kind: str, payload: Mapping[str, Any], **state: Any) -> Job:
@@ -88,18 +90,28 @@ def _is_due(kinds: tuple[str, ...]) -> sa.Select[Any]:
     return sa.select(*asked)
 
 
-def take_job(connection: Connection, kind: str, due_again_at: datetime) -> Job | None:
+def take_job(connection: Connection, kind: str) -> Job | None:
     """Take the job of a kind that has been due for the longest time. Return it, or None.
 
-    A job that is not ended before `due_again_at` can be taken again.
+    Others can take it again when its lease has ended.
     """
     query = _NEXT.with_for_update(skip_locked=True)
     found = find_row(connection, query, Job, {"kind": kind, "now": clock.now()})
     if found is None:
         return None
-    changed = {"attempts": found.attempts + 1, "lease": new_id(), "due_at": due_again_at}
+    changed = {"attempts": found.attempts + 1, "lease": new_id(), "due_at": clock.now() + LEASE}
     this = jobs.c.id == found.id
     return Job(*connection.execute(sa.update(jobs).where(this).values(changed).returning(*columns(Job, jobs))).one())
+
+
+def renew_lease(connection: Connection, job: Job) -> None:
+    """Keep others from taking a job for the time of a lease.
+
+    Raises:
+        StaleJob: another worker has taken the job since, or it has ended.
+    """
+    values = {"due_at": clock.now() + LEASE}
+    _expect_one(connection.execute(sa.update(jobs).where(_held(job)).values(values)))
 
 
 def end_job(connection: Connection, job: Job) -> None:

@@ -1,7 +1,5 @@
 """Deleted organizations: out of sight in one transaction, then removed in portions, every row of every table."""
 
-from datetime import timedelta
-
 import sqlalchemy as sa
 from sqlalchemy import Table
 from sqlalchemy.engine import Connection
@@ -31,9 +29,6 @@ from tertulia.storage.tables import (
 ERASE_ORGANIZATION = "erase-organization"
 """The kind of job that removes the rest of a deleted organization."""
 
-HEAD_START = timedelta(minutes=5)
-"""The time after which another worker may take a job that its request has not ended."""
-
 PORTION_ROWS = 200
 """Rows that one transaction removes at most."""
 
@@ -54,7 +49,7 @@ def begin_deletion(connection: Connection, org_id: str, caller_id: str) -> Job:
         connection.execute(sa.delete(table).where(table.c.org_id == org_id))
     connection.execute(sa.delete(users).where(users.c.org_id == org_id, users.c.id != caller_id))
     connection.execute(sa.delete(jobs).where(jobs.c.org_id == org_id))
-    return enqueue_taken(connection, org_id, ERASE_ORGANIZATION, {}, clock.now() + HEAD_START)
+    return enqueue_taken(connection, org_id, ERASE_ORGANIZATION, {})
 
 
 def erase_organization_portion(connection: Connection, org_id: str) -> bool:

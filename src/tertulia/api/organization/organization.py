@@ -18,6 +18,7 @@ from tertulia.api.http.warnings import warn
 from tertulia.auth import roles
 from tertulia.auth.actor import Actor
 from tertulia.auth.permissions import Permission
+from tertulia.background.jobs import Work, renewed
 from tertulia.errors import BadRequest, Conflict, Unprocessable
 from tertulia.ids import ORGANIZATION_ID_PATTERN, RESERVED_ORGANIZATIONS
 from tertulia.storage import organization as organizations
@@ -163,10 +164,11 @@ async def delete_organization(
     actor.require(Permission.ORGANIZATION_DELETE_ORGANIZATION, organization.attributes)
     if dry_run:
         return
-    await organization.database.write(begin_deletion, organization.org_id, actor.user_id)
+    job = await organization.database.write(begin_deletion, organization.org_id, actor.user_id)
     # The audit log is deleted with the organization, so the process's log has to name the user.
     _log.warning("organization deleted", organization=organization.org_id, user=actor.user_id)
-    await erase_organization(runtime.clusters, organization.storage, organization.org_id)
+    async with renewed(Work(organization.storage, job)):
+        await erase_organization(runtime.clusters, organization.storage, organization.org_id)
 
 
 # --- Modify ----------------------------------------------------------------------------------------------------------
