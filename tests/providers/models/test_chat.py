@@ -158,3 +158,121 @@ def test_an_option_written_like_two_others_is_refused():
 def test_an_answer_that_has_none_is_misbehaviour_however_it_is_nested(text: str):
     with pytest.raises(ModelMisbehaved):
         chat.answer(text, SCHEMA)
+
+
+DENIED = [
+    '["exit-1"] no: action-2',
+    '["exit-1"] is wrong',
+    '["exit-1"] ["action-2"]',
+    '["exit-1"] or ["action-2"]',
+    "{'choice': 'exit-1'} no, action-2",
+    "{'choice': 'exit-1'} would be a mistake",
+    "{'choice': 'exit-1'} isn't right",
+    "Anything but {'choice': 'exit-1'}. Not that.",
+    "I would never take {'choice': 'exit-1'}",
+    "{'choice': 'exit-1'} // or action-2",
+    "Nicht {'choice': 'exit-1'}",
+    "{'choice': 'exit-1'}, sondern action-2",
+    '{"choice": "exit-1"} no: action-2',
+    '{"choice": "exit-1"}\nWait, that is not right.',
+    '```json\n{"choice": "exit-1"}\n```\nSorry, it should be action-2.',
+    '{"choice": "exit-1"} or action-2',
+    '{"choice": "exit-1"} is wrong.',
+    'Not {"choice": "exit-1"}.',
+    'I would not choose {"choice": "exit-1"}',
+    'Anything but {"choice": "exit-1"}',
+    '{"choice": "action-2"}, not {"choice": "exit-1"}',
+    'Instead of {"choice": "exit-1"} I take the other',
+    'It isn\'t {"choice": "exit-1"}',
+    '{"choice": "exit-1"}, nein: action-2',
+]
+DISAGREEING = [
+    '{"choice": "exit-1", "value": "action-2"}',
+    '{"choice": "exit-1", "answer": "action-2"}',
+    '{"choice": "exit-1", "final": "action-2"}',
+    '{"choice": "exit-1", "selected": "action-2"}',
+    '{"choice": "exit-1", "answer": {"choice": "action-2"}}',
+    '{"value": "exit-1", "selected": "action-2"}',
+    '{"choice": "exit-1", "valid": false}',
+    '{"choice": "exit-1", "is_correct": false}',
+    '{"choice": "exit-1", "rejected": true}',
+    '{"choice": "exit-1", "rejected": ["exit-1"]}',
+    '{"answer": {"choice": "exit-1"}, "correct": "no"}',
+    '{"rejected": {"choice": "exit-1"}}',
+    '{"not": {"choice": "exit-1"}}',
+    '{"notChosen": {"choice": "exit-1"}}',
+    '{"previous": {"choice": "exit-1"}}',
+    '{"options": [{"choice": "exit-1"}, {"choice": "action-2"}]}',
+    '[{"choice": "exit-1"}, {"choice": "action-2"}]',
+    '{"one": {"choice": "exit-1"}, "two": {"choice": "action-2"}}',
+    "{'one': {'choice': 'exit-1'}, 'two': {'choice': 'action-2'}}",
+    '{\'one\': {"choice": "exit-1"}, \'two\': {"choice": "action-2"}}',
+    '{"excluded": ["exit-1"]}',
+]
+NUMBERS = [
+    '{"confidence": {"value": 2}}',
+    '{"result": {"value": 2}}',
+    '{"result": {"answer": 2}}',
+    '{"user": {"age": {"value": 2}}}',
+    '{"scores": [{"value": 2}]}',
+    '{"value": 2, "unit": "stars"}',
+    '{"answer": 2, "of": 3}',
+    '[{"value": 2}]',
+    "[[2]]",
+    '{"choice": {"value": 2, "weight": 1}}',
+    '{"a": {"b": {"value": 2}}}',
+    '{"count": 2}',
+    '{"choices": [2]}',
+    '{"index": {"value": 2.0}}',
+    "{'confidence': {'value': 2}}",
+    "{confidence: {value: 2}}",
+    r'{"arguments": "{\"score\": {\"value\": 2}}"}',
+    '{"choice": -2}',
+    '{"choice": 2.5}',
+    "-2",
+]
+
+
+@pytest.mark.parametrize("text", [*DENIED, *DISAGREEING, *NUMBERS])
+def test_a_choice_that_its_answer_denies_or_that_is_none_is_not_guessed(text: str):
+    with pytest.raises(ModelMisbehaved):
+        chat.answer(text, choosing("exit-1", "action-2"))
+
+
+@pytest.mark.parametrize("number", ["2", "2.", '{"choice": 2}', "{'choice': 2}", '["2"]', "choice: 2"])
+@pytest.mark.parametrize(
+    "option", ["Book a table for 2", "Tell of chapter 2", "more than 2", "Ask for size no. 2", "exit 1 of 2"]
+)
+def test_a_number_at_the_end_of_a_sentence_is_no_name_of_an_option(number: str, option: str):
+    with pytest.raises(ModelMisbehaved):
+        chat.answer(number, choosing(option, "exit-1"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"rejected": {"choice": "exit-1"}, "selected": {"choice": "action-2"}}',
+        '{"selected": {"choice": "action-2"}, "rejected": {"choice": "exit-1"}}',
+        "{'selected': {'choice': 'action-2'}, 'rejected': {'choice': 'exit-1'}}",
+        '{"draft": {"choice": "exit-1"}, "answer": {"choice": "action-2"}}',
+        '{"choice": "action-2", "rejected": ["exit-1"], "reason": "exit-1 is too early"}',
+        '{"choice": "action-2", "answer": "action-2"}',
+        '{"choice": "action-2", "valid": true, "confidence": 1}',
+        '{"choice": "action-2", "value": 0.9}',
+        '{"thought": "Not exit-1.", "answer": {"choice": "action-2"}}',
+        '{"node": {"choice": "action-2"}}',
+        '{"choice": "exit-1"} is not right. So: {"choice": "action-2"}',
+        'It is not time to leave.\n{"choice": "action-2"}\nI chose action-2 because exit-1 comes later.',
+        'Do not end yet: {"note": 1} {"choice": "action-2"}',
+        '{"choice": "action-2"}\n\nThe user has not said goodbye, so exit-1 does not fit.',
+        "Here it is: {'choice': 'action-2'}",
+    ],
+)
+def test_a_choice_beside_what_is_not_meant_is_understood(text: str):
+    assert chat.answer(text, choosing("exit-1", "action-2")) == {"choice": "action-2"}
+
+
+@pytest.mark.parametrize("piece", ["/*", "{/*", "a:/*", "{a:/*:*/", "*/{", "//", "{a:1/*", "{'a':'b'/*x*/,"])
+def test_an_answer_full_of_comments_is_misbehaviour_at_the_pace_of_its_length(piece: str):
+    with pytest.raises(ModelMisbehaved):
+        chat.answer("{" + piece * 30_000, SCHEMA)

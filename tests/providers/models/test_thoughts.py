@@ -1,6 +1,7 @@
 """Thoughts in the text of a reply: none is visible, however the text is cut, and text about the tags is."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import example, given
@@ -102,6 +103,14 @@ def test_a_thought_before_a_reply_leaves_the_reply(thought: str, reply: str):
         ("<|channel|>commentary<|message|>never closed", ""),
         ("<|START_THINKING|>hm<|END_THINKING|>Hello", "Hello"),
         ("The mark <|end|> is for models, <|channel|> too.", "The mark <|end|> is for models, <|channel|> too."),
+        ("Hello" + "</s>" * 5, "Hello"),
+        ("Hello." + "<|im_end|>\n" * 200, "Hello."),
+        ("Hello.</answer> <|end_of_box|></s>\n\n<|eot_id|><|endoftext|><end_of_turn>", "Hello."),
+        ("One</s></s></s></s></s>two</s>", "One</s></s></s></s></s>two"),
+        ("Hello</s><think>hm</think></s>", "Hello"),
+        ("I should greet.</s></think>Hello</s>", "Hello"),
+        ("</s>" * 5, ""),
+        ("`</s></s></s></s></s>`", "`</s></s></s></s></s>`"),
         ("<think>a</think>Hello <think>b</think> there", "Hello there"),
         ("I should greet.</think>\n\nHello", "Hello"),
         ("<think>never closed", ""),
@@ -143,10 +152,40 @@ def test_a_model_that_is_known_to_begin_in_thought_is_held_until_its_closing_tag
     assert visible("Hello", " there", begins_in_thought=True) == "Hello there"
 
 
-@pytest.mark.parametrize("piece", ["<think>", "`<think>", "a\n", "</think>", "<"])
+MANY = ["<think>", "`<think>", "a\n", "</think>", "<", "</s>", "</s>\n", "<think>a</think>b", "`</think>`", "<|end|>"]
+
+
+@pytest.mark.parametrize("piece", MANY)
 def test_the_work_grows_with_the_text_and_not_with_its_square(piece: str):
     """Counted in characters that are looked at anew: a filter holds no more than a tag."""
     thoughts = ThoughtFilter()
     for _ in range(5_000):
         thoughts.feed(piece)
         assert len(thoughts._held) < 150
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("piece", [*MANY, "x<think>", "assistantfinal", " <think>"])
+def test_a_long_piece_costs_no_more_calls_than_its_length(piece: str, begins: bool):
+    """Counted in calls of functions: four times the text costs four times the calls."""
+    calls = []
+    for times in (1_000, 4_000):
+        thoughts = ThoughtFilter(begins_in_thought=begins)
+        calls.append(count_calls(lambda: (thoughts.feed(piece * times), thoughts.finish())))  # noqa: B023 - called at once
+    assert calls[1] < 5 * calls[0] + 1_000
+
+
+def count_calls(work: Callable[[], object]) -> int:
+    """Do some work. Return the number of functions that it calls, those of C included."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls

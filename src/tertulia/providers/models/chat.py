@@ -13,7 +13,8 @@ from structlog.typing import FilteringBoundLogger
 from tertulia.errors import ModelError, ModelMisbehaved, ModelUnavailable
 from tertulia.providers.base import Prompt
 from tertulia.providers.models import schema as schemas
-from tertulia.providers.models.loose_choices import read_choice
+from tertulia.providers.models.loose_choices import confirmed, read_choice
+from tertulia.providers.models.loose_values import Found
 from tertulia.providers.models.thoughts import ThoughtFilter
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
@@ -36,17 +37,17 @@ def messages(prompt: Prompt) -> list[dict[str, str]]:
 def answer(text: str, schema: Mapping[str, Any]) -> Any:
     """Find the JSON in a model's answer, among thoughts, fences, drafts and remarks. Return the last value that fits.
 
-    Thoughts are searched if there is none beside them. A choice that is near the asked form is understood.
+    Thoughts are searched if there is none beside them. A choice that is near the asked form is understood, and one that
+    the rest of the answer denies is none.
 
     Raises:
-        ModelMisbehaved: no value satisfies the schema.
+        ModelMisbehaved: no value satisfies the schema, or it is not clear which one is meant.
     """
     thoughts = ThoughtFilter()
     said = thoughts.feed(text) + thoughts.finish()
     for candidate in (said, text) if len(said) < len(text) else (text,):
-        found = _last_fitting(candidate, schema)
-        if found:
-            return found[0]
+        if found := _last_fitting(candidate, schema):
+            return _meant(candidate, found, schema)
     loose = read_choice(said, schema)
     if loose is not None and schemas.fits(loose, schema):
         return loose
@@ -74,12 +75,24 @@ def unexpected(error: Exception) -> ModelError:
     return ModelUnavailable(f"the adapter failed: {type(error).__name__}")
 
 
-def _last_fitting(text: str, schema: Mapping[str, Any]) -> tuple[Any] | None:
-    """Find the last value of a text that fits, and of several within each other the outermost. Return it, boxed."""
+def _meant(text: str, found: Found, schema: Mapping[str, Any]) -> Any:
+    """Look at what stands around a value of an answer. Return the value that the answer means.
+
+    Raises:
+        ModelMisbehaved: the answer denies the value.
+    """
+    meant = confirmed(text, found, schema)
+    if meant is None or not schemas.fits(meant.value, schema):
+        raise ModelMisbehaved("an answer that denies what it chooses")
+    return meant.value
+
+
+def _last_fitting(text: str, schema: Mapping[str, Any]) -> Found | None:
+    """Find the last value of a text that fits, and of several within each other the outermost. Return it."""
     whole = _decoded(text.strip(), schema)
     if whole:
-        return whole
-    best: tuple[Any] | None = None
+        return Found(whole[0], 0, len(text))
+    best: Found | None = None
     best_end = work = 0
     for begin in reversed([found.start() for found in _BEGINS.finditer(text)][-_MOST_BEGINNINGS:]):
         try:
@@ -91,13 +104,14 @@ def _last_fitting(text: str, schema: Mapping[str, Any]) -> tuple[Any] | None:
         else:
             work += end - begin
             if end >= best_end and (found := _decoded(text[begin:end], schema)):
-                best, best_end = found, end
+                best, best_end = Found(found[0], begin, end), end
         if work > _MOST_WORK_CHARS:
             break
     return best
 
 
 def _decoded(text: str, schema: Mapping[str, Any]) -> tuple[Any] | None:
+    """Decode a text. Return its value, boxed, if that fits."""
     try:
         value = msgspec.json.decode(text)
     except (ValueError, RecursionError):

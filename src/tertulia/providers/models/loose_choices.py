@@ -1,57 +1,56 @@
 """A choice that a model wrote in a form near the asked one: a reading of last resort, after the strict one has failed.
 
-Objects may have trailing commas, single or curly quotes, names without quotes, comments, and no last brace; the option
-may stand under `value` or `answer`, in a list, in a string of JSON, in another case, as a number, or alone as the whole
-answer. An answer that names two options, or something else beside one, is none. The work is linear in the length.
+The option may stand under `value` or `answer`, in a list, in a string of JSON, in another case, as a number, or alone
+as the whole answer. An answer that names two options, or something else beside one, or denies the one, is none. A
+choice of the asked form is confirmed by the value that it stands within, and by the text beside it.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from tertulia.providers.models.denials import Mentions, field_denies, name_denies, neighbours_deny, text_denies
+from tertulia.providers.models.loose_values import Found, Object, values_in, whole_number
+
 _OTHER_NAMES = frozenset({"value", "answer"})
-_MOST_OBJECTS = 20
-_MOST_DEPTH = 6
 _MOST_STRINGS = 3
 """Strings of JSON within each other."""
 _LONGEST_ALONE = 1000
-_QUOTES = "\"'“”\u2018\u2019"
-_AROUND = f" \t\r\n`*.„{_QUOTES}"
-_TOKEN = re.compile(
-    r"""
-    (?: \s++ | //[^\n]*+ | /\*(?s:.{0,1000}?)\*/ )*+
-    (?: (?P<mark> [{}\[\]:,] )
-    | (?P<json> "(?:[^"\\]|\\.)*+" )
-    | '(?P<single> (?:[^'\\]|\\.)*+ )'
-    | [“”„](?P<curly> [^“”„]* )[“”] | [\u2018\u2019](?P<curly_single> [^\u2018\u2019]* )[\u2018\u2019]
-    | (?P<word> [^\s{}\[\]:,"'“”„\u2018\u2019]+ )
-    | (?P<end> \Z ) )
-    """,
-    re.VERBOSE,
-)
-_NUMBER = re.compile(r"(\d{1,9})(?:\.0{1,9})?", re.ASCII)
-_ENDS_IN_NUMBER = re.compile(r"(?:.*\D)?0*(\d{1,9})", re.ASCII | re.DOTALL)
+_AROUND = " \t\r\n`*.„\"'“”\u2018\u2019"
+_FENCE = re.compile(r"```\w*|json\b")
+_KEY = re.compile(r"(?:[^\W\d_]+[-_ .:#]?)?0*(\d{1,9})", re.ASCII)
+_WORD = re.compile(r"[\w-]+")
 
 _Name = TypeVar("_Name", str, int)
 
 
-class _Unreadable(Exception):
-    """A text that is no value, however loosely it is read."""
-
-
-_Object = tuple[tuple[str, Any], ...]
-"""The pairs of an object, of which two may have one name."""
-
-
 def read_choice(text: str, schema: Mapping[str, Any]) -> dict[str, str] | None:
     """Find the one option that an answer means. Return the object that the schema asks for; None: there is none."""
+    options = _options_of(schema)
+    meant = options.meant(text) if options else None
+    return {schema["required"][0]: meant} if meant is not None else None
+
+
+def confirmed(text: str, found: Found, schema: Mapping[str, Any]) -> Found | None:
+    """Look at what stands around a value of the asked form. Return what the whole means, None if it denies the value.
+
+    What is no choice is confirmed as it is.
+    """
+    options = _options_of(schema)
+    if options is None:
+        return found
+    name: str = schema["required"][0]
+    option = options.confirmed(text, found, found.value[name])
+    return None if option is None else found._replace(value={**found.value, name: option})
+
+
+def _options_of(schema: Mapping[str, Any]) -> "_Options | None":
+    """Read the schema of a choice. Return its options; None if it is no choice between texts."""
     required = schema.get("required", ())
     options = schema.get("properties", {}).get(required[0], {}).get("enum") if len(required) == 1 else None
     if not options or not all(isinstance(option, str) for option in options):
         return None
-    meant = _Options(required[0], options).meant(text)
-    return {required[0]: meant} if meant is not None else None
+    return _Options(required[0], options)
 
 
 class _Options:
@@ -61,8 +60,7 @@ class _Options:
         self._name = _folded(name)
         self._options = frozenset(options)
         self._by_text = _only_ones((_folded(option), option) for option in options)
-        ends = ((_ENDS_IN_NUMBER.fullmatch(option), option) for option in options)
-        self._by_number = _only_ones((int(end[1]), option) for end, option in ends if end)
+        self._by_number = _by_number(options)
 
     def meant(self, text: str) -> str | None:
         """Read an answer. Return the option that it means, and None for none or several."""
@@ -72,6 +70,17 @@ class _Options:
         found = self._within_text(text, _MOST_STRINGS)
         return found.pop() if len(found) == 1 else None
 
+    def confirmed(self, text: str, found: Found, option: str) -> str | None:
+        """Look at an option that stands in the asked form: at the value around it, and at the text beside that."""
+        around = next((each for each in values_in(text) if each.begin <= found.begin and found.end <= each.end), found)
+        if around.value is not None and around[1:] != found[1:]:
+            meant = self._within(around.value, _MOST_STRINGS)
+            if len(meant) != 1 or None in meant:
+                return None
+            found, option = around, str(*meant)
+        denied = neighbours_deny(text[: found.begin], text[found.end :], Mentions(self._options - {option}))
+        return None if denied else option
+
     def _alone(self, text: str) -> str | None:
         """Read an answer that is an option and nothing else, or has the name of the choice before it."""
         if len(text) > _LONGEST_ALONE:
@@ -79,36 +88,77 @@ class _Options:
         name, mark, rest = text.partition(":")
         text = rest if mark and _folded(name.strip(_AROUND)) == self._name else text
         word = text.strip(_AROUND)
-        number = _NUMBER.fullmatch(word)
-        return (
-            self._option_of(text) or self._option_of(word) or (self._by_number.get(int(number[1])) if number else None)
-        )
+        return self._option_of(text) or self._option_of(word) or self._numbered(whole_number(word))
 
     def _option_of(self, text: str) -> str | None:
         return text if text in self._options else self._by_text.get(_folded(text))
 
-    def _within_text(self, text: str, strings: int) -> set[str | None]:
-        return _united(self._within(value, strings) for value in _values(text))
+    def _numbered(self, number: int | None) -> str | None:
+        return None if number is None else self._by_number.get(number)
 
-    def _within(self, value: Any, strings: int) -> set[str | None]:
-        """Look for the choice in a value. Return its options, with None for what is no option."""
+    def _within_text(self, text: str, strings: int) -> set[str | None]:
+        """Look for the choice in a text of values. Return its options, with None for what is none or is denied."""
+        values = [*values_in(text)]
+        if any(found.value is None for found in values):
+            return {None}  # something unread may name another option
+        found = _united(self._within(each.value, strings, alone=True) for each in values)
+        ends = [0, *(each.end for each in values)]
+        begins = [*(each.begin for each in values), len(text)]
+        beside = " ".join(text[end:begin] for end, begin in zip(ends, begins, strict=True))
+        return found | {None} if found and self._denied_by(beside, values[0].value, found) else found
+
+    def _denied_by(self, beside: str, first: Any, found: set[str | None]) -> bool:
+        """Judge the text around values. A bare list has to be the whole answer."""
+        if isinstance(first, list):
+            return re.search(r"\w", _FENCE.sub("", beside)) is not None
+        return text_denies(beside) or Mentions(self._options - found).within(beside)
+
+    def _within(self, value: Any, strings: int, *, alone: bool = False) -> set[str | None]:
+        """Look for the choice in a value, which stands `alone` or within another. Return its options, with None for
+        what is no option."""
         if isinstance(value, tuple):
-            pairs = cast("_Object", value)
-            own = self._named(pairs)
-            return self._chosen(own, strings) if own else _united(self._within(item, strings) for _, item in pairs)
+            return self._within_object(cast("Object", value), strings, alone=alone)
         if isinstance(value, list):
             items = cast("list[Any]", value)
-            if len(items) == 1 and isinstance(items[0], str | int):
+            if alone and len(items) == 1 and isinstance(items[0], str | int):
                 return self._chosen(items, strings)
             return _united(self._within(item, strings) for item in items)
         if isinstance(value, str) and strings and "{" in value:
             return self._within_text(value, strings - 1)
         return set()
 
-    def _named(self, pairs: _Object) -> list[Any]:
-        """List what stands under the name of the choice or, without it, under another name for it."""
-        own = [item for name, item in pairs if _folded(name) == self._name]
-        return own or [item for name, item in pairs if _folded(name) in _OTHER_NAMES]
+    def _within_object(self, pairs: Object, strings: int, *, alone: bool) -> set[str | None]:
+        meant = [(_folded(name), item) for name, item in pairs if not self._denies(name)]
+        own = [item for name, item in meant if name == self._name]
+        other = [item for name, item in meant if name in _OTHER_NAMES]
+        if own:
+            found = self._chosen(own, strings)
+            found |= _united(self._within(item, strings) for item in other)
+        elif other:
+            numbers = alone and len(pairs) == 1
+            found = self._chosen([item for item in other if numbers or not isinstance(item, int)] or [None], strings)
+        else:
+            found = _united(self._within(item, strings) for _, item in meant)
+        found |= self._named_beside(meant) if found else set()
+        denied = _united(self._spoken_of(item) for name, item in pairs if self._denies(name))
+        contradicts = any(field_denies(name, item) for name, item in pairs) or found & denied
+        return found | {None} if found and contradicts else found
+
+    def _denies(self, name: str) -> bool:
+        return _folded(name) != self._name and name_denies(name)
+
+    def _named_beside(self, pairs: Iterable[tuple[str, Any]]) -> set[str | None]:
+        """List the options that other fields of a choice are. Return them."""
+        texts = [item for name, item in pairs if name != self._name and isinstance(item, str)]
+        return {option for text in texts if (option := self._option_of(text))}
+
+    def _spoken_of(self, value: Any) -> set[str | None]:
+        """List the options that stand anywhere in a value."""
+        if isinstance(value, str):
+            return {option} if (option := self._option_of(value)) else set()
+        if isinstance(value, tuple):
+            return _united(self._spoken_of(item) for _, item in cast("Object", value))
+        return _united(map(self._spoken_of, cast("list[Any]", value))) if isinstance(value, list) else set()
 
     def _chosen(self, values: Iterable[Any], strings: int) -> set[str | None]:
         return _united(self._one_chosen(value, strings) for value in values)
@@ -120,108 +170,15 @@ class _Options:
             return {self._by_number.get(value)}
         if isinstance(value, str) and (option := self._option_of(value)):
             return {option}
-        return self._within(value, strings) or {None}
+        return self._within(value, strings, alone=True) or {None}
 
 
-def _values(text: str) -> Iterator[Any]:
-    """Read a text that is one value, or the objects in it. Yield each."""
-    at, tries = text.find("{"), 0
-    begun = text.lstrip()[:1]
-    if begun in {'"', "["}:
-        try:
-            value, end = _Reader(text).read(0, 0)
-        except _Unreadable:
-            pass
-        else:
-            yield value
-            at = text.find("{", end)
-    while at >= 0 and tries < _MOST_OBJECTS:
-        tries += 1
-        try:
-            value, end = _Reader(text).read(at, 0)
-        except _Unreadable:
-            end = at + 1
-        else:
-            yield value
-        at = text.find("{", end)
-    if at >= 0:
-        yield (("value", None),)  # something unread may name another option
-
-
-class _Reader:
-    """Reads values from a text, each from a place on."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def read(self, at: int, depth: int) -> tuple[Any, int]:
-        """Read a value. Return it and its end. Raises _Unreadable."""
-        token = self._token(at)
-        if depth > _MOST_DEPTH or token["end"] is not None:
-            raise _Unreadable
-        if token["mark"] == "{":
-            return self._object(token.end(), depth)
-        if token["mark"] == "[":
-            return self._list(token.end(), depth)
-        text = _text_of(token)
-        number = _NUMBER.fullmatch(text) if token["word"] else None
-        return (int(number[1]) if number else text), token.end()
-
-    def _object(self, at: int, depth: int) -> tuple[_Object, int]:
-        pairs: list[tuple[str, Any]] = []
-        while True:
-            token = self._token(at)
-            if (end := self._closed(token, "}")) is not None:
-                return tuple(pairs), end
-            colon = self._token(token.end())
-            if colon["mark"] != ":":
-                raise _Unreadable
-            value, at = self.read(colon.end(), depth + 1)
-            pairs.append((_text_of(token), value))
-            at = self._after_item(at, "}")
-
-    def _list(self, at: int, depth: int) -> tuple[list[Any], int]:
-        items: list[Any] = []
-        while True:
-            if (end := self._closed(self._token(at), "]")) is not None:
-                return items, end
-            item, at = self.read(at, depth + 1)
-            items.append(item)
-            at = self._after_item(at, "]")
-
-    def _closed(self, token: re.Match[str], mark: str) -> int | None:
-        """Tell if a value ends here: at its mark, or at the end of the text. Return its end, or None."""
-        return token.end() if token["mark"] == mark or token["end"] is not None else None
-
-    def _after_item(self, at: int, mark: str) -> int:
-        """Go on behind an item and its comma. Return the place. Raises _Unreadable for a word that may be cut off."""
-        token = self._token(at)
-        if token["mark"] == ",":
-            return token.end()
-        if token["mark"] == mark or (token["end"] is not None and self._text[at - 1] in f"{_QUOTES}]}}"):
-            return at
-        raise _Unreadable
-
-    def _token(self, at: int) -> re.Match[str]:
-        token = _TOKEN.match(self._text, at)
-        if token is None:
-            raise _Unreadable
-        return token
-
-
-def _text_of(token: re.Match[str]) -> str:
-    """Read a string or a word. Raises _Unreadable for a mark."""
-    if token["json"] is not None:
-        try:
-            return json.loads(token["json"], strict=False)
-        except ValueError:
-            raise _Unreadable from None
-    if token["single"] is not None:
-        return re.sub(r"\\(.)", r"\1", token["single"])
-    for name in ("curly", "curly_single", "word"):
-        if token[name] is not None:
-            return token[name]
-    raise _Unreadable
+def _by_number(options: Sequence[str]) -> Mapping[int, str]:
+    """Map numbers to the options that end in them: none if an option is more than a key, for its number may count."""
+    keys = [_KEY.fullmatch(option) for option in options]
+    if not all(key or _WORD.fullmatch(option) for key, option in zip(keys, options, strict=True)):
+        return {}
+    return _only_ones((int(key[1]), option) for key, option in zip(keys, options, strict=True) if key)
 
 
 def _folded(text: str) -> str:

@@ -82,14 +82,13 @@ _LAST_MARKS = (
     "</s>",
 )
 """Marks behind a reply, dropped there alone."""
-_LASTS = rf"(?:(?:{'|'.join(map(re.escape, _LAST_MARKS))})\s{{0,9}})"
 _MARKS = (*_OPENING_MARKS, *_CLOSING_MARKS, *_FIRST_MARKS, *_LAST_MARKS)
 _MARKS_BEGUN = sorted({mark[:end] for mark in _MARKS for end in range(2, len(mark))}, key=len, reverse=True)
 _ATTRIBUTES = r"(?:\s[^<>]{0,100})?"
 _TAG = (
     rf"<(?P<close>/?)(?:{_NAME}){_ATTRIBUTES}/?>|[\[◁](?P<shut>/?)think[\]▷]"
     rf"|(?P<ended>{'|'.join(map(re.escape, _CLOSING_MARKS))})|{'|'.join(map(re.escape, _OPENING_MARKS))}"
-    rf"|(?P<first>{'|'.join(map(re.escape, _FIRST_MARKS))})|(?P<last>{_LASTS}{{1,4}}\Z)"
+    rf"|(?P<first>{'|'.join(map(re.escape, _FIRST_MARKS))})|(?P<last>{'|'.join(map(re.escape, _LAST_MARKS))})"
 )
 _TAG_BEGUN = (
     rf"<(?:/?(?:{_NAME_BEGUN})?|/?(?:{_NAME}){_ATTRIBUTES}/?)|[\[◁]/?(?:t|th|thi|thin|think)?"
@@ -100,10 +99,11 @@ _LONGEST = 200
 """Characters of the longest tag, between backticks."""
 
 _IN_TEXT = re.compile(_TAG, re.IGNORECASE)
-_IN_TEXT_BEGUN = re.compile(rf"{_LASTS}{{0,4}}(?:{_TAG_BEGUN})\Z|{_LASTS}{{1,4}}\Z", re.IGNORECASE)
+_IN_TEXT_BEGUN = re.compile(rf"(?:{_TAG_BEGUN})\Z", re.IGNORECASE)
 _MENTION = re.compile(rf"`(?:{_WHOLE_TAG})`", re.IGNORECASE)
 _IN_THOUGHT = re.compile(rf"`(?:{_WHOLE_TAG})`|{_TAG}", re.IGNORECASE)
 _IN_THOUGHT_BEGUN = re.compile(rf"(?:`(?:{_WHOLE_TAG})?|`?(?:{_TAG_BEGUN}))\Z", re.IGNORECASE)
+_MOST_AT_ONCE = 4_096
 _AFTER_A_MENTION = " .,;:!?)\"'\u2019\u201d"
 _FENCES = ("```", "~~~")
 _BARE_OPENING = "analysis"
@@ -126,8 +126,8 @@ class ThoughtFilter:
         """The reading of channels without brackets; None: the reply has none."""
         self._held = ""
         """Text that may be a part of a tag."""
-        self._ending = False
-        """True if no more text comes."""
+        self._marks = ""
+        """Marks behind a reply, if this is its end; white space among them."""
         self._blank: str | None = ""
         """White space that the reply begins with, held until a word follows; None: the next white space is dropped."""
         self._given = False
@@ -148,6 +148,8 @@ class ThoughtFilter:
 
     def feed(self, text: str) -> str:
         """Take more of the reply. Return what of it, and of what was held, is visible by now."""
+        if len(text) > _MOST_AT_ONCE:
+            return self._feed_in_slices(text)
         if self._bare is not None:
             text = self._read_bare(self._bare, text)
         if self._plain and not self._held and "<" not in text and "[" not in text and "◁" not in text:
@@ -156,6 +158,20 @@ class ThoughtFilter:
         visible = self._work(self._held + text, last=False)
         self._returned = self._returned or bool(visible)
         return visible
+
+    def _feed_in_slices(self, text: str) -> str:
+        """Take much of the reply, so that the work grows with its length. Return what of it is visible by now."""
+        visible: list[str] = []
+        taken_back, returned = self.taken_back, self._returned
+        for begin in range(0, len(text), _MOST_AT_ONCE):
+            self.taken_back = False
+            piece = self.feed(text[begin : begin + _MOST_AT_ONCE])
+            if self.taken_back:
+                visible.clear()
+                taken_back = taken_back or returned
+            visible.append(piece)
+        self.taken_back = taken_back
+        return "".join(visible)
 
     def finish(self, *, cut: bool = False) -> str:
         """End the reply, which was `cut` short or is whole. Return the rest that is visible."""
@@ -179,13 +195,12 @@ class ThoughtFilter:
         """Take all that came so far for a thought."""
         self.taken_back = self.taken_back or self._returned
         self._returned = self._given = self._plain = False
-        self._held = self._blank = ""
+        self._held = self._blank = self._marks = ""
         self._due, self._code = 1, _Code()
         self._unread.clear()
         self._end_thought()
 
     def _finish(self, *, cut: bool) -> str:
-        self._ending = True
         rest = self._work(self._held, last=True)
         opener, thought = self._opener, "".join(self._thought)
         if opener == "":
@@ -197,15 +212,18 @@ class ThoughtFilter:
 
     def _work(self, text: str, *, last: bool) -> str:
         visible: list[str] = []
+        known: dict[bool, str] = {}
         while text:
             thinking = self._opener is not None
-            if last:
-                self._held = ""
-            else:
-                text, self._held = _split_thought(text) if thinking else _split(text, _IN_TEXT_BEGUN, 0)
+            if len(text) < _LONGEST:
+                known.clear()  # its end has been read with what stands before it
+            if thinking not in known:
+                known[thinking] = "" if last else _begun(text, thinking=thinking)
+            self._held = known[thinking]
+            text = text[: len(text) - len(self._held)]
             rest = self._think(text) if thinking else self._speak(text, visible)
             text = "" if rest is None else rest + self._held
-        self._plain = self._opener is None and self._given and self._blank is not None
+        self._plain = self._opener is None and self._given and self._blank is not None and not self._marks
         return "".join(visible)
 
     def _speak(self, text: str, visible: list[str]) -> str | None:
@@ -219,9 +237,11 @@ class ThoughtFilter:
         self._unread.clear()
         if self._code.inside:
             self._give(tag[0], visible)
-        elif tag["first"] or tag["last"]:
-            if self._given if tag["first"] else not self._ending:
+        elif tag["first"]:
+            if self._given:
                 self._give(tag[0], visible)
+        elif tag["last"]:
+            self._marks += tag[0]
         elif _closes(tag):
             self._close_alone(visible)
         elif not tag[0].endswith("/>"):
@@ -238,7 +258,7 @@ class ThoughtFilter:
                 self.closed_alone = self.closed_alone or not self._opener
                 self._end_thought()
                 return text[tag.end() :]
-            if not self._opener and not "".join([*self._thought, text[: tag.start()]]).strip():
+            if not self._opener and not any(map(str.strip, [text[: tag.start()], *self._thought])):
                 self._due = 0
                 self._opener = tag[0]
                 self._thought.clear()
@@ -256,6 +276,7 @@ class ThoughtFilter:
         self.taken_back = self.taken_back or self._returned
         visible.clear()
         self._returned = self._given = False
+        self._marks = ""
         self._code = _Code()
         self._end_thought()
 
@@ -267,6 +288,11 @@ class ThoughtFilter:
 
     def _give(self, text: str, visible: list[str]) -> None:
         """Add visible text: not before its first word, and without a second white space around a thought."""
+        if self._marks and text:
+            if not text.strip():
+                self._marks += text
+                return
+            text, self._marks = self._marks + text, ""
         if self._blank is None:
             text = text.lstrip()
         elif not self._given:
@@ -365,16 +391,13 @@ class _Code:
         self._ticks += text.count("`")
 
 
-def _split_thought(text: str) -> tuple[str, str]:
-    """Split a thought at a tag that may have begun at its end, with the backtick before it."""
-    mentions = [mention.end() for mention in _MENTION.finditer(text)] if "`" in text else []
-    return _split(text, _IN_THOUGHT_BEGUN, mentions[-1] if mentions else 0)
-
-
-def _split(text: str, begun: re.Pattern[str], start: int) -> tuple[str, str]:
-    """Split a text, after `start`, at a tag that may have begun at its end."""
-    found = begun.search(text, max(start, len(text) - _LONGEST))
-    return (text, "") if found is None else (text[: found.start()], text[found.start() :])
+def _begun(text: str, *, thinking: bool) -> str:
+    """Find a tag that may have begun at the end of a text, in a thought with the backtick before it. Return it."""
+    start = 0
+    if thinking and "`" in text:
+        start = max((mention.end() for mention in _MENTION.finditer(text)), default=0)
+    found = (_IN_THOUGHT_BEGUN if thinking else _IN_TEXT_BEGUN).search(text, max(start, len(text) - _LONGEST))
+    return "" if found is None else found[0]
 
 
 def _split_at_beginning(text: str, mark: str) -> tuple[str, str]:

@@ -1,0 +1,90 @@
+"""Denials beside a choice: names and words that tell that it is not meant, or that another one is.
+
+A choice that is denied is no answer: to ask once more costs less than a turn that goes the wrong way.
+"""
+
+import re
+from collections.abc import Iterable
+
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NOT_MEANT = re.compile(
+    r"(?:not|no|non|never|bad|worst|worse|least|lowest|skip|skipped|prior|former|old|was|first|second|third|initial"
+    r"|other|others|nicht|kein|keine|falsch|verworfen)(?:_|\Z)"
+    r"|(?:unchosen|unselected|unlikely|wrong|incorrect|invalid|forbidden|reject|exclu[ds]|discard|avoid|declin|dismiss"
+    r"|eliminat|denied|ruled|except|instead|versus|previous|draft|tentativ|alternativ|runner|backup|fallback|example"
+    r"|sample|histor|abgelehnt|ausgeschlossen|rechazad|descartad|rejet)"
+)
+_ANYWHERE = re.compile(r"_(?:not|rejected|excluded|discarded|eliminated|dismissed|denied|wrong|out|nicht)(?:_|$)")
+_HOLDS = re.compile(
+    r"(?:is_)?(?:valid|correct|right|selected|chosen|accepted|applies|applicable|final|allowed|fits?|match(?:es)?|ok"
+    r"|okay|approved|confirmed|suitable|possible|true|best|meant|intended)"
+)
+_FALSE = frozenset({"false", "no", "0", "nein", "never", "none", "wrong", "incorrect"})
+_TRUE = frozenset({"true", "yes", "1", "ja"})
+
+_WORDS = (
+    "no not non nope never neither nor none wrong incorrect mistake except instead rather wait cannot false bad unless "
+    "without sorry oops actually correction however invalid reject rejected discard discarded exclude excluded avoid "
+    "nein nicht kein keine keinen sondern falsch oder statt doch sorry ne pas mauvais plutôt nunca tampoco sino mal não"
+)
+_DENIES = re.compile(rf"(?<!\w)(?:{'|'.join(_WORDS.split())}|\w+n['\u2019]t)(?!\w)")
+_BEFORE = re.compile(
+    r"(?:(?<!\w)(?:not|never|neither|nor|except|excluding|instead of|rather than|anything but|wrong|incorrect|reject\w*"
+    r"|discard\w*|exclud\w*|avoid\w*|rul\w+ out|nicht|keinesfalls|niemals|statt|falsch|pas|nunca|jamais)|n['\u2019]t)"
+    r"(?:[^\S\n]+[\w\u2019'-]{1,20}){0,3}[\s:*`\"'(]*\Z"
+)
+_AFTER = re.compile(
+    r"[^\w{\[]*(?:json\b)?[^\w{\[]*(?:(?:is|was|would be|seems|looks|ist|wäre|es|est)\s+)?"
+    r"(?:(?:no|nope|not|wait|sorry|oops|correction|actually|scratch|wrong|incorrect|a mistake|never|rejected|discarded"
+    r"|excluded|ruled out|invalid|false|nein|nicht|falsch|doch nicht|perdón|incorrecto|faux|non)(?!\w)"
+    r"|\w+n['\u2019]t(?!\w))"
+)
+_TURNS = re.compile(
+    r"[^\w{\[]*(?:or|but|rather|better|instead|hmm+|then|oder|sondern|aber|lieber|o|ou|mais|pero)(?!\w)"
+)
+_NEAR = 200
+"""Characters beside a value that are read."""
+
+
+def name_denies(name: str) -> bool:
+    """Judge the name of a field: is its content what is not meant?"""
+    name = _plain(name)
+    return bool(_NOT_MEANT.match(name) or _ANYWHERE.search(name))
+
+
+def field_denies(name: str, value: object) -> bool:
+    """Judge a field beside a choice: does it say that the choice does not hold?"""
+    said = str(value).strip().casefold()
+    if _HOLDS.fullmatch(_plain(name)):
+        return said in _FALSE
+    return name_denies(name) and said in _TRUE
+
+
+def text_denies(text: str) -> bool:
+    """Judge what stands around a choice of a loose form: does any word of it deny or correct?"""
+    return _DENIES.search(text.casefold()) is not None
+
+
+def neighbours_deny(before: str, after: str, others: "Mentions") -> bool:
+    """Judge the text directly before and behind a choice of the asked form: does it deny the choice or correct it?"""
+    before, after = before[-_NEAR:].casefold(), after[:_NEAR].casefold()
+    if _BEFORE.search(before) or _AFTER.match(after):
+        return True
+    return _TURNS.match(after) is not None and others.within(after)
+
+
+class Mentions:
+    """Options that a text may speak of."""
+
+    def __init__(self, options: Iterable[str]) -> None:
+        texts = sorted({option.strip().casefold() for option in options} - {""}, key=len, reverse=True)
+        self._options = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, texts))})(?![\w-])") if texts else None
+
+    def within(self, text: str) -> bool:
+        """Tell if a text speaks of one of them."""
+        return self._options is not None and self._options.search(text.casefold()) is not None
+
+
+def _plain(name: str) -> str:
+    """Write a name in small letters, its words parted by underscores. Return it."""
+    return re.sub(r"[\s-]+", "_", _CAPITAL.sub("_", name.strip())).lower()
