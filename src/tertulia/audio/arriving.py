@@ -4,6 +4,7 @@ A body that is anything else under such a name (an MP3, AAC or WebM file, JSON, 
 for samples: it would be heard as noise. A WAV file is read whatever the header calls it.
 """
 
+import re
 from collections.abc import Callable
 
 from tertulia.audio.content_type import NotSamples, form_of
@@ -34,6 +35,7 @@ _OTHERS = {
     b"FLV\1": "an FLV file",
     b"RIFX": "a WAV file in network order",
     b"RF64": "a WAV file in RF64",
+    b"BW64": "a WAV file in BW64",
     b"riff": "a Wave64 file",
     b"MThd": "a MIDI file",
     b"0&\xb2u": "a Windows Media file",
@@ -42,6 +44,9 @@ _OTHERS = {
 _LONGEST_HEAD = 1 << 16
 """Bytes of a WAV file before its samples, at most."""
 _MOST_FRAMES = 16_384
+_WAVE_BEGINS = re.compile(rb"R(?:IFF|F64)....WAVE(?:fmt |JUNK|LIST|bext|fact|ds64)", re.DOTALL)
+_BEGINNING = 16
+"""Bytes of that."""
 
 Convert = Callable[[bytes], bytes]
 
@@ -63,6 +68,8 @@ class ArrivingSpeech:
         self._left: int | None = None
         """Bytes of samples that a WAV file still has, if it says so."""
         self._rest = b""
+        self._last: bytes | None = None
+        """The last bytes of a WAV file, which may begin another one; None: the body is no WAV file."""
         self._convert: Convert = bytes
         self._flush: Callable[[], bytes] = bytes
         self._frame_bytes = SAMPLE_BYTES
@@ -91,7 +98,7 @@ class ArrivingSpeech:
                 if ended or len(body) > _LONGEST_HEAD:
                     raise NotSamples("its WAV header is incomplete")
                 return b""
-            form, start, self._left = head.form, head.start, head.length
+            form, start, self._left, self._last = head.form, head.start, head.length, b""
         if form is None:
             raise NotSamples("it sent no WAV file, though its header says so")
         self._head = self._refusal = None
@@ -106,6 +113,11 @@ class ArrivingSpeech:
             self._convert, self._flush = _converter(form, self._rate)
 
     def _samples(self, data: bytes) -> bytes:
+        if self._last is not None:
+            self._last += data
+            if _WAVE_BEGINS.search(self._last):
+                raise NotSamples("it sent a WAV file behind another one")
+            self._last = self._last[-_BEGINNING + 1 :]
         if self._left is not None:
             data = data[: self._left]
             self._left -= len(data)

@@ -1,15 +1,18 @@
 """Vectors of authors' texts are kept on the disk, whichever process has read them."""
 
 import asyncio
+import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from tertulia.errors import EmbeddingFailed
 from tertulia.providers.embeddings import kept
 from tertulia.providers.embeddings.kept import FILE, KeptEmbeddings, VectorFile, digest, pack, unpack
 
@@ -80,6 +83,78 @@ async def test_who_wants_little_does_not_wait_for_who_wants_much(tmp_path: Path)
 def test_a_vector_comes_back_as_it_was_but_for_a_hundredth(vector: list[float]) -> None:
     most = max(map(abs, vector))
     assert unpack(pack(vector)) == pytest.approx(vector, abs=most / 200)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", [1e300, -1e300, float("inf"), float("nan")])
+async def test_numbers_that_cannot_be_kept_are_a_failure_of_the_model(tmp_path: Path, number: float) -> None:
+    class Boundless:
+        async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            return [[number, 1.0] for _ in texts]
+
+    with pytest.raises(EmbeddingFailed):
+        await KeptEmbeddings(Boundless(), "model", VectorFile(tmp_path)).embed(["tea"])
+
+
+@pytest.mark.parametrize("number", [0.0, 5e-324, 7e-322, 1e-310, 1e-40])
+def test_numbers_that_are_next_to_nothing_are_kept_as_zeros(number: float) -> None:
+    assert unpack(pack([number, -number])) == pytest.approx([0.0, 0.0])
+
+
+DAMAGE = [
+    "UPDATE vectors SET vector = x''",
+    "UPDATE vectors SET vector = x'0000'",
+    "UPDATE vectors SET vector = 'text'",
+    "UPDATE vectors SET vector = 7",
+    "UPDATE vectors SET vector = 1.5",
+    "UPDATE vectors SET vector = substr(vector, 1, length(vector) - 1)",
+    "UPDATE vectors SET vector = substr(vector, 2)",
+    "UPDATE vectors SET vector = vector || x'00'",
+    "UPDATE vectors SET vector = x'0000807F' || substr(vector, 5)",
+    "UPDATE vectors SET vector = (SELECT vector FROM vectors ORDER BY digest LIMIT 1 OFFSET 1)",
+    "UPDATE vectors SET used = 'never', vector = x'01'",
+]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_rows_that_are_damaged_are_read_and_written_anew(tmp_path: Path, damage: str) -> None:
+    texts = ["tea", "coffee", "milk"]
+    vectors = await opened(tmp_path, Counting()).embed(texts)
+    with closing(sqlite3.connect(tmp_path / FILE)) as file, file:
+        file.execute(f"{damage} WHERE digest = ?", (digest("model", "coffee"),))
+    model, later = Counting(), Counting()
+    assert [*await opened(tmp_path, model).known(texts)] == ["tea", "milk"]
+    assert await opened(tmp_path, model).embed(texts) == vectors
+    assert model.asked == ["coffee"]
+    assert await opened(tmp_path, later).embed(texts) == vectors
+    assert later.asked == []
+
+
+@pytest.mark.asyncio
+async def test_a_model_that_has_changed_its_size_reads_all_anew(tmp_path: Path) -> None:
+    class Longer(Counting):
+        async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            return [[*vector, 1.0] for vector in await super().embed(texts)]
+
+    await opened(tmp_path, Counting()).embed(["tea", "coffee"])
+    model = Longer()
+    assert {len(vector) for vector in await opened(tmp_path, model).embed(["tea", "coffee", "milk"])} == {4}
+    assert model.asked == ["milk", "tea", "coffee"]
+    assert len(await opened(tmp_path, Counting()).known(["tea", "coffee", "milk"])) == 3
+
+
+@pytest.mark.asyncio
+async def test_a_key_is_looked_up_once_if_nobody_else_reads(tmp_path: Path) -> None:
+    looked_up: list[bytes] = []
+
+    class Watched(VectorFile):
+        def find(self, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+            looked_up.extend(keys := [*digests])
+            return super().find(keys)
+
+    await KeptEmbeddings(Counting(), "model", Watched(tmp_path)).embed(TEXTS[: kept.PORTION])
+    assert len(looked_up) == kept.PORTION
 
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:

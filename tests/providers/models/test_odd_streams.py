@@ -518,3 +518,69 @@ async def test_a_choice_is_found_in_what_was_not_asked_for(answer: Answer):
     schema = {"type": "object", "properties": {"choice": {"type": "string"}}, "required": ["choice"]}
     async with served(answer) as (model, _):
         assert await model.choose(Prompt("X", "Be brief.", [Turn("user", "Hi")]), schema) == {"choice": "b"}
+
+
+def lines(*items: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(item).encode() + b"\n" for item in items)
+
+
+def named(*items: dict[str, Any]) -> bytes:
+    return b"".join(f"event: {item['type']}\n".encode() + data(item) for item in items)
+
+
+HALF = {"role": "assistant", "content": "Half"}
+OLLAMA = [{"model": "m", "message": HALF, "done": False}, {"model": "m", "message": HALF, "done": False}]
+OLLAMA_ENDS = {"model": "m", "message": {"role": "assistant", "content": ""}, "done_reason": "stop", "done": True}
+MESSAGES = [
+    {"type": "message_start", "message": {"id": "m", "role": "assistant", "content": [], "stop_reason": None}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Half"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}},
+    {"type": "message_stop"},
+]
+RESPONSE = {"id": "r", "status": "completed", "output": [{"content": [{"type": "output_text", "text": "Half"}]}]}
+RESPONSES = [
+    {"type": "response.created", "response": {"id": "r", "status": "in_progress", "error": None, "output": []}},
+    {"type": "response.output_text.delta", "delta": "Half"},
+    {"type": "response.completed", "response": RESPONSE},
+]
+CANDIDATE = {"candidates": [{"content": {"parts": [{"text": "Half"}]}, "finishReason": "STOP", "index": 0}]}
+OTHER_APIS = {
+    "Ollama": lines(*OLLAMA, OLLAMA_ENDS),
+    "Ollama, cut off": lines(*OLLAMA),
+    "Ollama, one line": lines({**OLLAMA_ENDS, "message": HALF}),
+    "Ollama in events": b"".join(map(data, [*OLLAMA, OLLAMA_ENDS])),
+    "Ollama's generate": lines({"response": "Half", "done": False}, {"response": "", "done": True}),
+    "Messages": named(*MESSAGES),
+    "Messages without names": b"".join(map(data, MESSAGES)),
+    "Messages, done": named(*MESSAGES) + DONE,
+    "Messages, whole": json.dumps({"content": [{"type": "text", "text": "Half"}], "stop_reason": "end_turn"}).encode(),
+    "Responses": named(*RESPONSES),
+    "Responses, done": named(*RESPONSES) + DONE,
+    "Responses, whole": json.dumps(RESPONSE).encode(),
+    "Gemini": data(CANDIDATE) * 2,
+    "Gemini, an array": json.dumps([CANDIDATE] * 2).encode(),
+    "llama.cpp's completion": data({"content": "Half", "stop": False}) + data({"content": "", "stop": True}),
+}
+
+
+@pytest.mark.parametrize("body", OTHER_APIS.values(), ids=OTHER_APIS)
+async def test_the_answer_of_another_api_is_void_and_logged_and_the_next_model_is_asked(body: bytes):
+    async with served(sends(body)) as (model, _):
+        with capture_logs() as logs:
+            models = FallbackModel([("tiny", model), ("scripted", ScriptedModel())])
+            said = [piece async for piece in models.stream(Prompt("EngageUser", "", [Turn("user", "Hi")]))]
+    assert "Half" not in "".join(said)
+    assert said
+    assert "something else than what was asked for" in logs[0]["event"]
+    assert logs[0]["words"][:20] in body.decode()
+
+
+@pytest.mark.parametrize("body", OTHER_APIS.values(), ids=OTHER_APIS)
+async def test_a_choice_in_the_answer_of_another_api_is_none_and_is_logged(body: bytes):
+    schema = {"type": "object", "properties": {"choice": {"enum": ["Half"]}}, "required": ["choice"]}
+    async with served(sends(body)) as (model, _):
+        with capture_logs() as logs, pytest.raises(ModelError):
+            await model.choose(Prompt("X", "Be brief.", [Turn("user", "Hi")]), schema)
+    assert "something else than what was asked for" in logs[0]["event"]

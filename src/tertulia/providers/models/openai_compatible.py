@@ -300,7 +300,11 @@ class OpenAICompatibleModel:
             content = await _read_whole(response)
         if content.lstrip().startswith(_STREAM_BEGINS):  # a server that always streams
             reading = Reading(self._stall_s)
-            text = "".join([*reading.feed(content), *reading.finish()])
+            try:
+                text = "".join([*reading.feed(content), *reading.finish()])
+            finally:
+                if reading.foreign:
+                    self._report_foreign(response, reading.foreign)
             prompt.report(Report("answered", self._spec, text, reading.tokens))
             return text
         try:
@@ -309,7 +313,8 @@ class OpenAICompatibleModel:
         except ModelError:
             self._report_foreign(response, content[: remote.MAX_ERROR_BYTES].decode(errors="replace"))
             raise
-        if completion is None or choice is None:
+        if completion is None or choice is None or (choice.message is None and choice.delta is None):
+            self._report_foreign(response, content[: remote.MAX_ERROR_BYTES].decode(errors="replace"))
             return ""
         reason = completions.finish_reason(choice)
         if reason not in ("", "stop"):

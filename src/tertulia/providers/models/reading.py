@@ -62,6 +62,8 @@ class Reading:
         """True if the last byte was a carriage return, which ends a line, with the line feed that may follow."""
         self._stray = bytearray()
         """Lines that are no event's, from a server that did not stream."""
+        self._unknown = bytearray()
+        """The beginning of data that says nothing to us, until a completion comes: events of another protocol."""
         self._event = b""
         self._open: tuple[bytes, ModelError] | None = None
         """Data that is no JSON yet, and the error that it is if no further line of the same event completes it."""
@@ -115,6 +117,9 @@ class Reading:
         self._end_event()
         if not self._begun and not self.done:
             self._read_whole(pieces)
+        if self._unknown and not (self._chars or self._has_thought):
+            self.foreign = self.foreign or self._unknown[:_SHOWN_BYTES].decode(errors="replace")
+            raise ModelMisbehaved("the server sent a stream of another kind, or nothing in it")
         if not (self.done or self.reason):
             raise ModelUnavailable("the stream broke off")
         if self._half:
@@ -168,12 +173,12 @@ class Reading:
             if not parts:
                 self._open = data, error
             return
-        if completion is None:
-            return
-        if completion.usage is not None:
+        if completion is not None and completion.usage is not None:
             self.tokens = completion.tokens
-        if completion.choices:
+        if completion is not None and completion.choices:
             self._take(completion.choices, pieces)
+        elif not self._begun and len(self._unknown) < _SHOWN_BYTES:
+            self._unknown += data + b"\n"
 
     def _take(self, choices: Sequence[Choice], pieces: list[str]) -> None:
         self._begun = self.progress = True
