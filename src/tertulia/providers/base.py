@@ -89,11 +89,15 @@ class Choice:
     """A question with a few answers, by their keys, and the rules to choose by.
 
     `has_moved` says that what was said has led to another state already, so that it is hardly an answer to this one.
+    `otherwise` is the key of the option that is right if no other is meant, and `held` that of the option that was
+    right before, and may still be.
     """
 
     options: Mapping[str, Option]
     rules: Sequence[str] = ()
     has_moved: bool = False
+    otherwise: str = ""
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)

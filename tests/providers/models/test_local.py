@@ -144,6 +144,29 @@ async def test_the_embedding_model_sorts_by_sayings_and_the_model_is_asked_only_
     await model.aclose()
 
 
+@pytest.mark.parametrize(
+    ("text", "fails", "asked"), [("bye, bye now", False, 0), ("more", False, 0), ("bye, bye now", True, 1)]
+)
+async def test_a_matter_is_put_to_the_model_only_if_the_embedding_model_is_not_sure(
+    monkeypatch: pytest.MonkeyPatch, text: str, fails: bool, asked: int
+):
+    class TwoWords:
+        async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+            if fails:
+                raise EmbeddingFailed("no")
+            return [[float("bye" in text.lower()), float("more" in text.lower())] for text in texts]
+
+    llama = Llama("farewell")
+    model = running(llama, monkeypatch, TwoWords())
+    matter = Option("farewell", "They leave.", ("Bye!", "bye bye", "bye now"))
+    choice = Choice({"m-1": matter, "none": Option("none", "None of these.", ("Tell me more",))}, otherwise="none")
+    chosen = await model.choose(structs.replace(asking("Hello", "Hi.", text), choice=choice), SCHEMA)
+    assert chosen == {"choice": "none" if text == "more" else "m-1"}
+    assert len(llama.asked) == asked
+    assert all("Person:" not in str(body) for body in llama.asked)
+    await model.aclose()
+
+
 async def test_facts_that_fit_stand_beside_the_question_and_it_says_if_none_does(monkeypatch: pytest.MonkeyPatch):
     llama = Llama("Apple cake.", "I cannot tell.", "Hello.")
     model = running(llama, monkeypatch)

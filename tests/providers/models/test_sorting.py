@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,45 @@ async def test_what_has_moved_the_conversation_moves_it_again_only_if_that_is_su
     again = Choice(CHOICE.options, has_moved=True)
     first, then = await Sorting().sort(Words(), CHOICE, text), await Sorting().sort(Words(), again, text)
     assert (first, then) == ("exit-1", "exit-1" if moved else "action-1")
+
+
+TEA = Option("tea", "Somebody wants tea.", ("a tea", "tea please", "some tea"))
+COFFEE = Option("coffee", "Somebody wants coffee.", ("a coffee", "coffee please", "some coffee"))
+NONE = Option("none", "None of these.", ("when do you meet", "on which day"))
+MATTERS = Choice({"m-1": TEA, "m-2": COFFEE, "none": NONE}, otherwise="none")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("A tea, please!", ["m-1"]),
+        ("Do you meet on Monday?", ["none"]),
+        ("A tea or a coffee, on the day when we meet", ["m-1", "m-2", "none"]),
+    ],
+)
+async def test_of_matters_that_is_left_which_may_be_meant_and_it_alone_if_that_is_sure(
+    text: str, left: list[str]
+) -> None:
+    assert [*(await Sorting().sift(Words(), MATTERS, text)).options] == left
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        replace(MATTERS, held="m-2"),
+        Choice({"m-2": replace(COFFEE, sayings=("a coffee",)), "none": NONE}, otherwise="none"),
+    ],
+)
+async def test_a_matter_that_goes_on_or_has_few_sayings_is_left_to_the_model(choice: Choice) -> None:
+    assert [*(await Sorting().sift(Words(), choice, "When do you meet?")).options] == ["m-2", "none"]
+
+
+async def test_matters_without_sayings_and_a_message_without_words_are_left_to_the_model() -> None:
+    bare = Choice({"m-1": replace(TEA, sayings=()), "none": NONE}, otherwise="none")
+    sorting, words = Sorting(), Words()
+    assert await sorting.sift(words, bare, "tea") is bare
+    assert await sorting.sift(words, MATTERS, " ") is MATTERS
+    assert words.asked == []
 
 
 async def test_where_nothing_but_exits_can_be_chosen_one_is_however_unsure() -> None:

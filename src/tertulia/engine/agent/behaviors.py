@@ -19,11 +19,12 @@ from tertulia.engine.agent.choosing import choose
 from tertulia.engine.agent.models import Models
 from tertulia.engine.agent.navigation import navigate
 from tertulia.engine.agent.nearness import Nearness, by_words
-from tertulia.engine.agent.options import Choices
+from tertulia.engine.agent.options import NONE, Choices, Matters
 from tertulia.engine.agent.reply_ahead import ReplyAhead
 from tertulia.engine.agent.resources import Resources
 from tertulia.engine.agent.scene import Behavior, Outcome, Scene
 from tertulia.engine.agent.toolbox import HeldToolbox
+from tertulia.engine.graph import sayings
 from tertulia.engine.graph.context_graph import ToolCallSpec
 from tertulia.engine.speech.fillers import Fillers, begun
 from tertulia.errors import ModelError
@@ -213,18 +214,25 @@ def _candidates(
 async def _pick(scene: Scene, models: Models, talk: prompt.Said, candidates: Sequence[Candidate]) -> Behavior | None:
     keyed = {f"behavior-{number}": candidate for number, candidate in enumerate(candidates, 1)}
     texts = {key: _text(candidate) for key, candidate in keyed.items()}
-    choices = Choices({"none": "None of these matters.", **texts})
+    choices = Choices({NONE: "None of these matters.", **texts})
+    matters = Matters(choices, {key: _sayings(candidate.behavior) for key, candidate in keyed.items()})
     held = _in_force(scene)
     key_in_force = next((key for key, candidate in keyed.items() if candidate.behavior is held), None)
-    question = prompt.select_dynamic_behavior(scene, talk, choices, key_in_force)
+    question = prompt.select_dynamic_behavior(scene, talk, matters, key_in_force)
     key = await choose(scene, models, question, choices)
     return keyed[key].behavior if key in keyed else None
 
 
 def _text(candidate: Candidate) -> str:
     """Write an option on one line, whatever its texts are. Return the name and as many triggers as there is room."""
-    triggers = " / ".join(" ".join(trigger.split()) for trigger in candidate.triggers)
+    triggers = " / ".join(" ".join(sayings.described(trigger).split()) for trigger in candidate.triggers)
     return f"{' '.join(candidate.behavior.name.split())} ({triggers[:_SHOWN_CHARS]})"
+
+
+def _sayings(behavior: Behavior) -> Sequence[str]:
+    """Collect what people say who mean a behaviour: its triggers, and the sayings at their ends. Return both."""
+    parted = [sayings.split(trigger) for trigger in behavior.triggers]
+    return [one for described, said in parted for one in (described, *said) if one.strip()]
 
 
 def _in_force(scene: Scene) -> Behavior | None:

@@ -10,7 +10,6 @@ notes are short, for they read slowly.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from msgspec import structs
 
 from tertulia import languages
 from tertulia.caching import kept_while_alive
-from tertulia.engine.agent.options import Choices
+from tertulia.engine.agent.options import NONE, Choices, Matters
 from tertulia.engine.agent.scene import Agent, Outcome, Person, Recollection, Scene, ToolResult
 from tertulia.engine.graph import sayings
 from tertulia.engine.graph.context_graph import ActionState, ContextGraph, DecisionState, ReflectionState, ToolCallState
@@ -54,7 +53,6 @@ You: I keep those to myself. What would you like?"""
 _NOTES_RULES = tuple(NOTES.splitlines()[:2])  # what follows is the example
 _SILENCE = "(The user says nothing. Go on.)"
 _ANSWER_WITH_KEY = 'Answer with its key, in JSON: {"choice": KEY}.'
-_NAME = re.compile(r"\w+")
 _RECENT = timedelta(minutes=10)
 _SHOWN_RESULT_CHARS = 500
 _MOST_THOUGHTS = 3  # that a note repeats, the newest
@@ -196,7 +194,7 @@ def select_next_action(scene: Scene, version: VersionInfo, state: ActionState, t
         choices.lines,
         f"Take an exit only if the user's last message meets it, else an action. {_ANSWER_WITH_KEY}",
     )
-    choice = Choice(_named(state, choices), [*guidelines, *_short(talk.results)])
+    choice = Choice(choices.named(state), [*guidelines, *_short(talk.results)])
     return structs.replace(_prompt(SELECT_NEXT_ACTION, scene, talk, question), choice=choice)
 
 
@@ -208,9 +206,9 @@ def select_exit(scene: Scene, state: DecisionState, talk: Said, choices: Choices
         choices.lines,
         f"Take the option that fits the user's last message. {_ANSWER_WITH_KEY}",
     )
-    named = _named(state, choices)
-    aim = [] if all(option.sayings for option in named.values()) else [state.objective]
-    choice = Choice(named, [*aim, *state.decision_guidelines, *_short(talk.results)])
+    options = choices.named(state)
+    aim = [] if all(option.sayings for option in options.values()) else [state.objective]
+    choice = Choice(options, [*aim, *state.decision_guidelines, *_short(talk.results)])
     return structs.replace(_prompt(SELECT_NEXT_ACTION_FOR_DECISION_STATE, scene, talk, question), choice=choice)
 
 
@@ -238,56 +236,16 @@ def _short(results: Sequence[str]) -> Sequence[str]:
     return [result[:_SHOWN_RESULT_CHARS] for result in results]
 
 
-def _named(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:
-    """Name options by the states that they lead to, an action by its own state, or by its first word if it has others.
-
-    Returns them, exits first.
-    """
-    if state.name not in choices.named:
-        choices.named[state.name] = _named_anew(state, choices)
-    return choices.named[state.name]
-
-
-def _named_anew(state: ActionState | DecisionState, choices: Choices) -> Mapping[str, Option]:
-    leads_to = {f"exit-{n}": exit_.next_state for n, exit_ in enumerate(state.exit_conditions, 1)}
-    is_alone = sum(key not in leads_to for key in choices) == 1
-    options: dict[str, Option] = {}
-    taken: set[str] = set()
-    for key, choice in sorted(choices.items(), key=lambda choice: choice[0] not in leads_to):
-        text, said = sayings.described(choice), sayings.split(choice)[1]
-        target = leads_to.get(key, state.name if is_alone else _first_word(text) or key)
-        name = target if isinstance(target, str) else target[0]
-        options[key] = Option(name if name not in taken else f"{name}_{key}", text, said)
-        taken.add(name)
-    return options
-
-
-def _first_word(text: str) -> str:
-    found = _NAME.search(text)
-    return found[0].lower() if found else ""
-
-
-def select_dynamic_behavior(scene: Scene, talk: Said, choices: Choices, in_force: str | None) -> Prompt:
+def select_dynamic_behavior(scene: Scene, talk: Said, matters: Matters, in_force: str | None) -> Prompt:
     """Ask which dynamic behaviour the conversation has come to, or none. `in_force` is the key of the last choice."""
     question = _note(
         "Some rules apply only when the conversation has come to a certain matter.",
-        choices.told("Matters:"),
+        matters.choices.told("Matters:"),
         f"Until now it was {in_force}: choose it again as long as its matter goes on." if in_force else "",
         f"Choose the matter that what was said last is about; else none. {_ANSWER_WITH_KEY}",
     )
-    choice = Choice(_matters(choices))
+    choice = Choice(matters.options(scene.graphs), otherwise=NONE, held=in_force or "")
     return structs.replace(_prompt(SELECT_DYNAMIC_BEHAVIOR, scene, talk, question), choice=choice)
-
-
-def _matters(choices: Choices) -> Mapping[str, Option]:
-    """Name matters by the words before their first bracket. Returns them, and `none` under its own name last."""
-    options: dict[str, Option] = {}
-    taken = {"none"}
-    for key in sorted(choices, key="none".__eq__):
-        name = "_".join(_NAME.findall(choices[key].partition("(")[0])) or key
-        options[key] = Option(key if key == "none" else name if name not in taken else f"{name}_{key}", choices[key])
-        taken.add(name)
-    return options
 
 
 def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: str, talk: Said) -> Prompt:

@@ -10,6 +10,7 @@ examples far better than it follows a description. They stand first and never ch
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from tertulia.providers.base import Choice, Turn
@@ -40,6 +41,11 @@ def messages(choice: Choice, turns: Sequence[Turn]) -> list[dict[str, str]]:
         ]
     )
     return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": text}]
+
+
+def matters(choice: Choice) -> Choice:
+    """Leave out the sayings of a choice among matters. Return the choice by their descriptions."""
+    return replace(choice, options={key: replace(option, sayings=()) for key, option in choice.options.items()})
 
 
 def _examples(choice: Choice) -> Iterator[dict[str, str]]:

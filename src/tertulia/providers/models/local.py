@@ -193,10 +193,25 @@ class LocalModel:
 
     async def choose(self, prompt: Prompt, schema: Mapping[str, Any]) -> Any:
         if prompt.choice is not None:
-            key = await self._sort(prompt, prompt.choice) or await self._judge(prompt, prompt.choice)
+            decide = self._decide_matter if prompt.choice.otherwise else self._decide
+            key = await decide(prompt, prompt.choice)
             return {next(iter(schema["properties"])): key}
         options = {**_CHOICE, "response_format": _json(schema)}
         return chat.answer("".join([piece async for piece in self._speak(prompt, options)]), schema)
+
+    async def _decide(self, prompt: Prompt, choice: Choice) -> str:
+        """Choose by the meaning of what was said last, else by the model. Return the option's key."""
+        return await self._sort(prompt, choice) or await self._judge(prompt, choice)
+
+    async def _decide_matter(self, prompt: Prompt, choice: Choice) -> str:
+        """Choose what may be meant by its meaning, and by the model if that leaves several. Return the option's key."""
+        left = choice
+        if (embedder := self._embedder()) is not None and prompt.turns:
+            try:
+                left = await self._sorting.sift(embedder, choice, prompt.turns[-1].content, self._keeping())
+            except ModelError as error:
+                _log.warning("A choice is left to the model, for the embedding model has failed.", reason=error.reason)
+        return next(iter(left.options)) if len(left.options) == 1 else await self._judge(prompt, judging.matters(left))
 
     async def _sort(self, prompt: Prompt, choice: Choice) -> str | None:
         """Choose by the meaning of what was said last. Return the option's key, or None if that cannot be done.

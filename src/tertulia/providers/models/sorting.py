@@ -12,7 +12,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,12 @@ _LEAD = 0.05
 """An exit has to be so much likelier than every action: to stay by mistake is mended more easily than to leave."""
 _SURE = 0.55
 """An exit has to be so certain if the message has led to its state: people seldom answer what they were not asked."""
+_SURELY_MEANT = 0.45
+"""A matter that is so certain needs no model: no ordinary message of a set of 48 came to it."""
+_HARDLY_MEANT = 0.2
+"""A matter that is less certain is not put to the model: no message that meant one of twelve had less."""
+_ENOUGH = 3
+"""Sayings of a matter by which it can be missed for sure."""
 _MOST_SAYINGS = 2000
 """Sayings that are learned at once: the work grows with their third power."""
 _REMEMBERED = 100
@@ -45,6 +51,44 @@ _PORTION = 32
 """Sayings that are read in one go."""
 _EXIT = "exit-"
 """The beginning of the keys of a state's exits."""
+ORDINARY = (
+    "Hello, how are you?",
+    "Yes, please.",
+    "No, thank you.",
+    "That is all, goodbye.",
+    "I don't know.",
+    "My name is Anna.",
+    "Tell me more about it.",
+    "What is the difference?",
+    "I have a question.",
+    "When do you open?",
+    "How much does it cost?",
+    "Where do I find it?",
+    "I would like to book a table for two.",
+    "I want an appointment next week.",
+    "On Monday at nine.",
+    "I'd like to pay by card.",
+    "My order has not arrived.",
+    "I want to change my address.",
+    "It does not work.",
+    "Can you help me with my account?",
+    "The room is cold.",
+    "I have had a cold for two days.",
+    "It hurts when I walk.",
+    "We are four people.",
+    "Guten Tag, ich habe eine Frage.",
+    "Wie komme ich zum Bahnhof?",
+    "Das Wetter ist heute schlecht.",
+    "Ich möchte etwas bestellen.",
+    "Ja, danke.",
+    "Quel est votre nom ?",
+    "Je voudrais un rendez-vous.",
+    "Non, merci.",
+    "Me gusta cocinar con mis hijos.",
+    "Quisiera cambiar mi pedido.",
+    "No puedo dormir por la noche.",
+)
+"""Messages that mean no matter in particular: a matter is told from these, too."""
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+")
 
 Sayings = tuple[tuple[str, tuple[str, ...]], ...]
@@ -101,14 +145,44 @@ class Sorting:
             return None
         if _count(sayings) > _MOST_SAYINGS:
             return None
-        learned = await self._learn(_Reader(embedder, keeping), sayings, text.strip())
-        texts = await asyncio.to_thread(_readings, text.strip(), learned.words)
-        scores = learned.scores(texts, _units(await embedder.embed(texts))).mean(axis=0)
-        weights = dict(zip(learned.keys, scores.tolist(), strict=True))
+        weights = await self._weigh(_Reader(embedder, keeping), sayings, text.strip())
         stays = [key for key in choice.options if not key.startswith(_EXIT)]
         sure = [key for key in choice.options if weights[key] >= _SURE]
         keys = {*stays, *sure} if choice.has_moved and stays else choice.options
         return max(keys, key=lambda key: weights[key] - _LEAD * key.startswith(_EXIT))
+
+    async def sift(
+        self, embedder: Embedder, choice: Choice, text: str, keeping: KeepingEmbedder | None = None
+    ) -> Choice:
+        """Leave out of a choice with an option `otherwise` what was hardly meant. Return what is left to choose from.
+
+        If a matter is surely meant, that is left alone. One that few sayings describe is never sure to be missed, and
+        neither is the one that holds: the model decides.
+
+        Raises:
+            EmbeddingFailed: the embedding model has failed.
+        """
+        ordinary = tuple(dict.fromkeys((*choice.options[choice.otherwise].sayings, *ORDINARY)))
+        matters = {key: option for key, option in choice.options.items() if key != choice.otherwise}
+        sayings = (*_sayings(Choice(matters)), (choice.otherwise, ordinary))
+        if not all(said for _, said in sayings) or not text.strip() or DIRECTION.fullmatch(text):
+            return choice
+        if _count(sayings) > _MOST_SAYINGS:
+            return choice
+        weights = await self._weigh(_Reader(embedder, keeping), sayings, text.strip())
+        best = max(matters, key=weights.__getitem__)
+        if weights[best] >= _SURELY_MEANT:
+            return replace(choice, options={best: matters[best]})
+        few = {key for key, option in matters.items() if len(option.sayings) < _ENOUGH}
+        left = {key for key in matters if weights[key] >= _HARDLY_MEANT} | few | {choice.held, choice.otherwise}
+        return replace(choice, options={key: option for key, option in choice.options.items() if key in left})
+
+    async def _weigh(self, reader: "_Reader", sayings: Sayings, text: str) -> Mapping[str, float]:
+        """Weigh what was said. Return a number for each option."""
+        learned = await self._learn(reader, sayings, text)
+        texts = await asyncio.to_thread(_readings, text, learned.words)
+        scores = learned.scores(texts, _units(await reader.embedder.embed(texts))).mean(axis=0)
+        return dict(zip(learned.keys, scores.tolist(), strict=True))
 
     async def read(self, embedder: Embedder, choice: Choice, keeping: KeepingEmbedder | None = None) -> None:
         """Have the sayings of a choice learned before they are needed, which takes seconds if there are hundreds.
