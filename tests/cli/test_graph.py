@@ -1,7 +1,7 @@
 """`tertulia graph`: what is wrong with a graph in a file, and a picture of it."""
 
 import json
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -155,6 +155,58 @@ def test_graphs_that_refer_to_each_other_are_read_once(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / "graphs" / f"{name}.yaml").write_text(body % other, "utf-8")
     assert run("check", tmp_path / "graphs" / "a.yaml")[2] == "The graph is in order.\n"
+
+
+LAUGHTER = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{after}: &{after} [{', '.join([f'*{name}'] * 9)}]\n" for name, after in pairwise("abcdefgh")
+)
+FIELDS = "The file has fields, one a line: `name: value`."
+ODD_FILES: dict[str, tuple[str, bytes, int, int, str]] = {
+    "empty": ("graph.yaml", b"", 1, 1, FIELDS),
+    "a list at the top": ("graph.yaml", b"- a\n- b\n", 1, 1, FIELDS),
+    "a tab": ("graph.yaml", b"states:\n\t- name: a\n", 2, 1, "A tab stands here; YAML is indented by spaces."),
+    "a key twice": ("graph.yaml", DESK.encode() + b"description: b\n", 11, 1, "The key description stands here twice."),
+    "200 lists": ("graph.yaml", b"states: " + b"[" * 200 + b"]" * 200, 1, 109, "Values are nested more than 100 deep."),
+    "values of many": ("graph.yaml", LAUGHTER.encode(), 1, 32, "The file has more than 200000 values."),
+    "a value within itself": ("graph.yaml", b"a: &a\n  b: *a\n", 1, 4, "Values are nested more than 100 deep."),
+    "bytes": ("graph.yaml", b"\x80\xff\0\1", 1, 1, "The file is not UTF-8."),
+    "UTF-16": ("graph.yaml", DESK.encode("utf-16"), 1, 1, "The file is not UTF-8."),
+    "Latin letters of old": ("graph.yaml", "description: caf\xe9\n".encode("latin-1"), 1, 17, "The file is not UTF-8."),
+    "JSON with comments": ("graph.json", b'// A desk\n{"states": []}', 1, 1, "This is no JSON: expecting value."),
+    "JSON and more": ("graph.json", b'{"states": []} x', 1, 16, "This is no JSON: extra data."),
+    "JSON without an end": ("graph.json", b'{\n  "states": [', 2, 14, "This is no JSON: expecting value."),
+    "digits without end": ("graph.json", b'{"a": ' + b"9" * 5000 + b"}", 1, 7, "This value is not of its type."),
+    "5,000 lists in JSON": ("graph.json", b"[" * 5000 + b"]" * 5000, 1, 1, "The file is nested too deeply."),
+}
+
+
+@pytest.mark.parametrize(("name", "body", "line", "column", "told"), ODD_FILES.values(), ids=ODD_FILES.keys())
+def test_an_odd_file_is_refused_where_it_is_odd(
+    tmp_path: Path, name: str, body: bytes, line: int, column: int, told: str
+) -> None:
+    (tmp_path / name).write_bytes(body)
+    text = f"{tmp_path / name}:{line}:{column}: {told}\n"
+    assert run("check", tmp_path / name)[:2] == (1, text)
+    assert run("draw", tmp_path / name) == (1, "", f"tertulia: {text}")
+
+
+@pytest.mark.parametrize("written", [DESK.replace("\n", "\r\n"), f"\ufeff{DESK}", DESK.replace("[Ask.]", "&a [Ask.]")])
+def test_ends_of_lines_marks_of_order_and_anchors_are_no_mistakes(file: Path, written: str) -> None:
+    file.write_bytes(written.encode())
+    assert run("check", file) == (0, "", "The graph is in order.\n")
+    assert run("draw", file)[1].startswith("flowchart TD")
+
+
+def test_what_is_no_file_or_may_not_be_read_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("check", tmp_path)[:2] == (1, f"{tmp_path}:1:1: This is no file.\n")
+    file = tmp_path / "graph.yaml"
+    file.write_text(DESK)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert run("check", file)[:2] == (1, f"{file}:1:1: Permission denied\n")
 
 
 def test_a_file_that_is_not_there_is_a_line(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ The values are those of YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103
 `no`, `on` and dates are texts. A key has at most 1,024 characters.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -138,9 +140,7 @@ def parse(path: Path, body: bytes) -> Document:
     except UnicodeDecodeError as error:
         raise WrongFile([Problem(path, *_end_of(body[: error.start].decode()), "The file is not UTF-8.")]) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise WrongFile([Problem(path, line, column, _sentence(error.problem or error.context or ""))]) from None
+        raise WrongFile([_unread(path, body, error)]) from None
     except yaml.reader.ReaderError as error:
         code = error.character if isinstance(error.character, int) else ord(error.character)
         told = f"The character U+{code:04X} is not allowed here; write it as an escape."
@@ -152,6 +152,19 @@ def parse(path: Path, body: bytes) -> Document:
         raise WrongFile([Problem(path, 1, 1, "The file is nested too deeply.")]) from None
     except (ValueError, OverflowError):  # an escape that is no character
         raise WrongFile([Problem(path, 1, 1, "The file has an escape that stands for no character.")]) from None
+
+
+def _unread(path: Path, body: bytes, error: yaml.MarkedYAMLError) -> Problem:
+    """Say why YAML, or JSON in a file that is named so, cannot be read. Return the problem."""
+    if path.suffix == ".json":
+        with suppress(ValueError, RecursionError):  # of numbers and depth that JSON would have
+            try:
+                json.loads(body)
+            except json.JSONDecodeError as wrong:
+                return Problem(path, wrong.lineno, wrong.colno, f"This is no JSON: {wrong.msg.lower()}.")
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return Problem(path, line, column, _sentence(error.problem or error.context or ""))
 
 
 def _end_of(text: str) -> tuple[int, int]:
