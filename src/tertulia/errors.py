@@ -93,7 +93,7 @@ class BadTool(BadRequest):
 
 
 class StorageFull(BadRequest):
-    """There is no room for another turn: the quota of a user or an organization is used up."""
+    """There is no room for another turn, or tool: the quota of a user or an organization is used up."""
 
 
 class Unauthorized(TertuliaError):

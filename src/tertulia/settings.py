@@ -174,7 +174,7 @@ class LimitSettings(Group):
     user_stored_bytes: Annotated[int, Field(ge=0)] = 0
     """The most bytes of text and sound that a user's conversations hold; the next turn is 400. 0: no bound."""
     organization_stored_bytes: Annotated[int, Field(ge=0)] = 0
-    """As `user_stored_bytes`, for all users of an organization together."""
+    """As `user_stored_bytes`, for all users of an organization together, and the code of its tools; 0: no bound."""
     operations: dict[str, Annotated[int, Field(ge=1, le=1_000_000)] | Literal["off"]] = {}
     """Requests of a user to an operation in a minute, or `off`, by its name as JSON; before what the contract says."""
 

@@ -21,6 +21,7 @@ from support.talk import go_on
 from support.targets import make_targets, write
 from tertulia import clock
 from tertulia.api import person as api
+from tertulia.auth.places import Places
 from tertulia.background import erasing
 from tertulia.errors import Unavailable
 from tertulia.storage import erasure, person
@@ -250,8 +251,10 @@ def long_recording(server: Server, somebody: dict[str, str]) -> Iterator[int]:
 def test_an_export_holds_one_portion_in_memory(server: Server, somebody: dict[str, str], long_recording: int) -> None:
     database = open_database(server.settings.cluster_urls["default"], 2)
 
+    export = api._Export(database, "demo", somebody["user_id"], Places(2))
+
     async def read() -> list[int]:
-        return [len(chunk) async for chunk in api._zip(api._Export(database, "demo", somebody["user_id"]))]
+        return [len(chunk) async for chunk in api._zip(export)]
 
     sizes = asyncio.run(read())
     database.close()

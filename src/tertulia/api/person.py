@@ -2,16 +2,17 @@
 
 import asyncio
 import zipfile
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import IO, Annotated, Any, cast
+from typing import IO, Annotated, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import msgspec
 from fastapi import Depends, Path, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
+from starlette.types import Receive, Scope, Send
 
 from tertulia.api.http.audit import Recorder
 from tertulia.api.http.deps import CurrentActor, CurrentRuntime, Organization, make_recorder
@@ -20,7 +21,9 @@ from tertulia.api.http.routing import contract_router
 from tertulia.api.http.zips import Sink
 from tertulia.api.user_rules import refuse_higher_rank
 from tertulia.auth.actor import Actor
+from tertulia.auth.limits import Limiter
 from tertulia.auth.permissions import Permission
+from tertulia.auth.places import Places
 from tertulia.background import erasing
 from tertulia.background.erasing import ErasureProof, ErasureRequest
 from tertulia.background.jobs import Work, renewed
@@ -31,16 +34,34 @@ from tertulia.storage.database.units import Database
 from tertulia.storage.job import Job, StaleJob
 from tertulia.storage.person import PersonTable
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 router = contract_router("/user", "User")
 
 SOUND_BYTES = 1 << 20
 """Bytes of a recording that are read at once."""
+
+EXPORTS_AT_ONCE = 2
+"""Exports of one caller that are made at once, in a process."""
 
 # --- Export ----------------------------------------------------------------------------------------------------------
 
 
 class Archive(StreamingResponse):
     media_type = "application/zip"
+
+
+class PlacedArchive(Archive):
+    """A zip that is made while its reader takes it, in one of the reader's places."""
+
+    def __init__(self, content: AsyncGenerator[bytes], place: AbstractContextManager[None]) -> None:
+        super().__init__(content, headers={"Content-Disposition": 'attachment; filename="user.zip"'})
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
 
 @router.get(
@@ -52,13 +73,26 @@ class Archive(StreamingResponse):
     dependencies=[Depends(rate_limit(5))],
 )
 async def export_user(
-    request: Request, organization: Organization, actor: CurrentActor, user_id: Annotated[str, Path()]
+    request: Request,
+    runtime: CurrentRuntime,
+    organization: Organization,
+    actor: CurrentActor,
+    user_id: Annotated[str, Path()],
 ) -> Archive:
     """Export all that there is of a person. Return a zip of JSON Lines, a file for each kind, and of recordings."""
     recorder = make_recorder(request, organization.org_id)
-    await organization.storage.write(_begin_export, actor, user_id, recorder)
-    headers = {"Content-Disposition": 'attachment; filename="user.zip"'}
-    return Archive(_zip(_Export(organization.storage, organization.org_id, user_id)), headers=headers)
+    with _place(runtime.limiter, actor):  # one too many leaves no line in the audit log
+        await organization.storage.write(_begin_export, actor, user_id, recorder)
+    export = _Export(organization.storage, organization.org_id, user_id, runtime.places)
+    return PlacedArchive(_zip(export), _place(runtime.limiter, actor))
+
+
+def _place(limiter: Limiter | None, actor: Actor) -> AbstractContextManager[None]:
+    """Make the place of an export among those of who asks for it. Return it, to be taken."""
+    if limiter is None:
+        return nullcontext()
+    refusal = f"You have {EXPORTS_AT_ONCE} exports already: take one to its end."
+    return limiter.place(EXPORTS_AT_ONCE, refusal, "export-user", actor.org_id, actor.user_id)
 
 
 def _begin_export(connection: Connection, actor: Actor, user_id: str, recorder: Recorder) -> None:
@@ -71,11 +105,17 @@ def _begin_export(connection: Connection, actor: Actor, user_id: str, recorder: 
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """A person whose data are read, a portion in each unit."""
+    """A person whose data are read, a portion in each unit. The exports of an organization read as one user does."""
 
     database: Database
     org_id: str
     user_id: str
+    places: Places
+
+    async def read(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Read a portion. Return it."""
+        async with self.places.place((self.org_id, "export-user")):
+            return await self.database.read(unit, *args, **kwargs)
 
     async def rows(self, part: PersonTable) -> AsyncGenerator[list[Mapping[str, Any]]]:
         """Read the rows of a table. Yield them in portions."""
@@ -84,7 +124,7 @@ class _Export:
                 yield rows
             return
         last = ""
-        while some := await self.database.read(person.list_conversation_ids, self.org_id, self.user_id, last):
+        while some := await self.read(person.list_conversation_ids, self.org_id, self.user_id, last):
             async for rows in self._within(part, list(some)):
                 yield rows
             last = some[-1]
@@ -100,9 +140,9 @@ class _Export:
     async def _within(self, part: PersonTable, some: list[str] | None) -> AsyncGenerator[list[Mapping[str, Any]]]:
         last = ""
         whose = self.org_id, self.user_id
-        while portions := await self.database.read(person.list_portions, part, *whose, some, last):
+        while portions := await self.read(person.list_portions, part, *whose, some, last):
             for keys in portions:
-                yield list(await self.database.read(person.list_rows_of, part, self.org_id, keys))
+                yield list(await self.read(person.list_rows_of, part, self.org_id, keys))
             last = portions[-1][-1]
 
 
@@ -138,13 +178,13 @@ async def _write_sound(export: _Export, archive: zipfile.ZipFile, row: Mapping[s
         if row["size"] is None:
             await export.database.write(recording.split_whole, message_id)
         place = (export.org_id, str(row["conversation_id"]), message_id)
-        found = await export.database.read(recording.find_recording, *place)
+        found = await export.read(recording.find_recording, *place)
         size = 0 if found is None else found.size
         entry = zipfile.ZipInfo(f"recordings/{message_id}.{'mp3' if kind == 'audio/mpeg' else 'wav'}")
         with archive.open(entry, "w", force_zip64=True) as file:
             for first in range(0, size, SOUND_BYTES):
                 last = min(first + SOUND_BYTES, size) - 1
-                sound = await export.database.read(recording.read_range, message_id, first, last)
+                sound = await export.read(recording.read_range, message_id, first, last)
                 await asyncio.to_thread(file.write, sound)  # a megabyte takes a twentieth of a second to pack
                 yield
 

@@ -18,6 +18,7 @@ from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among, padded
 from tertulia.storage.tables import tool_snapshots, tool_variables, tool_versions, tools
 from tertulia.storage.tool import Tool
+from tertulia.storage.usage import add_to_organization
 from tertulia.storage.versioned import Author
 
 MOST_ACTIVE = 3
@@ -265,12 +266,16 @@ def purge_snapshot(connection: Connection, before: datetime) -> bool:
         sa.or_(versions.deprecated.is_(False), versions.updated_at >= before),
     )
     spare = sa.and_(snapshots.created_at < before, ~needed)
-    found = connection.execute(sa.select(snapshots.tool_id, snapshots.digest).where(spare).limit(1)).first()
+    its = snapshots.org_id, snapshots.tool_id, snapshots.digest, sa.func.length(snapshots.body).label("bytes")
+    found = connection.execute(sa.select(*its).where(spare).limit(1)).first()
     if found is None:
         return False
     connection.execute(sa.select(tools.c.id).where(tools.c.id == found.tool_id).with_for_update())
     this = sa.and_(snapshots.tool_id == found.tool_id, snapshots.digest == found.digest)
-    return connection.execute(sa.delete(tool_snapshots).where(this, spare)).rowcount > 0
+    if not connection.execute(sa.delete(tool_snapshots).where(this, spare)).rowcount:
+        return False
+    add_to_organization(connection, found.org_id, found.tool_id, -found.bytes)
+    return True
 
 
 def digest_of(body: bytes) -> str:
@@ -286,4 +291,5 @@ def _keep(connection: Connection, tool: Tool, body: bytes) -> str:
     if connection.execute(present).first() is None:
         row = {"org_id": tool.org_id, "tool_id": tool.id, "digest": digest, "body": body, "created_at": clock.now()}
         connection.execute(sa.insert(tool_snapshots), row)
+        add_to_organization(connection, tool.org_id, tool.id, len(body))
     return digest

@@ -1,8 +1,8 @@
-"""Usage: the bytes of what was said, text and sound, that the conversations of a user and an organization hold.
+"""Usage: the bytes of what was said, text and sound, and of the code of tools, that an organization and a user hold.
 
 A user's bytes are in the user's row, which every turn changes anyhow. An organization's bytes are spread over eight
-shards, and each user is counted in one of them, so that turns of many users do not wait for one row. A unit locks the
-shard last, after the user.
+shards, and each user or tool is counted in one of them, so that turns of many users do not wait for one row. A unit
+locks the shard last, after the user or the tool.
 """
 
 import zlib
@@ -22,7 +22,7 @@ SHARDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """The most bytes that conversations may hold; 0: there is no bound."""
+    """The most bytes that there may be; 0: there is no bound."""
 
     of_user: int = 0
     of_organization: int = 0
@@ -55,19 +55,19 @@ _OF_ORGANIZATION = Prepared(
 )
 
 
-def add_to_organization(connection: Connection, org_id: str, user_id: str, stored_bytes: int) -> None:
-    """Count bytes of a user for their organization; negative ones give room back."""
-    _ADD.run(connection, addition(org_id, user_id, stored_bytes))
+def add_to_organization(connection: Connection, org_id: str, owner_id: str, stored_bytes: int) -> None:
+    """Count bytes of a user or a tool for their organization; negative ones give room back."""
+    _ADD.run(connection, addition(org_id, owner_id, stored_bytes))
 
 
-def addition(org_id: str, user_id: str, stored_bytes: int) -> dict[str, Any]:
-    """Return the parameters of `ADD` for bytes of a user."""
-    return {"b_org_id": org_id, "b_shard": shard_of(user_id), "b_bytes": stored_bytes}
+def addition(org_id: str, owner_id: str, stored_bytes: int) -> dict[str, Any]:
+    """Return the parameters of `ADD` for bytes of a user or a tool."""
+    return {"b_org_id": org_id, "b_shard": shard_of(owner_id), "b_bytes": stored_bytes}
 
 
-def shard_of(user_id: str) -> int:
-    """Return the number of the shard in which a user is counted."""
-    return zlib.crc32(user_id.encode()) % SHARDS
+def shard_of(owner_id: str) -> int:
+    """Return the number of the shard in which a user or a tool is counted."""
+    return zlib.crc32(owner_id.encode()) % SHARDS
 
 
 def give_back_all(connection: Connection, org_id: str, user_id: str) -> None:
@@ -81,16 +81,26 @@ def refuse_when_full(connection: Connection, quotas: Quotas, org_id: str, user_i
     """Refuse a turn for which there is no room.
 
     Raises:
-        StorageFull: the user's conversations, or the organization's, hold as much as they may.
+        StorageFull: the user's conversations, or all that is the organization's, hold as much as they may.
     """
     if quotas.of_user:
         row = _OF_USER.first(connection, {"user_id": user_id})
-        _compare("the user", row["stored_bytes"] if row else 0, quotas.of_user)
+        _compare("conversations of the user", row["stored_bytes"] if row else 0, quotas.of_user)
+    refuse_when_organization_full(connection, quotas, org_id)
+
+
+def refuse_when_organization_full(connection: Connection, quotas: Quotas, org_id: str) -> None:
+    """Refuse what is stored for a whole organization, such as the code of a tool, if there is no room.
+
+    Raises:
+        StorageFull: the organization holds as much as it may.
+    """
     if quotas.of_organization:
         row = _OF_ORGANIZATION.first(connection, {"org_id": org_id})
-        _compare("the organization", int(row["stored_bytes"] or 0) if row else 0, quotas.of_organization)
+        stored = int(row["stored_bytes"] or 0) if row else 0
+        _compare("conversations and tools of the organization", stored, quotas.of_organization)
 
 
-def _compare(whose: str, stored: int, most: int) -> None:
+def _compare(what: str, stored: int, most: int) -> None:
     if stored >= most:
-        raise StorageFull(f"The conversations of {whose} hold {stored} bytes, and {most} is the most they may.")
+        raise StorageFull(f"The {what} hold {stored} bytes, and {most} is the most they may.")

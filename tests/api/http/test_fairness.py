@@ -7,34 +7,38 @@ from typing import Any
 
 import pytest
 
+from operations import OPERATIONS
 from support.samples import a_name
 from support.server import Serve, Server
-from tertulia.storage import versioned
+from support.targets import nowhere
+from tertulia.api.person import EXPORTS_AT_ONCE
+from tertulia.auth.places import Places, UserKey
+from tertulia.storage import person, versioned
 
 PLACES = 2
 """Half of the connections of the server's database."""
 
 
 class Hold:
-    """Lists of agents that wait until the test lets them go."""
+    """A unit of storage that waits until the test lets it go."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: Any) -> None:
         self.running = 0
         self.go = threading.Event()
         self.full = threading.Event()
-        self._real: Any = versioned.list_
+        self._unit = unit
 
     def __call__(self, *arguments: Any) -> Any:
         self.running += 1
         if self.running == PLACES:
             self.full.set()
         assert self.go.wait(60)
-        return self._real(*arguments)
+        return self._unit(*arguments)
 
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
-    held = Hold()
+    held = Hold(versioned.list_)
     monkeypatch.setattr(versioned, "list_", held)
     yield held
     held.go.set()
@@ -53,6 +57,53 @@ def test_ten_users_are_answered_while_one_waits_for_forty_lists(serve: Serve, ho
     assert answers == [200] * 30
     assert running == PLACES
     assert statuses == {200}
+
+
+def test_every_operation_of_a_caller_takes_one_of_their_places(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    taken: list[UserKey] = []
+    take = Places.take
+
+    async def told(self: Places, user: UserKey) -> None:
+        taken.append(user)
+        await take(self, user)
+
+    monkeypatch.setattr(Places, "take", told)
+    without: list[str] = []
+    for operation in OPERATIONS:
+        taken.clear()
+        client, path = operation.by(server), operation.at(nowhere(operation))
+        client.request(operation.method, path, params={"dry_run": "true"})
+        caller = server.demo.super_user_id if operation.least == "super" else server.demo.admin_user_id
+        if (server.demo.organization_id, caller) not in taken:
+            without.append(operation.id)
+
+    strangers = {operation.id for operation in OPERATIONS if operation.least == "nobody"}
+    assert len(OPERATIONS) > 5 * len(strangers)
+    assert set(without) <= {*strangers, "create-organization"}  # its caller is of another organization: five a minute
+
+
+def test_ten_users_are_answered_while_one_exports_all_that_they_may(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(database={"pool_size": 2 * PLACES}, rate_limits="contract")
+    users = [server.client(server.sign_in(user_id)) for user_id in invite(server, 10)]
+    hold = Hold(person.list_portions)
+    monkeypatch.setattr(person, "list_portions", hold)
+    export = f"/user/{server.demo.admin_user_id}/export"
+    with ThreadPoolExecutor(EXPORTS_AT_ONCE) as pool:
+        exports = [pool.submit(server.as_admin.get, export) for _ in range(EXPORTS_AT_ONCE)]
+        assert hold.full.wait(60)
+        refused = server.as_admin.get(export)
+        answers = [user.get("/service/").status_code for _ in range(3) for user in users]
+        running = hold.running
+        hold.go.set()
+        statuses = {future.result().status_code for future in exports}
+    assert (refused.status_code, "exports already" in refused.text) == (429, True)
+    assert answers == [200] * 30
+    assert running == PLACES
+    assert statuses == {200}
+    assert server.as_admin.get(export).status_code == 200
 
 
 def invite(server: Server, number: int) -> list[str]:

@@ -1,16 +1,22 @@
 """Versions of tools: numbers, constraints, archives, folders and repositories, and what cannot be published."""
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
 from support import samples
 from support.server import Serve, Server
+from support.targets import write
 from support.tools import ECHO, MANIFEST, Publish, a_tool_name, an_archive, an_echo
+from tertulia import clock
+from tertulia.storage import tool_version as tool_versions
+from tertulia.storage.tables import organization_usage
 from tertulia.tools import fingerprint
 
 
@@ -127,6 +133,36 @@ def test_what_is_no_project_is_refused_and_leaves_the_tool_free(tool: str, publi
 def publish_path(client: httpx2.Client, tool_id: str, path: str, bump: str = "major") -> httpx2.Response:
     """Publish a project of the server's folder. Return the answer."""
     return client.post(f"/tool/{tool_id}/version", json={"project_path": path, "bump_type": bump})
+
+
+def test_code_takes_room_of_its_organization_until_it_is_removed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(limit={"organization_stored_bytes": 1})
+    admin = server.as_admin
+    tool_id = str(admin.post("/tool/", json=samples.tool(a_tool_name())).raise_for_status().json()["id"])
+    path, kind = f"/tool/{tool_id}/version/archive", {"content-type": "application/gzip"}
+
+    def publish() -> httpx2.Response:
+        return admin.post(path, params={"bump_type": "major"}, content=an_echo(), headers=kind)
+
+    publish().raise_for_status()
+    held = organization_bytes(server)
+    refused = publish()
+    admin.delete(f"/tool/{tool_id}/version/{quote('==1.*', safe='')}").raise_for_status()
+    write(server, lambda connection: tool_versions.purge_snapshot(connection, clock.now() + timedelta(days=1)))
+
+    detail = f"The conversations and tools of the organization hold {held} bytes, and 1 is the most they may."
+    assert held > 0
+    assert (refused.status_code, refused.json()) == (400, {"detail": detail})
+    assert organization_bytes(server) == 0
+    assert publish().json() == {"new_version": "2.0.0"}
+
+
+def organization_bytes(server: Server) -> int:
+    """Return the bytes that the server's organizations hold together."""
+    found: list[int] = []
+    total = sa.select(sa.func.sum(organization_usage.c.stored_bytes))
+    write(server, lambda connection: found.append(int(connection.execute(total).scalar_one())))
+    return found[0]
 
 
 def test_a_project_is_published_from_the_folder_of_tools(as_admin: httpx2.Client, tool: str) -> None:

@@ -28,6 +28,7 @@ from tertulia.storage import tool_version as tool_versions
 from tertulia.storage.database.paging import Page, Sort, Window
 from tertulia.storage.tool import Tool
 from tertulia.storage.tool_version import ToolVersion, ToolVersionFilter, VersionBody
+from tertulia.storage.usage import Quotas, refuse_when_organization_full
 from tertulia.tools.definitions import HttpOperation, McpTool, variables_of
 from tertulia.tools.sources import Project, open_source
 from tertulia.tools.values import ToolKind
@@ -144,6 +145,7 @@ async def publish_tool_version(
     settings = runtime.settings.tools
     source = open_source(settings.source, settings.branch, organization.org_id)
     async with _publication(organization, actor, tool_id, body.bump_type) as begun:
+        await _refuse_when_full(runtime, organization)
         project = await source.read(body.project_path, None, begun.after)
         made = await _code(request, runtime, begun, project)
         return await _publish(organization, actor, begun, made)
@@ -172,6 +174,7 @@ async def publish_tool_archive(
     """Publish the project in an archive, a tar file that is compressed by gzip, as the next version of a tool."""
     sent = await request.body()
     async with _publication(organization, actor, tool_id, bump_type) as begun:
+        await _refuse_when_full(runtime, organization)
         project = await asyncio.to_thread(rules.project_of, sent)
         made = await _code(request, runtime, begun, project)
         return await _publish(organization, actor, begun, made)
@@ -287,6 +290,12 @@ async def _renew(organization: OrganizationScope, begun: _Publication) -> None:
         await asyncio.sleep(tools.BUSY.total_seconds() / 3)
         with suppress(Unavailable):  # the next time may find the database again
             await organization.storage.write(tools.renew_operation, begun.tool.id, begun.token)
+
+
+async def _refuse_when_full(runtime: Runtime, organization: OrganizationScope) -> None:
+    """Refuse code of an organization that holds as much as it may."""
+    quotas = Quotas(of_organization=runtime.settings.limit.organization_stored_bytes)
+    await organization.database.read(refuse_when_organization_full, quotas, organization.org_id)
 
 
 async def _code(request: Request, runtime: Runtime, begun: _Publication, project: Project) -> VersionBody:
