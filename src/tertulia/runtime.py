@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tertulia.auth.actor import Actors
 from tertulia.auth.limits import Limiter, Windows
-from tertulia.auth.places import Aside, Places, ScarcePlaces
+from tertulia.auth.places import HeavyThread, Places, ScarcePlaces
 from tertulia.auth.secrets import AUDIT_LOG, SecretBox
 from tertulia.auth.sessions import LOOK_S, Sessions
 from tertulia.auth.tokens import Tokens
@@ -67,7 +67,7 @@ class Runtime:
     limiter: Limiter | None
     places: Places
     searches: ScarcePlaces
-    aside: Aside
+    heavy_thread: HeavyThread
     sessions: Sessions
     conversations: Conversations
     meanings: Meanings
@@ -217,7 +217,7 @@ async def open_runtime(
             limiter=limiter,
             places=places,
             searches=ScarcePlaces(SEARCHES),
-            aside=stack.enter_context(closing(Aside())),
+            heavy_thread=stack.enter_context(closing(HeavyThread())),
             sessions=sessions,
             conversations=conversations,
             meanings=meanings,

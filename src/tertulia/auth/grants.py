@@ -93,8 +93,7 @@ def decide_many(grants: Grants, permission: str, caller: Caller) -> Callable[[Ma
     def decide_one(target: Mapping[str, object]) -> bool:
         for conditions in held:
             for name, wanted, values in conditions:
-                actual = target.get(name)
-                if actual is None or ((type(actual), actual) in values) is not wanted:
+                if not _is_met(wanted, values, target.get(name)):
                     break
             else:
                 return True
@@ -170,8 +169,12 @@ def _values(condition: Condition) -> tuple[bool, tuple[Any, ...]]:
 
 
 def _holds(condition: Condition, actual: object, caller: Caller) -> bool:
-    wanted, values = _values(condition)
-    return actual is not None and _contains(_filled(values, caller), actual) is wanted
+    return _is_met(*_prepared(condition, caller), actual)
+
+
+def _is_met(wanted: bool, values: list[tuple[type, Any]], actual: object) -> bool:
+    """Compare an attribute with a condition that `_prepared` has read. Return True if the attribute meets it."""
+    return actual is not None and ((type(actual), actual) in values) is wanted
 
 
 def _prepared(condition: Condition, caller: Caller) -> tuple[bool, list[tuple[type, Any]]]:

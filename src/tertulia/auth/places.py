@@ -94,7 +94,7 @@ class ScarcePlaces:
             yield
 
 
-class Aside:
+class HeavyThread:
     """A thread for work that keeps the interpreter to itself for some hundredths of a second: one piece at a time.
 
     A thread that decodes a large body does not let the event loop run meanwhile. Several of them take turns with each
@@ -102,7 +102,7 @@ class Aside:
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="heavy")
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do a piece of work when those before it are done. Return its result."""

@@ -7,10 +7,8 @@ import asyncio
 import errno
 import os
 import re
-import resource
 import shutil
 import signal
-import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,8 +26,11 @@ GIT_S = 120.0
 MOST_OUTPUT = MOST_BYTES + 1_000_000
 """Bytes that one command of git may write."""
 
+_BLOCK = 512
+"""Bytes in a unit of the shell's bound for files, as POSIX has it."""
+
 MOST_REPOSITORY = 1 << 30
-"""Bytes of one file that git may write, such as all that it fetches: other than Linux has no such bound."""
+"""Bytes of one file that git may write, such as all that it fetches."""
 
 ORGANIZATION = "{organization}"
 """The part of a setting that stands for the organization which publishes."""
@@ -258,22 +259,18 @@ class _Git:
             _stop(process)
 
     async def _start(self, arguments: tuple[str, ...], stdin: IO[bytes]) -> asyncio.subprocess.Process:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                "git",
-                *self.OPTIONS,
-                *arguments,
-                cwd=self._folder,
-                env=self._environment,
-                stdin=stdin,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-            _bound(process)
-            return process
-        except FileNotFoundError as error:
-            raise Unavailable("This server has no git, with which tools are read.", retry_after=60) from error
+        git = shutil.which("git", path=self._environment.get("PATH"))
+        if git is None:
+            raise Unavailable("This server has no git, with which tools are read.", retry_after=60)
+        return await asyncio.create_subprocess_exec(
+            *_bounded(git, *self.OPTIONS, *arguments),
+            cwd=self._folder,
+            env=self._environment,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
 
 
 async def _outputs(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
@@ -294,11 +291,13 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
     return bytes(pieces)
 
 
-def _bound(process: asyncio.subprocess.Process) -> None:
-    """Bound the files that a process and those which it starts may write."""
-    if sys.platform == "linux":
-        with suppress(ProcessLookupError):
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MOST_REPOSITORY, MOST_REPOSITORY))
+def _bounded(*command: str) -> tuple[str, ...]:
+    """Bound the files that a command, and all that it starts, may write. Return the command that does so.
+
+    A shell sets the bound before the command begins: a process that has begun may have started others.
+    """
+    blocks = str(MOST_REPOSITORY // _BLOCK)
+    return ("/bin/sh", "-c", 'ulimit -f "$1" && shift && exec "$@"', "sh", blocks, *command)
 
 
 def _stop(process: asyncio.subprocess.Process) -> None:

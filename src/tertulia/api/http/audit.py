@@ -84,7 +84,7 @@ class Recorder:
             return
         request = self._request
         if is_larger(request, SMALL):
-            self._asked = await self._scope["app"].state.runtime.aside.run(told, request)
+            self._asked = await self._scope["app"].state.runtime.heavy_thread.run(told, request)
         else:
             self._asked = told(request)
 

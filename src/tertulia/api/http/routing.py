@@ -148,7 +148,7 @@ class ContractRequest(Request):
         if len(await self.body()) <= LARGE_BYTES:
             return work(*args, **kwargs)
         runtime = await find_runtime(self)
-        return await runtime.aside.run(work, *args, **kwargs)
+        return await runtime.heavy_thread.run(work, *args, **kwargs)
 
 
 def refuse_nul_in_path(request: HTTPConnection) -> None:

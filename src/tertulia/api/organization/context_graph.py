@@ -156,7 +156,7 @@ async def get_context_graph_versions(
         return ContextGraphVersionPage.of(page, state_machine_versions=shown).model_dump_json(by_alias=True).encode()
 
     # Graphs of a few megabytes, each a tree of small values: too much for a turn of the event loop.
-    return Response(await runtime.aside.run(rendered), media_type="application/json")
+    return Response(await runtime.heavy_thread.run(rendered), media_type="application/json")
 
 
 # --- Units -----------------------------------------------------------------------------------------------------------
