@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from sqlalchemy.engine import Connection, Engine
 
+from support.old_rows import insert
 from tertulia.storage import migrations, recording
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import organization_usage, recording_parts, recordings, users
@@ -46,16 +46,6 @@ def fill(connection: Connection) -> None:
     insert(connection, tables.tables["messages"], id="message", content=CONTENT, **talk)
     for message_id, body in BODIES.items():
         insert(connection, tables.tables["recordings"], message_id=message_id, body=body, **talk)
-
-
-def insert(connection: Connection, table: sa.Table, **values: Any) -> None:
-    """Insert a row; a value that is not given is 0, or empty."""
-    needed = {column.name: plain(column) for column in table.columns if not column.nullable}
-    connection.execute(sa.insert(table).values({**needed, **values}))
-
-
-def plain(column: sa.Column[Any]) -> Any:
-    return {int: 0, bool: False, bytes: b"", dict: {}}.get(column.type.python_type, "")
 
 
 def test_old_recordings_are_split_one_by_one_and_stay_as_they_were(old: Engine) -> None:

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from storage.test_recording_migration import insert
+from support.old_rows import insert
 from tertulia.storage import migrations
 from tertulia.storage.database import dialect
 from tertulia.storage.tables import organization_usage
