@@ -61,8 +61,14 @@ MOST_CHARS = 256_000
 POOLED = 512
 """Texts that a process keeps for the turns that have most of one in common."""
 
+PACKERS = 64
+"""Beginnings of traces that a process keeps compressed, for the next ones that begin so."""
+
 _PACKED_ABOVE_BYTES = 8192
-"""The size above which a trace is compressed: below it, that costs more than it saves."""
+"""The size above which a trace without shared texts is compressed: below it, that costs more than it saves."""
+_PACKING = (3, zlib.DEFLATED, 13, 4)
+"""Level, window and memory of zlib: what follows a beginning has no more in common with it, and small tables are quick
+to copy."""
 
 now = time.perf_counter_ns
 
@@ -106,10 +112,12 @@ class _Stored(msgspec.Struct, array_like=True, gc=False):
     turn: _Step
     steps: list[_Step]
     calls: list[_Call]
-    texts: list[str]
+    texts: list[str | tuple[int, str, int]]
+    """The texts, or the own part of each between the indexes of two texts that turns share."""
 
 
 _read_stored = msgspec.json.Decoder(_Stored).decode
+_read_beside = msgspec.json.Decoder(tuple[list[str], _Stored]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +166,8 @@ class TextPool:
 
     def __init__(self) -> None:
         self._shared: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._packers: dict[bytes, tuple[Any, bytes]] = {}
+        """Compressors that have read the beginning of a trace, with what they have written of it."""
 
     def hold(self, key: str, text: str) -> HeldText:
         """Hold a text, which resembles those of the same key. Return it."""
@@ -170,6 +180,20 @@ class TextPool:
             if len(self._shared) > POOLED:
                 self._shared.popitem(last=False)
         return HeldText(begins, text[len(begins) : len(text) - len(ends)], ends)
+
+    def pack(self, begins: bytes, rest: bytes) -> bytes:
+        """Compress a trace whose beginning others share, which is compressed once for all. Return it."""
+        packer, written = self._packers.get(begins) or self._begin(begins)
+        own = packer.copy()
+        return written + own.compress(rest) + own.flush()
+
+    def _begin(self, begins: bytes) -> tuple[Any, bytes]:
+        packer = zlib.compressobj(*_PACKING)
+        written = packer.compress(begins)
+        if len(self._packers) >= PACKERS:
+            self._packers.clear()  # threads read it too
+        self._packers[begins] = packer, written
+        return packer, written
 
 
 def _is_framed(text: str, begins: str, ends: str) -> bool:
@@ -256,6 +280,8 @@ class Trace:
         calls = [call.stored(self._start, texts) for call in self._calls]
         body = msgspec.json.encode(_Stored(self._began, self._detail, turn, self._steps, calls, texts.kept))
         prompts = len(calls) if self._detail == "prompts" else 0
+        if texts.shared:
+            return self._pool.pack(b"[%b," % msgspec.json.encode([*texts.shared]), body + b"]"), prompts
         return (zlib.compress(body, 1) if len(body) > _PACKED_ABOVE_BYTES else body), prompts
 
     def _hold(self, prompt: Prompt) -> "HeldPrompt":
@@ -364,9 +390,9 @@ class ModelCall:
         )
         if prompt is not None:
             system, turns, question = prompt
-            stored.system = texts.index(system.text)
+            stored.system = texts.index_held(system)
             stored.turns = [(turn.role, texts.index(turn.content)) for turn in turns]
-            stored.question = texts.index(question.text)
+            stored.question = texts.index_held(question)
             answer = self._answer if self._answer is not None else "".join(self.pieces or ())
             stored.answer = texts.index(answer) if answer or self._error is None else None
         return stored
@@ -381,8 +407,10 @@ class _Texts:
     """The texts of a trace, each once, and cut if they are long."""
 
     def __init__(self) -> None:
-        self.kept: list[str] = []
-        self._known: dict[str, int] = {}
+        self.kept: list[str | tuple[int, str, int]] = []
+        self.shared: dict[str, int] = {}
+        """Texts that other turns have too, with their indexes."""
+        self._known: dict[str | tuple[str, str, str], int] = {}
         self._room = MOST_CHARS
 
     def index(self, text: str) -> int:
@@ -392,8 +420,28 @@ class _Texts:
             known = self._known[text] = len(self.kept)
             shown = cut(text, min(MOST_TEXT_CHARS, self._room))
             self._room = max(0, self._room - len(shown))
-            self.kept.append(shown if shown.isascii() else shown.encode(errors="replace").decode())
+            self.kept.append(_writable(shown))
         return known
+
+    def index_held(self, held: HeldText) -> int:
+        """Keep a text that has a beginning and an end in common with others. Return its index."""
+        key = held.begins, held.own, held.ends
+        known = self._known.get(key)
+        if known is None:
+            length = len(held.begins) + len(held.own) + len(held.ends)
+            if length > min(MOST_TEXT_CHARS, self._room):
+                return self.index(held.text)
+            self._room -= length
+            known = self._known[key] = len(self.kept)
+            self.kept.append((self._share(held.begins), _writable(held.own), self._share(held.ends)))
+        return known
+
+    def _share(self, text: str) -> int:
+        return self.shared.setdefault(_writable(text), len(self.shared))
+
+
+def _writable(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def cut(text: str, most: int) -> str:
@@ -420,22 +468,33 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 def read(body: bytes) -> tuple[Detail, list[Span]]:
     """Decode a stored trace. Return its detail and its spans: the turn, then the others as they began."""
-    stored = _read_stored(body if body.startswith(b"[") else zlib.decompress(body))
+    stored, texts = _parted(body if body.startswith(b"[") else zlib.decompress(body))
     others = sorted([*stored.steps, *stored.calls], key=lambda span: span.start)
-    return stored.detail, [_read(number, span, stored) for number, span in enumerate([stored.turn, *others])]
+    spans = [_read(number, span, stored.began, texts) for number, span in enumerate([stored.turn, *others])]
+    return stored.detail, spans
 
 
-def _read(number: int, span: _Step | _Call, stored: _Stored) -> Span:
+def _parted(body: bytes) -> tuple[_Stored, list[str]]:
+    """Decode a trace, before which the texts may stand that it shares with others. Return it and its whole texts."""
+    shared, stored = _read_beside(body) if body.startswith(b"[[") else ([], _read_stored(body))
+    return stored, [_whole(text, shared) for text in stored.texts]
+
+
+def _whole(text: str | tuple[int, str, int], shared: Sequence[str]) -> str:
+    return text if isinstance(text, str) else f"{shared[text[0]]}{text[1]}{shared[text[2]]}"
+
+
+def _read(number: int, span: _Step | _Call, began: datetime, texts: Sequence[str]) -> Span:
     is_call = isinstance(span, _Call)
     return Span(
         id=number,
         parent=0 if number else None,
         name=_name(span) if is_call else span.name,
-        start=stored.began + timedelta(microseconds=span.start),
+        start=began + timedelta(microseconds=span.start),
         ms=span.length / 1000,
         attributes=_attributes(span) if is_call else span.attributes,
-        prompt=_prompt_log(span, stored.texts) if is_call else None,
-        answer=stored.texts[span.answer] if is_call and span.answer is not None else None,
+        prompt=_prompt_log(span, texts) if is_call else None,
+        answer=texts[span.answer] if is_call and span.answer is not None else None,
     )
 
 
