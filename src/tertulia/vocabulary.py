@@ -10,7 +10,7 @@ people dictate. A word that is no number in any of these languages says none.
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 from tertulia.caching import cached_if_short
@@ -93,6 +93,13 @@ def placed_words(text: str, sought: Collection[str] | None = None) -> Iterator[t
             begin = 0 if sought is None else _find_first(part[0], sought)
             for form, at in _pairs(part[0], begin):
                 yield form, first + at, first + at + len(form)
+
+
+def searched_words(text: str) -> Iterable[str]:
+    """Find the words of a text as `placed_words` does, without their places. Return them, most of them once."""
+    if not text.isascii():
+        return (word for word, _start, _end in placed_words(text))
+    return chain.from_iterable(map(_forms, dict.fromkeys(_RUN.findall(text))))
 
 
 @cached_if_short(8192)

@@ -16,7 +16,7 @@ from tertulia.storage.message_search import (
     terms,
     user_word,
 )
-from tertulia.vocabulary import placed_words
+from tertulia.vocabulary import searched_words
 
 LOOK_S = 1.0
 """The time between two looks for messages, in seconds: so late are they found at the latest, but for heavy load."""
@@ -54,4 +54,4 @@ def _terms(found: Sequence[UnreadMessage]) -> dict[str, list[str]]:
 
 def _words(message: UnreadMessage) -> Iterator[str]:
     yield user_word(message.user_id)
-    yield from (word for word, _, _ in placed_words(message.content))
+    yield from searched_words(message.content)

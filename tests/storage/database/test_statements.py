@@ -61,9 +61,9 @@ def heard() -> Iterator[Heard]:
         else:
             connection.set_trace_callback(statements.append)
 
-    def exchange(connection: Any, messages: Sequence[Any]) -> Any:
+    def exchange(connection: Any, plans: Any, messages: Sequence[Any]) -> Any:
         statements.extend(message.sql.decode() for message in messages)
-        return together(connection, messages)
+        return together(connection, plans, messages)
 
     together, lane._exchange = lane._exchange, exchange
     event.listen(Pool, "connect", listen)

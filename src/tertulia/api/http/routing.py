@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from tertulia import problems
 from tertulia.api.http import bodies
@@ -19,6 +20,8 @@ from tertulia.api.http.rate_limit import RateLimit
 from tertulia.api.http.shortcut import shortcut_of
 from tertulia.api.http.warnings import unknown, warn
 from tertulia.errors import Unprocessable, UnsupportedMedia
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,8 +64,8 @@ class ContractRoute(APIRoute):
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$").removesuffix("/") + r"/?\Z")
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        handle = _in_stacks(super().get_route_handler())
         reader = None if self.body_field is None else BodyReader(self.body_field.field_info.annotation)
         shortcut = shortcut_of(self, BROKEN_BODY)
         rate_limit, operation = self._rate_limit, self.operation_id or ""
@@ -89,7 +92,30 @@ class ContractRoute(APIRoute):
             await contract_request.warn_of_unknown_fields()
             return response
 
+        self._answer = handle_contract_request
         return handle_contract_request
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, without what the framework puts around each endpoint: the layers around the router do it.
+
+        Only the framework's own way to an endpoint needs the stacks of exits; see `_in_stacks`.
+        """
+        if scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _in_stacks(handle: Handler) -> Handler:
+    """Give a framework's handler the stacks of exits that it asks for. Return the handler."""
+
+    async def handle_in_stacks(request: Request) -> Response:
+        async with AsyncExitStack() as outer, AsyncExitStack() as inner:
+            request.scope["fastapi_inner_astack"], request.scope["fastapi_function_astack"] = outer, inner
+            return await handle(request)
+
+    return handle_in_stacks
 
 
 class ContractRequest(Request):
@@ -103,12 +129,15 @@ class ContractRequest(Request):
         super().__init__(scope, receive)
         self._reader = reader
         self._read: tuple[object, object] | None = None
+        self._size: int | None = None
 
     async def body(self) -> bytes:
         """Read the whole body. Return its bytes; bytes that are not said to be JSON leave an error in the scope."""
         body = await super().body()
-        if body and not _JSON.fullmatch(self.headers.get("content-type", "")):
-            self.scope[BROKEN_BODY] = _NO_JSON
+        if self._size is None:
+            self._size = len(body)
+            if body and not _JSON.fullmatch(self.headers.get("content-type", "")):
+                self.scope[BROKEN_BODY] = _NO_JSON
         return body
 
     def stream(self) -> AsyncGenerator[bytes, None]:
@@ -145,7 +174,7 @@ class ContractRequest(Request):
 
     async def _large_or_small(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something with a body that has been read, beside the loop if it is large. Return the result."""
-        if len(await self.body()) <= LARGE_BYTES:
+        if (self._size or 0) <= LARGE_BYTES:
             return work(*args, **kwargs)
         runtime = await find_runtime(self)
         return await runtime.heavy_thread.run(work, *args, **kwargs)

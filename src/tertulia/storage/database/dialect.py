@@ -146,8 +146,6 @@ def create_engine(url: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_use_lifo=True,  # the one that was used last need not be tried first: see `patience.IDLE_S`
-        # A pooler may give each transaction another connection, in which nothing has been prepared.
-        connect_args={"prepare_threshold": None},
         **common,
     )
     from tertulia.storage.database import patience  # noqa: PLC0415 - only PostgreSQL needs psycopg

@@ -24,6 +24,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from tertulia.storage.database.patience import STATEMENT_S, PatientConnection, is_doubtful
+from tertulia.storage.database.prepared import STALE_PLANS
 from tertulia.storage.database.shortcut import Numbered, Shortcut
 from tertulia.storage.database.waiting import Waiting, deliver, take
 
@@ -39,6 +40,10 @@ _LAZILY = ", set_config('synchronous_commit', 'off', true)"
 _log = structlog.get_logger(__name__)
 
 Values = list[Any]
+MOST_PLANS = 100
+"""The most plans that the server keeps for a connection: some types of parameters depend on the values."""
+
+_FAILURE = (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.SQLSTATE)
 _FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.BAD_RESPONSE})
 
 
@@ -48,6 +53,51 @@ class _Message(NamedTuple):
     sql: bytes
     values: Sequence[abc.Buffer | None]
     transformer: abc.Transformer
+
+
+class _Plans:
+    """Statements whose plans the server keeps for a connection: to plan one takes ten times as long as to carry it out.
+
+    The server knows a statement by a name; the types of the parameters, such as NULL's, are part of what it knows.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._names: dict[tuple[bytes, Sequence[int]], bytes] = {}
+        self.are_stale = False
+        """True if the server cannot use one of them any more, as after a change of the schema."""
+
+    def send(self, server: pq.abc.PGconn, message: _Message) -> bool:
+        """Send a statement. Return True if the server is to keep its plan from now on, and answers to that first."""
+        sql, values, transformer = message
+        key = (sql, transformer.types or ())
+        name = self._names.get(key)
+        is_new = name is None and len(self._names) < self._most
+        if is_new:
+            self._count += 1
+            name = self._names[key] = b"lane-%d" % self._count
+            server.send_prepare(name, sql, transformer.types)
+        if name is None:
+            server.send_query_params(sql, values, transformer.types, transformer.formats)
+        else:
+            server.send_query_prepared(name, values, transformer.formats)
+        return is_new
+
+    def read(self, server: pq.abc.PGconn, message: _Message) -> None:
+        """Read the answer to a new plan; one that cannot be made, or comes after a failure, is not kept."""
+        result = _next_result(server)
+        if result is None or self.has_failed(result):
+            del self._names[(message.sql, message.transformer.types or ())]
+        _next_result(server)  # None: the end of the answer
+
+    def has_failed(self, result: pq.abc.PGresult) -> bool:
+        """Return True for an answer that tells a failure, and note one of a plan that was kept."""
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            reason, state = (result.error_field(field) or b"" for field in _FAILURE)
+            _log.info("a shortcut failed", reason=reason.decode(errors="replace"))
+            self.are_stale = self.are_stale or state.decode() in STALE_PLANS
+        return result.status in _FAILED
 
 
 class _Job(Waiting):
@@ -83,6 +133,7 @@ class Lane:
         self._name = f"postgres-{'durable' if durable else 'lazy'}"
         self._settings = (_SETTINGS.format(lock_ms=LOCK_MS) + ("" if durable else _LAZILY)).encode()
         self._connection: PatientConnection | None = None
+        self._plans = _Plans(0)
         self._used_at = 0.0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -128,6 +179,8 @@ class Lane:
                 if ready and not self._commit(connection, ready) and len(ready) > 1:
                     for job in ready:
                         self._commit(connection, [job])
+            if self._plans.are_stale:
+                self._disconnect()
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
             self._disconnect()
             for job in jobs:
@@ -138,7 +191,7 @@ class Lane:
         """Run shortcuts in one transaction. Return False if one of them has failed, and so all are undone."""
         rounds = zip_longest(*(job.messages for job in jobs))
         ordered = [message for round_ in rounds for message in round_ if message is not None]
-        rows = _exchange(connection, [_message(connection, self._settings), *ordered])
+        rows = _exchange(connection, self._plans, [_message(connection, self._settings), *ordered])
         self._used_at = time.monotonic()
         if rows is None:
             return False
@@ -160,6 +213,7 @@ class Lane:
         pooled.detach()
         driver.autocommit = True
         self._connection = connection = driver
+        self._plans = _Plans(0 if connection.prepare_threshold is None else MOST_PLANS)
         return connection
 
     def _disconnect(self) -> None:
@@ -184,7 +238,9 @@ def _message(connection: PatientConnection, sql: bytes, parameters: Sequence[Any
     return _Message(sql, values, transformer)
 
 
-def _exchange(connection: PatientConnection, messages: Sequence[_Message]) -> list[Sequence[Any] | None] | None:
+def _exchange(
+    connection: PatientConnection, plans: _Plans, messages: Sequence[_Message]
+) -> list[Sequence[Any] | None] | None:
     """Run statements in one transaction, sent together. Return the first row of each; None if one has failed.
 
     Raises:
@@ -193,18 +249,21 @@ def _exchange(connection: PatientConnection, messages: Sequence[_Message]) -> li
     server = connection.pgconn
     server.nonblocking = 1
     server.enter_pipeline_mode()
-    for sql, values, transformer in messages:
-        server.send_query_params(sql, values, transformer.types, transformer.formats)
+    sent = [(message, plans.send(server, message)) for message in messages]
     server.pipeline_sync()
     _flush(server)
-    rows = [_first_row(server, message.transformer) for message in messages]
-    is_committed = _is_committed(server)
+    rows: list[tuple[bool, Sequence[Any] | None]] = []
+    for message, is_new in sent:
+        if is_new:
+            plans.read(server, message)
+        rows.append(_first_row(server, plans, message.transformer))
+    is_committed = _is_committed(server, plans)
     server.exit_pipeline_mode()
     server.nonblocking = 0
     return [row for _, row in rows] if is_committed and all(fine for fine, _ in rows) else None
 
 
-def _first_row(server: pq.abc.PGconn, transformer: abc.Transformer) -> tuple[bool, Sequence[Any] | None]:
+def _first_row(server: pq.abc.PGconn, plans: _Plans, transformer: abc.Transformer) -> tuple[bool, Sequence[Any] | None]:
     """Read the answer to a statement. Return False if it has failed, and its first row."""
     result = _next_result(server)
     if result is None:
@@ -214,21 +273,14 @@ def _first_row(server: pq.abc.PGconn, transformer: abc.Transformer) -> tuple[boo
         transformer.set_pgresult(result)
         row = transformer.load_row(0, tuple)
     _next_result(server)  # None: the end of the statement's answer
-    return not _has_failed(result), row
+    return not plans.has_failed(result), row
 
 
-def _has_failed(result: pq.abc.PGresult) -> bool:
-    if result.status == pq.ExecStatus.FATAL_ERROR:
-        reason = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
-        _log.info("a shortcut failed", reason=reason.decode(errors="replace"))
-    return result.status in _FAILED
-
-
-def _is_committed(server: pq.abc.PGconn) -> bool:
+def _is_committed(server: pq.abc.PGconn, plans: _Plans) -> bool:
     """Read the answer to the end of the transaction. Return False if its commit has failed."""
     is_committed = True
     while (result := _next_result(server)) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:
-        is_committed = is_committed and (result is None or not _has_failed(result))
+        is_committed = is_committed and (result is None or not plans.has_failed(result))
     return is_committed
 
 

@@ -1,6 +1,10 @@
-"""Connections to PostgreSQL that give up a server which does not answer. Imported when the first is made."""
+"""Connections to PostgreSQL that give up a server which does not answer, and know whether statements can be prepared.
+
+Imported when the first is made.
+"""
 
 import select
+import sys
 import time
 from typing import Any
 
@@ -15,6 +19,10 @@ STATEMENT_S = 5.0
 
 IDLE_S = 1.0
 """A connection that was idle for so many seconds is tried before it is used."""
+
+
+_ONLY_WHEN_ASKED = sys.maxsize
+"""The threshold of psycopg's that prepares a statement only for a cursor that asks for it."""
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -34,8 +42,16 @@ class PatientConnection(psycopg.Connection[Any]):
 
 
 def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> PatientConnection:
-    """Make a connection for SQLAlchemy. Returns it."""
-    return PatientConnection.connect(*arguments, **options)
+    """Make a connection for SQLAlchemy. Returns it.
+
+    Statements can be prepared in it if it leads to the server itself. A pooler, which may give each transaction another
+    connection in which nothing has been prepared, hides the process at the other end: cancellations go through it.
+    """
+    connection = PatientConnection.connect(*arguments, autocommit=True, **options)
+    (process,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
+    connection.prepare_threshold = _ONLY_WHEN_ASKED if process == connection.info.backend_pid else None
+    connection.autocommit = False
+    return connection
 
 
 def note_the_time(connection: PatientConnection | None, record: ConnectionPoolEntry) -> None:

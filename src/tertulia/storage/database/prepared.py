@@ -6,17 +6,21 @@ fixed: no lists, no clauses that come and go.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Select, Table, bindparam
 from sqlalchemy.engine import Connection, Dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql.dml import UpdateBase
 
 Convert = Callable[[Any], Any] | None
 Parameters = Mapping[str, Any]
 T = TypeVar("T")
+
+STALE_PLANS = frozenset({"0A000", "26000", "42P05"})
+"""PostgreSQL's states of a plan whose result would have other types now, that is gone, or that is there already."""
 
 
 class Prepared:
@@ -91,13 +95,27 @@ def insert(table: Table) -> Prepared:
 
 def execute_directly(connection: Connection, sql: str, parameters: Any = ()) -> Any:
     """Run SQL of the database's own. Return the driver's cursor; errors are SQLAlchemy's."""
-    cursor = connection.connection.cursor()
+    return _executed(connection, sql, parameters, {})
+
+
+def _executed(connection: Connection, sql: str, parameters: Any, options: Mapping[str, Any]) -> Any:
+    cursor: Any = connection.connection.cursor()
     error_class: type[Exception] = connection.dialect.loaded_dbapi.Error
     try:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql, parameters, **options)
     except error_class as error:
+        if getattr(error, "sqlstate", None) in STALE_PLANS:
+            connection.invalidate(error)  # the next one plans anew
+            raise OperationalError(sql, None, error) from error
         raise DBAPIError.instance(sql, None, error, error_class, dialect=connection.dialect) from error
     return cursor
+
+
+def _taker(names: Sequence[str]) -> Callable[[Parameters], Sequence[Any]]:
+    """Make a function that takes values out of a mapping by their names. Return it."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: [given[name] for name in names]
 
 
 class Compiled:
@@ -114,6 +132,10 @@ class Compiled:
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names
         ]
         self.positional = bool(compiled.positional)
+        self._converted = [(at, convert) for at, (_, convert) in enumerate(self.binds) if convert is not None]
+        self._options = {"prepare": True} if dialect.name == "postgresql" else {}
+        """Options of the driver: PostgreSQL's own may keep the statement's plan, where a connection allows that."""
+        self._take = _taker([name for name, _ in self.binds])
         self.results: list[tuple[str, Convert]] = (
             [
                 (str(column.key), column.type.dialect_impl(dialect).result_processor(dialect, None))
@@ -125,16 +147,17 @@ class Compiled:
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
         """Execute the statement. Return the driver's cursor."""
-        return execute_directly(connection, self.sql, self.bound(parameters))
+        return _executed(connection, self.sql, self.bound(parameters), self._options)
 
     def bound(self, parameters: Parameters) -> Any:
         """Return the parameters as the driver takes them. None is NULL, whatever the type."""
         given = {**self.fixed, **parameters} if self.fixed else parameters
         if self.positional:
-            return [
-                value if (value := given[name]) is None or convert is None else convert(value)
-                for name, convert in self.binds
-            ]
+            values = [*self._take(given)]
+            for at, convert in self._converted:
+                if values[at] is not None:
+                    values[at] = convert(values[at])
+            return values
         return {
             name: value if (value := given[name]) is None or convert is None else convert(value)
             for name, convert in self.binds
