@@ -221,8 +221,8 @@ class _Holder:
             self.words.append(("you" if step.event is None else "event", text))
         if self._conversation_id:
             return patiently(lambda: _whole(self._api.interact(self._conversation_id, text or "", kind=kind)))
-        message: dict[str, Any] = {} if text is None else {"initial_message": text, "initial_message_type": kind}
-        fields: dict[str, Any] = {"service_version_set_name": self._stage.version_set, "is_test": True, **message}
+        first: dict[str, Any] = {} if text is None else {"initial_message": text, "initial_message_type": kind}
+        fields: dict[str, Any] = {"service_version_set_name": self._stage.version_set, "is_test": True, **first}
         events = patiently(lambda: _whole(self._api.create(self._stage.service_id, **fields)))
         self._conversation_id = str(events[0]["conversation_id"])
         return events

@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 
-from tertulia.engine.agent.results import Said
+from tertulia.engine.agent.results import Statement
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "number"}
 SAID = [
+    ("on the 3rd of may", "2026-05-03", TEXT),
+    ("May the 3rd works", "2026-05-03", TEXT),
+    ("sometime in may", "2026-05", TEXT),
+    ("March, April or May", "2026-05", TEXT),
+    ("I may come on the 3rd", "2026-06-03", TEXT),
     ("My knee hurts, since Monday.", "My knee, since Monday.", TEXT),
     ("My knee hurts, since Monday.", "knee pain since Monday", TEXT),
     ("At half past three.", "15:30", TEXT),
@@ -60,6 +65,9 @@ INVENTED = [
     ("On the twenty-fourth of December", "2026-11-24", TEXT),
     ("As soon as possible", "2026-12-01", TEXT),
     ("in March", "2027-04", TEXT),
+    ("I may come on the 5th of June", "2026-05-05", TEXT),
+    ("May I come?", "2026-05", TEXT),
+    ("it may be so", "2026-05", TEXT),
     ("I am thirty-four.", 35, NUMBER),
     ("I am thirty-four.", 4, NUMBER),
     ("I am old", 80, NUMBER),
@@ -76,16 +84,16 @@ INVENTED = [
 
 @pytest.mark.parametrize(("text", "value", "schema"), SAID)
 def test_what_was_said_stays_though_it_is_written_otherwise(text: str, value: Any, schema: dict[str, Any]) -> None:
-    assert Said(text).borne(value, schema) == value
+    assert Statement(text).borne(value, schema) == value
 
 
 @pytest.mark.parametrize(("text", "value", "schema"), INVENTED)
 def test_what_was_not_said_is_none(text: str, value: Any, schema: dict[str, Any]) -> None:
-    assert Said(text).borne(value, schema) is None
+    assert Statement(text).borne(value, schema) is None
 
 
 def test_a_yes_takes_its_words_and_numbers_from_the_question() -> None:
-    answer = Said("Yes, please.", "So you want two tickets for Hamlet at half past seven?")
+    answer = Statement("Yes, please.", "So you want two tickets for Hamlet at half past seven?")
 
     assert [answer.borne(each, {}) for each in (2, "Hamlet", "19:30", "Macbeth", 3)] == [
         2,
@@ -97,13 +105,13 @@ def test_a_yes_takes_its_words_and_numbers_from_the_question() -> None:
 
 
 def test_an_answer_of_its_own_takes_no_number_from_the_question() -> None:
-    answer = Said("Seven, I would say.", "How strong is it, from one to ten?")
+    answer = Statement("Seven, I would say.", "How strong is it, from one to ten?")
 
     assert [answer.borne(each, NUMBER) for each in (7, 10)] == [7, None]
 
 
 def test_of_a_list_and_of_an_object_the_said_parts_stay() -> None:
-    said = Said("I take aspirin, two a day.")
+    said = Statement("I take aspirin, two a day.")
     medicine = {"type": "object", "properties": {"name": TEXT, "daily": {"type": "integer"}}}
 
     assert said.borne(["aspirin", "ibuprofen"], {"type": "array", "items": TEXT}) == ["aspirin"]

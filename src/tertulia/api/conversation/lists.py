@@ -228,7 +228,7 @@ def _version_set_info(conversation: ListedConversation) -> dict[str, object]:
             conversation.context_graph_version,
         ),
         "llm_model_preferences": {
-            name: LLMConfig.model_validate(preferred).model_dump()
+            name: {"llm_name": preferred["llm_name"], "params": preferred.get("params", {})}
             for name, preferred in conversation.llm_model_preferences.items()
         },
     }

@@ -124,7 +124,7 @@ def _claim(claimed: Any, schema: Mapping[str, Any], shown: Mapping[str, Message]
     said = shown[message]
     if not has_quote(said.content, words):
         return None
-    borne = Said(said.content, _question_before(message, shown)).borne(value, schema)
+    borne = Statement(said.content, _question_before(message, shown)).borne(value, schema)
     return None if borne is None else StatedValue(borne, value, said.id)
 
 
@@ -186,10 +186,16 @@ _MONTHS: Final = tuple(
         "december dec dezember décembre diciembre",
     )
 )
+_MAY: Final = re.compile(
+    r"\d(?:st|nd|rd|th)?,? (?:of )?[Mm]ay\b|\b[Mm]ay,? (?:the )?\d|"
+    r"\b(?:in|of|since|until|till|by|last|next|this|early|late|mid) may\b|"
+    r"\bMay\b(?! (?:I|we|you|he|she|it|they|the|my|our)\b)",
+)
+"""The month, and not the verb."""
 
 
 @dataclass(frozen=True)
-class Said:
+class Statement:
     """A message that says something, and the words before it that it may answer."""
 
     text: str
@@ -282,7 +288,8 @@ class Said:
         """Look for a date: its day and, if a month is named, its month; or a day that is counted from now."""
         if not self._words.isdisjoint(_FROM_NOW):
             return True
-        named = [number for number, names in enumerate(_MONTHS, 1) if not self._words.isdisjoint(names)]
+        words = self._words if _MAY.search(self._meant) else self._words - {"may"}
+        named = [number for number, names in enumerate(_MONTHS, 1) if not words.isdisjoint(names)]
         months = named or ([month] if month in self._numbers or day else [])
         return month in months and (day == 0 or day in self._numbers)
 
