@@ -25,6 +25,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tertulia import database_urls
+
 _ORIGIN = re.compile(r"\*|https?://[a-z0-9.\[\]:-]+|[a-z][a-z0-9+.-]*://[a-z0-9.-]+", re.ASCII)
 
 
@@ -86,6 +88,11 @@ class DatabaseSettings(Group):
     """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; empty: `tertulia.db` in the data folder."""
     pool_size: Annotated[int, Field(ge=1, le=200)] = 8
     """Connections, and threads that use them, per process and PostgreSQL cluster."""
+
+    @field_validator("url")
+    @classmethod
+    def _normal(cls, url: str) -> str:
+        return database_urls.normal(url)
 
 
 class ScriptedSettings(Group):
@@ -427,6 +434,13 @@ class Settings(BaseSettings):
     oidc: OidcSettings = OidcSettings()
     mail: MailSettings = MailSettings()
     audit: AuditSettings = AuditSettings()
+
+    @field_validator("clusters")
+    @classmethod
+    def _check_clusters(cls, clusters: dict[str, str]) -> dict[str, str]:
+        if empty := [name for name, url in clusters.items() if not url.strip()]:
+            raise ValueError(f"the cluster {empty[0]} has no URL")
+        return {name: database_urls.normal(url) for name, url in clusters.items()}
 
     @field_validator("cors_origins")
     @classmethod

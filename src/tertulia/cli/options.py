@@ -11,14 +11,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from tertulia.cli.failure import MISUSED, CommandFailed, warn
 from tertulia.settings import Group, Settings, is_of_a_service, unknown_names_of_file
 
 PREFIX = "TERTULIA_"
-BACKENDS = frozenset({"sqlite", "postgresql", "postgres"})
 
 
 def load_settings(data: Path | None) -> Settings:
@@ -33,8 +30,6 @@ def load_settings(data: Path | None) -> Settings:
     for name in unknown_names_of_file():
         warn(f"there is no setting {name} in the settings file; it is ignored.")
     override("DATA", str(settings.data.expanduser().absolute()))
-    for name, url in settings.cluster_urls.items():
-        _check_url("DATABASE_URL" if name == "default" else f"CLUSTERS_{name.upper()}", url)
     if settings.redis.url.get_secret_value() and find_spec("redis") is None:
         raise CommandFailed("TERTULIA_REDIS_URL: the extra `redis` is not installed", MISUSED)
     return settings.model_copy(update={"data": Path(os.environ["TERTULIA_DATA"])})
@@ -61,16 +56,6 @@ def _read_settings() -> Settings:
         raise CommandFailed(f"{variable((field[1],)) if field else 'A setting'}: cannot be read", MISUSED) from error
     except (tomllib.TOMLDecodeError, OSError) as error:
         raise CommandFailed(f"The settings file cannot be read: {error}", MISUSED) from error
-
-
-def _check_url(name: str, url: str) -> None:
-    try:
-        backend = make_url(url).get_backend_name()
-    except ArgumentError:
-        backend = ""
-    if backend not in BACKENDS:
-        text = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
-        raise CommandFailed(f"TERTULIA_{name}: {text}", MISUSED)
 
 
 def warn_of_unknown_variables() -> None:

@@ -1,0 +1,77 @@
+"""URLs of databases as clouds, drivers and people write them, brought to the one form that is opened.
+
+Of PostgreSQL: any spelling of the scheme, a driver behind it, several hosts with ports, a folder of sockets, and
+libpq's options, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS.
+"""
+
+import re
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+_FORM = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+_PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]@\s]*)(?::(?P<port>[0-9]{1,5})?)?")
+_NAMES = (
+    "application_name channel_binding client_encoding connect_timeout dbname fallback_application_name "
+    "gssdelegation gssencmode gsslib host hostaddr keepalives keepalives_count keepalives_idle "
+    "keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version options "
+    "passfile password port replication require_auth requirepeer requiressl scram_client_key "
+    "scram_server_key service servicefile ssl_max_protocol_version ssl_min_protocol_version sslcert "
+    "sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile sslmode sslnegotiation sslpassword "
+    "sslrootcert sslsni target_session_attrs tcp_user_timeout user"
+)
+_OPTIONS = frozenset(_NAMES.split())
+_NEEDLESS = frozenset({"pgbouncer", "prepared_statement_cache_size", "statement_cache_size"})
+"""Wishes of other drivers that are granted anyway: nothing is prepared."""
+_SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
+_PORTS = range(1, 65_536)
+
+
+def normal(url: str) -> str:
+    """Bring a URL to the form that is opened. Return it.
+
+    Raises:
+        ValueError: the URL is of no database that can be used, or has an option that nobody knows.
+    """
+    url = url.strip()
+    scheme, found, rest = url.partition("://")
+    kind = scheme.lower().partition("+")[0]
+    if not url or (found and kind == "sqlite"):
+        return url
+    if not found or kind not in {"postgres", "postgresql"}:
+        raise ValueError(_FORM)
+    head, _, query = rest.partition("?")
+    user, at, place = head.rpartition("@")
+    hosts, slash, name = place.partition("/")
+    options = _options(query)
+    if "," in hosts or "%" in hosts:
+        options = [*_places(hosts), *options]
+        hosts = ""
+    else:
+        _places(hosts)
+    told = urlencode(options, quote_via=quote)
+    return f"postgresql://{user}{at}{hosts}{slash}{name}{'?' if told else ''}{told}"
+
+
+def _places(hosts: str) -> list[tuple[str, str]]:
+    """Read hosts with their ports, separated by commas. Return the options that say the same."""
+    found = [_PLACE.fullmatch(host) for host in unquote(hosts).split(",")]
+    if not all(found):
+        raise ValueError("write hosts as HOST, HOST:PORT or [ADDRESS]:PORT, separated by commas")
+    places = [(place["host"].strip("[]"), place["port"] or "") for place in found if place]
+    if any(port and int(port) not in _PORTS for _, port in places):
+        raise ValueError("a port is a number from 1 to 65535")
+    ports = [port for _, port in places]
+    told = [("host", ",".join(host for host, _ in places))]
+    return [*told, ("port", ",".join(port or "5432" for port in ports))] if any(ports) else told
+
+
+def _options(query: str) -> list[tuple[str, str]]:
+    """Read the options of a URL. Return those of libpq, with those of other drivers that mean the same."""
+    options: list[tuple[str, str]] = []
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "ssl":
+            options.append(("sslmode", _SSL.get(value.lower(), value)))
+        elif name in _OPTIONS:
+            options.append((name, value))
+        elif name not in _NEEDLESS:
+            raise ValueError(f"the URL has the option {name[:40]!r}, which libpq does not know")
+    return options
