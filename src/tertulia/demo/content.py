@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tertulia.demo import sayings
+from tertulia.demo.words import IN_OTHER_LANGUAGES
 
 ORGANIZATION = "demo"
 SERVICE = "Reading circle"
@@ -110,8 +111,11 @@ def _quoted(texts: Sequence[str]) -> str:
 
 
 def _saying(text: str, *words: str) -> str:
-    """Write what to say, each of it in turn if it is to be said again. Returns the text of an action."""
-    return f"{text} In words like these: {_quoted(words)}."
+    """Write what to say, each of it in turn if it is to be said again, in the user's language if there are words in it.
+
+    Returns the text of an action.
+    """
+    return f"{text} In words like these: {_quoted([*words, *IN_OTHER_LANGUAGES.get(text, ())])}."
 
 
 _FISHERMAN: Final = (

@@ -56,6 +56,29 @@ def test_of_several_openings_the_one_that_was_said_longest_ago_or_never_is_meant
 
 
 @pytest.mark.parametrize(
+    ("said", "replies", "wording"),
+    [
+        ([], [], "I only sell cakes."),
+        (["Have you got bread?"], ["I only sell cakes."], "Cakes are all I have."),
+        (["Haben Sie auch Brot?"], [], "Ich verkaufe nur Kuchen."),
+        (["Haben Sie auch Brot?"], ["Ich verkaufe nur Kuchen."], "Ich habe leider nur Kuchen."),
+        (["Haben Sie auch Brot?", "ok"], [], "Ich verkaufe nur Kuchen."),
+        (["Haben Sie auch Brot?", "Do you speak English?"], [], "I only sell cakes."),
+        (["Есть ли у вас хлеб?"], [], "I only sell cakes."),  # noqa: RUF001 - Cyrillic letters are meant
+        (["¿Tiene usted un pan para mí?"], [], "No tengo pan, solo pasteles."),
+    ],
+)
+def test_words_in_the_language_of_the_user_are_meant_if_there_are_any(
+    said: list[str], replies: list[str], wording: str
+) -> None:
+    action = (
+        'Decline. In words like these: "I only sell cakes.", "Cakes are all I have.", "Ich verkaufe nur Kuchen.", '
+        '"Ich habe leider nur Kuchen.", "No tengo pan, solo pasteles."'
+    )
+    assert sayings.phrased(action, replies, said).wording == wording
+
+
+@pytest.mark.parametrize(
     ("text", "described"),
     [
         ('Introduce yourself. Begin with: "I am Ana,", "My name is Ana". People say: "Who?".', "Introduce yourself."),

@@ -254,7 +254,7 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
     is_root = version == _root(scene)
     guidelines = [*([] if is_root else graph.global_action_guidelines), *state.action_guidelines]
     limits = [*([] if is_root else graph.global_boundary_constraints), *state.boundary_constraints]
-    phrased = sayings.phrased(action, [turn.content for turn in talk.turns if turn.role == "assistant"])
+    phrased = sayings.phrased(action, _texts(talk, "assistant"), _texts(talk, "user"))
     question = _note(
         *_aim(state.objective, talk),
         _list("Guidelines:", guidelines),
@@ -271,6 +271,10 @@ def engage_user(scene: Scene, version: VersionInfo, state: ActionState, action: 
         keeps_to_last=sayings.KEEP in phrased.text,
         instructions=(*_rules(scene.agent, scene.graphs[_root(scene)]), *guidelines, *limits),
     )
+
+
+def _texts(talk: Said, role: str) -> Sequence[str]:
+    return [turn.content for turn in talk.turns if turn.role == role]
 
 
 @kept_while_alive

@@ -5,7 +5,8 @@ Sayings are what people say who mean an action or an exit. They stand at the end
 
 An opening is how the reply of an action begins: `Introduce yourself. Begin with: "I am a small program".` A wording is
 an example of the whole: `Decline. In words like these: "I cannot help with that."`. A local model says just that. Of
-several, in a row like sayings, the first one that the agent has not said is meant.
+several, in a row like sayings, those in the user's language are meant, or else those in the language of the first one;
+and of these the first one that the agent has not said.
 
 An action that says `Keep to what was named last.` is about the fact that was named last.
 
@@ -13,10 +14,11 @@ Quotation marks may be curly.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tertulia.caching import cached_if_short
+from tertulia.tongues import language_of
 
 BEGIN = "People say:"
 KEEP = "Keep to what was named last."
@@ -62,14 +64,38 @@ def _parted(action: str) -> tuple[str, re.Match[str] | None]:
     return text, _PHRASES.search(text)
 
 
-def phrased(action: str, replies: Sequence[str]) -> Phrased:
-    """Choose the words of an action by the agent's replies until now, the newest last. Return the action with them."""
+def phrased(action: str, replies: Sequence[str], said: Sequence[str] = ()) -> Phrased:
+    """Choose the words of an action by the agent's replies until now, and by the language of what the user `said`.
+
+    The newest of both are last. Return the action with its words.
+    """
     text, found = _parted(action)
     if found is None:
         return Phrased(text)
-    phrase = _freshest(_SAYING.findall(found["texts"]), replies).strip()
+    phrase = _freshest(_in_language(found["texts"], said), replies).strip()
     told = f'{text[: found.start()]}{found["kind"]}: "{phrase}"{text[found.end() :]}'
     return Phrased(told, opening=phrase) if found["kind"] == "Begin with" else Phrased(told, wording=phrase)
+
+
+def _in_language(quoted: str, said: Sequence[str]) -> Sequence[str]:
+    """Look for phrases in the language that a user speaks. Return them, else those in the language of the first."""
+    by_language = _by_language(quoted)
+    if len(by_language) == 1:
+        return next(iter(by_language.values()))
+    spoken = next((language for text in reversed(said) if (language := language_of(text)) is not None), None)
+    return by_language.get(spoken) or next(iter(by_language.values()))
+
+
+@cached_if_short(512, longest=_LONGEST)
+def _by_language(quoted: str) -> Mapping[str | None, Sequence[str]]:
+    """Sort phrases by their languages. Return them; one of no certain language counts as the one before it."""
+    phrases = _SAYING.findall(quoted)
+    found: dict[str | None, list[str]] = {}
+    language = next(filter(None, map(language_of, phrases)), None)
+    for phrase in phrases:
+        language = language_of(phrase) or language
+        found.setdefault(language, []).append(phrase)
+    return found
 
 
 def _freshest(phrases: Sequence[str], replies: Sequence[str]) -> str:
