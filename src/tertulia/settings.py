@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -419,7 +419,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level of lines that are logged to standard error."""
     database: DatabaseSettings = DatabaseSettings()
-    clusters: dict[str, str] = {}
+    clusters: dict[str, Annotated[str, Field(min_length=1), AfterValidator(database_urls.normal)]] = {}
     """More storage clusters: name to URL. `TERTULIA_CLUSTERS_EU=postgresql://...` adds `eu`."""
     scripted: ScriptedSettings = ScriptedSettings()
     openai: OpenAISettings = Field(default_factory=OpenAISettings)
@@ -434,13 +434,6 @@ class Settings(BaseSettings):
     oidc: OidcSettings = OidcSettings()
     mail: MailSettings = MailSettings()
     audit: AuditSettings = AuditSettings()
-
-    @field_validator("clusters")
-    @classmethod
-    def _check_clusters(cls, clusters: dict[str, str]) -> dict[str, str]:
-        if empty := [name for name, url in clusters.items() if not url.strip()]:
-            raise ValueError(f"the cluster {empty[0]} has no URL")
-        return {name: database_urls.normal(url) for name, url in clusters.items()}
 
     @field_validator("cors_origins")
     @classmethod
