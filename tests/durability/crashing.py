@@ -17,11 +17,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tertulia.background import retention
 from tertulia.cli import installation, main
 from tertulia.cli.options import load_settings
 from tertulia.engine.turns.conversations import Conversations
 from tertulia.engine.turns.runner import Runner
 from tertulia.serving import serve
+from tertulia.storage import retention as stored_retention
 from tertulia.storage import tool
 from tertulia.storage.database import lane
 from tertulia.storage.database import units as database
@@ -148,6 +150,7 @@ def live(environment: dict[str, str], control: Connection) -> None:
     faults = Faults()
     faults.install()
     tool.BUSY = timedelta(seconds=2)  # leases of turns are as short here
+    retention.LOOK_S, stored_retention.CONVERSATIONS = 0.2, 1  # often, and in many transactions
     settings = load_settings(None)
     listener = serve.listen("127.0.0.1", 0)
     installation.migrate(settings)

@@ -1,4 +1,5 @@
-"""Failures while work beside turns is done: exports, archives of tools, erasures, memories of finished conversations.
+"""Failures while work beside turns is done: exports, archives of tools, erasures, memories of finished conversations,
+agents that are applied from files, retention.
 
 The server is killed, its disk is full, its file is locked by another process, its PostgreSQL is started again. Each
 request is answered, or broken off; what was acknowledged is done, nothing is there in halves, and the effect of each is
@@ -6,15 +7,18 @@ there once.
 """
 
 import io
+import os
 import random
 import secrets
 import sqlite3
+import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -27,12 +31,32 @@ from durability.lives import Installation, client_of
 from durability.test_crash import MOMENTS, SEED
 from durability.test_no_writes import full
 from support import postgres, samples, talk
+from support.commands import TERTULIA
 from support.postgres import Postgres
 from support.server import settings_of
+from tertulia import clock
 from tertulia.clock import EPOCH
 from tertulia.storage import person
 from tertulia.storage.database import dialect
-from tertulia.storage.tables import audit_lines, conversations, jobs, memories, tool_versions, users
+from tertulia.storage.tables import (
+    agent_versions,
+    agents,
+    audit_lines,
+    behavior_set_versions,
+    behavior_sets,
+    context_graph_versions,
+    context_graphs,
+    conversations,
+    interactions,
+    jobs,
+    memories,
+    messages,
+    services,
+    streams,
+    tool_versions,
+    traces,
+    users,
+)
 from tertulia.tools import scaffold
 
 pytestmark = [pytest.mark.heavy]
@@ -274,3 +298,126 @@ def test_the_effect_of_each_is_there_once_whatever_happens_meanwhile(place: Plac
         _round(place, chance.uniform(0, MOMENT_S))
     assert place.there.faults() == []
     assert place.admin.get("/audit/verification").raise_for_status().json()["problems"] == []
+
+
+# --- Agents as files -------------------------------------------------------------------------------------------------
+
+APPLIED = {agents: agent_versions, context_graphs: context_graph_versions, behavior_sets: behavior_set_versions}
+
+
+class Author:
+    """A person with a folder, whose service nobody else has; and `tertulia apply`."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        self._place = place
+        self.folder = folder
+        subprocess.run([TERTULIA, "new", str(folder)], check=True, capture_output=True)
+
+    def apply(self) -> "subprocess.Popen[str]":
+        there = self._place.there
+        data = str(there.settings.data)
+        command = [TERTULIA, "apply", str(self.folder), "--yes", "--data", data, "--url", there.url]
+        environment = {**os.environ, **there.environment, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def apply_until(self, steps: int) -> "subprocess.Popen[str]":
+        """Apply until so many changes are made. Return the command, which goes on."""
+        applying = self.apply()
+        assert applying.stdout is not None
+        while steps and (line := applying.stdout.readline()):
+            steps -= line.startswith("done:")
+        return applying
+
+    def insist(self) -> None:
+        """Apply until nothing is left to change."""
+        until = time.monotonic() + PATIENCE_S
+        output = ""
+        while "Nothing changes" not in output:
+            assert time.monotonic() < until, output
+            output, _ = self.apply().communicate(timeout=PATIENCE_S)
+
+
+def _counted(place: Place) -> dict[str, tuple[int, int]]:
+    """Count the things that files make, and their versions."""
+    there = place.there
+    return {things.name: (there.count(things), there.count(versions)) for things, versions in APPLIED.items()}
+
+
+def test_agents_that_are_applied_meanwhile_are_there_once(place: Place, tmp_path: Path) -> None:
+    print(f"DURABILITY_SEED={SEED}")
+    chance = random.Random(SEED)
+    Author(place, tmp_path / "first").insist()
+    services_before, before = place.there.count(services), _counted(place)
+    Author(place, tmp_path / "second").insist()
+    of_one = {name: (found[0] - before[name][0], found[1] - before[name][1]) for name, found in _counted(place).items()}
+    assert place.there.count(services) == services_before + 1
+
+    for number in range(ROUNDS):
+        services_before, before = place.there.count(services), _counted(place)
+        author = Author(place, tmp_path / f"round-{number}")
+        applying = author.apply_until(chance.randrange(4))
+        time.sleep(chance.uniform(0, 0.1))  # the moment of the failure
+        place.strike()
+        applying.communicate(timeout=PATIENCE_S)
+        author.insist()
+
+        assert place.there.count(services) == services_before + 1
+        assert _counted(place) == {
+            name: (found[0] + of_one[name][0], found[1] + of_one[name][1]) for name, found in before.items()
+        }
+
+
+# --- Retention -------------------------------------------------------------------------------------------------------
+
+EXPIRED = 12
+"""Conversations that are past their time; here a transaction removes one of them."""
+
+
+def _finished(place: Place, user_id: str) -> str:
+    """Have a user say something, and finish the conversation. Return the conversation."""
+    client = place.as_(user_id)
+    talk_id = talk.id_of(talk.begin(client, place.there.demo.service_id, initial_message=WORDS))
+    assert talk.finish(client, talk_id).status_code == 204
+    return talk_id
+
+
+def _age(there: Installation, talk_ids: list[str]) -> None:
+    """Make conversations ten days old."""
+    then = clock.now() - timedelta(days=10)
+    with there.engine.begin() as connection:
+        dialect.begin_write(connection)
+        aged = sa.update(conversations).where(conversations.c.id.in_(talk_ids))
+        connection.execute(aged.values(created_at=then, last_message_time=then))
+
+
+def _held(there: Installation, user_id: str) -> tuple[int, int]:
+    """Count the bytes of a user's messages: those that are counted for the user, and those that are there."""
+    with there.engine.connect() as connection:
+        count = connection.execute(sa.select(users.c.stored_bytes).where(users.c.id == user_id)).scalar_one()
+        theirs = sa.select(conversations.c.id).where(conversations.c.user_id == user_id)
+        texts = connection.execute(sa.select(messages.c.content).where(messages.c.conversation_id.in_(theirs)))
+        return count, sum(len(text.encode()) for text in texts.scalars())
+
+
+def test_what_is_past_its_time_goes_whole_and_nothing_else(place: Place) -> None:
+    print(f"DURABILITY_SEED={SEED}")
+    chance, there = random.Random(SEED), place.there
+    speaker, (user_id, kept) = place.new_user(), place.talked()
+    kept_bytes = _held(there, user_id)
+    retention = {"conversations_days": 5, "recordings_days": None, "traces_days": None, "memories_days": None}
+    place.as_(there.demo.super_user_id).put("/organization/retention/", json=retention).raise_for_status()
+    for _ in range(ROUNDS):
+        expired = [_finished(place, speaker) for _ in range(EXPIRED)]
+        _age(there, expired)
+        time.sleep(chance.uniform(0, MOMENT_S))  # the moment of the failure
+        place.strike()
+        until = time.monotonic() + PATIENCE_S
+        while there.count(conversations, conversations.c.id.in_(expired)):
+            assert time.monotonic() < until, "what is past its time stays"
+            time.sleep(0.2)
+
+        for table in (messages, interactions, streams, traces):
+            assert there.count(table, table.c.conversation_id.in_(expired)) == 0, table.name
+        assert there.count(conversations, conversations.c.id == kept) == 1
+        assert (_held(there, user_id), _held(there, speaker)) == (kept_bytes, (0, 0))
+    assert there.faults() == []
