@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tertulia.auth import api_keys, roles
+from tertulia.auth.actor import Actors
 from tertulia.auth.api_keys import IssuedKey, check_sign_in
 from tertulia.errors import Unauthorized
 from tertulia.ids import new_id
@@ -50,7 +51,7 @@ async def test_a_key_signs_in_as_users_of_lower_rank(database: Database, demo: D
     org_id, users, keys = demo
     key = keys[roles.ADMINISTRATOR]
 
-    await database.read(check_sign_in, org_id, key.api_key_id, key.api_key, users[roles.USER])
+    await database.read(check_sign_in, Actors(), org_id, key.api_key_id, key.api_key, users[roles.USER])
 
 
 async def test_a_key_does_not_sign_in_as_users_of_its_own_rank_or_above(database: Database, demo: Demo) -> None:
@@ -59,7 +60,7 @@ async def test_a_key_does_not_sign_in_as_users_of_its_own_rank_or_above(database
 
     for name in (roles.ADMINISTRATOR, roles.SUPER_ADMINISTRATOR):
         with pytest.raises(Unauthorized):
-            await database.read(check_sign_in, org_id, key.api_key_id, key.api_key, users[name])
+            await database.read(check_sign_in, Actors(), org_id, key.api_key_id, key.api_key, users[name])
 
 
 async def test_whatever_is_wrong_is_refused_with_the_same_words(database: Database, demo: Demo) -> None:
@@ -79,7 +80,7 @@ async def test_whatever_is_wrong_is_refused_with_the_same_words(database: Databa
     texts: set[str] = set()
     for attempt in attempts:
         with pytest.raises(Unauthorized) as refused:
-            await database.read(check_sign_in, *attempt)
+            await database.read(check_sign_in, Actors(), *attempt)
         texts.add(refused.value.detail)
 
     assert len(texts) == 1

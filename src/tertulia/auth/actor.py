@@ -126,6 +126,10 @@ Held = tuple[Grant, ...]
 """The grants of a role."""
 
 
+StoredRole = tuple[str, object]
+"""The identifier of a role, and its grants as they are stored."""
+
+
 class StaleActor(Exception):
     """A remembered caller has another role by now, or is gone."""
 
@@ -147,8 +151,8 @@ class Actors:
         self._latest: dict[str, tuple[Actor, float]] = {}
         """The caller of each organization that was loaded last, and until when grants that old are believed."""
         self._grants: dict[str, tuple[object, Held]] = {}
-        self._ranks: dict[tuple[str, str], tuple[Held, bool]] = {}
-        """The roles of keys and of users whom they signed in, and if the first outranks the second."""
+        self._ranks: dict[tuple[str, str, str], tuple[Held, Held, bool]] = {}
+        """The roles of keys and of users in organizations, and if the first outranks the second."""
 
     def find(self, claims: Claims) -> Actor | None:
         """Look for a caller in memory; guess that an unknown one has the role of the last one. Return them, or None.
@@ -195,7 +199,7 @@ class Actors:
             raise Unauthorized("The user of this token does not exist.")
         held = self._parse(role.role_id, role.permission_grants)
         if key_id:
-            self._require_rank(connection, claims.org_id, role, held)
+            self._require_rank(connection, claims.org_id, role)
         until = role.granted_until
         extras = _load_extras(connection, claims.user_id) if until is not None and until > clock.now() else ()
         return Actor(
@@ -210,20 +214,25 @@ class Actors:
             key_role_id=role.key_role_id or "",
         )
 
-    def _require_rank(self, connection: Connection, org_id: str, role: UserRole, held: Held) -> None:
+    def _require_rank(self, connection: Connection, org_id: str, role: UserRole) -> None:
         """Raise Unauthorized unless there is the API key, and its role outranks the user's, as when they signed in."""
         if role.key_role_id is None:
             raise Unauthorized("The API key of this token has been deleted.")
-        pair = role.key_role_id, role.role_id
-        known, outranks = self._ranks.get(pair, ((), False))
-        if known is not held:
+        above = role.key_role_id, find_grants(connection, role.key_role_id)
+        if not self.outranks(org_id, above, (role.role_id, role.permission_grants)):
+            raise Unauthorized("The API key of this token does not outrank its user any more.")
+
+    def outranks(self, org_id: str, above: StoredRole, below: StoredRole) -> bool:
+        """Return whether one role may do all that another of the organization may, and more; worked out once."""
+        held = self._parse(*above), self._parse(*below)
+        pair = org_id, above[0], below[0]
+        *known, outranks = self._ranks.get(pair, ((), (), False))
+        if known[0] is not held[0] or known[1] is not held[1]:
             if len(self._ranks) >= REMEMBERED_ROLES:
                 self._ranks.clear()
-            above = grants.parse(find_grants(connection, role.key_role_id))
-            outranks = grants.outranks(grants.within(above, org_id), grants.within(held, org_id))
-            self._ranks[pair] = held, outranks
-        if not outranks:
-            raise Unauthorized("The API key of this token does not outrank its user any more.")
+            outranks = grants.outranks(*(grants.within(each, org_id) for each in held))
+            self._ranks[pair] = *held, outranks
+        return outranks
 
     def _parse(self, role_id: str, permission_grants: object) -> Held:
         """Parse a role's grants, once for all who have the role. Return them."""

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.errors import NotFound
 from tertulia.ids import new_id
+from tertulia.storage.database.prepared import PreparedSelect
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import api_keys, roles
@@ -44,19 +45,21 @@ class ApiKey:
     key_id: str
     key_hash: str
     expires_at: datetime
+    role_id: str
     permission_grants: object
 
 
-_BY_KEY_ID = (
+_BY_KEY_ID = PreparedSelect(
+    ApiKey,
     sa.select(*columns(ApiKey, api_keys, permission_grants=roles.c.permission_grants))
     .join(roles, roles.c.id == api_keys.c.role_id)
-    .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id"))
+    .where(api_keys.c.org_id == bindparam("org_id"), api_keys.c.key_id == bindparam("key_id")),
 )
 
 
 def find_api_key(connection: Connection, org_id: str, key_id: str) -> ApiKey | None:
     """Look for a key of an organization. Return its row, or None."""
-    return find_row(connection, _BY_KEY_ID, ApiKey, {"org_id": org_id, "key_id": key_id})
+    return _BY_KEY_ID.first(connection, {"org_id": org_id, "key_id": key_id})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,8 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.storage.database.paging import Page, Sort, Window, fetch_page, ordering
-from tertulia.storage.database.rows import columns, find_row, list_rows
+from tertulia.storage.database.prepared import Prepared, PreparedSelect, insert
+from tertulia.storage.database.rows import columns, find_row, list_rows, row_of
 from tertulia.storage.database.shapes import among
 from tertulia.storage.tables import audit_heads, audit_lines
 
@@ -145,33 +146,35 @@ def append_line(connection: Connection, key: bytes, entry: AuditEntry) -> AuditL
     """
     head = _lock_head(connection, key, entry.org_id)
     line = AuditLine(
-        **asdict(entry), number=head.number + 1, at=clock.now(), content_digest="", erased_digest=None, digest=""
+        **row_of(entry), number=head.number + 1, at=clock.now(), content_digest="", erased_digest=None, digest=""
     )
     line = replace(line, content_digest=_content_digest(key, line))
     line = replace(line, digest=_line_digest(key, head.digest, line))
-    connection.execute(_APPEND, asdict(line))
-    connection.execute(_MOVE_HEAD, {"at": entry.org_id, "number": line.number, "digest": line.digest})
+    _APPEND.run(connection, row_of(line))
+    _MOVE_HEAD.run(connection, {"at": entry.org_id, "number": line.number, "digest": line.digest})
     return line
 
 
-_APPEND = sa.insert(audit_lines)
-_MOVE_HEAD = (
+_APPEND = insert(audit_lines)
+_MOVE_HEAD = Prepared(
     sa.update(audit_heads)
     .where(audit_heads.c.org_id == bindparam("at"))
     .values(number=bindparam("number"), digest=bindparam("digest"))
 )
-_HEAD = sa.select(*columns(Head, audit_heads)).where(audit_heads.c.org_id == bindparam("org_id")).with_for_update()
+_HEAD = PreparedSelect(
+    Head, sa.select(*columns(Head, audit_heads)).where(audit_heads.c.org_id == bindparam("org_id")).with_for_update()
+)
 
 
 def _lock_head(connection: Connection, key: bytes, org_id: str) -> Head:
     """Lock the end of a log, and make it before the first line. Return it."""
-    head = find_row(connection, _HEAD, Head, {"org_id": org_id})
+    head = _HEAD.first(connection, {"org_id": org_id})
     if head is not None:
         return head
     first = Head(org_id, 0, "", 0, "", _base_seal(key, org_id, 0, ""))
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(audit_heads).values(**asdict(first)).on_conflict_do_nothing())
-    found = find_row(connection, _HEAD, Head, {"org_id": org_id})  # ours, or that of another who was here first
+    inserting = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(inserting(audit_heads).values(**row_of(first)).on_conflict_do_nothing())
+    found = _HEAD.first(connection, {"org_id": org_id})  # ours, or that of another who was here first
     return first if found is None else found
 
 
@@ -359,7 +362,7 @@ def erase_content(connection: Connection, key: bytes, org_id: str, erased: Erase
             is_true = _says_what_it_said(key, line)  # else it was altered, and goes on to be found out
             left = replace(left, erased_digest=_content_digest(key, left, ERASED) if is_true else "")
             this = sa.and_(audit_lines.c.org_id == org_id, audit_lines.c.number == line.number)
-            connection.execute(sa.update(audit_lines).where(this).values(asdict(left)))
+            connection.execute(sa.update(audit_lines).where(this).values(row_of(left)))
             changed += 1
     return changed, lines[-1].number if lines else after
 

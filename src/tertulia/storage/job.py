@@ -6,7 +6,7 @@ process has taken the job meanwhile.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.ids import new_id
-from tertulia.storage.database.rows import columns, find_row
+from tertulia.storage.database.prepared import insert
+from tertulia.storage.database.rows import columns, find_row, row_of
 from tertulia.storage.tables import jobs
 
 LEASE = timedelta(seconds=45)
@@ -64,10 +65,11 @@ def enqueue_taken(connection: Connection, org_id: str, kind: str, payload: Mappi
 def _insert(connection: Connection, org_id: str, kind: str, payload: Mapping[str, Any], **state: Any) -> Job:
     row = {"id": new_id(), "org_id": org_id, "kind": kind, "payload": dict(payload), "created_at": clock.now()}
     job = Job(**row, **state, error=None)
-    connection.execute(sa.insert(jobs), asdict(job))
+    _INSERT.run(connection, row_of(job))
     return job
 
 
+_INSERT = insert(jobs)
 _NEXT = (
     sa.select(*columns(Job, jobs))
     .where(jobs.c.kind == bindparam("kind"), jobs.c.due_at <= bindparam("now"))

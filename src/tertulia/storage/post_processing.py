@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.events import MessageType, VersionInfo
 from tertulia.storage.database.dialect import JsonText
+from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns, find_row, list_rows
 from tertulia.storage.job import enqueue
 from tertulia.storage.tables import conversations, jobs, messages, organizations, users
@@ -75,10 +76,13 @@ class SaidMessage:
     created_at: datetime
 
 
+_IS_TEST = Prepared(sa.select(conversations.c.is_test).where(conversations.c.id == sa.bindparam("id")))
+
+
 def begin(connection: Connection, org_id: str, conversation_id: str) -> None:
     """Have the first step done for a conversation that this transaction has finished, unless it is a test."""
-    query = sa.select(conversations.c.is_test).where(conversations.c.id == conversation_id)
-    if not connection.execute(query).scalar_one():
+    found = _IS_TEST.first(connection, {"id": conversation_id})
+    if found is not None and not found["is_test"]:
         enqueue(connection, org_id, STEPS[0], {"conversation_id": conversation_id})
 
 

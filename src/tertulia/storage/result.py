@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from tertulia import clock
 from tertulia.errors import NotFound
 from tertulia.storage.database.dialect import JsonText
+from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.database.rows import columns, find_row
 from tertulia.storage.job import enqueue
 from tertulia.storage.tables import jobs, results, services
@@ -33,10 +34,13 @@ class Result:
     updated_at: datetime
 
 
+_SCHEMA = Prepared(sa.select(services.c.result_schema).where(services.c.id == sa.bindparam("id")))
+
+
 def begin_result(connection: Connection, org_id: str, conversation_id: str, service_id: str) -> None:
     """Have the result of a conversation filled in that ends in this transaction, if its service has a schema."""
-    query = sa.select(services.c.result_schema).where(services.c.id == service_id)
-    schema = connection.execute(query).scalar()
+    found = _SCHEMA.first(connection, {"id": service_id})
+    schema = None if found is None else found["result_schema"]
     if schema is None:
         return
     now = clock.now()

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from tertulia import problems
@@ -37,6 +38,8 @@ _NO_JSON = Unprocessable(
 )
 _NUL = "\0"
 
+_PARAMETER = re.compile(r"\{[^}]*\}")
+
 LARGE_BYTES = 64 * 1024
 """A longer body is decoded beside other requests, one at a time."""
 
@@ -63,6 +66,7 @@ class ContractRoute(APIRoute):
         options["dependencies"] = [each for each in dependencies if each.dependency not in limits]
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$").removesuffix("/") + r"/?\Z")
+        self._landmark = max((part.rstrip("/") for part in _PARAMETER.split(path)), key=len)
 
     def get_route_handler(self) -> Handler:
         handle = _in_stacks(super().get_route_handler())
@@ -94,6 +98,10 @@ class ContractRoute(APIRoute):
 
         self._answer = handle_contract_request
         return handle_contract_request
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match a request. Return as the framework does, and at once if the path lacks a part that it has to have."""
+        return super().matches(scope) if self._landmark in scope["path"] else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, without what the framework puts around each endpoint: the layers around the router do it.

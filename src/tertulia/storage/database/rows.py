@@ -27,6 +27,11 @@ def columns(row: type, table: Table, **others: ColumnElement[Any]) -> list[Colum
     ]
 
 
+def row_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a row's value by their names: not copied, as `asdict` does."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
 def find_row(
     connection: Connection, query: Select[Any], row: Callable[..., T], parameters: Mapping[str, Any] | None = None
 ) -> T | None:

@@ -1,12 +1,14 @@
 """The end of a conversation."""
 
 import sqlalchemy as sa
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
 from tertulia.errors import Conflict, TurnRunning
 from tertulia.storage import post_processing
 from tertulia.storage.conversation import Conversation
+from tertulia.storage.database.prepared import Prepared
 from tertulia.storage.result import begin_result
 from tertulia.storage.tables import conversations
 from tertulia.storage.turn.idempotency import free_keys
@@ -22,6 +24,13 @@ def refuse_unless_idle(conversation: Conversation) -> None:
         raise TurnRunning("Another operation on this conversation is running.", conversation.id, lease.interaction_id)
 
 
+_is_idle = conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token")
+_FINISH = Prepared(
+    sa.update(conversations).where(*_is_idle).values(is_finished=True, finished_at=bindparam("b_now"), **FREE)
+)
+_REMOVE = Prepared(sa.delete(conversations).where(*_is_idle))
+
+
 def finish(connection: Connection, conversation: Conversation) -> None:
     """Finish a conversation that this transaction has read; one that has no messages is removed.
 
@@ -34,13 +43,12 @@ def finish(connection: Connection, conversation: Conversation) -> None:
         return
     refuse_unless_idle(conversation)
     held = conversation.lease
-    idle = sa.and_(conversations.c.id == conversation.id, conversations.c.lease_token == held.token)
-    done = connection.execute(
-        sa.update(conversations).where(idle).values(is_finished=True, finished_at=clock.now(), **FREE)
-        if conversation.num_interactions
-        else sa.delete(conversations).where(idle)
-    )
-    if not done.rowcount:
+    idle = {"b_id": conversation.id, "b_token": held.token}
+    if conversation.num_interactions:
+        done = _FINISH.run(connection, {**idle, "b_now": clock.now()})
+    else:
+        done = _REMOVE.run(connection, idle)
+    if not done:
         raise Conflict("Another operation on this conversation is running.")
     if held.interaction_id is not None:  # of a turn that died
         free_keys(connection, held.interaction_id)
