@@ -6,9 +6,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from tertulia import clock
 from tertulia.auth import api_keys, roles
 from tertulia.auth.actor import Actors
 from tertulia.auth.api_keys import IssuedKey, check_sign_in
+from tertulia.auth.tokens import Claims
 from tertulia.errors import Unauthorized
 from tertulia.ids import new_id
 from tertulia.storage import organization, tables, user
@@ -95,3 +97,32 @@ async def test_the_key_itself_is_not_stored(database: Database, demo: Demo) -> N
     assert key.api_key_id in str(stored)
     assert key.api_key not in str(stored)
     assert len(key.api_key) >= 43  # 256 bits in base 64
+
+
+@pytest.mark.parametrize("changed", ["above", "below"])
+async def test_a_key_whose_role_outranks_its_user_no_more_is_refused_although_it_was_known(
+    database: Database, demo: Demo, changed: str
+) -> None:
+    org_id, users, keys = demo
+    key, actors = keys[roles.ADMINISTRATOR], Actors()
+    attempt = (actors, org_id, key.api_key_id, key.api_key, users[roles.USER])
+    claims = Claims(org_id, users[roles.USER], clock.now() + timedelta(hours=1), key.api_key_id)
+    for _ in range(2):
+        await database.read(check_sign_in, *attempt)
+        await database.read(actors.load, claims)
+
+    taken, given = (roles.ADMINISTRATOR, roles.USER) if changed == "above" else (roles.USER, roles.SUPER_ADMINISTRATOR)
+    await database.write(_grant_as, org_id, taken, given)
+
+    with pytest.raises(Unauthorized):
+        await database.read(check_sign_in, *attempt)
+    with pytest.raises(Unauthorized):
+        await database.read(actors.load, claims)
+
+
+def _grant_as(connection: Connection, org_id: str, name: str, other: str) -> None:
+    """Have a role grant what another one does."""
+    of = tables.roles.c.org_id == org_id
+    found = connection.execute(sa.select(tables.roles.c.permission_grants).where(of, tables.roles.c.name == other))
+    changed = sa.update(tables.roles).where(of, tables.roles.c.name == name)
+    connection.execute(changed.values(permission_grants=found.scalar_one()))
