@@ -10,6 +10,7 @@ from tertulia import clock
 from tertulia.auth import api_keys, roles
 from tertulia.auth.actor import Actors
 from tertulia.auth.api_keys import IssuedKey, check_sign_in
+from tertulia.auth.ranks import Ranks
 from tertulia.auth.tokens import Claims
 from tertulia.errors import Unauthorized
 from tertulia.ids import new_id
@@ -53,7 +54,7 @@ async def test_a_key_signs_in_as_users_of_lower_rank(database: Database, demo: D
     org_id, users, keys = demo
     key = keys[roles.ADMINISTRATOR]
 
-    await database.read(check_sign_in, Actors(), org_id, key.api_key_id, key.api_key, users[roles.USER])
+    await database.read(check_sign_in, Ranks(), org_id, key.api_key_id, key.api_key, users[roles.USER])
 
 
 async def test_a_key_does_not_sign_in_as_users_of_its_own_rank_or_above(database: Database, demo: Demo) -> None:
@@ -62,7 +63,7 @@ async def test_a_key_does_not_sign_in_as_users_of_its_own_rank_or_above(database
 
     for name in (roles.ADMINISTRATOR, roles.SUPER_ADMINISTRATOR):
         with pytest.raises(Unauthorized):
-            await database.read(check_sign_in, Actors(), org_id, key.api_key_id, key.api_key, users[name])
+            await database.read(check_sign_in, Ranks(), org_id, key.api_key_id, key.api_key, users[name])
 
 
 async def test_whatever_is_wrong_is_refused_with_the_same_words(database: Database, demo: Demo) -> None:
@@ -82,7 +83,7 @@ async def test_whatever_is_wrong_is_refused_with_the_same_words(database: Databa
     texts: set[str] = set()
     for attempt in attempts:
         with pytest.raises(Unauthorized) as refused:
-            await database.read(check_sign_in, Actors(), *attempt)
+            await database.read(check_sign_in, Ranks(), *attempt)
         texts.add(refused.value.detail)
 
     assert len(texts) == 1
@@ -105,7 +106,7 @@ async def test_a_key_whose_role_outranks_its_user_no_more_is_refused_although_it
 ) -> None:
     org_id, users, keys = demo
     key, actors = keys[roles.ADMINISTRATOR], Actors()
-    attempt = (actors, org_id, key.api_key_id, key.api_key, users[roles.USER])
+    attempt = (actors.ranks, org_id, key.api_key_id, key.api_key, users[roles.USER])
     claims = Claims(org_id, users[roles.USER], clock.now() + timedelta(hours=1), key.api_key_id)
     for _ in range(2):
         await database.read(check_sign_in, *attempt)

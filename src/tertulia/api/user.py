@@ -84,7 +84,9 @@ async def sign_in_with_api_key(
 ) -> Response:
     """Trade an API key for a token of a user whose role is of lower rank than the key's."""
     org_id = organization.org_id
-    signing_in = organization.database.read(check_sign_in, runtime.actors, org_id, x_api_key_id, x_api_key, x_user_id)
+    signing_in = organization.database.read(
+        check_sign_in, runtime.actors.ranks, org_id, x_api_key_id, x_api_key, x_user_id
+    )
     key = await attempt(request, org_id, signing_in)
     entry = make_recorder(request, org_id).entry("sign-in-with-api-key", "user", x_user_id, "{}", (org_id, x_user_id))
     line = replace(entry, api_key_id=key.key_id)

@@ -14,6 +14,7 @@ from tertulia import clock
 from tertulia.auth import grants
 from tertulia.auth.grants import SELF_ORG_ID, SELF_USER_ID, Grant, Grants
 from tertulia.auth.permissions import Permission
+from tertulia.auth.ranks import Ranks
 from tertulia.auth.tokens import Claims
 from tertulia.errors import Forbidden, Unauthorized
 from tertulia.storage import temporary_grant as temporary_grants
@@ -122,14 +123,6 @@ class Actor:
         return {SELF_ORG_ID: self.org_id, SELF_USER_ID: self.user_id}
 
 
-Held = tuple[Grant, ...]
-"""The grants of a role."""
-
-
-StoredRole = tuple[str, object]
-"""The identifier of a role, and its grants as they are stored."""
-
-
 class StaleActor(Exception):
     """A remembered caller has another role by now, or is gone."""
 
@@ -150,9 +143,7 @@ class Actors:
         self._actors: OrderedDict[tuple[str, str, str], tuple[Actor, float]] = OrderedDict()
         self._latest: dict[str, tuple[Actor, float]] = {}
         """The caller of each organization that was loaded last, and until when grants that old are believed."""
-        self._grants: dict[str, tuple[object, Held]] = {}
-        self._ranks: dict[tuple[str, str, str], tuple[Held, Held, bool]] = {}
-        """The roles of keys and of users in organizations, and if the first outranks the second."""
+        self.ranks = Ranks()
 
     def find(self, claims: Claims) -> Actor | None:
         """Look for a caller in memory; guess that an unknown one has the role of the last one. Return them, or None.
@@ -197,7 +188,7 @@ class Actors:
         role = users.find_role_of(connection, claims.org_id, claims.user_id, key_id)
         if role is None:
             raise Unauthorized("The user of this token does not exist.")
-        held = self._parse(role.role_id, role.permission_grants)
+        held = self.ranks.parse((role.role_id, role.permission_grants))
         if key_id:
             self._require_rank(connection, claims.org_id, role)
         until = role.granted_until
@@ -219,31 +210,8 @@ class Actors:
         if role.key_role_id is None:
             raise Unauthorized("The API key of this token has been deleted.")
         above = role.key_role_id, find_grants(connection, role.key_role_id)
-        if not self.outranks(org_id, above, (role.role_id, role.permission_grants)):
+        if not self.ranks.outranks(org_id, above, (role.role_id, role.permission_grants)):
             raise Unauthorized("The API key of this token does not outrank its user any more.")
-
-    def outranks(self, org_id: str, above: StoredRole, below: StoredRole) -> bool:
-        """Return whether one role may do all that another of the organization may, and more; worked out once."""
-        held = self._parse(*above), self._parse(*below)
-        pair = org_id, above[0], below[0]
-        *known, outranks = self._ranks.get(pair, ((), (), False))
-        if known[0] is not held[0] or known[1] is not held[1]:
-            if len(self._ranks) >= REMEMBERED_ROLES:
-                self._ranks.clear()
-            outranks = grants.outranks(*(grants.within(each, org_id) for each in held))
-            self._ranks[pair] = *held, outranks
-        return outranks
-
-    def _parse(self, role_id: str, permission_grants: object) -> Held:
-        """Parse a role's grants, once for all who have the role. Return them."""
-        known, parsed = self._grants.get(role_id, (None, ()))
-        if known == permission_grants:
-            return parsed
-        if len(self._grants) >= REMEMBERED_ROLES:
-            self._grants.clear()
-        parsed = grants.parse(permission_grants)
-        self._grants[role_id] = (permission_grants, parsed)
-        return parsed
 
 
 def _load_extras(connection: Connection, user_id: str) -> tuple[Extra, ...]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from tertulia import clock
-from tertulia.auth.actor import Actors
+from tertulia.auth.ranks import Ranks
 from tertulia.auth.tokens import KeyInUse
 from tertulia.errors import Unauthorized
 from tertulia.storage import user as users
@@ -72,7 +72,7 @@ def issue(
     return issued
 
 
-def check_sign_in(connection: Connection, actors: Actors, org_id: str, key_id: str, key: str, user_id: str) -> KeyInUse:
+def check_sign_in(connection: Connection, ranks: Ranks, org_id: str, key_id: str, key: str, user_id: str) -> KeyInUse:
     """Check that a key may sign in as a user. Return the key for the token.
 
     Raises:
@@ -86,7 +86,7 @@ def check_sign_in(connection: Connection, actors: Actors, org_id: str, key_id: s
     if stored is None or role is None or not right or stored.expires_at <= clock.now():
         raise Unauthorized(_REFUSED)
     above, below = ((each.role_id, each.permission_grants) for each in (stored, role))
-    if not actors.outranks(org_id, above, below):
+    if not ranks.outranks(org_id, above, below):
         raise Unauthorized(_REFUSED)
     return KeyInUse(stored.key_id, stored.expires_at)
 
