@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,7 +134,57 @@ def test_a_person_at_a_terminal_leaves_with_ctrl_c(shared: Path, url: str, tmp_p
         assert "You have left." in terminal.shown
 
 
-@pytest.mark.parametrize("columns", [40, 80])
+PASTED = "\x1b[200~Two things:\ra poem,\ra play.\x1b[201~"
+LEFT, UP = "\x1b[D", "\x1b[A"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (PASTED, "Two things:\na poem,\na play."),
+        (f"A pem{LEFT}{LEFT}o", "A poem"),
+        ("日本\x7f語", "日語"),
+        ("a play\x15a poem", "a poem"),
+        (f"/nothing\n{UP}" + "\x7f" * 8 + "a poem", "a poem"),
+    ],
+    ids=["pasted", "left", "wide", "ctrl-u", "up"],
+)
+def test_a_message_is_edited_and_pasted_as_one(
+    command: Command, shared: Path, url: str, tmp_path: Path, keys: str, said: str
+) -> None:
+    there = ("--data", str(shared), "--url", url)
+    with at_a_terminal([TERTULIA, "chat", *there], tmp_path) as terminal:
+        terminal.until("you\x1b")
+        terminal.type(keys)
+        terminal.until("You said: ")
+        assert terminal.leave() == 130
+    token = command("token", "--data", shared).stdout.strip()
+    assert _said_last(url, token) == said
+
+
+def _said_last(url: str, token: str) -> str:
+    client = httpx2.Client(
+        base_url=f"{url}/v1/demo/conversation", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+    )
+    with client:
+        [conversation] = client.get("/", params={"is_finished": False}).json()["conversations"]
+        messages = client.get(f"/{conversation['id']}/messages/", params={"sort_by": "-created_at"}).json()["messages"]
+    return next(each["message"] for each in messages if each["message_type"] == "user-message")
+
+
+def test_input_that_is_not_utf_8_is_said_as_far_as_it_can_be_read(shared: Path, url: str) -> None:
+    done = subprocess.run(
+        [TERTULIA, "chat", "--data", str(shared), "--url", url],
+        check=False,
+        input="A poem about a café.\n/finish\n".encode("latin-1"),
+        capture_output=True,
+        timeout=PATIENCE_S,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "A poem about a caf\ufffd." in done.stdout.decode()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
 def test_no_word_is_cut_at_the_edge_of_a_terminal(shared: Path, url: str, tmp_path: Path, columns: int) -> None:
     command = [TERTULIA, "chat", "--data", str(shared), "--url", url]
     with at_a_terminal(command, tmp_path, columns=columns) as terminal:

@@ -17,6 +17,7 @@ from tertulia.cli.client import ApiError, Event, Session, Turn
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.show import printable
 from tertulia.cli.transcript import Transcript
+from tertulia.cli.typed import ask, take_all_bytes
 
 HELP = "/finish ends the conversation, /new begins another, /quit leaves it open for later."
 RECALLED = 4
@@ -40,6 +41,7 @@ class Chat:
         self._service = service
         self._actions = actions
         self._interactive = sys.stdin.isatty()
+        take_all_bytes()
         self._transcript = Transcript(console, agent_name)
         self._bookmark = Bookmark(session, service["id"])
         self._conversation_id = ""
@@ -111,9 +113,12 @@ class Chat:
             return True
 
     def _ask(self) -> str | None:
-        """Read a line from the person. Return it, or None at the end of the input."""
+        """Read what the person says. Return it, or None at the end of the input."""
         try:
-            return self._console.input("\n[bold green]you[/] " if self._interactive else "").strip()
+            if not self._interactive:
+                return self._console.input().strip()
+            self._console.print()
+            return ask(self._console, "[bold green]you[/] ").strip()
         except EOFError:
             return None
 
