@@ -4,8 +4,9 @@ import asyncio
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,14 @@ GREETING = CONTEXT_GRAPH["states"][0]["actions"][0].partition(" In words like th
 class Held:
     """A server whose model waits for `go_on`."""
 
-    url: str
+    server: Process
     go_on: threading.Event
+    start_again: Callable[[], Process]
+    """Starts another server at the same address."""
+
+    @property
+    def url(self) -> str:
+        return self.server.url
 
 
 @pytest.fixture
@@ -212,8 +219,9 @@ def held(shared: Path, tmp_path: Path) -> Iterator[Held]:
     with chat_server_beside(decide=decide) as model:
         starter = Starter(tmp_path)
         settings = {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model.url, "TERTULIA_MODEL": "openai:held"}
-        server = starter("serve", "--data", shared, "--port", "0", **settings)
-        yield Held(server.url, go_on)
+        serve = partial(starter, "serve", "--data", shared, TERTULIA_TURN_LEASE_S="4", **settings)
+        server = serve("--port", "0")
+        yield Held(server, go_on, partial(serve, "--port", server.url.rpartition(":")[2]))
         go_on.set()
         starter.end()
 
@@ -235,6 +243,25 @@ def test_a_turn_that_was_left_with_ctrl_c_is_followed_by_the_next_chat(
         terminal.type("/finish")
         assert terminal.end() == 0
     assert not list((tmp_path / "state" / "tertulia" / "chats").iterdir())
+
+
+def test_a_turn_whose_server_has_died_is_waited_for_until_that_is_known(
+    shared: Path, held: Held, tmp_path: Path
+) -> None:
+    chat = [TERTULIA, "chat", "--data", str(shared), "--url", held.url]
+    with at_a_terminal(chat, tmp_path) as terminal:
+        bookmarked(terminal, tmp_path)
+        held.server.process.kill()
+        held.server.process.wait()
+        assert terminal.end() == 1
+        assert "run the same command again" in " ".join(terminal.lines)
+    held.go_on.set()
+    held.start_again()
+    with at_a_terminal(chat, tmp_path) as terminal:
+        terminal.until("A late reply.")
+        terminal.until("you\x1b")
+        terminal.type("/finish")
+        assert terminal.end() == 0
 
 
 def test_a_turn_that_somebody_else_began_is_followed(

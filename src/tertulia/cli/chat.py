@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,10 @@ RECALLED = 4
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C has ended, as shells have it."""
 
+PATIENCE_S = 60
+"""The longest wait for a turn whose worker cannot be reached: twice the time for which such a turn is kept."""
+
+_LATER = 503
 _PAST = frozenset({404, 410})
 """Statuses of a turn of which nothing is left to follow."""
 
@@ -81,7 +86,7 @@ class Chat:
         """Show a turn that was left while it ran, from its beginning. Return False if no conversation goes on."""
         self._begun(turn)
         try:
-            going_on = self._show(self._session.api.follow(turn), followed=True)
+            going_on = self._show(self._follow_patiently(turn), followed=True)
         except ApiError as error:
             if error.http_status not in _PAST:
                 raise
@@ -94,6 +99,18 @@ class Chat:
             return False
         self._conversation_id = turn.conversation_id
         return True
+
+    def _follow_patiently(self, turn: Turn) -> Iterator[Event]:
+        """Read the events of a turn. If its worker has died, wait until the server has noticed that."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                yield from self._session.api.follow(turn)
+                return
+            except ApiError as error:
+                if error.http_status != _LATER or error.retry_after is None or time.monotonic() > end:
+                    raise
+                time.sleep(error.retry_after)
 
     def _left_behind(self) -> str:
         again = "the same command"
