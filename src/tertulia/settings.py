@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -27,7 +27,11 @@ from pydantic_settings import (
 
 from tertulia import database_urls
 
-_ORIGIN = re.compile(r"\*|https?://[a-z0-9.\[\]:-]+|[a-z][a-z0-9+.-]*://[a-z0-9.-]+", re.ASCII)
+_ORIGIN = re.compile(
+    r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?", re.ASCII
+)
+_UNWRITTEN = {"http": 80, "https": 443}
+"""The ports that a browser leaves out of an origin."""
 
 
 _PORT = r"(?::(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
@@ -45,6 +49,19 @@ ProxyHeader = Literal["x-forwarded-for", "forwarded"]
 def _parts(value: object) -> object:
     """Split what is separated by commas. Return its parts, and what is no text as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _is_origin(text: str) -> bool:
+    """Return True for `*` and for an origin in the one form that browsers send, which is compared as it is."""
+    if not _ORIGIN.fullmatch(text):
+        return False
+    parts = urlsplit(text)
+    try:
+        port = parts.port
+        host = str(IPv6Address(parts.hostname or "")) if "[" in text else parts.hostname
+    except ValueError:
+        return False
+    return host == parts.hostname and (port is None or port != _UNWRITTEN.get(parts.scheme))
 
 
 def _is_target(text: str) -> bool:
@@ -439,7 +456,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
-            if not _ORIGIN.fullmatch(origin):
+            if not _is_origin(origin):
                 raise ValueError("write origins as browsers do: https://app.example or http://localhost:3000")
         return origins
 

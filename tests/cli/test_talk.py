@@ -219,7 +219,7 @@ def held(shared: Path, tmp_path: Path) -> Iterator[Held]:
     with chat_server_beside(decide=decide) as model:
         starter = Starter(tmp_path)
         settings = {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": model.url, "TERTULIA_MODEL": "openai:held"}
-        serve = partial(starter, "serve", "--data", shared, TERTULIA_TURN_LEASE_S="4", **settings)
+        serve = partial(starter, "serve", "--data", shared, TERTULIA_TURN_LEASE_S="6", **settings)
         server = serve("--port", "0")
         yield Held(server, go_on, partial(serve, "--port", server.url.rpartition(":")[2]))
         go_on.set()
@@ -249,16 +249,20 @@ def test_a_turn_whose_server_has_died_is_waited_for_until_that_is_known(
     shared: Path, held: Held, tmp_path: Path
 ) -> None:
     chat = [TERTULIA, "chat", "--data", str(shared), "--url", held.url]
+    held.go_on.set()
     with at_a_terminal(chat, tmp_path) as terminal:
+        terminal.until("you\x1b")
+        held.go_on.clear()
+        terminal.type("Are you there?")
         bookmarked(terminal, tmp_path)
         held.server.process.kill()
         held.server.process.wait()
         assert terminal.end() == 1
-        assert "run the same command again" in " ".join(terminal.lines)
+        assert "broke" in terminal.shown
     held.go_on.set()
     held.start_again()
     with at_a_terminal(chat, tmp_path) as terminal:
-        terminal.until("A late reply.")
+        terminal.until("What you said last was not answered: say it again.")
         terminal.until("you\x1b")
         terminal.type("/finish")
         assert terminal.end() == 0

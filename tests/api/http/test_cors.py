@@ -91,12 +91,38 @@ def test_no_origin_is_allowed_by_default(tertulia: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "origins", ["app.example", "https://app.example/", "https://app.example/x", "https://a b", "**"]
+    "origins",
+    [
+        "app.example",
+        "https://app.example/",
+        "https://app.example/x",
+        "https://a b",
+        "**",
+        "null",
+        "https://App.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "http://app.example:0080",
+        "http://app.example:65536",
+        "http://app.example:",
+        "https://:8443",
+        "https://a..example",
+        "http://[::1",
+        "http://[0:0:0:0:0:0:0:1]",
+    ],
 )
 def test_what_is_no_origin_is_no_setting(origins: str) -> None:
     wrong: dict[str, Any] = {"cors_origins": origins}
     with pytest.raises(ValueError, match="write origins as browsers do"):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "https://app.example:80", "http://my_app:443", "capacitor://localhost", "http://[fd00::1]"]
+)
+def test_each_form_that_browsers_send_is_a_setting(origin: str) -> None:
+    allowed: dict[str, Any] = {"cors_origins": origin}
+    assert Settings(**allowed).cors_origins == (origin,)
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
