@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -38,6 +39,49 @@ def test_a_turn_is_compared_field_by_field(step: dict[str, object], fields: list
     found = list(differences(Step.model_validate(step), OUTCOME, {"lost": "Desk: lost"}))
     assert [field for field, _text in found] == fields
     assert all(text for _field, text in found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("three days", "For three days, day and night."),
+        ("Fever", "a fever."),
+        (["fever", "cough"], "A cough; and a fever"),
+        (["fever", "cough"], ["a fever", "a cough"]),
+        (["one"], ["one"]),
+        ([], []),
+        (4, 4),
+        (4, 4.0),
+        (None, None),
+        ({"a": 1}, {"a": 1}),
+        ("+", "+"),
+        ("三天", "已经三天了"),
+    ],
+)
+def test_a_result_has_the_words_of_the_file(wanted: Any, found: Any) -> None:
+    assert list(result_differences({"field": wanted}, {"field": found})) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("three days", "For days, three."),
+        ("open", "reopened"),
+        (["fever", "cough"], "A cough"),
+        (["fever", "cough"], ["fever"]),
+        (["fever", "cough"], ["cough", "fever"]),
+        ([], "anything"),
+        (["a"], None),
+        ("no", None),
+        (None, "no"),
+        (None, ""),
+        (1, True),
+        (1, "1"),
+        ("", "anything"),
+    ],
+)
+def test_a_result_without_the_words_of_the_file_differs(wanted: Any, found: Any) -> None:
+    assert [name for name, _ in result_differences({"field": wanted}, {"field": found})] == ["field"]
 
 
 def test_a_result_is_compared_field_by_field() -> None:

@@ -88,7 +88,7 @@ class Rehearsal(BaseModel):
     """The expectations of the agent's first message."""
     turns: list[Step]
     result: dict[str, Any] | None = None
-    """The structured result, field by field."""
+    """The structured result, field by field; of a text, words that stand in it, one text or a list of them."""
 
 
 @dataclass(frozen=True, slots=True)

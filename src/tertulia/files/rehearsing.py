@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from tertulia.files.folder import Step
+from tertulia.vocabulary import has_quote
 
 Difference = tuple[str, str]
 """The field of a step that is not as the file says, and a sentence."""
@@ -48,10 +49,26 @@ def differences(step: Step, outcome: Outcome, behaviors: Mapping[str, str]) -> I
 
 
 def result_differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
-    """Compare a structured result with the one of the file. Yield each field that differs."""
-    for name in wanted.keys() | found.keys():
-        if (before := wanted.get(name)) != (now := found.get(name)):
+    """Compare a structured result with the one of the file. Yield each field that differs; see `_agree`."""
+    for name in sorted(wanted.keys() | found.keys()):
+        if not _agree(before := wanted.get(name), now := found.get(name)):
             yield name, f"The result has {now!r} for {name}, not {before!r}.".replace("None", "nothing")
+
+
+def _agree(wanted: object, found: object) -> bool:
+    """Compare a value with the one of the file: no two models word a text alike, so its words have to stand there.
+
+    A list of texts, where one text was found, is of words that all have to stand there.
+    """
+    if isinstance(wanted, str) and isinstance(found, str):
+        return wanted == found or has_quote(found, wanted)
+    parts = cast("list[object]", wanted) if isinstance(wanted, list) else []
+    if parts:
+        if isinstance(found, str):
+            return all(_agree(part, found) for part in parts)
+        others = cast("list[object]", found) if isinstance(found, list) else []
+        return len(parts) == len(others) and all(map(_agree, parts, others))
+    return isinstance(wanted, bool) is isinstance(found, bool) and wanted == found
 
 
 def _missing(wanted: Sequence[str], found: Sequence[str]) -> str | None:
