@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
+from pydantic import ValidationError
 
 from support.postgres import Postgres
 from tertulia.settings import DatabaseSettings, Settings
@@ -57,6 +58,9 @@ REFUSED = [
     "postgres://u:p@h/d?sslmod=require",
     "postgres://u:p@h/d?schema=public",
     "postgres://u:p@h/d?connection_limit=5",
+    "postgres://u:pa?s3cret=1@h/d",
+    "postgres://u:p?s3cret@h/d",
+    "postgres://u:p@h/d?s3cret%20word=1",
 ]
 
 
@@ -71,8 +75,16 @@ def test_a_url_is_opened_as_it_is_meant(url: str, told: dict[str, object]) -> No
 @pytest.mark.parametrize("url", REFUSED)
 @pytest.mark.parametrize("name", ["url", "cluster"])
 def test_a_url_that_cannot_be_meant_is_refused_with_a_sentence(url: str, name: str) -> None:
-    with pytest.raises(ValueError, match=r"write sqlite|write hosts|a port is|the URL has the option"):
+    with pytest.raises(
+        ValidationError, match=r"write sqlite|write hosts|write \?|a port is|the URL has (the|an) option"
+    ) as refused:
         Settings(database=DatabaseSettings(url=url)) if name == "url" else Settings(clusters={"eu": url})
+    assert "s3cret" not in "".join(each["msg"] for each in refused.value.errors())
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "SQLite", "sqlite+aiosqlite", "sqlite+pysqlite"])
+def test_sqlite_is_meant_in_any_spelling(scheme: str) -> None:
+    assert DatabaseSettings(url=f"{scheme}:///a/b.db").url == "sqlite:///a/b.db"
 
 
 def test_of_several_hosts_the_one_that_answers_is_taken(postgres_server: Postgres) -> None:

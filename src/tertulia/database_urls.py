@@ -19,8 +19,13 @@ _NAMES = (
     "sslrootcert sslsni target_session_attrs tcp_user_timeout user"
 )
 _OPTIONS = frozenset(_NAMES.split())
-_NEEDLESS = frozenset({"pgbouncer", "prepared_statement_cache_size", "statement_cache_size"})
-"""Wishes of other drivers that are granted anyway: nothing is prepared."""
+POOLED = "pgbouncer"
+"""The option that says that a pooler stands between, so that nothing is prepared. The server mostly sees it itself."""
+
+_CACHES = frozenset({"prepared_statement_cache_size", "statement_cache_size"})
+"""Options of other drivers that wish the same with a 0."""
+
+_NAME = re.compile(r"[A-Za-z_]{1,40}")
 _SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 _PORTS = range(1, 65_536)
 
@@ -35,10 +40,12 @@ def normal(url: str) -> str:
     scheme, found, rest = url.partition("://")
     kind = scheme.lower().partition("+")[0]
     if not url or (found and kind == "sqlite"):
-        return url
+        return f"sqlite://{rest}" if url else url
     if not found or kind not in {"postgres", "postgresql"}:
         raise ValueError(_FORM)
     head, _, query = rest.partition("?")
+    if "@" in query:
+        raise ValueError("write ? in a password as %3F, and @ in an option as %40")
     user, at, place = head.rpartition("@")
     hosts, slash, name = place.partition("/")
     options = _options(query)
@@ -47,8 +54,8 @@ def normal(url: str) -> str:
         hosts = ""
     else:
         _places(hosts)
-    told = urlencode(options, quote_via=quote)
-    return f"postgresql://{user}{at}{hosts}{slash}{name}{'?' if told else ''}{told}"
+    written = urlencode(options, quote_via=quote)
+    return f"postgresql://{user}{at}{hosts}{slash}{name}{'?' if written else ''}{written}"
 
 
 def _places(hosts: str) -> list[tuple[str, str]]:
@@ -72,6 +79,9 @@ def _options(query: str) -> list[tuple[str, str]]:
             options.append(("sslmode", _SSL.get(value.lower(), value)))
         elif name in _OPTIONS:
             options.append((name, value))
-        elif name not in _NEEDLESS:
-            raise ValueError(f"the URL has the option {name[:40]!r}, which libpq does not know")
+        elif (name == POOLED and value.lower() in {"true", "1"}) or (name in _CACHES and value == "0"):
+            options.append((POOLED, "true"))
+        elif name != POOLED and name not in _CACHES:
+            named = f"the option {name}" if _NAME.fullmatch(name) else "an option"
+            raise ValueError(f"the URL has {named}, which libpq does not know")
     return options

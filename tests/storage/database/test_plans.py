@@ -1,5 +1,6 @@
 """The plans that PostgreSQL keeps for a connection: those of the hot path, where no pooler stands between."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ from sqlalchemy.engine import Connection
 
 from support import pgbouncer
 from support.postgres import Postgres
-from tertulia.errors import Unavailable
-from tertulia.storage.database import dialect
+from tertulia.database_urls import normal
+from tertulia.errors import NotFound, Unavailable
+from tertulia.storage.database import dialect, patience
 from tertulia.storage.database.prepared import PreparedSelect
 from tertulia.storage.database.shortcut import Numbered, Shortcut
 from tertulia.storage.database.units import Database, open_database
@@ -39,6 +41,11 @@ def read(connection: Connection, number: int) -> str | None:
     return _HOT.first(connection, {"id": number})
 
 
+def fail(connection: Connection) -> None:
+    read(connection, 1)
+    raise NotFound("There is no such note.")
+
+
 def count(connection: Connection) -> int:
     return int(connection.exec_driver_sql(_PLANS).scalar_one())
 
@@ -61,6 +68,33 @@ async def test_a_statement_of_the_hot_path_is_planned_once(database: Database) -
     assert await database.read(count) == 1
 
 
+async def test_plans_outlive_a_pause_and_a_unit_that_fails(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "IDLE_S", 0)  # each connection is tried before it is used
+    assert [await database.write(read, number) for number in (1, 2)] == ["one", "two"]
+    with pytest.raises(NotFound):
+        await database.write(fail)
+    assert await database.read(count) == 1
+    assert await database.do(at_once(_AT_ONCE, id=1)) == "one"
+    assert await database.do(at_once(_AT_ONCE, id=2)) == "two"
+
+
+async def test_a_url_can_say_that_a_pooler_stands_between(database: Database) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    pooled = open_database(normal(f"{url}&pgbouncer=true"), 1)
+    assert [await pooled.read(read, number) for number in (1, 2)] == ["one", "two"]
+    assert await pooled.read(count) == 0
+    assert await pooled.do(at_once(_AT_ONCE, id=1)) == "one"
+    assert await pooled.do(at_once(_COUNT)) == 0
+    pooled.close()
+
+
+async def test_a_plan_that_is_spoilt_costs_those_that_wait_together_nothing(database: Database) -> None:
+    asked = [at_once(_AT_ONCE, id=number) for number in (1, 2)]
+    assert [*await asyncio.gather(*map(database.do, asked))] == ["one", "two"]
+    change(database, "ALTER TABLE notes ALTER COLUMN text TYPE varchar(10)")
+    assert [*await asyncio.gather(*map(database.do, asked))] == ["one", "two"]
+
+
 async def test_other_statements_are_planned_for_their_values(database: Database) -> None:
     for number in range(20):
         await database.read(lambda connection, id_: connection.execute(_READ, {"id": id_}).first(), number)
@@ -79,7 +113,6 @@ async def test_shortcuts_are_planned_once_for_each_kind_of_their_values(database
 async def test_a_plan_that_a_change_of_the_schema_has_spoilt_is_made_anew(database: Database) -> None:
     assert await database.do(at_once(_AT_ONCE, id=1)) == "one"
     change(database, "ALTER TABLE notes ALTER COLUMN text TYPE varchar(10)")
-    assert await database.do(at_once(_AT_ONCE, id=1)) is None  # left to the unit, once
     assert await database.do(at_once(_AT_ONCE, id=1)) == "one"
 
 

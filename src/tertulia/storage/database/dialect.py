@@ -19,6 +19,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from tertulia import clock
+from tertulia.database_urls import POOLED
 from tertulia.storage.database.prepared import execute_directly
 
 BUSY_TIMEOUT_MS = 5000
@@ -140,12 +141,15 @@ def create_engine(url: str, pool_size: int) -> Engine:
     if is_sqlite(url):
         return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
-    parsed = parsed.set(query={**NETWORK, **parsed.query})
+    query = dict(parsed.query)
+    pooled = {} if query.pop(POOLED, None) is None else {"is_pooled": True}  # `patience.connect` takes it
+    parsed = parsed.set(query={**NETWORK, **query})
     engine = sa.create_engine(
         parsed,
         pool_size=pool_size,
         max_overflow=0,
         pool_use_lifo=True,  # the one that was used last need not be tried first: see `patience.IDLE_S`
+        connect_args=pooled,
         **common,
     )
     from tertulia.storage.database import patience  # noqa: PLC0415 - only PostgreSQL needs psycopg

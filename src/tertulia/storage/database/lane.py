@@ -176,16 +176,31 @@ class Lane:
                 connection = self._connected()
                 ready = [job for job in jobs if job.prepare(connection)]
                 ready.sort(key=lambda job: job.shortcut.lock)
-                if ready and not self._commit(connection, ready) and len(ready) > 1:
-                    for job in ready:
-                        self._commit(connection, [job])
-            if self._plans.are_stale:
-                self._disconnect()
+                if ready and not self._commit(connection, ready):
+                    self._try_alone(ready)
         except BaseException as error:  # noqa: BLE001 - a thread has no other place to report to
             self._disconnect()
             for job in jobs:
                 if job.outcome == (None, None):
                     job.outcome = (None, error)
+
+    def _try_alone(self, jobs: Sequence[_Job]) -> None:
+        """Run each of some shortcuts that have failed together; if a plan was to blame, with plans made anew."""
+        were_stale = self._forget_stale_plans()
+        if len(jobs) == 1 and not were_stale:
+            return
+        for job in jobs:
+            connection = self._connected()
+            if not were_stale or job.prepare(connection):
+                self._commit(connection, [job])
+                self._forget_stale_plans()
+
+    def _forget_stale_plans(self) -> bool:
+        """Let the connection go if it has a plan that cannot be used any more. Return True if it had."""
+        if not self._plans.are_stale:
+            return False
+        self._disconnect()
+        return True
 
     def _commit(self, connection: PatientConnection, jobs: Sequence[_Job]) -> bool:
         """Run shortcuts in one transaction. Return False if one of them has failed, and so all are undone."""

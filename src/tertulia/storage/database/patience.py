@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import psycopg
+from psycopg._preparing import PrepareManager
 from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout  # pyright: ignore[reportPrivateUsage] - what `wait` says it raises
 from sqlalchemy.exc import InvalidatePoolError
@@ -25,10 +26,29 @@ _ONLY_WHEN_ASKED = sys.maxsize
 """The threshold of psycopg's that prepares a statement only for a cursor that asks for it."""
 
 
+IS_POOLED = "is_pooled"
+"""The name of the option that says that a pooler stands between, although it hides that."""
+
+
+class _Plans(PrepareManager):
+    """psycopg's memory of prepared statements, which forgets none: it would with each ROLLBACK, and they outlive that.
+
+    One that a change of the schema has spoilt ends its connection: see `prepared.STALE_PLANS`.
+    """
+
+    def clear(self) -> bool:
+        """Forget nothing. Return False."""
+        return False
+
+
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that gives up a server which does not answer, as one does whose host is frozen."""
 
     patience_s: float | None = STATEMENT_S
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepared = _Plans()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait as psycopg does. Raises OperationalError once patience is over."""
@@ -47,9 +67,11 @@ def connect(_dialect: object, _record: object, arguments: list[Any], options: di
     Statements can be prepared in it if it leads to the server itself. A pooler, which may give each transaction another
     connection in which nothing has been prepared, hides the process at the other end: cancellations go through it.
     """
+    is_pooled = bool(options.pop(IS_POOLED, False))
     connection = PatientConnection.connect(*arguments, autocommit=True, **options)
     (process,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
-    connection.prepare_threshold = _ONLY_WHEN_ASKED if process == connection.info.backend_pid else None
+    is_direct = process == connection.info.backend_pid and not is_pooled
+    connection.prepare_threshold = _ONLY_WHEN_ASKED if is_direct else None
     connection.autocommit = False
     return connection
 
@@ -59,6 +81,13 @@ def note_the_time(connection: PatientConnection | None, record: ConnectionPoolEn
     if connection is not None:
         connection.patience_s = PatientConnection.patience_s  # a migration may have had more
     record.info["idle_since"] = time.monotonic()
+
+
+def _try(connection: PatientConnection) -> None:
+    """Have the server answer. Raises OperationalError if it does not."""
+    is_committing, connection.autocommit = connection.autocommit, True
+    connection.execute("SELECT 1")
+    connection.autocommit = is_committing
 
 
 def is_doubtful(connection: PatientConnection, used_at: float) -> bool:
@@ -78,7 +107,6 @@ def see_that_it_lives(connection: PatientConnection, record: ConnectionPoolEntry
     """Have the pool make new connections if this one is broken. SQLAlchemy's own way asks the server each time."""
     try:
         if is_doubtful(connection, record.info.get("idle_since", time.monotonic())):
-            connection.execute("SELECT 1")
-            connection.rollback()
+            _try(connection)
     except psycopg.OperationalError as error:
         raise InvalidatePoolError from error
