@@ -47,7 +47,7 @@ def answer(text: str, schema: Mapping[str, Any]) -> Any:
     said = thoughts.feed(text) + thoughts.finish()
     for candidate in (said, text) if len(said) < len(text) else (text,):
         if found := _last_fitting(candidate, schema):
-            return _meant(candidate, found, schema)
+            return _unless_denied(candidate, found, schema)
     loose = read_choice(said, schema)
     if loose is not None and schemas.fits(loose, schema):
         return loose
@@ -75,7 +75,7 @@ def unexpected(error: Exception) -> ModelError:
     return ModelUnavailable(f"the adapter failed: {type(error).__name__}")
 
 
-def _meant(text: str, found: Found, schema: Mapping[str, Any]) -> Any:
+def _unless_denied(text: str, found: Found, schema: Mapping[str, Any]) -> Any:
     """Look at what stands around a value of an answer. Return the value that the answer means.
 
     Raises:

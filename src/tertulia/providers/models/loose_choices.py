@@ -37,7 +37,7 @@ def confirmed(text: str, found: Found, schema: Mapping[str, Any]) -> Found | Non
     What is no choice is confirmed as it is.
     """
     options = _options_of(schema)
-    if options is None:
+    if options is None or not isinstance(found.value, dict):
         return found
     name: str = schema["required"][0]
     option = options.confirmed(text, found, found.value[name])
@@ -78,7 +78,8 @@ class _Options:
             if len(meant) != 1 or None in meant:
                 return None
             found, option = around, str(*meant)
-        denied = neighbours_deny(text[: found.begin], text[found.end :], Mentions(self._options - {option}))
+        own, others = Mentions({option}), Mentions(self._options - {option})
+        denied = neighbours_deny(text[: found.begin], text[found.end :], own, others)
         return None if denied else option
 
     def _alone(self, text: str) -> str | None:
