@@ -13,7 +13,7 @@ from tertulia.background.jobs import ATTEMPTS, JobKind, JobWorker, Work, renewed
 from tertulia.errors import Unavailable
 from tertulia.storage import job as jobs
 from tertulia.storage import tables
-from tertulia.storage.database.units import Database
+from tertulia.storage.database.units import QUEUE_S, Database
 from tertulia.storage.job import Job, StaleJob
 from tertulia.storage.maintenance import is_under_maintenance, set_maintenance
 
@@ -236,7 +236,8 @@ async def test_a_job_that_is_broken_off_is_due_when_its_lease_ends(database: Dat
 
 async def test_a_dead_process_keeps_a_job_for_less_than_a_minute() -> None:
     assert timedelta(seconds=60) >= jobs.LEASE
-    assert timedelta(seconds=3 * worker.RENEW_S) < jobs.LEASE  # a renewal or two may fail
+    lost_s = worker.RENEWALS_THAT_MAY_FAIL * (QUEUE_S + worker.RETRY_S)
+    assert timedelta(seconds=worker.RENEW_S + lost_s + QUEUE_S) < jobs.LEASE
 
 
 async def due_after(database: Database, moment: datetime) -> None:
@@ -252,6 +253,7 @@ async def due_after(database: Database, moment: datetime) -> None:
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have leases renewed often: each lasts as long as ever."""
     monkeypatch.setattr(worker, "RENEW_S", 0.01)
+    monkeypatch.setattr(worker, "RETRY_S", 0.01)
 
 
 @pytest.mark.usefixtures("quickly")
@@ -299,17 +301,21 @@ async def test_a_process_that_wakes_after_its_lease_neither_renews_nor_writes(da
 
 
 @pytest.mark.usefixtures("quickly")
-async def test_a_renewal_that_fails_is_tried_again(
+async def test_a_renewal_that_fails_is_tried_again_before_the_next_one_is_due(
     database: Database, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doer = Doer(database)
     await doer.write("a")
     taken = await database.write(jobs.take_job, doer.kind.name)
     assert taken is not None
-    renew_lease, failures = jobs.renew_lease, [Unavailable("The database cannot be reached.")] * 2
+    renew_lease, failures = (
+        jobs.renew_lease,
+        [Unavailable("The database cannot be reached.")] * worker.RENEWALS_THAT_MAY_FAIL,
+    )
 
     def fails_at_first(connection: Connection, job: Job) -> None:
         if failures:
+            monkeypatch.setattr(worker, "RENEW_S", 3600.0)
             raise failures.pop()
         renew_lease(connection, job)
 
@@ -319,6 +325,37 @@ async def test_a_renewal_that_fails_is_tried_again(
         await due_after(database, time.now + timedelta(seconds=30))
 
     assert failures == []
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_work_that_is_cancelled_while_a_renewal_runs_ends_as_cancelled(
+    database: Database, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Doer(database).write("a")
+    taken = await database.write(jobs.take_job, "post")
+    assert taken is not None
+    writes, breaks_off, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def never_written(*_: object) -> None:
+        writes.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            breaks_off.set()
+            await goes_on.wait()
+
+    async def work() -> None:
+        async with renewed(Work(database, taken)):
+            await writes.wait()
+
+    monkeypatch.setattr(database, "write", never_written)
+    working = asyncio.create_task(work())
+    await breaks_off.wait()
+    working.cancel()
+    goes_on.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await working
 
 
 async def test_a_kind_that_hangs_leaves_room_for_the_others(database: Database) -> None:

@@ -29,7 +29,13 @@ POLL_S = 0.25
 """The time between two looks for jobs that are due, in seconds: one read each."""
 
 RENEW_S = 10.0
-"""The time between two renewals of a job's lease, in seconds: three may fail before the lease ends."""
+"""The time between two renewals of a job's lease, in seconds."""
+
+RETRY_S = 2.0
+"""The time after which a renewal that failed is tried again, in seconds."""
+
+RENEWALS_THAT_MAY_FAIL = 3
+"""Renewals that may fail one after the other, each after waiting for a connection in vain, before the lease ends."""
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 3600.0
@@ -76,19 +82,21 @@ async def renewed(work: Work) -> AsyncGenerator[None]:
         yield
     finally:
         renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewing
+        await asyncio.wait({renewing})
 
 
 async def _renew(work: Work) -> None:
     """Renew a lease until the job has ended, or another process has it; its end will find out which."""
+    pause_s = RENEW_S
     while True:
-        await asyncio.sleep(RENEW_S)
+        await asyncio.sleep(pause_s)
+        pause_s = RENEW_S
         try:
             await work.database.write(jobs.renew_lease, work.job)
         except StaleJob:
             return
         except Exception as error:  # noqa: BLE001 - the next renewal may come in time
+            pause_s = RETRY_S
             log.warning("lease of a job not renewed", kind=work.job.kind, job=work.job.id, reason=repr(error))
 
 
