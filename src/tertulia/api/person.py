@@ -3,7 +3,7 @@
 import asyncio
 import zipfile
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import IO, Annotated, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -53,9 +53,9 @@ class Archive(StreamingResponse):
 
 
 class PlacedArchive(Archive):
-    """A zip that is made while its reader takes it, in one of the reader's places."""
+    """A zip that is made while its reader takes it, in one of the reader's places, which it gives back."""
 
-    def __init__(self, content: AsyncGenerator[bytes], place: AbstractContextManager[None]) -> None:
+    def __init__(self, content: AsyncGenerator[bytes], place: AbstractContextManager[object]) -> None:
         super().__init__(content, headers={"Content-Disposition": 'attachment; filename="user.zip"'})
         self._place = place
 
@@ -81,10 +81,11 @@ async def export_user(
 ) -> Archive:
     """Export all that there is of a person. Return a zip of JSON Lines, a file for each kind, and of recordings."""
     recorder = make_recorder(request, organization.org_id)
-    with _place(runtime.limiter, actor):  # one too many leaves no line in the audit log
+    with ExitStack() as places:
+        places.enter_context(_place(runtime.limiter, actor))  # one too many leaves no line in the audit log
         await organization.storage.write(_begin_export, actor, user_id, recorder)
-    export = _Export(organization.storage, organization.org_id, user_id, runtime.places)
-    return PlacedArchive(_zip(export), _place(runtime.limiter, actor))
+        export = _Export(organization.storage, organization.org_id, user_id, runtime.places)
+        return PlacedArchive(_zip(export), places.pop_all())
 
 
 def _place(limiter: Limiter | None, actor: Actor) -> AbstractContextManager[None]:

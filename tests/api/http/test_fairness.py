@@ -1,5 +1,6 @@
 """One user who asks for everything at once, and ten who ask for a little."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from operations import OPERATIONS
 from support.samples import a_name
 from support.server import Serve, Server
 from support.targets import nowhere
-from tertulia.api.person import EXPORTS_AT_ONCE
+from tertulia.api.person import EXPORTS_AT_ONCE, PlacedArchive
 from tertulia.auth.places import Places, UserKey
 from tertulia.storage import person, versioned
 
@@ -103,6 +104,33 @@ def test_ten_users_are_answered_while_one_exports_all_that_they_may(
     assert answers == [200] * 30
     assert running == PLACES
     assert statuses == {200}
+    assert server.as_admin.get(export).status_code == 200
+
+
+def test_an_export_too_many_is_refused_before_it_is_recorded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(rate_limits="contract")
+    export = f"/user/{server.demo.admin_user_id}/export"
+    answer, settled, go = PlacedArchive.__call__, threading.Semaphore(0), threading.Event()
+
+    async def answer_later(archive: PlacedArchive, *streams: Any) -> None:
+        settled.release()
+        assert await asyncio.to_thread(go.wait, 60)
+        await answer(archive, *streams)
+
+    def ask() -> int:
+        status = server.as_admin.get(export).status_code
+        settled.release()
+        return status
+
+    monkeypatch.setattr(PlacedArchive, "__call__", answer_later)
+    with ThreadPoolExecutor(2 * EXPORTS_AT_ONCE) as pool:
+        exports = [pool.submit(ask) for _ in range(2 * EXPORTS_AT_ONCE)]
+        assert all(settled.acquire(timeout=60) for _ in exports)
+        go.set()
+        statuses = sorted(future.result() for future in exports)
+    recorded = server.as_super.get("/audit/", params={"object_id": server.demo.admin_user_id}).json()["audit_lines"]
+    assert statuses == [200] * EXPORTS_AT_ONCE + [429] * EXPORTS_AT_ONCE
+    assert [line["action"] for line in recorded].count("export-user") == EXPORTS_AT_ONCE
     assert server.as_admin.get(export).status_code == 200
 
 
