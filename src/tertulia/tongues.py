@@ -4,20 +4,50 @@
 
 import re
 from collections import Counter, defaultdict
+from typing import NamedTuple
+
+_CHINESE = "[你您吗嗎呢吧这這们們没沒哪么麼很请請谢謝什怎她给給说說书買买钱錢]"
+"""Signs that Chinese is written with, and Japanese is not."""
+
+
+class _Script(NamedTuple):
+    """Letters that a language, the commonest one of them, is written with.
+
+    A letter of `others` is of another language, and without `proof` a text may be of one as well.
+    """
+
+    language: str
+    letters: str
+    others: str = r"(?!)"
+    proof: str = ""
+
 
 _SCRIPTS = (
-    ("Russian", "\u0400-\u04ff"),
-    ("Greek", "\u0370-\u03ff"),
-    ("Hebrew", "\u0590-\u05ff"),
-    ("Arabic", "\u0600-\u06ff"),
-    ("Hindi", "\u0900-\u097f"),
-    ("Bengali", "\u0980-\u09ff"),
-    ("Thai", "\u0e00-\u0e7f"),
-    ("Korean", "\u1100-\u11ff\uac00-\ud7af"),
-    ("Japanese", "\u3040-\u30ff"),
-    ("Chinese", "\u3400-\u9fff"),
+    _Script(
+        "Russian",
+        "\u0400-\u04ff",
+        "[\u0400\u0402-\u040f\u0450\u0452-\u04ff]",
+        r"[ыэё]|\b(?:здравствуй|здравствуйте|что|где|когда|есть|меня|нет|спасибо|пожалуйста|можно|сколько|какой|какая"
+        r"|какие|если|мне|добрый день|свидания|нужно|нужна|хотел|хотела|только|очень|почему|что-нибудь)\b",
+    ),
+    _Script("Greek", "\u0370-\u03ff"),
+    _Script("Hebrew", "\u0590-\u05ff", "[\u05f0-\u05f2]"),
+    _Script("Arabic", "\u0600-\u06ff", "[\u0671-\u06d3\u06fa-\u06ff]", "[\u0629\u0623\u0625\u0649\u0643\u064a]"),
+    _Script("Hindi", "\u0900-\u097f", "[\u0933\u0934]"),
+    _Script("Bengali", "\u0980-\u09ff", "[\u09f0\u09f1]"),
+    _Script("Thai", "\u0e00-\u0e7f"),
+    _Script("Korean", "\u1100-\u11ff\uac00-\ud7af"),
+    _Script(
+        "Japanese",
+        "\u3040-\u30ff\u3400-\u9fff",
+        _CHINESE,
+        r"[\u3040-\u309f]|\A[^\u3400-\u9fff]*[\u30a0-\u30ff][^\u3400-\u9fff]*\Z",
+    ),
+    _Script("Chinese", "\u3400-\u9fff", "[\u3040-\u30ff]", _CHINESE),
 )
-"""Letters of a script, and a language that is written with them: the commonest one of several."""
+_DANISH = "Danish or Norwegian"
+"""Two languages that no short text tells apart: they keep a text from being taken for Swedish."""
+
 _WORDS = {
     "English": "the a an is are was do does did you i my me your it its what which how when where who why and or "
     "but not no yes have has can could would will with about for from this that there of to in on at "
@@ -52,7 +82,11 @@ _WORDS = {
     "Turkish": "bir bu şu ben sen o biz siz ve veya ama değil evet hayır var yok mı mi mu mü nasıl ne zaman nerede "
     "kim neden ile için merhaba teşekkürler kitap kitabı lütfen da de",
     "Swedish": "en ett är var jag du han hon vi ni min och eller men inte nej ja har kan hur vad när vem varför "
-    "med av för på i till också något hej tack bok böcker om det den",
+    "med av för på i till också något någon några hej tack bok böcker boken om det den kostar finns mig dig "
+    "heter skulle vill ska",
+    _DANISH: "en et er var jeg du han hun vi min og eller men ikke nej nei ja har kan hvordan hva hvad når hvem "
+    "hvorfor hvor med av af for på i til også noget noe hej hei tak takk bog bok bøger bøker om det den koster "
+    "fra deg dig mig vil gerne gjerne skal",
 }
 _ALONE = {
     "German": "danke tschüss guten bitte",
@@ -63,7 +97,7 @@ _ALONE = {
     "Dutch": "bedankt goedemorgen",
     "Polish": "cześć dziękuję",
     "Turkish": "merhaba teşekkürler",
-    "Swedish": "hej tack",
+    "Swedish": "tack",
 }
 """Words that tell a language without another one beside them: who writes them means to speak it."""
 _SPOKEN: defaultdict[str, set[str]] = defaultdict(set)
@@ -82,7 +116,7 @@ def language_of(text: str) -> str | None:
     """Read the language of a text. Return its English name, or None if that is not certain."""
     votes, words = _votes(text)
     (first, most), (_, second) = [*votes.most_common(2), ("", 0), ("", 0)][:2]
-    return first if most > 1 and most > second + (words >= _LONG) else None
+    return first if most > 1 and most > second + (words >= _LONG) and first != _DANISH else None
 
 
 def _votes(text: str) -> tuple[Counter[str], int]:
@@ -97,9 +131,11 @@ def _votes(text: str) -> tuple[Counter[str], int]:
 
 
 def _script_of(text: str) -> str | None:
+    """Look for the script of most letters of a text. Return the language, if no other one is written like this."""
     letters = len(_LETTER.findall(text))
-    for language, script in _SCRIPTS:
-        count = len(re.findall(f"[{script}]", text))
-        if count and (count > _SHARE * letters or language == "Japanese"):
-            return language
+    for script in _SCRIPTS:
+        if len(re.findall(f"[{script.letters}]", text)) > _SHARE * letters:
+            folded = text.casefold()
+            if re.search(script.proof, folded) and not re.search(script.others, folded):
+                return script.language
     return None
