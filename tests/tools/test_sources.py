@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,19 @@ async def test_a_repository_that_would_fill_the_disk_is_not_fetched(
         await read(url)
     monkeypatch.setattr(sources, "MOST_REPOSITORY", 8 << 20)
     assert "large" in (await read(url)).files
+
+
+def test_a_server_whose_own_bound_on_files_is_lower_reads_tools_within_that(tmp_path: Path) -> None:
+    url = repository(tmp_path / "it", {b"tool.py": b"x"})
+    assert sources.MOST_REPOSITORY > 512 * 1000
+    reads = f"from tertulia.tools.sources import open_source as o; import asyncio as a; p = o({url!r}, 'main', 'org')"
+    script = f"{reads}; print(a.run(p.read('tool', 'main', '')).files)"
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 1000 && exec "$@"', "sh", sys.executable, "-c", script],
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout == b"{'tool.py': b'x'}\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -294,10 +294,11 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
 def _bounded(*command: str) -> tuple[str, ...]:
     """Bound the files that a command, and all that it starts, may write. Return the command that does so.
 
-    A shell sets the bound before the command begins: a process that has begun may have started others.
+    A shell sets the bound before the command begins: a process that has begun may have started others. A bound of the
+    server's own that is lower stays.
     """
     blocks = str(MOST_REPOSITORY // _BLOCK)
-    return ("/bin/sh", "-c", 'ulimit -f "$1" && shift && exec "$@"', "sh", blocks, *command)
+    return ("/bin/sh", "-c", 'ulimit -f "$1" 2>/dev/null || :; shift && exec "$@"', "sh", blocks, *command)
 
 
 def _stop(process: asyncio.subprocess.Process) -> None:

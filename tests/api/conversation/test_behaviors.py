@@ -128,6 +128,20 @@ def test_without_a_message_nothing_is_chosen(stage: Stage, admin: httpx2.Client,
     assert invocations(stage.admin, set_id) == []
 
 
+def test_a_trigger_of_sayings_alone_is_shown_to_the_model_by_its_sayings(
+    stage: Stage, admin: httpx2.Client, service_id: str
+) -> None:
+    make_behavior(
+        stage.admin, service_id, conversation_triggers=['People say: "It burns!", "Fire!"', "An alarm rings."]
+    )
+    puppet = stage.play(Puppet(choice="behavior-1"))
+
+    begin(admin, service_id, **SAID)
+
+    [prompt] = asked(puppet, "SelectDynamicBehavior")
+    assert '(People say: "It burns!", "Fire!" / An alarm rings.)' in prompt.question
+
+
 @both_databases
 def test_the_choice_before_competes_and_a_skipped_message_leaves_it(
     stage: Stage, admin: httpx2.Client, service_id: str

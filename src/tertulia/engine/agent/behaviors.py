@@ -224,8 +224,12 @@ async def _pick(scene: Scene, models: Models, talk: prompt.Said, candidates: Seq
 
 
 def _text(candidate: Candidate) -> str:
-    """Write an option on one line, whatever its texts are. Return the name and as many triggers as there is room."""
-    triggers = " / ".join(" ".join(sayings.described(trigger).split()) for trigger in candidate.triggers)
+    """Write an option on one line, whatever its texts are. Return the name and as many triggers as there is room.
+
+    A trigger of sayings alone is shown by its sayings.
+    """
+    shown = (sayings.described(trigger) or trigger for trigger in candidate.triggers)
+    triggers = " / ".join(" ".join(text.split()) for text in shown)
     return f"{' '.join(candidate.behavior.name.split())} ({triggers[:_SHOWN_CHARS]})"
 
 
