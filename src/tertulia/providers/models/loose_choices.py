@@ -40,8 +40,9 @@ def confirmed(text: str, found: Found, schema: Mapping[str, Any]) -> Found | Non
     if options is None or not isinstance(found.value, dict):
         return found
     name: str = schema["required"][0]
-    option = options.confirmed(text, found, found.value[name])
-    return None if option is None else found._replace(value={**found.value, name: option})
+    value = cast("dict[str, Any]", found.value)
+    option = options.confirmed(text, found, value[name])
+    return None if option is None else found._replace(value={**value, name: option})
 
 
 def _options_of(schema: Mapping[str, Any]) -> "_Options | None":
