@@ -35,6 +35,7 @@ def live(url: str, control: Any) -> None:
     """Do jobs; say when the first look has been taken."""
     jobs.LEASE = timedelta(seconds=LEASE_S)
     worker.RENEW_S = LEASE_S / 4
+    worker.RETRY_S = LEASE_S / 20
     worker.LONGEST_PAUSE_S = 0.1  # a slow disk may make a job fail; the pauses of the product would outlast the test
     asyncio.run(_live(url, control))
 

@@ -32,7 +32,7 @@ _OPTION = "\u16a0"
 """A letter of an old script, which stands for the options that a text names."""
 
 _LATER = r"[^\w{\[]*+(?:json\b[^\w{\[]*+)?"
-"""What may stand between a value and the first word behind it."""
+"""Marks between a value and the first word behind it."""
 
 _BE = r"(?:is|was|would be|seems|looks|ist|wäre|est|es)"
 _WRONG = (
