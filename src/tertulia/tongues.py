@@ -132,6 +132,8 @@ def _votes(text: str) -> tuple[Counter[str], int]:
 
 def _script_of(text: str) -> str | None:
     """Look for the script of most letters of a text. Return the language, if no other one is written like this."""
+    if text.isascii():
+        return None
     letters = len(_LETTER.findall(text))
     for script in _SCRIPTS:
         if len(re.findall(f"[{script.letters}]", text)) > _SHARE * letters:

@@ -25,6 +25,8 @@ KEEP = "Keep to what was named last."
 
 _LONGEST = 10_000
 """Characters of an option that is parted once, and not again each time it is a choice."""
+_HEARD_CHARS = 500
+"""Characters of a message whose language is worked out once, and not at each turn that reads it."""
 _QUOTED = r"""["\u201c][^"\u201d\n]+["\u201d]"""
 _SAYINGS = re.compile(rf"\s*{_QUOTED}(?:,\s*{_QUOTED})*\.?\s*")
 _PHRASES = re.compile(rf"(?P<kind>Begin with|In words like these):\s*(?P<texts>{_QUOTED}(?:,\s*{_QUOTED})*)")
@@ -77,12 +79,15 @@ def phrased(action: str, replies: Sequence[str], said: Sequence[str] = ()) -> Ph
     return Phrased(told, opening=phrase) if found["kind"] == "Begin with" else Phrased(told, wording=phrase)
 
 
+_spoken = cached_if_short(1024, longest=_HEARD_CHARS)(language_of)
+
+
 def _in_language(quoted: str, said: Sequence[str]) -> Sequence[str]:
     """Look for phrases in the language that a user speaks. Return them, else those in the language of the first."""
     by_language = _by_language(quoted)
     if len(by_language) == 1:
         return next(iter(by_language.values()))
-    spoken = next((language for text in reversed(said) if (language := language_of(text)) is not None), None)
+    spoken = next((language for text in reversed(said) if (language := _spoken(text)) is not None), None)
     return by_language.get(spoken) or next(iter(by_language.values()))
 
 
