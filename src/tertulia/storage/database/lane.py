@@ -37,6 +37,9 @@ LOCK_MS = 100
 _SETTINGS = "SELECT set_config('lock_timeout', '{lock_ms}', true)"
 _LAZILY = ", set_config('synchronous_commit', 'off', true)"
 
+_ONE_PLAN = "SET plan_cache_mode TO force_generic_plan"
+"""Rows are found by keys, whatever these are; by itself, the server plans anew what some values make cheaper."""
+
 _log = structlog.get_logger(__name__)
 
 Values = list[Any]
@@ -228,7 +231,10 @@ class Lane:
         pooled.detach()
         driver.autocommit = True
         self._connection = connection = driver
-        self._plans = _Plans(0 if connection.prepare_threshold is None else MOST_PLANS)
+        keeps_plans = connection.prepare_threshold is not None
+        if keeps_plans:
+            connection.execute(_ONE_PLAN)
+        self._plans = _Plans(MOST_PLANS if keeps_plans else 0)
         return connection
 
     def _disconnect(self) -> None:
