@@ -100,6 +100,7 @@ _ALONE = {
     "Swedish": "tack",
 }
 """Words that tell a language without another one beside them: who writes them means to speak it."""
+_TELLING = {language: frozenset(told.split()) for language, told in _ALONE.items()}
 _SPOKEN: defaultdict[str, set[str]] = defaultdict(set)
 for _language, _text in (*_WORDS.items(), *_ALONE.items()):
     for _word in _text.split():
@@ -126,7 +127,7 @@ def _votes(text: str) -> tuple[Counter[str], int]:
         return Counter({script: 2}), 1
     words = [word.casefold() for word in _WORD.findall(text)]
     votes = Counter(language for word in words for language in _SPOKEN.get(word, ()))
-    votes.update(language for language, told in _ALONE.items() if not set(words).isdisjoint(told.split()))
+    votes.update(language for language, telling in _TELLING.items() if not telling.isdisjoint(words))
     return votes, len(words)
 
 

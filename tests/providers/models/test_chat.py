@@ -173,40 +173,6 @@ DENIED = [
     "{'choice': 'exit-1'} // or action-2",
     "Nicht {'choice': 'exit-1'}",
     "{'choice': 'exit-1'}, sondern action-2",
-    '{"choice": "exit-1"} no: action-2',
-    '{"choice": "exit-1"}\nWait, that is not right.',
-    '```json\n{"choice": "exit-1"}\n```\nSorry, it should be action-2.',
-    '{"choice": "exit-1"} or action-2',
-    '{"choice": "exit-1"} is wrong.',
-    'Not {"choice": "exit-1"}.',
-    'I would not choose {"choice": "exit-1"}',
-    'Anything but {"choice": "exit-1"}',
-    '{"choice": "action-2"}, not {"choice": "exit-1"}',
-    'Instead of {"choice": "exit-1"} I take the other',
-    'It isn\'t {"choice": "exit-1"}',
-    '{"choice": "exit-1"}, nein: action-2',
-]
-DENIED_BESIDE = [
-    f"{ANSWER}\nNo.",
-    f"{ANSWER}\n\nNo, that was too early.",
-    f"{ANSWER} Actually, action-2.",
-    f"{ANSWER} Actually, it should be action-2.",
-    f"{ANSWER} Correction: action-2",
-    f"{ANSWER} Rather action-2.",
-    f"{ANSWER}, but action-2 fits better.",
-    f"{ANSWER} or maybe action-2",
-    f"{ANSWER}\nThat is wrong.",
-    f"{ANSWER}\nThis isn't right.",
-    f"{ANSWER} would be a mistake.",
-    f"{ANSWER} Not this one.",
-    f"Rejected: {ANSWER}",
-    f"The wrong answer is {ANSWER}",
-    f"I would reject {ANSWER}",
-    f"This is not the right answer: {ANSWER}",
-    f"Not exit-1: {ANSWER}",
-    f"I do not choose `exit-1`: {ANSWER}",
-    f"exit-1 is not possible yet: {ANSWER}",
-    f"**Not:** {ANSWER}",
 ]
 DISAGREEING = [
     '{"choice": "exit-1", "value": "action-2"}',
@@ -255,63 +221,31 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("text", [*DENIED, *DENIED_BESIDE, *DISAGREEING, *NUMBERS])
+@pytest.mark.parametrize("text", [*DENIED, *DISAGREEING, *NUMBERS])
 def test_a_choice_that_its_answer_denies_or_that_is_none_is_not_guessed(text: str):
     with pytest.raises(ModelMisbehaved):
         chat.answer(text, choosing("exit-1", "action-2"))
 
 
 @pytest.mark.parametrize(
-    "after",
+    "text",
     [
-        "\n\nNo other option fits.",
-        "\n\nNo other option, like exit-2, fits.",
-        "\nNo further explanation needed.",
-        "\n\nNot exit-2, because no date was named.",
-        "\n```\nNot `exit-2`.",
-        "(Rather than exit-2.)",
-        " instead of exit-2",
-        " is not exit-2.",
-        "\nBut if the user changes their mind, exit-2 applies later.",
-        "\nBut exit-2 does not fit.",
-        "\nNever exit-2 here.",
-        "\nRejected: exit-2",
-        "\nExcluded options: action-1, exit-2.",
-        "\nWrong options would be action-1 and exit-2.",
-        "\nSorry for the wait.",
-        "\nActually a simple choice.",
-        "\nBetter than exit-2.",
-        "\nIt is not yet booked.",
-        "\nThen exit-2 may follow.",
-        "\nWait for the user now.",
-        "\nCouldn't find a better one.",
+        f"{ANSWER}\n\nNo other option fits.",
+        f"{ANSWER}\n\nNot exit-2, because no date was named.",
+        f"{ANSWER} (Rather than exit-2.)",
+        f"{ANSWER}\nBut if the user changes their mind, exit-2 applies later.",
+        f"{ANSWER}\nExcluded options: action-1, exit-2.",
+        f"{ANSWER}\nNo, exit-2 would be too early.",
+        f"{ANSWER}\nSorry for the wait.",
+        f"The caller is not sure:\n{ANSWER}",
+        f"Since the user has not booked yet: {ANSWER}",
+        f"The user rejected the offer: {ANSWER}",
+        f'The user says "No, not that one" {ANSWER}',
+        f"At first not exit-1, but they said goodbye: {ANSWER}",
     ],
 )
-def test_a_remark_that_denies_another_option_or_none_confirms_the_choice(after: str):
-    assert chat.answer(f"{ANSWER}{after}", choosing("action-1", "exit-1", "exit-2")) == {"choice": "exit-1"}
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        "The caller is not sure:",
-        "Since the user has not booked yet:",
-        "The user rejected the offer:",
-        'The user says "No, not that one"',
-        'The user said "never"',
-        "The user did not answer:",
-        "The user hasn't decided:",
-        "The payment was rejected:",
-        "The address is wrong:",
-        "Not exit-2:",
-        "Not exit-2 but",
-        "exit-2 is not possible, so",
-        "At first not exit-1, but they said goodbye:",
-        "The user isn't interested:",
-    ],
-)
-def test_a_denial_of_another_option_or_by_the_user_leaves_the_choice(before: str):
-    assert chat.answer(f"{before}\n{ANSWER}", choosing("action-1", "exit-1", "exit-2")) == {"choice": "exit-1"}
+def test_prose_beside_a_choice_of_the_asked_form_leaves_it_as_it_is(text: str):
+    assert chat.answer(text, choosing("action-1", "exit-1", "exit-2")) == {"choice": "exit-1"}
 
 
 @pytest.mark.parametrize("text", ["[1]", "3", '"exit-1"', "null"])

@@ -2,14 +2,14 @@
 
 The option may stand under `value` or `answer`, in a list, in a string of JSON, in another case, as a number, or alone
 as the whole answer. An answer that names two options, or something else beside one, or denies the one, is none. A
-choice of the asked form is confirmed by the value that it stands within, and by the text beside it.
+choice of the asked form is confirmed by the value that it stands within.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from tertulia.providers.models.denials import Mentions, field_denies, name_denies, neighbours_deny, text_denies
+from tertulia.providers.models.denials import Mentions, field_denies, name_denies, text_denies
 from tertulia.providers.models.loose_values import Found, Object, values_in, whole_number
 
 _OTHER_NAMES = frozenset({"value", "answer"})
@@ -32,9 +32,10 @@ def read_choice(text: str, schema: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def confirmed(text: str, found: Found, schema: Mapping[str, Any]) -> Found | None:
-    """Look at what stands around a value of the asked form. Return what the whole means, None if it denies the value.
+    """Look at the value around one of the asked form. Return what the whole means, None if it denies what is within.
 
-    What is no choice is confirmed as it is.
+    What is no choice is confirmed as it is. Prose beside a value of the asked form is not read: models remark all sorts
+    of things there, and the form is clear.
     """
     options = _options_of(schema)
     if options is None or not isinstance(found.value, dict):
@@ -72,16 +73,14 @@ class _Options:
         return found.pop() if len(found) == 1 else None
 
     def confirmed(self, text: str, found: Found, option: str) -> str | None:
-        """Look at an option that stands in the asked form: at the value around it, and at the text beside that."""
+        """Look at the value around an option that stands in the asked form. Return what the whole means."""
         around = next((each for each in values_in(text) if each.begin <= found.begin and found.end <= each.end), found)
         if around.value is not None and around[1:] != found[1:]:
             meant = self._within(around.value, _MOST_STRINGS)
             if len(meant) != 1 or None in meant:
                 return None
-            found, option = around, str(*meant)
-        own, others = Mentions({option}), Mentions(self._options - {option})
-        denied = neighbours_deny(text[: found.begin], text[found.end :], own, others)
-        return None if denied else option
+            return str(*meant)
+        return option
 
     def _alone(self, text: str) -> str | None:
         """Read an answer that is an option and nothing else, or has the name of the choice before it."""

@@ -30,7 +30,7 @@ IS_POOLED = "is_pooled"
 """The name of the option that says that a pooler stands between, although it hides that."""
 
 
-class _Plans(PrepareManager):
+class _LastingPlans(PrepareManager):
     """psycopg's memory of prepared statements, which forgets none: it would with each ROLLBACK, and they outlive that.
 
     One that a change of the schema has spoilt ends its connection: see `prepared.STALE_PLANS`.
@@ -48,7 +48,7 @@ class PatientConnection(psycopg.Connection[Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._prepared = _Plans()
+        self._prepared = _LastingPlans()
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait as psycopg does. Raises OperationalError once patience is over."""
