@@ -30,7 +30,7 @@ _SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 _PORTS = range(1, 65_536)
 
 
-def normal(url: str) -> str:
+def normalize(url: str) -> str:
     """Bring a URL to the form that is opened. Return it.
 
     Raises:

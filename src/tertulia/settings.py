@@ -109,7 +109,7 @@ class DatabaseSettings(Group):
     @field_validator("url")
     @classmethod
     def _normal(cls, url: str) -> str:
-        return database_urls.normal(url)
+        return database_urls.normalize(url)
 
 
 class ScriptedSettings(Group):
@@ -436,7 +436,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level of lines that are logged to standard error."""
     database: DatabaseSettings = DatabaseSettings()
-    clusters: dict[str, Annotated[str, Field(min_length=1), AfterValidator(database_urls.normal)]] = {}
+    clusters: dict[str, Annotated[str, Field(min_length=1), AfterValidator(database_urls.normalize)]] = {}
     """More storage clusters: name to URL. `TERTULIA_CLUSTERS_EU=postgresql://...` adds `eu`."""
     scripted: ScriptedSettings = ScriptedSettings()
     openai: OpenAISettings = Field(default_factory=OpenAISettings)

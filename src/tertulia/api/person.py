@@ -89,7 +89,7 @@ async def export_user(
 
 
 def _place(limiter: Limiter | None, actor: Actor) -> AbstractContextManager[None]:
-    """Make the place of an export among those of who asks for it. Return it, to be taken."""
+    """Make a place for one of the caller's exports. Return it, to be taken."""
     if limiter is None:
         return nullcontext()
     refusal = f"You have {EXPORTS_AT_ONCE} exports already: take one to its end."
@@ -106,7 +106,7 @@ def _begin_export(connection: Connection, actor: Actor, user_id: str, recorder: 
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """A person whose data are read, a portion in each unit. The exports of an organization read as one user does."""
+    """A person whose data are read, a portion in each unit. Exports of an organization share one user's places."""
 
     database: Database
     org_id: str

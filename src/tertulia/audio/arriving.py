@@ -46,7 +46,7 @@ _LONGEST_HEAD = 1 << 16
 _MOST_FRAMES = 16_384
 _WAVE_BEGINS = re.compile(rb"R(?:IFF|F64)....WAVE(?:fmt |JUNK|LIST|bext|fact|ds64)", re.DOTALL)
 _BEGINNING = 16
-"""Bytes of that."""
+"""The length of the beginning of a WAV file, in bytes."""
 
 Convert = Callable[[bytes], bytes]
 

@@ -129,7 +129,7 @@ class StaleActor(Exception):
 
 REMEMBERED = 10_000
 REMEMBERED_S = 60.0
-REMEMBERED_ROLES = 1000
+REMEMBERED_ORGANIZATIONS = 1000
 
 
 class Actors:
@@ -168,7 +168,7 @@ class Actors:
         """Remember a caller that has just been loaded."""
         until = time.monotonic() + REMEMBERED_S
         self._keep(actor, until)
-        if actor.org_id not in self._latest and len(self._latest) >= REMEMBERED_ROLES:
+        if actor.org_id not in self._latest and len(self._latest) >= REMEMBERED_ORGANIZATIONS:
             self._latest.clear()
         self._latest[actor.org_id] = (actor, until)
 

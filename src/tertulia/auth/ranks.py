@@ -1,4 +1,4 @@
-"""Which role may do all that another one may, worked out once for as long as neither changes."""
+"""Ranks of roles: two are compared once, for as long as neither changes."""
 
 from tertulia.auth import grants
 from tertulia.auth.grants import Grant
@@ -13,7 +13,10 @@ StoredRole = tuple[str, object]
 
 
 class Ranks:
-    """The roles of a process's callers and keys. Used by several threads; what two work out at once is the same."""
+    """The ranks of the roles of callers and keys, remembered by a process.
+
+    Several threads may ask: what two work out at once is the same.
+    """
 
     def __init__(self) -> None:
         self._grants: dict[str, tuple[object, Held]] = {}
@@ -34,11 +37,11 @@ class Ranks:
     def outranks(self, org_id: str, above: StoredRole, below: StoredRole) -> bool:
         """Return whether one role may do all that another of the organization may, and more."""
         held = self.parse(above), self.parse(below)
-        pair = org_id, above[0], below[0]
-        *known, outranks = self._ranks.get(pair, ((), (), False))
+        key = org_id, above[0], below[0]
+        *known, outranks = self._ranks.get(key, ((), (), False))
         if known[0] is not held[0] or known[1] is not held[1]:
             if len(self._ranks) >= REMEMBERED_ROLES:
                 self._ranks.clear()
             outranks = grants.outranks(*(grants.within(each, org_id) for each in held))
-            self._ranks[pair] = *held, outranks
+            self._ranks[key] = *held, outranks
         return outranks

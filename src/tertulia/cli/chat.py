@@ -18,7 +18,7 @@ from tertulia.cli.client import ApiError, Event, Session, Turn
 from tertulia.cli.failure import CommandFailed
 from tertulia.cli.show import printable
 from tertulia.cli.transcript import Transcript
-from tertulia.cli.typed import ask, take_all_bytes
+from tertulia.cli.typed import read_line, replace_undecodable_input
 
 HELP = "/finish ends the conversation, /new begins another, /quit leaves it open for later."
 RECALLED = 4
@@ -30,7 +30,7 @@ INTERRUPTED = 130
 PATIENCE_S = 60
 """The longest wait for a turn whose worker cannot be reached: twice the time for which such a turn is kept."""
 
-_LATER = 503
+_UNAVAILABLE = 503
 _PAST = frozenset({404, 410})
 """Statuses of a turn of which nothing is left to follow."""
 
@@ -46,7 +46,7 @@ class Chat:
         self._service = service
         self._actions = actions
         self._interactive = sys.stdin.isatty()
-        take_all_bytes()
+        replace_undecodable_input()
         self._transcript = Transcript(console, agent_name)
         self._bookmark = Bookmark(session, service["id"])
         self._conversation_id = ""
@@ -108,7 +108,7 @@ class Chat:
                 yield from self._session.api.follow(turn)
                 return
             except ApiError as error:
-                if error.http_status != _LATER or error.retry_after is None or time.monotonic() > end:
+                if error.http_status != _UNAVAILABLE or error.retry_after is None or time.monotonic() > end:
                     raise
                 time.sleep(error.retry_after)
 
@@ -135,7 +135,7 @@ class Chat:
             if not self._interactive:
                 return self._console.input().strip()
             self._console.print()
-            return ask(self._console, "[bold green]you[/] ").strip()
+            return read_line(self._console, "[bold green]you[/] ").strip()
         except EOFError:
             return None
 

@@ -14,14 +14,14 @@ except ImportError:  # some builds of Python have none
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def take_all_bytes() -> None:
+def replace_undecodable_input() -> None:
     """Have input that is not UTF-8 read as U+FFFD, since nothing else of it could be sent."""
     given: object = sys.stdin
     if isinstance(given, io.TextIOWrapper):
         given.reconfigure(errors="replace")
 
 
-def ask(console: Console, prompt: str) -> str:
+def read_line(console: Console, prompt: str) -> str:
     """Read what a person types behind a prompt, which is markup. Returns it; a text that was pasted keeps its lines.
 
     Raises:

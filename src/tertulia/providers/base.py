@@ -88,7 +88,7 @@ class Option:
 class Choice:
     """A question with a few answers, by their keys, and the rules to choose by.
 
-    `has_moved` says that what was said has led to another state already, so that it is hardly an answer to this one.
+    `has_moved` is true if the message has already led into this state, so that it hardly answers what is asked in it.
     `otherwise` is the key of the option that is right if no other is meant, and `held` that of the option that was
     right before, and may still be.
     """

@@ -172,8 +172,8 @@ def _lock_head(connection: Connection, key: bytes, org_id: str) -> Head:
     if head is not None:
         return head
     first = Head(org_id, 0, "", 0, "", _base_seal(key, org_id, 0, ""))
-    inserting = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(inserting(audit_heads).values(**row_of(first)).on_conflict_do_nothing())
+    dialect_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(dialect_insert(audit_heads).values(**row_of(first)).on_conflict_do_nothing())
     found = _HEAD.first(connection, {"org_id": org_id})  # ours, or that of another who was here first
     return first if found is None else found
 

@@ -90,7 +90,7 @@ def refuse_when_full(connection: Connection, quotas: Quotas, org_id: str, user_i
 
 
 def refuse_when_organization_full(connection: Connection, quotas: Quotas, org_id: str) -> None:
-    """Refuse what is stored for a whole organization, such as the code of a tool, if there is no room.
+    """Refuse to store more for an organization that has used its quota up, such as the code of a tool.
 
     Raises:
         StorageFull: the organization holds as much as it may.

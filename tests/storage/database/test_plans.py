@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from support import pgbouncer
 from support.postgres import Postgres
-from tertulia.database_urls import normal
+from tertulia.database_urls import normalize
 from tertulia.errors import NotFound, Unavailable
 from tertulia.storage.database import dialect, patience
 from tertulia.storage.database.prepared import PreparedSelect
@@ -80,7 +80,7 @@ async def test_plans_outlive_a_pause_and_a_unit_that_fails(database: Database, m
 
 async def test_a_url_can_say_that_a_pooler_stands_between(database: Database) -> None:
     url = database.engine.url.render_as_string(hide_password=False)
-    pooled = open_database(normal(f"{url}&pgbouncer=true"), 1)
+    pooled = open_database(normalize(f"{url}&pgbouncer=true"), 1)
     assert [await pooled.read(read, number) for number in (1, 2)] == ["one", "two"]
     assert await pooled.read(count) == 0
     assert await pooled.do(at_once(_AT_ONCE, id=1)) == "one"

@@ -66,7 +66,7 @@ class ContractRoute(APIRoute):
         options["dependencies"] = [each for each in dependencies if each.dependency not in limits]
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$").removesuffix("/") + r"/?\Z")
-        self._landmark = max((part.rstrip("/") for part in _PARAMETER.split(path)), key=len)
+        self._fixed_part = max((part.rstrip("/") for part in _PARAMETER.split(path)), key=len)
 
     def get_route_handler(self) -> Handler:
         handle = _in_stacks(super().get_route_handler())
@@ -100,8 +100,8 @@ class ContractRoute(APIRoute):
         return handle_contract_request
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match a request. Return as the framework does, and at once if the path lacks a part that it has to have."""
-        return super().matches(scope) if self._landmark in scope["path"] else (Match.NONE, {})
+        """Match a request, as the framework does. Return at once if the path lacks the route's longest fixed part."""
+        return super().matches(scope) if self._fixed_part in scope["path"] else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, without what the framework puts around each endpoint: the layers around the router do it.

@@ -158,7 +158,7 @@ async def _select_next_action(
 
 
 def _after_a_move(question: Prompt, outcome: Outcome) -> Prompt:
-    """Say so in the choice if what was said has changed the state in this turn. Returns the question."""
+    """Mark the choice if the user's message has already changed the state in this turn. Returns the question."""
     if question.choice is None or not outcome.transitions:
         return question
     return structs.replace(question, choice=replace(question.choice, has_moved=True))

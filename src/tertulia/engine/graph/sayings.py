@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tertulia.caching import cached_if_short
-from tertulia.tongues import language_of
+from tertulia.language_detection import language_of
 
 BEGIN = "People say:"
 KEEP = "Keep to what was named last."

@@ -38,7 +38,7 @@ def answer(text: str, schema: Mapping[str, Any]) -> Any:
     """Find the JSON in a model's answer, among thoughts, fences, drafts and remarks. Return the last value that fits.
 
     Thoughts are searched if there is none beside them. A choice that is near the asked form is understood, and one that
-    the rest of the answer denies is none.
+    the fields around it deny is none.
 
     Raises:
         ModelMisbehaved: no value satisfies the schema, or it is not clear which one is meant.
@@ -76,7 +76,7 @@ def unexpected(error: Exception) -> ModelError:
 
 
 def _unless_denied(text: str, found: Found, schema: Mapping[str, Any]) -> Any:
-    """Look at what stands around a value of an answer. Return the value that the answer means.
+    """Look at the object around a value of an answer. Return the value that the answer means.
 
     Raises:
         ModelMisbehaved: the answer denies the value.

@@ -31,13 +31,13 @@ _DENIES = re.compile(rf"(?<!\w)(?:{'|'.join(_WORDS.split())}|\w+n['\u2019]t)(?!\
 
 
 def name_denies(name: str) -> bool:
-    """Judge the name of a field: is its content what is not meant?"""
+    """Judge a field by its name. Return True if its content is what is not meant."""
     name = _plain(name)
     return bool(_NOT_MEANT.match(name) or _ANYWHERE.search(name))
 
 
 def field_denies(name: str, value: object) -> bool:
-    """Judge a field beside a choice: does it say that the choice does not hold?"""
+    """Judge a field beside a choice. Return True if it says that the choice does not hold."""
     said = str(value).strip().casefold()
     if _HOLDS.fullmatch(_plain(name)):
         return said in _FALSE
@@ -45,20 +45,15 @@ def field_denies(name: str, value: object) -> bool:
 
 
 def text_denies(text: str) -> bool:
-    """Judge what stands around a choice of a loose form: does any word of it deny or correct?"""
+    """Judge the words around a choice of a loose form. Return True if any denies or corrects it."""
     return _DENIES.search(text.casefold()) is not None
 
 
-class Mentions:
-    """Options that a text may speak of."""
-
-    def __init__(self, options: Iterable[str]) -> None:
-        texts = sorted({option.strip().casefold() for option in options} - {""}, key=len, reverse=True)
-        self._options = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, texts))})(?![\w-])") if texts else None
-
-    def within(self, text: str) -> bool:
-        """Tell if a text speaks of one of them."""
-        return self._options is not None and self._options.search(text.casefold()) is not None
+def names_any(text: str, options: Iterable[str]) -> bool:
+    """Return True if a text speaks of one of some options."""
+    texts = sorted({option.strip().casefold() for option in options} - {""}, key=len, reverse=True)
+    pattern = rf"(?<![\w-])(?:{'|'.join(map(re.escape, texts))})(?![\w-])"
+    return bool(texts) and re.search(pattern, text.casefold()) is not None
 
 
 def _plain(name: str) -> str:

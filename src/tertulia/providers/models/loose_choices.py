@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from tertulia.providers.models.denials import Mentions, field_denies, name_denies, text_denies
+from tertulia.providers.models.denials import field_denies, name_denies, names_any, text_denies
 from tertulia.providers.models.loose_values import Found, Object, values_in, whole_number
 
 _OTHER_NAMES = frozenset({"value", "answer"})
@@ -112,7 +112,7 @@ class _Options:
         """Judge the text around values. A bare list has to be the whole answer."""
         if isinstance(first, list):
             return re.search(r"\w", _FENCE.sub("", beside)) is not None
-        return text_denies(beside) or Mentions(self._options - found).within(beside)
+        return text_denies(beside) or names_any(beside, self._options - {option for option in found if option})
 
     def _within(self, value: Any, strings: int, *, alone: bool = False) -> set[str | None]:
         """Look for the choice in a value, which stands `alone` or within another. Return its options, with None for

@@ -156,8 +156,8 @@ class Sorting:
     ) -> Choice:
         """Leave out of a choice with an option `otherwise` what was hardly meant. Return what is left to choose from.
 
-        If a matter is surely meant, that is left alone. One that few sayings describe is never sure to be missed, and
-        neither is the one that holds: the model decides.
+        If a matter is surely meant, that is left alone. A matter with few sayings, or the one that holds, is never left
+        out: the model decides.
 
         Raises:
             EmbeddingFailed: the embedding model has failed.

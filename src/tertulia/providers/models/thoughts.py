@@ -160,7 +160,7 @@ class ThoughtFilter:
         return visible
 
     def _feed_in_slices(self, text: str) -> str:
-        """Take much of the reply, so that the work grows with its length. Return what of it is visible by now."""
+        """Take a long text in slices, so that the work stays linear. Return what of it is visible by now."""
         visible: list[str] = []
         taken_back, returned = self.taken_back, self._returned
         for begin in range(0, len(text), _MOST_AT_ONCE):

@@ -142,7 +142,7 @@ def create_engine(url: str, pool_size: int) -> Engine:
         return _sqlite_engine(url, pool_size, common)
     parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
     query = dict(parsed.query)
-    pooled = {} if query.pop(POOLED, None) is None else {"is_pooled": True}  # `patience.connect` takes it
+    pooled = {} if query.pop(POOLED, None) is None else {POOLED: True}  # `patience.connect` takes it
     parsed = parsed.set(query={**NETWORK, **query})
     engine = sa.create_engine(
         parsed,

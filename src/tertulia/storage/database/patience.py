@@ -9,11 +9,13 @@ import time
 from typing import Any
 
 import psycopg
-from psycopg._preparing import PrepareManager
+from psycopg._preparing import PrepareManager  # it has no public door
 from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout  # pyright: ignore[reportPrivateUsage] - what `wait` says it raises
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from tertulia.database_urls import POOLED
 
 STATEMENT_S = 5.0
 """The longest time of a statement; migrations have as long as they need."""
@@ -24,10 +26,6 @@ IDLE_S = 1.0
 
 _ONLY_WHEN_ASKED = sys.maxsize
 """The threshold of psycopg's that prepares a statement only for a cursor that asks for it."""
-
-
-IS_POOLED = "is_pooled"
-"""The name of the option that says that a pooler stands between, although it hides that."""
 
 
 class _LastingPlans(PrepareManager):
@@ -67,7 +65,7 @@ def connect(_dialect: object, _record: object, arguments: list[Any], options: di
     Statements can be prepared in it if it leads to the server itself. A pooler, which may give each transaction another
     connection in which nothing has been prepared, hides the process at the other end: cancellations go through it.
     """
-    is_pooled = bool(options.pop(IS_POOLED, False))
+    is_pooled = bool(options.pop(POOLED, False))
     connection = PatientConnection.connect(*arguments, autocommit=True, **options)
     (process,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
     is_direct = process == connection.info.backend_pid and not is_pooled
@@ -93,8 +91,8 @@ def _try(connection: PatientConnection) -> None:
 def is_doubtful(connection: PatientConnection, used_at: float) -> bool:
     """Return whether a connection has to be tried before it is used.
 
-    It was idle for long, or the server has sent what nobody asked for: its last words, mostly. `used_at` is the time
-    of its last use (`time.monotonic()`).
+    It was idle for long, or the server has sent what nobody asked for: mostly the notice of its end. `used_at` is the
+    time of its last use (`time.monotonic()`).
     """
     if connection.closed or time.monotonic() - used_at > IDLE_S:
         return True

@@ -24,11 +24,11 @@ def refuse_unless_idle(conversation: Conversation) -> None:
         raise TurnRunning("Another operation on this conversation is running.", conversation.id, lease.interaction_id)
 
 
-_is_idle = conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token")
+_UNCHANGED = conversations.c.id == bindparam("b_id"), conversations.c.lease_token == bindparam("b_token")
 _FINISH = Prepared(
-    sa.update(conversations).where(*_is_idle).values(is_finished=True, finished_at=bindparam("b_now"), **FREE)
+    sa.update(conversations).where(*_UNCHANGED).values(is_finished=True, finished_at=bindparam("b_now"), **FREE)
 )
-_REMOVE = Prepared(sa.delete(conversations).where(*_is_idle))
+_REMOVE = Prepared(sa.delete(conversations).where(*_UNCHANGED))
 
 
 def finish(connection: Connection, conversation: Conversation) -> None:
@@ -43,11 +43,11 @@ def finish(connection: Connection, conversation: Conversation) -> None:
         return
     refuse_unless_idle(conversation)
     held = conversation.lease
-    idle = {"b_id": conversation.id, "b_token": held.token}
+    key = {"b_id": conversation.id, "b_token": held.token}
     if conversation.num_interactions:
-        done = _FINISH.run(connection, {**idle, "b_now": clock.now()})
+        done = _FINISH.run(connection, {**key, "b_now": clock.now()})
     else:
-        done = _REMOVE.run(connection, idle)
+        done = _REMOVE.run(connection, key)
     if not done:
         raise Conflict("Another operation on this conversation is running.")
     if held.interaction_id is not None:  # of a turn that died

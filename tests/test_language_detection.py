@@ -4,7 +4,7 @@
 
 import pytest
 
-from tertulia.tongues import language_of
+from tertulia.language_detection import language_of
 
 KNOWN = {
     "German": [
