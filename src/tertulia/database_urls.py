@@ -47,6 +47,8 @@ def normalize(url: str) -> str:
     if "@" in query:
         raise ValueError("write ? in a password as %3F, and @ in an option as %40")
     user, at, place = head.rpartition("@")
+    if "@" in user:
+        raise ValueError("write @ in a user's name or a password as %40")
     hosts, slash, name = place.partition("/")
     options = _options(query)
     if "," in hosts or "%" in hosts:
@@ -74,6 +76,7 @@ def _places(hosts: str) -> list[tuple[str, str]]:
 def _options(query: str) -> list[tuple[str, str]]:
     """Read the options of a URL. Return those of libpq, with those of other drivers that mean the same."""
     options: list[tuple[str, str]] = []
+    is_secret = "password" in query
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "ssl":
             options.append(("sslmode", _SSL.get(value.lower(), value)))
@@ -82,6 +85,6 @@ def _options(query: str) -> list[tuple[str, str]]:
         elif (name == POOLED and value.lower() in {"true", "1"}) or (name in _CACHES and value == "0"):
             options.append((POOLED, "true"))
         elif name != POOLED and name not in _CACHES:
-            named = f"the option {name}" if _NAME.fullmatch(name) else "an option"
+            named = f"the option {name}" if _NAME.fullmatch(name) and not is_secret else "an option"
             raise ValueError(f"the URL has {named}, which libpq does not know")
     return options

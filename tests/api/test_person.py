@@ -5,7 +5,8 @@ import io
 import json
 import secrets
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from operations import BY_ID
 from support import jobs, samples
@@ -272,3 +275,33 @@ def test_the_tables_of_a_person_are_all_that_name_one() -> None:
         if {"user_id", "conversation_id"} & set(table.c.keys()) or table.name == "users"
     }
     assert naming <= known
+
+
+async def test_an_export_whose_reader_has_left_is_closed_and_gives_its_place_back() -> None:
+    ends: list[str] = []
+
+    async def content() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                yield b"portion"
+        finally:
+            ends.append("content")
+
+    @contextmanager
+    def place() -> Generator[None]:
+        try:
+            yield
+        finally:
+            ends.append("place")
+
+    async def leave(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError
+
+    async def wait() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sends anything")
+
+    with pytest.raises(ClientDisconnect):
+        await api.PlacedArchive(content(), place())({"type": "http", "asgi": {"spec_version": "2.4"}}, wait, leave)
+    assert ends == ["content", "place"]

@@ -3,7 +3,7 @@
 import asyncio
 import zipfile
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import IO, Annotated, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -57,11 +57,13 @@ class PlacedArchive(Archive):
 
     def __init__(self, content: AsyncGenerator[bytes], place: AbstractContextManager[object]) -> None:
         super().__init__(content, headers={"Content-Disposition": 'attachment; filename="user.zip"'})
+        self._content = content
         self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._place:
-            await super().__call__(scope, receive, send)
+            async with aclosing(self._content):  # of a reader who has left, too
+                await super().__call__(scope, receive, send)
 
 
 @router.get(
@@ -152,11 +154,14 @@ async def _zip(export: _Export) -> AsyncGenerator[bytes]:
     sink = Sink()
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_DEFLATED) as archive:
         for part in person.PARTS:
-            async for _ in _write_rows(export, archive, part):
-                yield sink.take()
-        async for row in export.recordings():
-            async for _ in _write_sound(export, archive, row):
-                yield sink.take()
+            async with aclosing(_write_rows(export, archive, part)) as portions:
+                async for _ in portions:
+                    yield sink.take()
+        async with aclosing(export.recordings()) as recordings:
+            async for row in recordings:
+                async with aclosing(_write_sound(export, archive, row)) as portions:
+                    async for _ in portions:
+                        yield sink.take()
     yield sink.take()
 
 

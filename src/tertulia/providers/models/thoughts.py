@@ -103,6 +103,8 @@ _IN_TEXT_BEGUN = re.compile(rf"(?:{_TAG_BEGUN})\Z", re.IGNORECASE)
 _MENTION = re.compile(rf"`(?:{_WHOLE_TAG})`", re.IGNORECASE)
 _IN_THOUGHT = re.compile(rf"`(?:{_WHOLE_TAG})`|{_TAG}", re.IGNORECASE)
 _IN_THOUGHT_BEGUN = re.compile(rf"(?:`(?:{_WHOLE_TAG})?|`?(?:{_TAG_BEGUN}))\Z", re.IGNORECASE)
+_MOST_BLANKS = 1000
+"""Characters of white space before the first word that are kept, for the reply or for a thought."""
 _MOST_AT_ONCE = 4_096
 _AFTER_A_MENTION = " .,;:!?)\"'\u2019\u201d"
 _FENCES = ("```", "~~~")
@@ -304,7 +306,7 @@ class ThoughtFilter:
                 self._unread.append(text)
                 visible.append(text)
         elif self._blank is not None:
-            self._blank = text
+            self._blank = text[-_MOST_BLANKS:]
 
 
 def _closes(tag: re.Match[str]) -> bool:

@@ -34,6 +34,9 @@ SHARED_COMMIT = 64
 LOCK_MS = 100
 """The longest wait for a row that another transaction has locked: a unit on a connection of its own can wait longer."""
 
+ALONE_S = 0.2
+"""The time for which shortcuts that have failed together are tried each by itself, in seconds."""
+
 _SETTINGS = "SELECT set_config('lock_timeout', '{lock_ms}', true)"
 _LAZILY = ", set_config('synchronous_commit', 'off', true)"
 
@@ -188,11 +191,18 @@ class Lane:
                     job.outcome = (None, error)
 
     def _try_alone(self, jobs: Sequence[_Job]) -> None:
-        """Run each of some shortcuts that have failed together; if a plan was to blame, with plans made anew."""
+        """Run each of some shortcuts that have failed together; if a plan was to blame, with plans made anew.
+
+        What is left after some time, as when they wait for a row that is locked, is left to the units, which do not
+        keep the lane from others.
+        """
         were_stale = self._forget_stale_plans()
         if len(jobs) == 1 and not were_stale:
             return
+        until = time.monotonic() + ALONE_S
         for job in jobs:
+            if time.monotonic() > until:
+                return
             connection = self._connected()
             if not were_stale or job.prepare(connection):
                 self._commit(connection, [job])
